@@ -1,0 +1,1 @@
+//! Formats, generated data, transforms and the loader. Host only.

@@ -1,0 +1,1 @@
+//! Judgement of representations: label-free statistics, k-NN and linear probes.

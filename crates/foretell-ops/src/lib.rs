@@ -1,0 +1,1 @@
+//! Tensor operations with analytic gradients, composed everywhere and fused where it pays.

@@ -1,0 +1,1 @@
+//! The loop: schedules, AdamW, EMA clock, checkpoints, resume, health.

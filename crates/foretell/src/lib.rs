@@ -1,0 +1,1 @@
+//! Foretell: joint-embedding predictive architectures, trained, judged and used from one binary.
