@@ -1,1 +1,3 @@
-//! Formats, generated data, transforms and the loader. Host only.
+//! Formats, generated data, transforms and the loader. Host only: nothing here knows the tensor engine.
+
+pub mod random;
