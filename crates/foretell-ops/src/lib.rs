@@ -1,1 +1,48 @@
-//! Tensor operations with analytic gradients, composed everywhere and fused where it pays.
+//! Tensor operations with analytic gradients.
+//!
+//! Each operation is a function on [`Tensor`](burn::Tensor). It has a *composed* body of ordinary tensor calls, which
+//! gives gradients, f64 and every backend for free, and, where measurement says that it pays, a *fused* body with a
+//! hand-written backward pass for f32 tensors on Flex (the CPU). Which body runs is decided by where the tensor lies
+//! and by nothing else; [`composed`] exposes the composed bodies by themselves, so that the two can be held against
+//! each other.
+//!
+//! This is the only crate with `unsafe` code: each block states the invariant that makes it sound.
+#![allow(unsafe_code)]
+
+mod activation;
+mod attention;
+mod batch_norm;
+mod conv;
+mod flex;
+mod fused;
+mod linear;
+mod loss;
+mod matrix;
+mod norm;
+mod optimise;
+mod reduce;
+mod sigreg;
+mod simd;
+
+pub use activation::{gelu, relu};
+pub use attention::self_attention;
+pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
+pub use conv::conv2d;
+pub use linear::linear;
+pub use loss::smooth_l1;
+pub use norm::layer_norm;
+pub use optimise::{AdamW, adamw, lerp};
+pub use reduce::{sum_of_squares, values};
+pub use sigreg::sigreg_statistic;
+
+/// The composed bodies, which run on every backend and in f64.
+pub mod composed {
+    pub use crate::activation::{gelu_composed as gelu, relu_composed as relu};
+    pub use crate::attention::self_attention_composed as self_attention;
+    pub use crate::batch_norm::batch_norm_composed as batch_norm;
+    pub use crate::conv::conv2d_composed as conv2d;
+    pub use crate::linear::linear_composed as linear;
+    pub use crate::loss::smooth_l1_composed as smooth_l1;
+    pub use crate::norm::layer_norm_composed as layer_norm;
+    pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
+}

@@ -1,0 +1,170 @@
+//! The fused bodies as one backend extension: forward on Flex, forward and backward on Flex under autodiff.
+//!
+//! Each operation's arithmetic stands in its own file as functions on slices; here they meet Burn's tape.
+
+use burn::backend::{Backend, Flex, backend_extension, tensor::FloatTensor};
+use burn_autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn_flex::FlexTensor;
+
+use crate::{
+    activation, attention, batch_norm, conv, flex::contiguous, linear, loss, norm,
+    sigreg::{self, Knots},
+};
+
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Fused: Backend {
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_layer_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
+    fn fused_batch_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
+    fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+    fn fused_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+    fn fused_smooth_l1(prediction: FloatTensor<Self>, target: FloatTensor<Self>, beta: f32) -> FloatTensor<Self>;
+    fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self>;
+}
+
+impl Fused for Flex {
+    fn fused_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        linear::forward(&contiguous(x), &contiguous(weight), &contiguous(bias))
+    }
+    fn fused_gelu(x: FlexTensor) -> FlexTensor {
+        activation::gelu_forward(&contiguous(x))
+    }
+    fn fused_relu(x: FlexTensor) -> FlexTensor {
+        activation::relu_forward(&contiguous(x))
+    }
+    fn fused_layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
+        norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps).0
+    }
+    fn fused_batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
+        batch_norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps).0
+    }
+    fn fused_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
+        attention::forward(&contiguous(qkv), heads)
+    }
+    fn fused_conv2d(x: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
+        conv::forward(&contiguous(x), &contiguous(weight), stride, padding)
+    }
+    fn fused_smooth_l1(prediction: FlexTensor, target: FlexTensor, beta: f32) -> FlexTensor {
+        loss::forward(&contiguous(prediction), &contiguous(target), beta)
+    }
+    fn fused_sigreg(projected: FlexTensor, knots: Knots) -> FlexTensor {
+        sigreg::forward(&contiguous(projected), &knots)
+    }
+}
+
+/// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
+/// takes a gradient, and what it does not want may be `None`.
+macro_rules! backward {
+    ($name:ident, $n:literal, $state:ty, $body:expr) => {
+        #[derive(Debug)]
+        struct $name;
+        impl Backward<Flex, $n> for $name {
+            type State = $state;
+            fn backward(self, ops: Ops<Self::State, $n>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let dy = contiguous(grads.consume::<Flex>(&ops.node));
+                let want = ops.parents.each_ref().map(Option::is_some);
+                let body: fn(Self::State, FlexTensor, [bool; $n]) -> [Option<FlexTensor>; $n] = $body;
+                for (parent, gradient) in ops.parents.into_iter().zip(body(ops.state, dy, want)) {
+                    if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                        grads.register::<Flex>(parent.id, gradient);
+                    }
+                }
+            }
+        }
+    };
+}
+
+backward!(LinearBackward, 3, (FlexTensor, FlexTensor), |(x, weight), dy, want| linear::backward(&x, &weight, &dy, want));
+backward!(GeluBackward, 1, FlexTensor, |x, dy, _| [Some(activation::gelu_backward(&x, &dy))]);
+backward!(ReluBackward, 1, FlexTensor, |y, dy, _| [Some(activation::relu_backward(&y, &dy))]);
+backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, norm::Saved), |(x, weight, saved), dy, want| {
+    norm::backward(&x, &weight, &saved, &dy, want)
+});
+backward!(BatchNormBackward, 3, (FlexTensor, FlexTensor, batch_norm::Saved), |(x, weight, saved), dy, want| {
+    batch_norm::backward(&x, &weight, &saved, &dy, want)
+});
+backward!(AttentionBackward, 1, (FlexTensor, usize), |(qkv, heads), dy, _| [Some(attention::backward(&qkv, heads, &dy))]);
+backward!(Conv2dBackward, 2, (FlexTensor, FlexTensor, usize, usize), |(x, weight, stride, padding), dy, want| {
+    conv::backward(&x, &weight, stride, padding, &dy, want)
+});
+backward!(SmoothL1Backward, 2, (FlexTensor, FlexTensor, f32), |(prediction, target, beta), dy, want| {
+    loss::backward(&prediction, &target, beta, &dy, want)
+});
+backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [Some(sigreg::backward(&projected, &knots, &dy))]);
+
+/// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
+macro_rules! taped {
+    ($step:ident, $strategy:ty, [$($guard:expr),+], $forward:expr) => {{
+        let prepared = $step.prepare::<$strategy>([$($guard),+]).compute_bound().stateful();
+        let (output, state) = $forward;
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish(state, output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
+    }};
+}
+
+impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        taped!(LinearBackward, S, [a, b, c], (linear::forward(&x, &weight, &contiguous(bias)), (x, weight)))
+    }
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, a) = x.into_parts();
+        let x = contiguous(x);
+        taped!(GeluBackward, S, [a], (activation::gelu_forward(&x), x))
+    }
+    fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, a) = x.into_parts();
+        taped!(ReluBackward, S, [a], {
+            let y = activation::relu_forward(&contiguous(x));
+            (y.clone(), y)
+        })
+    }
+    fn fused_layer_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+        let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        taped!(LayerNormBackward, S, [a, b, c], {
+            let (y, saved) = norm::forward(&x, &weight, &contiguous(bias), eps);
+            (y, (x, weight, saved))
+        })
+    }
+    fn fused_batch_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+        let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        taped!(BatchNormBackward, S, [a, b, c], {
+            let (y, saved) = batch_norm::forward(&x, &weight, &contiguous(bias), eps);
+            (y, (x, weight, saved))
+        })
+    }
+    fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        let (qkv, a) = qkv.into_parts();
+        let qkv = contiguous(qkv);
+        taped!(AttentionBackward, S, [a], (attention::forward(&qkv, heads), (qkv, heads)))
+    }
+    fn fused_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
+        let ((x, a), (weight, b)) = (x.into_parts(), weight.into_parts());
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        taped!(Conv2dBackward, S, [a, b], {
+            (conv::forward(&x, &weight, stride, padding), (x, weight, stride, padding))
+        })
+    }
+    fn fused_smooth_l1(prediction: FloatTensor<Self>, target: FloatTensor<Self>, beta: f32) -> FloatTensor<Self> {
+        let ((prediction, a), (target, b)) = (prediction.into_parts(), target.into_parts());
+        let (prediction, target) = (contiguous(prediction), contiguous(target));
+        taped!(SmoothL1Backward, S, [a, b], (loss::forward(&prediction, &target, beta), (prediction, target, beta)))
+    }
+    fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self> {
+        let (projected, a) = projected.into_parts();
+        let projected = contiguous(projected);
+        taped!(SigregBackward, S, [a], (sigreg::forward(&projected, &knots), (projected, knots)))
+    }
+}

@@ -1,0 +1,138 @@
+//! Layer normalisation over the last axis (Ba, Kiros and Hinton, 2016).
+
+use burn::Tensor;
+use burn::backend::Dispatch;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::flex::{buffer, dims, is_fused, rows, slice, tensor};
+use crate::fused::Fused;
+use crate::reduce::combine;
+use crate::simd::{dispatch, rows_in_chunk};
+
+/// `(x − mean) / √(var + eps) · weight + bias` over the last axis; `var` is the biased variance.
+///
+/// # Shapes
+/// - `x` and output: `[.., D]`, `weight`, `bias`: `[D]`
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    if is_fused(&x) && is_fused(&weight) {
+        let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+        return Tensor::from_dispatch(Dispatch::fused_layer_norm(x, weight, bias, eps as f32));
+    }
+    layer_norm_composed(x, weight, bias, eps)
+}
+
+/// The composed body of [`layer_norm`].
+pub fn layer_norm_composed<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    let mean = x.clone().mean_dim(D - 1);
+    let centred = x - mean;
+    let var = centred.clone().square().mean_dim(D - 1);
+    centred / (var + eps).sqrt() * weight.unsqueeze() + bias.unsqueeze()
+}
+
+/// What the backward pass needs: the mean and the reciprocal standard deviation of each row.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    mean: Vec<f32>,
+    rstd: Vec<f32>,
+}
+
+/// Sums in 16 lanes: vectors for the compiler, and rounding errors that grow with √D/16 and not D.
+#[inline(always)]
+fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; 16];
+    let mut groups = values.chunks_exact(16);
+    for group in &mut groups {
+        for (lane, x) in lanes.iter_mut().zip(group) {
+            *lane += f(*x);
+        }
+    }
+    let mut tail = 0.0;
+    for x in groups.remainder() {
+        tail += f(*x);
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
+pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, eps: f32) -> (FlexTensor, Saved) {
+    let (n, width) = rows(x);
+    let (values, weight, bias) = (slice(x), slice(weight), slice(bias));
+    let mut y = buffer(values.len());
+    let mut saved = Saved { mean: vec![0.0; n], rstd: vec![0.0; n] };
+    let chunk = rows_in_chunk(width);
+    y.par_chunks_mut(chunk * width.max(1))
+        .zip(values.par_chunks(chunk * width.max(1)))
+        .zip(saved.mean.par_chunks_mut(chunk).zip(saved.rstd.par_chunks_mut(chunk)))
+        .for_each(|((y, x), (means, rstds))| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (((y, x), mean), rstd) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(means).zip(rstds) {
+                        let m = lane_sum(x, #[inline(always)] |x| x) / width as f32;
+                        let var = lane_sum(x, #[inline(always)] |x| (x - m) * (x - m)) / width as f32;
+                        let r = 1.0 / (var + eps).sqrt();
+                        for (((y, x), w), b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                            *y = ((x - m) * r).mul_add(*w, *b);
+                        }
+                        (*mean, *rstd) = (m, r);
+                    }
+                },
+            );
+        });
+    (tensor(y, dims(x)), saved)
+}
+
+pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &FlexTensor, want: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    let (_, width) = rows(x);
+    let (values, weight, dy) = (slice(x), slice(weight), slice(dy));
+    let mut dx = buffer(values.len());
+    let chunk = rows_in_chunk(width);
+    let parts: Vec<(Vec<f32>, Vec<f32>)> = dx
+        .par_chunks_mut(chunk * width.max(1))
+        .zip(values.par_chunks(chunk * width.max(1)).zip(dy.par_chunks(chunk * width.max(1))))
+        .zip(saved.mean.par_chunks(chunk).zip(saved.rstd.par_chunks(chunk)))
+        .map(|((dx, (x, dy)), (means, rstds))| {
+            let (mut dw, mut db) = (vec![0.0_f32; width], vec![0.0_f32; width]);
+            let mut g = vec![0.0_f32; width];
+            dispatch(
+                #[inline(always)]
+                || {
+                    let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width));
+                    for (((dx, x), dy), (m, r)) in rows.zip(means.iter().zip(rstds)) {
+                        for ((((g, dx), x), dy), w) in g.iter_mut().zip(dx.iter_mut()).zip(x).zip(dy).zip(weight) {
+                            *dx = (x - m) * r; // normalised x, for now
+                            *g = dy * w;
+                        }
+                        for (((dw, db), xhat), dy) in dw.iter_mut().zip(db.iter_mut()).zip(dx.iter()).zip(dy) {
+                            *dw = dy.mul_add(*xhat, *dw);
+                            *db += dy;
+                        }
+                        let mean_g = lane_sum(&g, #[inline(always)] |g| g) / width as f32;
+                        let mut lanes = [0.0_f32; 16];
+                        let (mut gs, mut xs) = (g.chunks_exact(16), dx.chunks_exact(16));
+                        for (gs, xs) in (&mut gs).zip(&mut xs) {
+                            for ((lane, g), x) in lanes.iter_mut().zip(gs).zip(xs) {
+                                *lane = g.mul_add(*x, *lane);
+                            }
+                        }
+                        let mut dot = lanes.iter().sum::<f32>();
+                        for (g, x) in gs.remainder().iter().zip(xs.remainder()) {
+                            dot = g.mul_add(*x, dot);
+                        }
+                        let mean_gx = dot / width as f32;
+                        for (dx, g) in dx.iter_mut().zip(&g) {
+                            *dx = r * (g - mean_g - *dx * mean_gx);
+                        }
+                    }
+                },
+            );
+            (dw, db)
+        })
+        .collect();
+    let (dw, db): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    [
+        want[0].then(|| tensor(dx, dims(x))),
+        want[1].then(|| tensor(combine(&dw, width), [width])),
+        want[2].then(|| tensor(combine(&db, width), [width])),
+    ]
+}

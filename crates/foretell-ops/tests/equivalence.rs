@@ -1,0 +1,244 @@
+//! Fused bodies (f32) against composed bodies (f64), outputs and gradients, on random and extreme inputs; and composed
+//! bodies against finite differences.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use foretell_ops::{self as ops, composed};
+
+/// A function of flat leaves, so that one harness serves every rank.
+type Function = dyn Fn(&[Tensor<1>]) -> Tensor<1>;
+
+/// Numbers in (−1, 1) from a small generator of our own: tests need no dependency for this.
+fn noise(seed: u64, len: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // Through f32, so that both precisions see the same numbers.
+            f64::from(((state >> 40) as f64 / (1_u64 << 23) as f64 - 1.0) as f32)
+        })
+        .collect()
+}
+
+/// Output, and the gradient of `Σ r·output` for a fixed random r with respect to each input.
+fn run(f: &Function, inputs: &[Vec<f64>], dtype: DType) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let device = Device::flex();
+    let leaf = |values: &Vec<f64>| {
+        let plain = Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), (&device, dtype));
+        plain.autodiff().require_grad()
+    };
+    let leaves: Vec<Tensor<1>> = inputs.iter().map(leaf).collect();
+    let output = f(&leaves);
+    let r = noise(77, output.dims()[0]);
+    let r = Tensor::<1>::from_data(TensorData::new(r.clone(), [r.len()]), (&device, dtype)).autodiff();
+    let read = |t: Tensor<1>| t.into_data_as::<f64>().try_into_vec::<f64>().unwrap();
+    let grads = (output.clone() * r).sum().backward();
+    let gradients = leaves.iter().map(|leaf| read(leaf.grad(&grads).expect("a gradient for each leaf"))).collect();
+    (read(output), gradients)
+}
+
+fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1e-30_f64, |m, x| m.max(x.abs()));
+    let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(got.iter().all(|x| x.is_finite()), "{what}: not finite");
+    assert!(worst <= tolerance * scale, "{what}: off by {worst:e} where the largest value is {scale:e}");
+}
+
+fn agree(name: &str, fused: &Function, composed: &Function, inputs: &[Vec<f64>]) {
+    let (y, dy) = run(fused, inputs, DType::F32);
+    let (y64, dy64) = run(composed, inputs, DType::F64);
+    assert_near(&format!("{name}: output"), &y, &y64, 1e-5);
+    for (i, (g, g64)) in dy.iter().zip(&dy64).enumerate() {
+        assert_near(&format!("{name}: gradient {i}"), g, g64, 1e-5);
+    }
+}
+
+fn finite_differences(name: &str, f: &Function, inputs: &[Vec<f64>]) {
+    let (_, gradients) = run(f, inputs, DType::F64);
+    let objective = |inputs: &[Vec<f64>]| {
+        let (y, _) = run(f, inputs, DType::F64);
+        y.iter().zip(noise(77, y.len())).map(|(y, r)| y * r).sum::<f64>()
+    };
+    for (i, gradient) in gradients.iter().enumerate() {
+        for j in (0..gradient.len()).step_by(gradient.len().div_ceil(7)) {
+            let h = 1e-5;
+            let (mut up, mut down) = (inputs.to_vec(), inputs.to_vec());
+            up[i][j] += h;
+            down[i][j] -= h;
+            let slope = (objective(&up) - objective(&down)) / (2.0 * h);
+            assert!((slope - gradient[j]).abs() < 1e-6 * (1.0 + slope.abs()), "{name}: input {i} element {j}: {slope} and {}", gradient[j]);
+        }
+    }
+}
+
+fn scaled(values: Vec<f64>, by: f64) -> Vec<f64> {
+    values.into_iter().map(|x| f64::from((x * by) as f32)).collect()
+}
+
+#[test]
+fn linear_agrees() {
+    for (n, i, o) in [(1, 1, 1), (7, 5, 3), (64, 192, 40), (130, 33, 17)] {
+        let f = move |t: &[Tensor<1>]| ops::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o]);
+        let c = move |t: &[Tensor<1>]| composed::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o]);
+        for scale in [1.0, 1e4] {
+            let inputs = [scaled(noise(1, n * i), scale), noise(2, o * i), noise(3, o)];
+            agree(&format!("linear {n}x{i}x{o}"), &f, &c, &inputs);
+        }
+        finite_differences("linear", &c, &[noise(1, n * i), noise(2, o * i), noise(3, o)]);
+    }
+}
+
+#[test]
+fn activations_agree() {
+    for n in [1, 15, 1000, 40_001] {
+        for scale in [1.0, 8.0, 1e4] {
+            let x = [scaled(noise(4, n), scale)];
+            agree("gelu", &|t| ops::gelu(t[0].clone()), &|t| composed::gelu(t[0].clone()), &x);
+            agree("relu", &|t| ops::relu(t[0].clone()), &|t| composed::relu(t[0].clone()), &x);
+        }
+    }
+    finite_differences("gelu", &|t| composed::gelu(t[0].clone()), &[scaled(noise(5, 40), 3.0)]);
+}
+
+#[test]
+fn norms_agree() {
+    for (n, d) in [(1, 3), (3, 5), (50, 192), (300, 67), (2, 40_000)] {
+        let f = move |t: &[Tensor<1>]| ops::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d]);
+        let c = move |t: &[Tensor<1>]| composed::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d]);
+        for scale in [1.0, 1e4] {
+            agree(&format!("layer norm {n}x{d}"), &f, &c, &[scaled(noise(6, n * d), scale), noise(7, d), noise(8, d)]);
+        }
+    }
+    let c = |t: &[Tensor<1>]| composed::layer_norm(t[0].clone().reshape([3, 8]), t[1].clone(), t[2].clone(), 1e-6).reshape([24]);
+    finite_differences("layer norm", &c, &[noise(6, 24), noise(7, 8), noise(8, 8)]);
+
+    for (n, d) in [(4, 1), (9, 5), (700, 64), (5000, 7)] {
+        let f = move |t: &[Tensor<1>]| ops::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).output.reshape([n * d]);
+        let c = move |t: &[Tensor<1>]| composed::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).reshape([n * d]);
+        for scale in [1.0, 1e4] {
+            agree(&format!("batch norm {n}x{d}"), &f, &c, &[scaled(noise(9, n * d), scale), noise(10, d), noise(11, d)]);
+        }
+    }
+    let c = |t: &[Tensor<1>]| composed::batch_norm(t[0].clone().reshape([6, 4]), t[1].clone(), t[2].clone(), 1e-5).reshape([24]);
+    finite_differences("batch norm", &c, &[noise(9, 24), noise(10, 4), noise(11, 4)]);
+}
+
+#[test]
+fn batch_statistics_are_mean_and_unbiased_variance() {
+    let x = Tensor::<2>::from_data([[1.0_f32, 1000.0], [3.0, 1002.0], [8.0, 1007.0]], &Device::flex());
+    let ones = Tensor::<1>::from_data([1.0_f32, 1.0], &Device::flex());
+    let stats = ops::batch_norm(x, ones.clone(), ones, 1e-5);
+    assert_eq!(stats.mean, vec![4.0, 1003.0]);
+    assert_near("variance", &stats.variance.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(), &[13.0, 13.0], 1e-6);
+}
+
+#[test]
+fn attention_agrees() {
+    for (b, n, heads, head) in [(1, 1, 1, 1), (2, 7, 3, 5), (3, 64, 3, 16), (2, 33, 2, 24)] {
+        let shape = [b, n, 3 * heads * head];
+        let len = b * n * heads * head;
+        let f = move |t: &[Tensor<1>]| ops::self_attention(t[0].clone().reshape(shape), heads).reshape([len]);
+        let c = move |t: &[Tensor<1>]| composed::self_attention(t[0].clone().reshape(shape), heads).reshape([len]);
+        for scale in [1.0, 5.0] {
+            agree(&format!("attention {b}x{n}x{heads}x{head}"), &f, &c, &[scaled(noise(12, 3 * len), scale)]);
+        }
+        let (y, _) = run(&f, &[scaled(noise(12, 3 * len), 1e4)], DType::F32);
+        assert!(y.iter().all(|x| x.is_finite()), "attention on huge scores");
+    }
+    let c = |t: &[Tensor<1>]| composed::self_attention(t[0].clone().reshape([2, 4, 12]), 2).reshape([32]);
+    finite_differences("attention", &c, &[noise(13, 96)]);
+}
+
+#[test]
+fn convolution_agrees() {
+    for (b, h, w, c, o, k, stride, padding) in
+        [(1, 1, 1, 1, 1, 1, 1, 0), (2, 5, 7, 3, 4, 3, 1, 1), (3, 8, 8, 2, 5, 3, 2, 1), (2, 8, 8, 3, 6, 4, 4, 0), (5, 6, 6, 16, 8, 1, 1, 0), (1, 2, 2, 1, 1, 3, 1, 1), (40, 16, 16, 8, 8, 3, 1, 1), (2, 9, 9, 2, 3, 1, 2, 0)]
+    {
+        let out = |n: usize| (n + 2 * padding - k) / stride + 1;
+        let len = b * out(h) * out(w) * o;
+        let f = move |t: &[Tensor<1>]| ops::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding).reshape([len]);
+        let reference = move |t: &[Tensor<1>]| composed::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding).reshape([len]);
+        agree(&format!("conv {h}x{w} k{k} s{stride} p{padding}"), &f, &reference, &[noise(14, b * h * w * c), noise(15, o * c * k * k)]);
+    }
+    let c = |t: &[Tensor<1>]| composed::conv2d(t[0].clone().reshape([2, 5, 5, 2]), t[1].clone().reshape([3, 2, 3, 3]), 2, 1).reshape([54]);
+    finite_differences("convolution", &c, &[noise(14, 100), noise(15, 54)]);
+}
+
+#[test]
+fn smooth_l1_agrees() {
+    for n in [1, 17, 50_000] {
+        for scale in [0.5, 3.0, 1e4] {
+            let inputs = [scaled(noise(16, n), scale), scaled(noise(17, n), scale)];
+            agree("smooth l1", &|t| ops::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &inputs);
+        }
+    }
+    finite_differences("smooth l1", &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &[scaled(noise(16, 30), 3.0), noise(17, 30)]);
+}
+
+#[test]
+fn sigreg_agrees_and_meets_its_golden_values() {
+    for (g, n, m) in [(1, 2, 1), (2, 64, 5), (3, 100, 40), (1, 256, 256)] {
+        let f = move |t: &[Tensor<1>]| ops::sigreg_statistic(t[0].clone().reshape([g, n, m]));
+        let c = move |t: &[Tensor<1>]| composed::sigreg_statistic(t[0].clone().reshape([g, n, m]));
+        for scale in [0.01, 1.5, 20.0] {
+            agree(&format!("sigreg {g}x{n}x{m}"), &f, &c, &[scaled(noise(18, g * n * m), scale)]);
+        }
+    }
+    finite_differences("sigreg", &|t| composed::sigreg_statistic(t[0].clone().reshape([2, 5, 3])), &[scaled(noise(18, 30), 2.0)]);
+
+    let device = Device::flex();
+    let collapsed = ops::sigreg_statistic(Tensor::<3>::zeros([2, 300, 8], &device)).into_scalar::<f32>();
+    assert!((f64::from(collapsed) / 300.0 - 0.4020).abs() < 1e-4, "collapsed: {collapsed}");
+    // N(0, 1) by Box and Muller.
+    let uniform = noise(19, 2 * 512 * 256);
+    let normal: Vec<f64> = uniform.chunks(2).map(|u| (-2.0 * (u[0].abs() + 1e-7).min(1.0).ln()).sqrt() * (u[1] * std::f64::consts::PI).cos()).collect();
+    let normal = Tensor::<1>::from_data(TensorData::new(normal, [512 * 256]), (&device, DType::F32));
+    let value = ops::sigreg_statistic(normal.reshape([1, 512, 256])).into_scalar::<f32>();
+    assert!((value - 1.052).abs() < 0.1, "N(0, 1): {value}");
+}
+
+#[test]
+fn adamw_and_lerp_follow_their_composed_bodies() {
+    let device = Device::flex();
+    let tensor = |seed, dtype| Tensor::<1>::from_data(TensorData::new(noise(seed, 33_000), [33_000]), (&device, dtype));
+    let read = |t: Tensor<1>| t.into_data_as::<f64>().try_into_vec::<f64>().unwrap();
+    let mut states: Vec<Vec<Tensor<1>>> = [DType::F32, DType::F64]
+        .map(|dtype| vec![tensor(20, dtype), Tensor::zeros([33_000], (&device, dtype)), Tensor::zeros([33_000], (&device, dtype))])
+        .to_vec();
+    for step in 1..=4 {
+        let hyper = ops::AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
+        for (state, dtype) in states.iter_mut().zip([DType::F32, DType::F64]) {
+            let gradient = tensor(21 + step, dtype);
+            let (p, m, v) = ops::adamw(state[0].clone(), gradient, state[1].clone(), state[2].clone(), &hyper);
+            *state = vec![p, m, v];
+        }
+    }
+    for (a, b) in states[0].iter().zip(&states[1]) {
+        assert_near("adamw", &read(a.clone()), &read(b.clone()), 1e-5);
+    }
+    let fused = ops::lerp(tensor(30, DType::F32), tensor(31, DType::F32), 0.3);
+    let exact = ops::lerp(tensor(30, DType::F64), tensor(31, DType::F64), 0.3);
+    assert_near("lerp", &read(fused), &read(exact), 1e-6);
+}
+
+#[test]
+fn the_thread_count_changes_no_bit() {
+    let device = Device::flex();
+    let (b, n, heads, width) = (4, 50, 4, 64);
+    let work = || {
+        let leaf = |seed, len| Tensor::<1>::from_data(TensorData::new(noise(seed, len), [len]), (&device, DType::F32)).autodiff().require_grad();
+        let (x, w, bias, gain) = (leaf(1, b * n * width), leaf(2, 3 * width * width), leaf(3, 3 * width), leaf(4, width));
+        let h = ops::layer_norm(x.clone().reshape([b, n, width]), gain.clone(), gain.clone(), 1e-6);
+        let h = ops::self_attention(ops::linear(h, w.clone().reshape([3 * width, width]), bias.clone()), heads);
+        let h = ops::batch_norm(ops::gelu(h), gain.clone(), gain.clone(), 1e-5).output;
+        let loss = ops::smooth_l1(h.clone(), x.clone().reshape([b, n, width]).detach(), 1.0) + ops::sigreg_statistic(h);
+        let grads = loss.backward();
+        [x.grad(&grads), w.grad(&grads), bias.grad(&grads), gain.grad(&grads)].map(|g| ops::values(g.unwrap()))
+    };
+    let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work);
+    let one = with(1);
+    assert_eq!(one, with(2));
+    assert_eq!(one, with(5));
+}
