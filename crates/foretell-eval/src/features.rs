@@ -1,0 +1,164 @@
+//! Features on the host: one row for each sample (or token), `[N, D]`, row-major f32.
+
+use faer::MatRef;
+use rayon::prelude::*;
+
+use crate::EvalError;
+
+/// Rows that one task works on. Every parallel sum of this crate is over blocks of a fixed number of rows, added in
+/// order, so that no result depends on the number of threads.
+pub(crate) const BLOCK: usize = 512;
+
+/// A matrix of features, `[rows, dim]`, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// N: samples or tokens.
+    pub rows: usize,
+    /// D: the width of one row.
+    pub dim: usize,
+    /// `rows * dim` values, a row after the other.
+    pub values: Vec<f32>,
+}
+
+impl Features {
+    /// A matrix `[rows, dim]` over `values`.
+    ///
+    /// # Errors
+    /// [`EvalError::Shape`] where the lengths disagree, [`EvalError::NoDimensions`] where `dim` is 0.
+    pub fn new(rows: usize, dim: usize, values: Vec<f32>) -> Result<Self, EvalError> {
+        let features = Self { rows, dim, values };
+        features.check_shape()?;
+        Ok(features)
+    }
+
+    /// Row `index`, `[D]`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.dim..(index + 1) * self.dim]
+    }
+
+    /// The rows named by `indices`, in that order, `[indices.len(), D]`.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let mut values = Vec::with_capacity(indices.len() * self.dim);
+        for &index in indices {
+            values.extend_from_slice(self.row(index));
+        }
+        Self {
+            rows: indices.len(),
+            dim: self.dim,
+            values,
+        }
+    }
+
+    fn check_shape(&self) -> Result<(), EvalError> {
+        if self.dim == 0 {
+            return Err(EvalError::NoDimensions);
+        }
+        if self.rows.checked_mul(self.dim) != Some(self.values.len()) {
+            return Err(EvalError::Shape {
+                rows: self.rows,
+                dim: self.dim,
+                found: self.values.len(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Shape, number of rows and finiteness: what every judgement asks for first.
+    pub(crate) fn check(&self, what: &'static str, needed: usize) -> Result<(), EvalError> {
+        self.check_shape()?;
+        if self.rows < needed {
+            return Err(EvalError::TooFewRows {
+                what,
+                needed,
+                found: self.rows,
+            });
+        }
+        match self
+            .values
+            .par_iter()
+            .position_first(|value| !value.is_finite())
+        {
+            None => Ok(()),
+            Some(at) => Err(EvalError::NotFinite {
+                row: at / self.dim,
+                dimension: at % self.dim,
+                value: self.values[at].to_string(),
+            }),
+        }
+    }
+
+    /// The view that matrix products take, `[N, D]`.
+    pub(crate) fn view(&self) -> MatRef<'_, f32> {
+        MatRef::from_row_major_slice(&self.values, self.rows, self.dim)
+    }
+}
+
+/// `features` must be as wide as `other`.
+pub(crate) fn check_same_width(
+    (left, a): (&'static str, &Features),
+    (right, b): (&'static str, &Features),
+) -> Result<(), EvalError> {
+    if a.dim == b.dim {
+        return Ok(());
+    }
+    Err(EvalError::DimensionMismatch {
+        left,
+        left_dim: a.dim,
+        right,
+        right_dim: b.dim,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    /// Standard normal features, a function of the seed.
+    pub(crate) fn normal(rows: usize, dim: usize, seed: u64) -> Features {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let values = (0..rows * dim)
+            .map(|_| StandardNormal.sample(&mut random))
+            .collect();
+        Features { rows, dim, values }
+    }
+
+    #[test]
+    fn lengths_must_agree() {
+        assert!(Features::new(2, 3, vec![0.0; 6]).is_ok());
+        assert_eq!(
+            Features::new(2, 3, vec![0.0; 5]),
+            Err(EvalError::Shape {
+                rows: 2,
+                dim: 3,
+                found: 5
+            })
+        );
+        assert_eq!(Features::new(2, 0, vec![]), Err(EvalError::NoDimensions));
+        assert!(Features::new(usize::MAX, 2, vec![]).is_err());
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_named() {
+        let mut features = normal(700, 5, 1);
+        features.values[3001] = f32::NAN;
+        features.values[3400] = f32::INFINITY;
+        let error = features.check("this", 1).unwrap_err();
+        assert_eq!(
+            error,
+            EvalError::NotFinite {
+                row: 600,
+                dimension: 1,
+                value: "NaN".into()
+            }
+        );
+    }
+
+    #[test]
+    fn select_takes_rows_in_the_order_asked_for() {
+        let features = Features::new(3, 2, vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        assert_eq!(features.select(&[2, 0]).values, [4.0, 5.0, 0.0, 1.0]);
+    }
+}
