@@ -125,6 +125,23 @@ pub(crate) mod tests {
         Features { rows, dim, values }
     }
 
+    /// `rows` points of `classes` isotropic clusters of unit variance, `distance` from the origin along an axis each,
+    /// with their labels (row modulo classes).
+    pub(crate) fn clusters(
+        rows: usize,
+        dim: usize,
+        classes: usize,
+        distance: f32,
+        seed: u64,
+    ) -> (Features, Vec<u32>) {
+        let mut features = normal(rows, dim, seed);
+        let labels: Vec<u32> = (0..rows).map(|row| (row % classes) as u32).collect();
+        for (row, values) in features.values.chunks_exact_mut(dim).enumerate() {
+            values[row % classes] += distance;
+        }
+        (features, labels)
+    }
+
     #[test]
     fn lengths_must_agree() {
         assert!(Features::new(2, 3, vec![0.0; 6]).is_ok());

@@ -3,12 +3,18 @@
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
 mod error;
+mod factor;
 mod features;
+mod knn;
 mod lidar;
+mod nearest;
 mod spectrum;
 mod statistics;
 
 pub use error::EvalError;
+pub use factor::Factor;
 pub use features::Features;
+pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, lidar};
+pub use nearest::{Neighbours, nearest};
 pub use statistics::Statistics;
