@@ -1,3 +1,41 @@
 //! Formats, generated data, transforms and the loader. Host only: nothing here knows the tensor engine.
+//!
+//! A [`Dataset`] is recognised by its content, decodes one sample at a time and never unpacks anything to disk. The
+//! [`Loader`] turns it into batches in step order; what a batch is made of is the [`Collate`]'s business.
 
+mod archive;
+mod augment;
+mod cifar;
+mod colour;
+mod dataset;
+mod decode;
+mod error;
+mod idx;
+mod labels;
+mod listing;
+mod loader;
+mod normalise;
+mod ordered;
+mod pixels;
+mod positional;
 pub mod random;
+mod recognise;
+mod records;
+mod resample;
+mod scenes;
+mod shapes;
+mod split;
+mod transform;
+mod visit;
+
+pub use augment::Augment;
+pub use dataset::{Dataset, Description, Part, Sample};
+pub use error::DataError;
+pub use labels::Factor;
+pub use loader::{Collate, Loader, LoaderConfig, OnBadSample, check_batch};
+pub use normalise::Normalise;
+pub use pixels::Image;
+pub use recognise::open_inputs;
+pub use scenes::ScenesConfig;
+pub use transform::{Crop, crop_resize, fit, shrink};
+pub use visit::for_each_fitted;

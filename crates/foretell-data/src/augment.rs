@@ -1,0 +1,226 @@
+//! Random crops, flips, colour changes and blur, as torchvision defines them and in the order of SimCLR, BYOL and DINO:
+//! crop, flip, jitter, grey, blur, solarise.
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::colour::turn_hue;
+use crate::resample::{Planes, resample};
+use crate::transform::Crop;
+use crate::{DataError, Image};
+
+/// How a view is made of an image. The default changes nothing: it only brings the image to its size, as
+/// [`fit`](crate::fit) does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// Smallest and largest area of the crop, as a share of the image's.
+    pub crop_scale: (f32, f32),
+    /// Smallest and largest width of the crop, as a multiple of its height.
+    pub crop_aspect: (f32, f32),
+    /// Probability of a horizontal flip.
+    pub flip: f32,
+    /// Probability that brightness, contrast, saturation and hue change at all.
+    pub jitter: f32,
+    /// Largest relative change of brightness.
+    pub brightness: f32,
+    /// Largest relative change of contrast.
+    pub contrast: f32,
+    /// Largest relative change of saturation; grey images have none.
+    pub saturation: f32,
+    /// Largest change of hue in turns, at most 0.5; grey images have none.
+    pub hue: f32,
+    /// Probability of going grey.
+    pub grey: f32,
+    /// Probability of a Gaussian blur.
+    pub blur: f32,
+    /// Smallest and largest standard deviation of the blur, in pixels of the view.
+    pub blur_sigma: (f32, f32),
+    /// Probability that the values from 128 up are inverted.
+    pub solarise: f32,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self {
+            crop_scale: (1.0, 1.0),
+            crop_aspect: (1.0, 1.0),
+            flip: 0.0,
+            jitter: 0.0,
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            grey: 0.0,
+            blur: 0.0,
+            blur_sigma: (0.1, 2.0),
+            solarise: 0.0,
+        }
+    }
+}
+
+impl Augment {
+    /// Whether every setting is within its range. [`apply`](Self::apply) brings settings outside of it to the nearest
+    /// one inside, so that a run that did not ask still does something sensible.
+    pub fn check(&self) -> Result<(), DataError> {
+        let share = "a probability, 0 to 1";
+        for (name, value) in [
+            ("flip", self.flip),
+            ("jitter", self.jitter),
+            ("grey", self.grey),
+            ("blur", self.blur),
+            ("solarise", self.solarise),
+        ] {
+            setting(name, share, value, (0.0..=1.0).contains(&value))?;
+        }
+        for (name, value) in
+            [("brightness", self.brightness), ("contrast", self.contrast), ("saturation", self.saturation)]
+        {
+            setting(name, "0 or more", value, value >= 0.0 && value.is_finite())?;
+        }
+        setting("hue", "0 to 0.5 turns", self.hue, (0.0..=0.5).contains(&self.hue))?;
+        let ordered = |(low, high): (f32, f32), most: f32| 0.0 < low && low <= high && high <= most;
+        let expected = "two shares of the area, 0 < low ≤ high ≤ 1";
+        setting("crop_scale", expected, self.crop_scale, ordered(self.crop_scale, 1.0))?;
+        let expected = "two ratios of width to height, 0 < low ≤ high";
+        setting("crop_aspect", expected, self.crop_aspect, ordered(self.crop_aspect, f32::MAX))?;
+        let expected = "two numbers of pixels, 0 < low ≤ high ≤ 100";
+        setting("blur_sigma", expected, self.blur_sigma, ordered(self.blur_sigma, 100.0))
+    }
+
+    /// One view: `[size, size, channels]`, with as many channels as the image.
+    pub fn apply(&self, image: &Image, size: usize, rng: &mut impl Rng) -> Image {
+        let crop = self.crop(image, rng);
+        let flip = happens(self.flip, rng);
+        let mut planes = resample(image, crop, size, flip);
+        if happens(self.jitter, rng) {
+            self.change_colours(&mut planes, rng);
+        }
+        if happens(self.grey, rng) && planes.channels == 3 {
+            let grey = grey_of(&planes);
+            planes.values.chunks_exact_mut(grey.len().max(1)).for_each(|plane| plane.copy_from_slice(&grey));
+        }
+        if happens(self.blur, rng) {
+            planes.blur(between(self.blur_sigma, rng).clamp(0.01, 100.0));
+        }
+        if happens(self.solarise, rng) {
+            for value in &mut planes.values {
+                *value = if *value >= 128.0 { 255.0 - *value } else { *value };
+            }
+        }
+        planes.into_image()
+    }
+
+    /// torchvision's RandomResizedCrop: ten tries, then the largest centred crop within the aspects.
+    fn crop(&self, image: &Image, rng: &mut impl Rng) -> Crop {
+        let (width, height) = (image.width as f32, image.height as f32);
+        let aspects = (self.crop_aspect.0.max(1e-3), self.crop_aspect.1.max(1e-3));
+        for _ in 0..10 {
+            let area = width * height * between(self.crop_scale, rng);
+            let aspect = between((aspects.0.ln(), aspects.1.ln()), rng).exp();
+            let wide = (area * aspect).sqrt().round() as usize;
+            let high = (area / aspect).sqrt().round() as usize;
+            if (1..=image.width).contains(&wide) && (1..=image.height).contains(&high) {
+                let top = rng.random_range(0..=image.height - high);
+                let left = rng.random_range(0..=image.width - wide);
+                return Crop { left, top, width: wide, height: high };
+            }
+        }
+        let aspect = (width / height).clamp(aspects.0.min(aspects.1), aspects.1);
+        let wide = ((height * aspect).round() as usize).clamp(1, image.width.max(1));
+        let high = ((width / aspect).round() as usize).clamp(1, image.height.max(1));
+        let (left, top) = ((image.width - wide) / 2, (image.height - high) / 2);
+        Crop { left, top, width: wide, height: high }
+    }
+
+    /// torchvision's ColorJitter: the four changes in random order, values kept within 0..=255 after each.
+    fn change_colours(&self, planes: &mut Planes, rng: &mut impl Rng) {
+        let mut order = [0, 1, 2, 3];
+        for last in (1..4).rev() {
+            order.swap(last, rng.random_range(0..=last));
+        }
+        for change in order {
+            match change {
+                0 if self.brightness > 0.0 => {
+                    let factor = around_one(self.brightness, rng);
+                    planes.values.iter_mut().for_each(|value| *value = (*value * factor).clamp(0.0, 255.0));
+                }
+                1 if self.contrast > 0.0 => {
+                    let factor = around_one(self.contrast, rng);
+                    let grey = mean_grey(planes);
+                    let offset = grey - grey * factor;
+                    planes.values.iter_mut().for_each(|value| *value = (*value * factor + offset).clamp(0.0, 255.0));
+                }
+                2 if self.saturation > 0.0 => {
+                    let factor = around_one(self.saturation, rng);
+                    if let Some((red, green, blue)) = planes.rgb() {
+                        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+                            let grey = (1.0 - factor) * (0.299 * *r + 0.587 * *g + 0.114 * *b);
+                            *r = (*r * factor + grey).clamp(0.0, 255.0);
+                            *g = (*g * factor + grey).clamp(0.0, 255.0);
+                            *b = (*b * factor + grey).clamp(0.0, 255.0);
+                        }
+                    }
+                }
+                3 if self.hue > 0.0 => {
+                    let most = self.hue.min(0.5);
+                    let sixths = 6.0 * between((-most, most), rng);
+                    if let Some((red, green, blue)) = planes.rgb() {
+                        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+                            [*r, *g, *b] = turn_hue([*r, *g, *b], sixths);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn setting<T: std::fmt::Debug>(name: &'static str, expected: &'static str, found: T, good: bool) -> Result<(), DataError> {
+    if good { Ok(()) } else { Err(DataError::BadSetting { name, expected, found: format!("{found:?}") }) }
+}
+
+/// A draw is spent only where the outcome is open, so that a view does not depend on steps that are switched off.
+fn happens(probability: f32, rng: &mut impl Rng) -> bool {
+    probability > 0.0 && (probability >= 1.0 || rng.random::<f32>() < probability)
+}
+
+fn between((low, high): (f32, f32), rng: &mut impl Rng) -> f32 {
+    if low < high { low + (high - low) * rng.random::<f32>() } else { low }
+}
+
+/// Uniform in `[max(0, 1 - spread), 1 + spread]`.
+fn around_one(spread: f32, rng: &mut impl Rng) -> f32 {
+    between(((1.0 - spread).max(0.0), 1.0 + spread), rng)
+}
+
+fn grey_of(planes: &Planes) -> Vec<f32> {
+    let area = planes.values.len() / planes.channels;
+    if planes.channels == 1 {
+        return planes.values.clone();
+    }
+    let (red, rest) = planes.values.split_at(area);
+    let (green, blue) = rest.split_at(area);
+    red.iter().zip(green).zip(blue).map(|((r, g), b)| 0.299 * r + 0.587 * g + 0.114 * b).collect()
+}
+
+fn mean_grey(planes: &Planes) -> f32 {
+    let area = planes.values.len() / planes.channels;
+    let weights: &[f32] = if planes.channels == 1 { &[1.0] } else { &[0.299, 0.587, 0.114] };
+    let sums = planes.values.chunks_exact(area.max(1)).zip(weights).map(|(plane, weight)| weight * sum(plane));
+    sums.sum::<f32>() / area.max(1) as f32
+}
+
+/// In eight lanes, which the compiler turns into vector adds; one running sum it may not reorder.
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}

@@ -1,0 +1,296 @@
+//! A data set as the rest of the program sees it: two parts, factors, and samples decoded one at a time.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::labels::Factor;
+use crate::recognise::{Extent, recognise};
+use crate::records::{Contents, Entry, Header};
+use crate::scenes::{self, ScenesConfig};
+use crate::{DataError, Image};
+
+/// Headers that are read to learn what the images are like.
+const HEADERS: usize = 256;
+
+/// The two parts of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// What a run learns from.
+    Train,
+    /// What it is judged on.
+    HeldOut,
+}
+
+impl Part {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "the training part",
+            Self::HeldOut => "the held-out part",
+        }
+    }
+}
+
+/// One decoded image with its labels.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Its place in its part.
+    pub index: usize,
+    /// Its path in the folder or archive, or its place in its file.
+    pub name: String,
+    /// The decoded pixels.
+    pub image: Arc<Image>,
+    /// One label for each factor; empty without factors.
+    pub labels: Vec<u32>,
+}
+
+/// Images, their labels and their split. Cloning is cheap; all methods may be called from many threads.
+#[derive(Clone, Debug)]
+pub struct Dataset(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    factors: Vec<Factor>,
+    channels: usize,
+    median_short_side: usize,
+    format: String,
+    split: String,
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Listed { train: Vec<Entry>, held_out: Vec<Entry> },
+    Scenes(ScenesConfig),
+}
+
+impl Dataset {
+    /// Opens a folder, tar, IDX file or CIFAR batch; its content decides what it is.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        Self::from_contents(recognise(path, Extent::Split)?)
+    }
+
+    /// The generated images: a function of the configuration, made when they are asked for. A size outside of what
+    /// [`ScenesConfig::check`] allows is brought to the nearest one that it allows.
+    pub fn scenes(config: &ScenesConfig) -> Self {
+        let config = config.drawable();
+        Self(Arc::new(Inner {
+            factors: scenes::factors(),
+            channels: 3,
+            median_short_side: config.size,
+            format: format!("generated scenes, {0}×{0}, seed {1}", config.size, config.seed),
+            source: Source::Scenes(config),
+            split: "each part is drawn for itself".to_owned(),
+            notes: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn from_contents(contents: Contents) -> Result<Self, DataError> {
+        let Contents { format, split, notes, factors, train, held_out } = contents;
+        let headers = sampled_headers(&train)?;
+        let mut short_sides: Vec<usize> = headers.iter().map(|header| header.width.min(header.height)).collect();
+        short_sides.sort_unstable();
+        Ok(Self(Arc::new(Inner {
+            channels: if headers.iter().all(|header| header.grey) { 1 } else { 3 },
+            median_short_side: short_sides.get(short_sides.len() / 2).copied().unwrap_or(0),
+            source: Source::Listed { train, held_out },
+            factors,
+            format,
+            split,
+            notes,
+        })))
+    }
+
+    /// How many samples a part has.
+    pub fn len(&self, part: Part) -> usize {
+        match (&self.0.source, part) {
+            (Source::Listed { train, .. }, Part::Train) => train.len(),
+            (Source::Listed { held_out, .. }, Part::HeldOut) => held_out.len(),
+            (Source::Scenes(config), Part::Train) => config.train,
+            (Source::Scenes(config), Part::HeldOut) => config.held_out,
+        }
+    }
+
+    /// Whether a part has no samples.
+    pub fn is_empty(&self, part: Part) -> bool {
+        self.len(part) == 0
+    }
+
+    /// What the labels tell; empty without labels.
+    pub fn factors(&self) -> &[Factor] {
+        &self.0.factors
+    }
+
+    /// 1 if all images are grey (as far as 256 headers show), 3 otherwise; every sample has so many.
+    pub fn channels(&self) -> usize {
+        self.0.channels
+    }
+
+    /// The labels of a sample without reading its pixels.
+    pub fn labels(&self, part: Part, index: usize) -> Result<Vec<u32>, DataError> {
+        self.check(part, index)?;
+        Ok(match &self.0.source {
+            Source::Scenes(config) => scenes::labels(config, part, index).to_vec(),
+            Source::Listed { .. } => self.entry(part, index).map(|entry| entry.labels.to_vec()).unwrap_or_default(),
+        })
+    }
+
+    /// A sample's name without reading its pixels.
+    pub fn name(&self, part: Part, index: usize) -> Result<String, DataError> {
+        self.check(part, index)?;
+        Ok(match self.entry(part, index) {
+            Some(entry) => entry.name.clone(),
+            None => scenes::name(part, index),
+        })
+    }
+
+    /// Reads and decodes one sample.
+    pub fn load(&self, part: Part, index: usize) -> Result<Sample, DataError> {
+        self.check(part, index)?;
+        let (name, image, labels) = match (&self.0.source, self.entry(part, index)) {
+            (Source::Scenes(config), _) => {
+                let (image, labels) = scenes::draw(config, part, index);
+                (scenes::name(part, index), image, labels.to_vec())
+            }
+            (_, Some(entry)) => (entry.name.clone(), entry.decode()?, entry.labels.to_vec()),
+            (Source::Listed { .. }, None) => return Err(self.out_of_range(part, index)),
+        };
+        Ok(Sample { index, name, image: Arc::new(image.with_channels(self.0.channels)), labels })
+    }
+
+    /// What was found, for people and for `--json`.
+    pub fn describe(&self) -> Description {
+        Description {
+            format: self.0.format.clone(),
+            train: self.len(Part::Train),
+            held_out: self.len(Part::HeldOut),
+            split: self.0.split.clone(),
+            factors: self.0.factors.clone(),
+            median_short_side: self.0.median_short_side,
+            channels: self.0.channels,
+            notes: self.0.notes.clone(),
+        }
+    }
+
+    /// The median of the images' shorter sides in pixels, from at most 256 headers spread over the training part.
+    pub fn median_short_side(&self) -> usize {
+        self.0.median_short_side
+    }
+
+    /// A number that changes when samples are added, removed, renamed, moved to the other part, relabelled or stored in
+    /// another number of bytes. It does not depend on the order in which a folder lists them.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        match &self.0.source {
+            Source::Scenes(config) => {
+                hash.update(b"scenes");
+                for word in [config.size as u64, config.train as u64, config.held_out as u64, config.seed] {
+                    hash.update(&word.to_le_bytes());
+                }
+            }
+            Source::Listed { train, held_out } => {
+                for (part, entries) in [(0_u8, train), (1, held_out)] {
+                    let mut sorted: Vec<&Entry> = entries.iter().collect();
+                    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+                    for entry in sorted {
+                        hash.update(&[part]);
+                        hash.update(&(entry.name.len() as u64).to_le_bytes());
+                        hash.update(entry.name.as_bytes());
+                        hash.update(&entry.size.to_le_bytes());
+                        entry.labels.iter().for_each(|label| hash.update(&label.to_le_bytes()));
+                    }
+                }
+            }
+        }
+        hash.digest()
+    }
+
+    /// Whether a decoded copy would save work: raw records are as fast to read as a cache.
+    pub(crate) fn pays_to_cache(&self, part: Part) -> bool {
+        self.entry(part, 0).is_none_or(|entry| !entry.is_raw())
+    }
+
+    fn entry(&self, part: Part, index: usize) -> Option<&Entry> {
+        match (&self.0.source, part) {
+            (Source::Listed { train, .. }, Part::Train) => train.get(index),
+            (Source::Listed { held_out, .. }, Part::HeldOut) => held_out.get(index),
+            (Source::Scenes(_), _) => None,
+        }
+    }
+
+    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
+        if index < self.len(part) { Ok(()) } else { Err(self.out_of_range(part, index)) }
+    }
+
+    fn out_of_range(&self, part: Part, index: usize) -> DataError {
+        DataError::OutOfRange { part: part.name(), index, len: self.len(part) }
+    }
+}
+
+/// The headers of a sample spread evenly over the entries; images that cannot be read are passed over unless all are.
+fn sampled_headers(entries: &[Entry]) -> Result<Vec<Header>, DataError> {
+    let count = entries.len().min(HEADERS);
+    let mut headers = Vec::with_capacity(count);
+    let mut first_error = None;
+    for index in 0..count {
+        match entries[index * entries.len() / count].header() {
+            Ok(header) => headers.push(header),
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match first_error {
+        Some(error) if headers.is_empty() => Err(DataError::AllBad { tried: count, source: Box::new(error) }),
+        _ => Ok(headers),
+    }
+}
+
+/// What a data set is, for `foretell inspect`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// What was recognised.
+    pub format: String,
+    /// Samples to learn from.
+    pub train: usize,
+    /// Samples to judge on.
+    pub held_out: usize,
+    /// How the two were told apart.
+    pub split: String,
+    /// What the labels tell.
+    pub factors: Vec<Factor>,
+    /// Of the images, in pixels.
+    pub median_short_side: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// What else to know, such as what was left untouched.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let colour = if self.channels == 1 { "grey" } else { "colour" };
+        writeln!(out, "format    {}", self.format)?;
+        writeln!(out, "images    {} to train, {} held out", self.train, self.held_out)?;
+        writeln!(out, "split     {}", self.split)?;
+        writeln!(out, "pixels    {colour}, median short side {}", self.median_short_side)?;
+        if self.factors.is_empty() {
+            writeln!(out, "labels    none")?;
+        }
+        for factor in &self.factors {
+            let mut names = factor.classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+            if factor.classes.len() > SHOWN {
+                names.push_str(", …");
+            }
+            writeln!(out, "labels    {}: {} classes ({names})", factor.name, factor.classes.len())?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(out, "note      {note}"))
+    }
+}

@@ -1,0 +1,226 @@
+//! Everything that can go wrong with a user's data, in sentences that say what was expected, what was found, where,
+//! and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong with the data; its `Display` is the whole message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The path leads nowhere.
+    #[error("there is nothing at `{}`; give the path of a folder of images, a tar, IDX files or CIFAR binaries", path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The operating system would not let us read.
+    #[error("`{}` could not be read: {source}", path.display())]
+    Unreadable {
+        /// What was being read.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A folder or tar without a single image in it.
+    #[error(
+        "`{}` holds no images: {files} files were found in it, none with one of the extensions {} (nor IDX files or \
+         CIFAR binaries); point to the folder or tar that has them",
+        path.display(),
+        crate::listing::EXTENSIONS.join(", ")
+    )]
+    Empty {
+        /// The folder or tar.
+        path: PathBuf,
+        /// How many other files it holds.
+        files: usize,
+    },
+    /// A file that is none of the formats.
+    #[error(
+        "`{}` is not a data set: {found}; expected a folder of images, a tar of images, an IDX images file (plain or \
+         gzip) or CIFAR binary batches",
+        path.display()
+    )]
+    NotADataSet {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like instead.
+        found: String,
+    },
+    /// An archive that has to be unpacked or decompressed first, because its members cannot be read in any order.
+    #[error("`{}` is {kind}, whose members cannot be read in any order; {remedy}", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// The command or step that helps.
+        remedy: String,
+    },
+    /// A tar that ends in the middle of a member.
+    #[error(
+        "the tar `{}` is truncated: it ends inside {member}, after {length} bytes; copy or download it again",
+        path.display()
+    )]
+    TruncatedArchive {
+        /// The tar.
+        path: PathBuf,
+        /// The member (or the header after a member) that is incomplete.
+        member: String,
+        /// The tar's length in bytes.
+        length: u64,
+    },
+    /// A tar whose structure is broken in another way.
+    #[error("the tar `{}` is damaged {place}: {reason}; copy or download it again", path.display())]
+    BrokenArchive {
+        /// The tar.
+        path: PathBuf,
+        /// After which member.
+        place: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A member that would lie outside the archive's own folder.
+    #[error(
+        "the tar `{}` has the member `{member}`, whose path is absolute or climbs out with `..`; pack it again with \
+         relative paths",
+        path.display()
+    )]
+    UnsafeMember {
+        /// The tar.
+        path: PathBuf,
+        /// The member's path.
+        member: String,
+    },
+    /// A gzip stream that ends early or is damaged.
+    #[error(
+        "the gzip file `{name}` is truncated or damaged: expected {expected} bytes after decompression, found {found}; \
+         copy or download it again"
+    )]
+    BrokenGzip {
+        /// The file.
+        name: String,
+        /// The bytes that the file's header promises, in words where unknown.
+        expected: String,
+        /// The bytes that could be decompressed.
+        found: usize,
+    },
+    /// An IDX file that contradicts itself.
+    #[error("the IDX file `{name}` is not usable: {reason}")]
+    BadIdx {
+        /// The file.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
+    /// A CIFAR file that is not made of whole, plausible records.
+    #[error("the CIFAR file `{name}` is not usable: {reason}")]
+    BadCifar {
+        /// The file.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
+    /// Images and labels do not pair up.
+    #[error(
+        "`{images_name}` holds {images} images, but `{labels_name}` holds {labels} labels; each image needs exactly \
+         one label, so find the labels file that belongs to these images, or move this one away to go without labels"
+    )]
+    LabelCount {
+        /// Where the images are.
+        images_name: String,
+        /// How many images.
+        images: usize,
+        /// Where the labels are.
+        labels_name: String,
+        /// How many labels.
+        labels: usize,
+    },
+    /// A label member that cannot be read.
+    #[error("the label file `{name}` is not usable: {reason}")]
+    BadLabel {
+        /// The label's file or member.
+        name: String,
+        /// Expected against found.
+        reason: String,
+    },
+    /// An image that cannot be decoded.
+    #[error("the image `{name}` cannot be decoded: {reason}; replace or remove it")]
+    BadImage {
+        /// The image.
+        name: String,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// An image beyond the decoder's limits.
+    #[error(
+        "the image `{name}` is refused: {found}, and the limit is {limit}; shrink it or remove it"
+    )]
+    TooLarge {
+        /// The image.
+        name: String,
+        /// How large it says it is.
+        found: String,
+        /// The limit, with its unit.
+        limit: &'static str,
+    },
+    /// A bad sample met by a loader that was told to fail.
+    #[error("{source} (to go on without such samples, pass `--on-bad-sample skip`)")]
+    BadSample {
+        /// What is wrong with the sample.
+        source: Box<DataError>,
+    },
+    /// Not one sample could be read.
+    #[error("none of the {tried} images tried can be read; the first failed like this: {source}")]
+    AllBad {
+        /// How many were tried.
+        tried: usize,
+        /// What is wrong with the first.
+        source: Box<DataError>,
+    },
+    /// A sample that does not exist.
+    #[error("sample {index} was asked for, but {part} has {len} samples (0 to {len} without {len} itself)")]
+    OutOfRange {
+        /// Which part, in words.
+        part: &'static str,
+        /// The index asked for.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// Too few images for the batch.
+    #[error("{found} training images are fewer than two batches of {batch}; {remedy}")]
+    TooFew {
+        /// How many images there are.
+        found: usize,
+        /// The batch asked for.
+        batch: usize,
+        /// A batch that works, or more images.
+        remedy: String,
+    },
+    /// A setting outside its range.
+    #[error("the setting `{name}` is {found}, but must be {expected}")]
+    BadSetting {
+        /// The setting's name.
+        name: &'static str,
+        /// The range.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+    /// No input at all.
+    #[error("no input was given; give one or more folders, tars, data files or images")]
+    NoInputs,
+}
+
+impl DataError {
+    /// An error of the operating system while reading `path`; a path that does not exist gets its own message.
+    pub(crate) fn reading(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::Missing { path }
+        } else {
+            Self::Unreadable { path, source }
+        }
+    }
+}

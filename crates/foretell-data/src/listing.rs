@@ -1,0 +1,158 @@
+//! What lies in a folder or a tar: relative paths, sizes, and where the bytes are. No file is opened to list it.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::DataError;
+use crate::positional::Positional;
+
+/// The file names that count as images, in lower case. What a file is, its content decides.
+pub(crate) const EXTENSIONS: [&str; 4] = [".jpg", ".jpeg", ".png", ".webp"];
+
+/// Encoded files beyond this are refused: no image that we would decode is as long.
+const LONGEST_FILE: u64 = 1 << 30;
+
+/// Deeper folders are a loop of links.
+const DEEPEST: usize = 32;
+
+/// Where the bytes of one file are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    File { path: PathBuf, size: u64 },
+    Member { archive: Arc<Positional>, offset: u64, size: u64 },
+}
+
+impl Place {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::File { size, .. } | Self::Member { size, .. } => *size,
+        }
+    }
+
+    /// All the bytes.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, DataError> {
+        if self.size() > LONGEST_FILE {
+            return Err(DataError::TooLarge {
+                name: name.to_owned(),
+                found: format!("its file has {} bytes", self.size()),
+                limit: "1 GiB for one file",
+            });
+        }
+        match self {
+            Self::File { path, .. } => {
+                let mut bytes = Vec::new();
+                fs::File::open(path)
+                    .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
+                    .map_err(|source| DataError::reading(path, source))?;
+                Ok(bytes)
+            }
+            Self::Member { archive, offset, size } => {
+                let mut bytes = vec![0; *size as usize];
+                archive.read_exact_at(&mut bytes, *offset)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// The first bytes, at most `count`.
+    pub(crate) fn head(&self, count: usize) -> Result<Vec<u8>, DataError> {
+        let count = count.min(self.size() as usize);
+        match self {
+            Self::File { path, .. } => {
+                let mut bytes = Vec::new();
+                fs::File::open(path)
+                    .and_then(|file| file.take(count as u64).read_to_end(&mut bytes))
+                    .map_err(|source| DataError::reading(path, source))?;
+                Ok(bytes)
+            }
+            Self::Member { archive, offset, .. } => {
+                let mut bytes = vec![0; count];
+                archive.read_exact_at(&mut bytes, *offset)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// A handle for reads by position, and where the file starts in it.
+    pub(crate) fn positional(&self) -> Result<(Arc<Positional>, u64), DataError> {
+        match self {
+            Self::File { path, .. } => Ok((Arc::new(Positional::open(path)?), 0)),
+            Self::Member { archive, offset, .. } => Ok((Arc::clone(archive), *offset)),
+        }
+    }
+
+    /// The archive that holds it, if one does: label members pair up with images of the same archive only.
+    pub(crate) fn archive(&self) -> Option<&Path> {
+        match self {
+            Self::File { .. } => None,
+            Self::Member { archive, .. } => Some(archive.path()),
+        }
+    }
+}
+
+/// One file of a folder or tar.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Relative to the folder or tar, with `/` between its parts on every platform.
+    pub(crate) path: String,
+    pub(crate) place: Place,
+}
+
+impl Found {
+    /// The last part of the path.
+    pub(crate) fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    pub(crate) fn is_image(&self) -> bool {
+        is_image_name(self.file_name())
+    }
+}
+
+/// Whether the name has one of the image [`EXTENSIONS`].
+pub(crate) fn is_image_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+/// Hidden files, and what macOS leaves in archives, are nobody's data.
+pub(crate) fn is_hidden(part: &str) -> bool {
+    (part.starts_with('.') && part != "." && part != "..") || part == "__MACOSX"
+}
+
+/// Every file below `folder`, sorted by path; links are followed.
+pub(crate) fn walk(folder: &Path) -> Result<Vec<Found>, DataError> {
+    let mut found = Vec::new();
+    descend(folder, "", 0, &mut found)?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn descend(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Found>) -> Result<(), DataError> {
+    if depth > DEEPEST {
+        return Err(DataError::NotADataSet {
+            path: folder.to_owned(),
+            found: format!("its folders are nested more than {DEEPEST} deep, which is most likely a loop of links"),
+        });
+    }
+    let unreadable = |source| DataError::reading(folder, source);
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_hidden(&name) {
+            continue;
+        }
+        let path = entry.path();
+        // A link that leads nowhere is skipped here: what it would have been is unknown.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        if metadata.is_dir() {
+            descend(&path, &relative, depth + 1, found)?;
+        } else if metadata.is_file() {
+            found.push(Found { path: relative, place: Place::File { path, size: metadata.len() } });
+        }
+    }
+    Ok(())
+}

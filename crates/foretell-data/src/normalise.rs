@@ -1,0 +1,144 @@
+//! Mean and deviation of each channel, measured on the training part, and images as the tensors' input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Dataset, Part};
+use crate::loader::OnBadSample;
+use crate::ordered::Ordered;
+use crate::transform::fit;
+use crate::visit::pass_over;
+use crate::{DataError, Image};
+
+/// Images that are measured at most.
+const MEASURED: usize = 4096;
+
+/// Images that a thread measures at a time.
+const CHUNK: usize = 64;
+
+/// A channel that never changes is not divided by 0: one step of a byte is the least deviation.
+const LEAST: f64 = 1.0 / 255.0;
+
+/// `(x / 255 - mean) / std` for each channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalise {
+    /// Of each channel, in 0..=1.
+    pub mean: Vec<f32>,
+    /// Of each channel, in 0..=1.
+    pub std: Vec<f32>,
+}
+
+impl Normalise {
+    /// Measured on at most 4096 training images at the training size, spread evenly over the part. Images that cannot
+    /// be read are left out or are an error.
+    pub fn measure(dataset: &Dataset, size: usize, threads: usize, on_bad: OnBadSample) -> Result<Self, DataError> {
+        let all = dataset.len(Part::Train);
+        let count = all.min(MEASURED);
+        let channels = dataset.channels();
+        let source = dataset.clone();
+        let work = move |chunk: u64| {
+            let mut sums = vec![Sums::default(); channels];
+            let first = chunk as usize * CHUNK;
+            for index in first..count.min(first + CHUNK) {
+                match source.load(Part::Train, index * all / count) {
+                    Ok(sample) => {
+                        for pixel in fit(&sample.image, size).pixels.chunks_exact(channels) {
+                            sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
+                        }
+                    }
+                    Err(error) => pass_over(error, on_bad)?,
+                }
+            }
+            Ok(sums)
+        };
+        let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
+        let mut total = vec![Sums::default(); channels];
+        while let Some(sums) = chunks.next() {
+            total.iter_mut().zip(&sums?).for_each(|(total, sums)| total.join(sums));
+        }
+        let (mean, std) = total.iter().map(Sums::mean_and_deviation).unzip();
+        Ok(Self { mean, std })
+    }
+
+    /// One image as `[channels, height, width]`; `out` has as many values as the image.
+    pub fn apply(&self, image: &Image, out: &mut [f32]) {
+        let area = (image.width * image.height).max(1);
+        for (channel, plane) in out.chunks_exact_mut(area).take(image.channels).enumerate() {
+            // A colour image given to grey statistics still comes out in range.
+            let of = |values: &[f32], none| values.get(channel).or(values.last()).copied().unwrap_or(none);
+            let (mean, std) = (of(&self.mean, 0.0), of(&self.std, 1.0));
+            let (scale, offset) = (1.0 / (255.0 * std), -mean / std);
+            for (value, &byte) in plane.iter_mut().zip(image.pixels.iter().skip(channel).step_by(image.channels)) {
+                *value = byte as f32 * scale + offset;
+            }
+        }
+    }
+}
+
+/// Exact sums of one channel's bytes.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    count: u64,
+    values: u64,
+    squares: u64,
+}
+
+impl Sums {
+    fn add(&mut self, value: u8) {
+        self.count += 1;
+        self.values += value as u64;
+        self.squares += value as u64 * value as u64;
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.count += other.count;
+        self.values += other.values;
+        self.squares += other.squares;
+    }
+
+    /// In 0..=1; (0.5, 1) when nothing could be measured.
+    fn mean_and_deviation(&self) -> (f32, f32) {
+        if self.count == 0 {
+            return (0.5, 1.0);
+        }
+        let mean = self.values as f64 / self.count as f64;
+        let variance = self.squares as f64 / self.count as f64 - mean * mean;
+        let deviation = (variance.max(0.0).sqrt() / 255.0).max(LEAST);
+        ((mean / 255.0) as f32, deviation as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ScenesConfig;
+
+    #[test]
+    fn the_measured_part_has_mean_zero_and_deviation_one() {
+        let dataset = Dataset::scenes(&ScenesConfig { size: 16, train: 300, ..ScenesConfig::default() });
+        let one = Normalise::measure(&dataset, 16, 1, OnBadSample::Fail).unwrap();
+        assert_eq!(one, Normalise::measure(&dataset, 16, 3, OnBadSample::Fail).unwrap());
+        let mut out = vec![0.0; 3 * 256];
+        let (mut sum, mut squares) = ([0.0; 3], [0.0; 3]);
+        for index in 0..300 {
+            one.apply(&dataset.load(Part::Train, index).unwrap().image, &mut out);
+            for (channel, plane) in out.chunks_exact(256).enumerate() {
+                sum[channel] += plane.iter().sum::<f32>();
+                squares[channel] += plane.iter().map(|value| value * value).sum::<f32>();
+            }
+        }
+        for channel in 0..3 {
+            let (mean, square) = (sum[channel] / 76800.0, squares[channel] / 76800.0);
+            assert!(mean.abs() < 1e-3 && (square - 1.0).abs() < 1e-3, "{mean} {square}");
+        }
+    }
+
+    #[test]
+    fn planes_come_out_one_after_the_other() {
+        let normalise = Normalise { mean: vec![0.0, 0.5, 1.0], std: vec![1.0, 0.5, 0.25] };
+        let image = Image { width: 2, height: 1, channels: 3, pixels: vec![255, 0, 255, 0, 255, 0] };
+        let mut out = [9.0; 6];
+        normalise.apply(&image, &mut out);
+        assert_eq!(out, [1.0, 0.0, -1.0, 1.0, 0.0, -4.0]);
+    }
+}

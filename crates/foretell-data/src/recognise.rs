@@ -1,0 +1,261 @@
+//! What a path is, by its content: the front door of every format.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use crate::dataset::Dataset;
+use crate::labels::{Factor, beside, by_text, class_folders};
+use crate::listing::{Found, Place, walk};
+use crate::records::{Content, Contents, Entry};
+use crate::split::{part_folder, shared_folders, split, whole};
+use crate::{DataError, archive, cifar, decode, idx};
+
+/// Whether a data set is split for training, or taken whole as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Split,
+    Whole,
+}
+
+/// Recognises what lies at `path`.
+pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataError> {
+    let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
+    let contents = if metadata.is_dir() {
+        folder(path, extent)?
+    } else {
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let found = Found { path: name, place: Place::File { path: path.to_owned(), size: metadata.len() } };
+        file(path, &found, extent)?
+    };
+    Ok(if extent == Extent::Whole { contents.merged() } else { contents })
+}
+
+fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
+    let files = walk(path)?;
+    if let Some(contents) = listed("a folder", &files, extent)? {
+        return Ok(contents);
+    }
+    let mut members = Vec::new();
+    for file in files.iter().filter(|file| !file.path.contains('/')) {
+        let head = file.place.head(512)?;
+        if archive::is_tar(&head) {
+            members.extend(shard(file)?);
+        } else if file.path.contains(".tar") || file.path.ends_with(".tgz") {
+            refuse_compressed(path.join(&file.path).as_path(), &head)?;
+        }
+    }
+    listed("a folder of tars", &members, extent)?
+        .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: files.len() })
+}
+
+/// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
+/// shards of one thing (`images-0001.tar`), or a class of its own.
+fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
+    let Place::File { path, .. } = &file.place else { return Ok(Vec::new()) };
+    let mut members = archive::index(path)?;
+    let stem = file.file_name().split_once('.').map_or(file.file_name(), |(stem, _)| stem);
+    let without_number = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_']);
+    let numbered = without_number.len() + 1 < stem.len() && stem[without_number.len()..].starts_with(['-', '_']);
+    let folder = part_folder(stem).unwrap_or(if numbered { without_number } else { stem });
+    let image_paths = || members.iter().filter(|member| member.is_image()).map(|member| member.path.as_str());
+    let shared = image_paths().next().unwrap_or("")[..shared_folders(image_paths())].to_owned();
+    for member in &mut members {
+        let rest = member.path.strip_prefix(&shared).unwrap_or(&member.path);
+        member.path = format!("{folder}/{rest}");
+    }
+    Ok(members)
+}
+
+fn file(path: &Path, found: &Found, extent: Extent) -> Result<Contents, DataError> {
+    let head = found.place.head(512)?;
+    if archive::is_tar(&head) {
+        let members = archive::index(path)?;
+        return listed("a tar", &members, extent)?
+            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: members.len() });
+    }
+    if idx::is_idx(&head) || is_packed_idx(&head) {
+        let mut beside = idx::siblings(found);
+        beside.retain(|sibling| sibling.path != found.path);
+        return idx::open(found, None, &beside);
+    }
+    refuse_compressed(path, &head)?;
+    let found_instead = if head.is_empty() {
+        "the file is empty".to_owned()
+    } else if decode::is_image(&head) {
+        "it is one single image (give the folder that holds many)".to_owned()
+    } else if cifar::is_cifar(found) {
+        return cifar::open(&[found], &[], &[]);
+    } else {
+        format!("it begins with the bytes {:02x?} and is {} bytes long", &head[..head.len().min(8)], found.place.size())
+    };
+    Err(DataError::NotADataSet { path: path.to_owned(), found: found_instead })
+}
+
+/// The data set in a list of files, of a folder or a tar; `None` if there is none.
+fn listed(kind: &str, files: &[Found], extent: Extent) -> Result<Option<Contents>, DataError> {
+    let mut contents = if let Some((train, held_out)) = idx::official(files)? {
+        idx::open(train, held_out, files)?
+    } else if let Some((train, held_out)) = cifar::official(files) {
+        cifar::open(&train, &held_out, files)?
+    } else if files.iter().any(Found::is_image) {
+        images(files, extent)?
+    } else {
+        return Ok(None);
+    };
+    contents.format = format!("{kind} with {}", contents.format);
+    Ok(Some(contents))
+}
+
+/// Image files, with labels from members beside them or from class folders.
+fn images(files: &[Found], extent: Extent) -> Result<Contents, DataError> {
+    let (images, others): (Vec<Found>, Vec<Found>) = files.iter().cloned().partition(Found::is_image);
+    let texts = beside(&images, &others)?;
+    let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
+    let split = match extent {
+        Extent::Split => split(&paths, texts.is_some()),
+        Extent::Whole => whole(&paths),
+    };
+    let kept: Vec<usize> = split.train.iter().chain(&split.held_out).copied().collect();
+    let (format, labels) = if let Some(texts) = &texts {
+        let kept: Vec<&str> = kept.iter().map(|&index| texts[index].as_str()).collect();
+        ("images and label members beside them (WebDataset)", Some(by_text(&kept)))
+    } else {
+        let kept: Vec<&str> = kept.iter().map(|&index| &paths[index][split.from[index]..]).collect();
+        match class_folders(&kept) {
+            Some(classes) => ("images in class folders", Some(by_text(&classes))),
+            None => ("images without labels", None),
+        }
+    };
+    let (factors, labels) = labels.map_or((Vec::new(), None), |(factor, labels)| (vec![factor], Some(labels)));
+    let mut images: Vec<Option<Found>> = images.into_iter().map(Some).collect();
+    let mut entries = kept.iter().enumerate().filter_map(|(at, &index)| {
+        let found = images[index].take()?;
+        let labels = labels.as_ref().map(|labels| Box::from([labels[at]])).unwrap_or_default();
+        Some(Entry { name: found.path, size: found.place.size(), labels, content: Content::Encoded(found.place) })
+    });
+    let train = entries.by_ref().take(split.train.len()).collect();
+    let held_out = entries.collect();
+    Ok(Contents { format: format.to_owned(), split: split.how, notes: split.notes, factors, train, held_out })
+}
+
+/// Whether the bytes are gzip around an IDX file.
+fn is_packed_idx(head: &[u8]) -> bool {
+    gunzip_head(head).is_some_and(|head| idx::is_idx(&head))
+}
+
+fn gunzip_head(head: &[u8]) -> Option<Vec<u8>> {
+    if !head.starts_with(&[0x1F, 0x8B]) {
+        return None;
+    }
+    let mut unpacked = [0; 512];
+    let mut reader = GzDecoder::new(head);
+    let mut length = 0;
+    // The head is cut short on purpose: what comes out before the error is what there is to see.
+    while let Ok(read @ 1..) = reader.read(&mut unpacked[length..]) {
+        length += read;
+    }
+    Some(unpacked[..length].to_vec())
+}
+
+/// Archives and compressions whose content cannot be reached by position.
+fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
+    let name = path.display();
+    let (kind, remedy) = match head {
+        [0x1F, 0x8B, ..] => {
+            let is_tar = name.to_string().contains(".tar")
+                || name.to_string().ends_with(".tgz")
+                || gunzip_head(head).is_some_and(|head| head.get(257..262) == Some(b"ustar"));
+            if is_tar {
+                ("a gzip-compressed tar", format!("run `gunzip {name}` and give the .tar that it leaves"))
+            } else {
+                ("a gzip file that holds no IDX data", format!("run `gunzip {name}` and give what it leaves"))
+            }
+        }
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => ("a zip archive", format!("run `unzip {name}` and give the folder")),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => ("compressed with zstd", format!("run `unzstd {name}` and give what it leaves")),
+        [0xFD, b'7', b'z', b'X', b'Z', ..] => ("compressed with xz", format!("run `unxz {name}` and give what it leaves")),
+        [b'B', b'Z', b'h', ..] => ("compressed with bzip2", format!("run `bunzip2 {name}` and give what it leaves")),
+        _ => return Ok(()),
+    };
+    Err(DataError::Compressed { path: path.to_owned(), kind, remedy })
+}
+
+/// All images of several inputs as one part, [`Part::Train`](crate::Part::Train), in the order of the inputs. An input
+/// is whatever [`Dataset::open`] takes, or one image file.
+///
+/// Names are relative to a single input; with several inputs they begin with the input's path as it was given. Labels
+/// stay where every input that has images names the same factors.
+pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
+    let mut all = Vec::with_capacity(paths.len());
+    for path in paths {
+        let mut contents = match single_image(path)? {
+            Some(entry) => Contents { format: "one image".to_owned(), train: vec![entry], ..Contents::default() },
+            None => recognise(path, Extent::Whole)?,
+        };
+        if paths.len() > 1 {
+            let single = matches!(contents.train.as_slice(), [only] if only.name == path.display().to_string());
+            for entry in contents.train.iter_mut().filter(|_| !single) {
+                entry.name = format!("{}/{}", path.display(), entry.name);
+            }
+        }
+        all.push(contents);
+    }
+    let joined = all.into_iter().reduce(join).ok_or(DataError::NoInputs)?;
+    Dataset::from_contents(Contents { split: "all in one part".to_owned(), ..joined })
+}
+
+fn single_image(path: &Path) -> Result<Option<Entry>, DataError> {
+    let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let place = Place::File { path: path.to_owned(), size: metadata.len() };
+    if !decode::is_image(&place.head(512)?) {
+        return Ok(None);
+    }
+    let (name, size) = (path.display().to_string(), metadata.len());
+    Ok(Some(Entry { name, size, labels: Box::default(), content: Content::Encoded(place) }))
+}
+
+/// One data set behind the other; classes are matched by name.
+fn join(mut first: Contents, mut second: Contents) -> Contents {
+    let names = |contents: &Contents| contents.factors.iter().map(|factor| factor.name.clone()).collect::<Vec<_>>();
+    if names(&first) == names(&second) {
+        let maps: Vec<Vec<u32>> =
+            first.factors.iter_mut().zip(&second.factors).map(|(into, from)| merge(into, from)).collect();
+        for entry in &mut second.train {
+            for (label, map) in entry.labels.iter_mut().zip(&maps) {
+                *label = map[*label as usize];
+            }
+        }
+    } else {
+        first.factors.clear();
+        for entry in first.train.iter_mut().chain(&mut second.train) {
+            entry.labels = Box::default();
+        }
+    }
+    if first.format != second.format {
+        first.format = "several inputs".to_owned();
+    }
+    first.train.append(&mut second.train);
+    first
+}
+
+/// Adds the classes that are missing; returns the new label of each old one.
+fn merge(into: &mut Factor, from: &Factor) -> Vec<u32> {
+    let mut known: HashMap<String, u32> =
+        into.classes.iter().enumerate().map(|(label, class)| (class.clone(), label as u32)).collect();
+    from.classes
+        .iter()
+        .map(|class| {
+            *known.entry(class.clone()).or_insert_with(|| {
+                into.classes.push(class.clone());
+                into.classes.len() as u32 - 1
+            })
+        })
+        .collect()
+}

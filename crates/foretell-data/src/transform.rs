@@ -1,0 +1,143 @@
+//! Resizing as everybody does it: bilinear with antialiasing (PIL's, torchvision's `antialias=True`), centre crops.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{Image as Output, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::Image;
+
+/// A part of an image, in its pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crop {
+    /// Columns left of it.
+    pub left: usize,
+    /// Rows above it.
+    pub top: usize,
+    /// Its columns.
+    pub width: usize,
+    /// Its rows.
+    pub height: usize,
+}
+
+impl Crop {
+    /// The whole image.
+    pub fn whole(image: &Image) -> Self {
+        Self { left: 0, top: 0, width: image.width, height: image.height }
+    }
+
+    /// The same crop, moved and shrunk where it would leave the image.
+    pub(crate) fn within(self, image: &Image) -> Self {
+        let width = self.width.clamp(1, image.width.max(1));
+        let height = self.height.clamp(1, image.height.max(1));
+        let (left, top) = (self.left.min(image.width - width), self.top.min(image.height - height));
+        Self { left, top, width, height }
+    }
+}
+
+/// The centre of the image as a square of `size`: its short side is brought to `size`, the longer side is cropped
+/// evenly. Smaller images are enlarged.
+pub fn fit(image: &Image, size: usize) -> Image {
+    let short = image.short_side();
+    let (left, top) = ((image.width - short) as f64 / 2.0, (image.height - short) as f64 / 2.0);
+    if short == size {
+        let crop = Crop { left: left.round() as usize, top: top.round() as usize, width: size, height: size };
+        return cut(image, crop);
+    }
+    resize(image, (left, top, short as f64, short as f64), size, size)
+}
+
+/// The image with its short side at most `most`, in its own proportions.
+pub fn shrink(image: Image, most: usize) -> Image {
+    let short = image.short_side();
+    if short <= most || most == 0 {
+        return image;
+    }
+    let scaled = |side: usize| ((side * most) as f64 / short as f64).round().max(1.0) as usize;
+    let (width, height) = (scaled(image.width), scaled(image.height));
+    resize(&image, (0.0, 0.0, image.width as f64, image.height as f64), width, height)
+}
+
+/// The crop as a square of `size`. A crop that would leave the image is moved and shrunk until it does not.
+pub fn crop_resize(image: &Image, crop: Crop, size: usize) -> Image {
+    let crop = crop.within(image);
+    if crop.width == size && crop.height == size {
+        return cut(image, crop);
+    }
+    let area = (crop.left as f64, crop.top as f64, crop.width as f64, crop.height as f64);
+    resize(image, area, size, size)
+}
+
+fn cut(image: &Image, crop: Crop) -> Image {
+    let row = image.width * image.channels;
+    let (start, length) = (crop.left * image.channels, crop.width * image.channels);
+    let rows = image.pixels.chunks_exact(row.max(1)).skip(crop.top).take(crop.height);
+    let pixels = rows.flat_map(|row| &row[start..start + length]).copied().collect();
+    Image { width: crop.width, height: crop.height, channels: image.channels, pixels }
+}
+
+fn resize(image: &Image, (left, top, wide, high): (f64, f64, f64, f64), width: usize, height: usize) -> Image {
+    thread_local! {
+        // Keeps its buffers from one image to the next.
+        static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+    }
+    let kind = if image.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let black = || Image::black(width, height, image.channels);
+    if width == 0 || height == 0 || image.width == 0 || image.height == 0 {
+        return black();
+    }
+    let Ok(source) = ImageRef::new(image.width as u32, image.height as u32, &image.pixels, kind) else {
+        return black();
+    };
+    let mut output = Output::new(width as u32, height as u32, kind);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .crop(left, top, wide, high)
+        .use_alpha(false);
+    // Pixel types agree and the crop lies inside, so that the resizer has nothing to refuse.
+    let resized = RESIZER.with_borrow_mut(|resizer| resizer.resize(&source, &mut output, &options));
+    match resized {
+        Ok(()) => Image { width, height, channels: image.channels, pixels: output.into_vec() },
+        Err(_) => black(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(width: usize, height: usize, channels: usize) -> Image {
+        let pixels = (0..width * height * channels).map(|i| (i / channels % width * 255 / width.max(2)) as u8).collect();
+        Image { width, height, channels, pixels }
+    }
+
+    #[test]
+    fn fit_takes_the_middle_square() {
+        for (width, height) in [(64, 32), (32, 64), (33, 32), (1, 500), (500, 1), (7, 7)] {
+            for channels in [1, 3] {
+                let fitted = fit(&ramp(width, height, channels), 32);
+                assert_eq!((fitted.width, fitted.height, fitted.channels), (32, 32, channels));
+                assert_eq!(fitted.pixels.len(), 32 * 32 * channels);
+            }
+        }
+        // The ramp's quarter to three quarters.
+        let fitted = fit(&ramp(64, 32, 1), 32);
+        assert_eq!((fitted.pixels[0], fitted.pixels[31]), (16 * 255 / 64, (47 * 255 / 64) as u8));
+    }
+
+    #[test]
+    fn shrink_keeps_proportions_and_never_enlarges() {
+        let shrunk = shrink(ramp(300, 100, 3), 50);
+        assert_eq!((shrunk.width, shrunk.height), (150, 50));
+        let same = ramp(30, 20, 1);
+        assert_eq!(shrink(same.clone(), 50), same);
+    }
+
+    #[test]
+    fn halving_a_checkerboard_gives_even_grey_instead_of_aliasing() {
+        let pixels = (0..64 * 64).map(|i| if (i % 64 + i / 64) % 2 == 0 { 0 } else { 255 }).collect();
+        let halved = fit(&Image { width: 64, height: 64, channels: 1, pixels }, 32);
+        let inner = halved.pixels.chunks_exact(32).skip(2).take(28).flat_map(|row| &row[2..30]);
+        assert!(inner.clone().all(|&value| (126..=129).contains(&value)));
+    }
+}
