@@ -1,0 +1,57 @@
+//! The little HTML that every section needs: escaped text and the frame of a section.
+
+use std::fmt::{self, Write as _};
+
+/// `content` with the five characters that mean something to HTML replaced; safe as text and in quoted attributes.
+pub(super) fn text(content: &str) -> Text<'_> {
+    Text(content)
+}
+
+/// See [`text`].
+pub(super) struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One part of the page, reachable from the line of links at its top.
+pub(super) struct Section {
+    /// Anchor, and the word that links to it.
+    pub(super) id: &'static str,
+    /// Heading.
+    pub(super) title: &'static str,
+    /// How to read what follows, in a sentence or two.
+    pub(super) lead: &'static str,
+    /// The content; HTML.
+    pub(super) body: String,
+}
+
+impl Section {
+    pub(super) fn link(&self) -> String {
+        format!("<a href=\"#{0}\">{0}</a>\n", self.id)
+    }
+
+    pub(super) fn html(&self) -> String {
+        let Self {
+            id,
+            title,
+            lead,
+            body,
+        } = self;
+        format!(
+            "<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n{body}</section>\n"
+        )
+    }
+}
