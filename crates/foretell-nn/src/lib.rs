@@ -1,1 +1,18 @@
-//! Layers and networks: position codes, transformer blocks, ViT, conv encoders; official weight names.
+//! Layers and networks with the official checkpoints' names and layouts.
+//!
+//! Parameters are drawn eagerly from a generator that the caller passes, never from Burn's process-wide one; what must
+//! not learn (position codes, running statistics) is a parameter that takes no gradient, so that checkpoints hold it.
+
+pub mod conv;
+pub mod encode;
+pub mod init;
+pub mod layers;
+pub mod mlp;
+pub mod positions;
+pub mod predictor;
+pub mod vit;
+pub mod weights;
+
+pub use encode::{Backbone, Encode, FeatureMap};
+pub use init::Init;
+pub use weights::{NamedTensor, NamedTensors, WeightsError};

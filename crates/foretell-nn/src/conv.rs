@@ -1,0 +1,163 @@
+//! A small residual network (He et al., 2016) on channels-last features, torchvision's names.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use foretell_ops as ops;
+use rand::RngExt;
+
+use crate::Init;
+use crate::encode::{Backbone, Encode, FeatureMap};
+use crate::layers::{BatchNorm, BatchStatistics, Conv, Pass};
+
+/// Lengths of a [`ResNet`]. [`ResNetConfig::init`] makes the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResNetConfig {
+    /// Height and width of the images.
+    pub image: (usize, usize),
+    /// Channels of the images.
+    pub channels: usize,
+    /// Width of each stage; the first keeps the stem's resolution, each further one halves it.
+    pub widths: Vec<usize>,
+    /// Basic blocks in each stage.
+    pub blocks: usize,
+    /// Side of the stem's kernel.
+    pub stem_kernel: usize,
+    /// Stride of the stem.
+    pub stem_stride: usize,
+}
+
+impl ResNetConfig {
+    /// Rows and columns of the last feature map.
+    pub fn grid(&self) -> (usize, usize) {
+        let conv = |n: usize, kernel: usize, stride: usize| (n + 2 * (kernel / 2) - kernel) / stride + 1;
+        let side = |n: usize| (1..self.widths.len()).fold(conv(n, self.stem_kernel, self.stem_stride), |n, _| conv(n, 3, 2));
+        (side(self.image.0), side(self.image.1))
+    }
+
+    /// A fresh network.
+    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> ResNet {
+        let mut init = Init::new(rng, device);
+        let first = self.widths[0];
+        let mut inputs = first;
+        let conv1 = Conv::new(self.channels, first, self.stem_kernel, self.stem_stride, &mut init);
+        let bn1 = BatchNorm::new(first, &mut init);
+        let mut layers = Vec::new();
+        for (stage, width) in self.widths.iter().enumerate() {
+            let mut blocks = Vec::new();
+            for block in 0..self.blocks {
+                let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+                blocks.push(BasicBlock::new(inputs, *width, stride, &mut init));
+                inputs = *width;
+            }
+            layers.push(blocks);
+        }
+        ResNet { conv1, bn1, layers, config: self.clone() }
+    }
+}
+
+/// Two 3×3 convolutions and a shortcut.
+#[derive(Module, Debug)]
+pub struct BasicBlock {
+    conv1: Conv,
+    bn1: BatchNorm,
+    conv2: Conv,
+    bn2: BatchNorm,
+    /// A 1×1 convolution where the shape changes; torchvision's `downsample.0` and `.1`.
+    downsample: Option<Downsample>,
+}
+
+/// The shortcut of a block that changes the shape.
+#[derive(Module, Debug)]
+pub struct Downsample {
+    conv: Conv,
+    bn: BatchNorm,
+}
+
+impl BasicBlock {
+    fn new<R: RngExt>(inputs: usize, outputs: usize, stride: usize, init: &mut Init<'_, R>) -> Self {
+        let changes = stride != 1 || inputs != outputs;
+        Self {
+            conv1: Conv::new(inputs, outputs, 3, stride, init),
+            bn1: BatchNorm::new(outputs, init),
+            conv2: Conv::new(outputs, outputs, 3, 1, init),
+            bn2: BatchNorm::new(outputs, init),
+            downsample: changes.then(|| Downsample { conv: Conv::new(inputs, outputs, 1, stride, init), bn: BatchNorm::new(outputs, init) }),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+        let y = ops::relu(self.bn1.forward(self.conv1.forward(x.clone()), pass));
+        let y = self.bn2.forward(self.conv2.forward(y), pass);
+        let shortcut = match &self.downsample {
+            Some(d) => d.bn.forward(d.conv.forward(x), pass),
+            None => x,
+        };
+        ops::relu(y + shortcut)
+    }
+
+    fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
+        self.bn1 = self.bn1.absorb(seen, momentum);
+        self.bn2 = self.bn2.absorb(seen, momentum);
+        self.downsample = self.downsample.map(|d| Downsample { bn: d.bn.absorb(seen, momentum), ..d });
+        self
+    }
+}
+
+/// See [`ResNetConfig`].
+#[derive(Module, Debug)]
+pub struct ResNet {
+    conv1: Conv,
+    bn1: BatchNorm,
+    layers: Vec<Vec<BasicBlock>>,
+    #[module(skip)]
+    config: ResNetConfig,
+}
+
+impl ResNet {
+    /// The lengths it was made with.
+    pub fn config(&self) -> &ResNetConfig {
+        &self.config
+    }
+
+    /// Images `[B, C, H, W]` → features `[B, H', W', D]`.
+    pub fn forward(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+        let x = images.permute([0, 2, 3, 1]);
+        let x = ops::relu(self.bn1.forward(self.conv1.forward(x), pass));
+        self.layers.iter().flatten().fold(x, |x, block| block.forward(x, pass))
+    }
+}
+
+impl Backbone for ResNet {
+    fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2> {
+        let map = self.forward(images, pass);
+        let [b, h, w, d] = map.dims();
+        map.reshape([b, h * w, d]).mean_dim(1).squeeze_dim(1)
+    }
+
+    fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
+        self.bn1 = self.bn1.absorb(seen, momentum);
+        let absorb = |block: BasicBlock| block.absorb(seen, momentum);
+        self.layers = self.layers.into_iter().map(|stage| stage.into_iter().map(absorb).collect()).collect();
+        self
+    }
+}
+
+impl Encode for ResNet {
+    fn tokens(&self, images: Tensor<4>) -> FeatureMap {
+        let map = self.forward(images, &mut Pass::Evaluation);
+        let [b, h, w, d] = map.dims();
+        FeatureMap { tokens: map.reshape([b, h * w, d]), grid: (h, w) }
+    }
+
+    fn width(&self) -> usize {
+        self.config.widths.last().copied().unwrap_or(0)
+    }
+
+    fn image(&self) -> (usize, usize) {
+        self.config.image
+    }
+
+    fn channels(&self) -> usize {
+        self.config.channels
+    }
+}

@@ -1,0 +1,220 @@
+//! The layers that every network here is made of, named and laid out as in the official checkpoints.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::Tensor;
+use foretell_ops as ops;
+use rand::RngExt;
+
+use crate::Init;
+
+/// `y = x Wᵀ + b`, `weight` `[O, I]`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[O, I]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[O]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Weights truncated-normal with this standard deviation, bias 0 (the ViT convention).
+    pub fn vit<R: RngExt>(inputs: usize, outputs: usize, std: f64, init: &mut Init<'_, R>) -> Self {
+        Self { weight: init.truncated_normal([outputs, inputs], std), bias: init.constant([outputs], 0.0) }
+    }
+
+    /// Weights and bias uniform in ±1/√I (PyTorch's default).
+    pub fn uniform<R: RngExt>(inputs: usize, outputs: usize, init: &mut Init<'_, R>) -> Self {
+        let bound = 1.0 / (inputs.max(1) as f64).sqrt();
+        Self { weight: init.uniform([outputs, inputs], bound), bias: init.uniform([outputs], bound) }
+    }
+
+    /// `[.., I]` → `[.., O]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        ops::linear(x, self.weight.val(), self.bias.val())
+    }
+}
+
+/// Layer normalisation over the last axis.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[D]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[D]`.
+    pub bias: Param<Tensor<1>>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Weight 1, bias 0.
+    pub fn new<R: RngExt>(width: usize, eps: f64, init: &mut Init<'_, R>) -> Self {
+        Self { weight: init.constant([width], 1.0), bias: init.constant([width], 0.0), eps }
+    }
+
+    /// `[.., D]` → `[.., D]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        ops::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)
+    }
+}
+
+/// One batch normalisation's statistics of one batch, on their way into the running averages.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics {
+    layer: ParamId,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+/// How a network with batch statistics is run.
+pub enum Pass<'a> {
+    /// Normalise with the batch's own statistics, and collect them here.
+    Training(&'a mut Vec<BatchStatistics>),
+    /// Normalise with the running averages.
+    Evaluation,
+}
+
+/// Batch normalisation over all axes but the last (features are channels-last).
+///
+/// Running averages are buffers: a training pass hands the batch's statistics out, [`absorb`] puts them in.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// `[C]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[C]`.
+    pub bias: Param<Tensor<1>>,
+    /// `[C]`, a buffer.
+    pub running_mean: Param<Tensor<1>>,
+    /// `[C]`, a buffer; of the unbiased variance.
+    pub running_var: Param<Tensor<1>>,
+    eps: f64,
+}
+
+impl BatchNorm {
+    /// Weight 1, bias 0, running statistics of N(0, 1), eps 1e-5.
+    pub fn new<R: RngExt>(channels: usize, init: &mut Init<'_, R>) -> Self {
+        Self {
+            weight: init.constant([channels], 1.0),
+            bias: init.constant([channels], 0.0),
+            running_mean: init.buffer(vec![0.0; channels], [channels]),
+            running_var: init.buffer(vec![1.0; channels], [channels]),
+            eps: 1e-5,
+        }
+    }
+
+    /// `[.., C]` → `[.., C]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass<'_>) -> Tensor<D> {
+        match pass {
+            Pass::Training(seen) => {
+                let batch = ops::batch_norm(x, self.weight.val(), self.bias.val(), self.eps);
+                seen.push(BatchStatistics { layer: self.running_mean.id, mean: batch.mean, variance: batch.variance });
+                batch.output
+            }
+            Pass::Evaluation => {
+                let (mean, var) = (self.running_mean.val(), self.running_var.val());
+                ops::normalise_with(x, self.weight.val(), self.bias.val(), mean, var, self.eps)
+            }
+        }
+    }
+
+    /// The running averages moved by `momentum` towards every entry of `seen` that is this layer's, in order.
+    pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
+        let layer = self.running_mean.id;
+        for batch in seen.iter().filter(|batch| batch.layer == layer) {
+            let towards = |old: Tensor<1>, new: &[f32]| {
+                let device = old.device();
+                let new = Tensor::<1>::from_data(burn::tensor::TensorData::new(new.to_vec(), [new.len()]), &device.clone().inner());
+                let moved = ops::lerp(old.inner(), new, momentum);
+                if device.is_autodiff() { moved.autodiff() } else { moved }
+            };
+            self.running_mean = self.running_mean.map(|old| towards(old, &batch.mean));
+            self.running_var = self.running_var.map(|old| towards(old, &batch.variance));
+        }
+        self
+    }
+}
+
+/// A bias-free convolution on channels-last features, `weight` `[O, C, k, k]`.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[O, C, k, k]`.
+    pub weight: Param<Tensor<4>>,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv {
+    /// He-normal weights; padding `k / 2`.
+    pub fn new<R: RngExt>(inputs: usize, outputs: usize, kernel: usize, stride: usize, init: &mut Init<'_, R>) -> Self {
+        let weight = init.he([outputs, inputs, kernel, kernel], inputs * kernel * kernel);
+        Self { weight, stride, padding: kernel / 2 }
+    }
+
+    /// `[B, H, W, C]` → `[B, H', W', O]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(x, self.weight.val(), self.stride, self.padding)
+    }
+}
+
+/// Two affine maps with GELU between.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Width → hidden.
+    pub fc1: Linear,
+    /// Hidden → width.
+    pub fc2: Linear,
+}
+
+impl Mlp {
+    /// `[.., D]` → `[.., D]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
+    }
+}
+
+/// Self-attention with packed queries, keys and values.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// D → 3 D, rows `[q; k; v]`.
+    pub qkv: Linear,
+    /// D → D.
+    pub proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    /// `[B, N, D]` → `[B, N, D]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.proj.forward(ops::self_attention(self.qkv.forward(x), self.heads))
+    }
+}
+
+/// A pre-norm transformer block (Dosovitskiy et al., 2021).
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before attention.
+    pub norm1: LayerNorm,
+    /// Self-attention.
+    pub attn: Attention,
+    /// Before the MLP.
+    pub norm2: LayerNorm,
+    /// The MLP.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    /// Weights truncated-normal 0.02, LayerNorm eps 1e-6, as released. `width` must be a multiple of `heads`.
+    pub fn new<R: RngExt>(width: usize, heads: usize, hidden: usize, init: &mut Init<'_, R>) -> Self {
+        let std = 0.02;
+        Self {
+            norm1: LayerNorm::new(width, 1e-6, init),
+            attn: Attention { qkv: Linear::vit(width, 3 * width, std, init), proj: Linear::vit(width, width, std, init), heads },
+            norm2: LayerNorm::new(width, 1e-6, init),
+            mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
+        }
+    }
+
+    /// `[B, N, D]` → `[B, N, D]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
+        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+}

@@ -1,0 +1,45 @@
+//! The projector of joint-embedding methods: affine maps with batch normalisation and ReLU between.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use foretell_ops as ops;
+use rand::RngExt;
+
+use crate::Init;
+use crate::layers::{BatchNorm, BatchStatistics, Linear, Pass};
+
+/// `Linear → BatchNorm → ReLU`, repeated, then a last `Linear`.
+#[derive(Module, Debug)]
+pub struct Projector {
+    /// The affine maps.
+    pub layers: Vec<Linear>,
+    /// One for each map but the last.
+    pub norms: Vec<BatchNorm>,
+}
+
+impl Projector {
+    /// `widths`: input, hidden …, output; at least two.
+    pub fn new<R: RngExt>(widths: &[usize], rng: &mut R, device: &Device) -> Self {
+        let mut init = Init::new(rng, device);
+        let layers: Vec<_> = widths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
+        let norms = widths[1..widths.len() - 1].iter().map(|w| BatchNorm::new(*w, &mut init)).collect();
+        Self { layers, norms }
+    }
+
+    /// `[B, D]` → `[B, K]`.
+    pub fn forward(&self, mut x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x);
+            if let Some(norm) = self.norms.get(i) {
+                x = ops::relu(norm.forward(x, pass));
+            }
+        }
+        x
+    }
+
+    /// See [`BatchNorm::absorb`].
+    pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
+        self.norms = self.norms.into_iter().map(|norm| norm.absorb(seen, momentum)).collect();
+        self
+    }
+}

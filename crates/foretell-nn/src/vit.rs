@@ -1,0 +1,212 @@
+//! The vision transformer of I-JEPA and V-JEPA: no class token, fixed position codes, final norm.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::encode::{Backbone, Encode, FeatureMap};
+use crate::layers::{BatchStatistics, Block, LayerNorm, Pass};
+use crate::{Init, positions};
+
+/// The one dial: width, depth and heads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Size {
+    /// 192 wide, 12 deep, 3 heads.
+    #[default]
+    Tiny,
+    /// 384, 12, 6.
+    Small,
+    /// 768, 12, 12.
+    Base,
+    /// 1024, 24, 16.
+    Large,
+    /// 1280, 32, 16.
+    Huge,
+    /// 1408, 40, 16; MLP ratio 48/11.
+    Giant,
+}
+
+impl Size {
+    /// `(width, depth, heads, hidden width of the MLP)`.
+    pub fn dimensions(self) -> (usize, usize, usize, usize) {
+        match self {
+            Size::Tiny => (192, 12, 3, 768),
+            Size::Small => (384, 12, 6, 1536),
+            Size::Base => (768, 12, 12, 3072),
+            Size::Large => (1024, 24, 16, 4096),
+            Size::Huge => (1280, 32, 16, 5120),
+            Size::Giant => (1408, 40, 16, 6144),
+        }
+    }
+}
+
+/// Lengths of a [`Vit`]. [`VitConfig::init`] makes the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VitConfig {
+    /// Height and width of the images, multiples of `patch`.
+    pub image: (usize, usize),
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// Channels of the images.
+    pub channels: usize,
+    /// Token width D: a multiple of 4 (position code) and of `heads`.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the MLP.
+    pub hidden: usize,
+}
+
+impl VitConfig {
+    /// Rows and columns of tokens.
+    pub fn grid(&self) -> (usize, usize) {
+        (self.image.0 / self.patch, self.image.1 / self.patch)
+    }
+
+    /// A fresh network.
+    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Vit {
+        let mut init = Init::new(rng, device);
+        let (rows, cols) = self.grid();
+        let pos = positions::sincos_2d(rows, cols, self.width);
+        Vit {
+            patch_embed: PatchEmbed {
+                proj: Patches {
+                    weight: init.truncated_normal([self.width, self.channels, self.patch, self.patch], 0.02),
+                    bias: init.constant([self.width], 0.0),
+                },
+            },
+            pos_embed: init.buffer(pos, [1, rows * cols, self.width]),
+            blocks: (0..self.depth).map(|_| Block::new(self.width, self.heads, self.hidden, &mut init)).collect(),
+            norm: LayerNorm::new(self.width, 1e-6, &mut init),
+            config: self.clone(),
+        }
+    }
+}
+
+/// A convolution whose stride is its kernel, held as the official checkpoints hold it and run as a matrix product.
+#[derive(Module, Debug)]
+pub struct Patches {
+    /// `[D, C, p, p]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[D]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+/// Patches to tokens.
+#[derive(Module, Debug)]
+pub struct PatchEmbed {
+    /// The projection.
+    pub proj: Patches,
+}
+
+/// See [`VitConfig`].
+#[derive(Module, Debug)]
+pub struct Vit {
+    /// Patches to tokens.
+    pub patch_embed: PatchEmbed,
+    /// `[1, N, D]`, fixed.
+    pub pos_embed: Param<Tensor<3>>,
+    /// The transformer.
+    pub blocks: Vec<Block>,
+    /// After the last block.
+    pub norm: LayerNorm,
+    #[module(skip)]
+    config: VitConfig,
+}
+
+impl Vit {
+    /// The lengths it was made with.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    /// Encodes some tokens of each sample, and only those: position codes are added before the choice, so that hidden
+    /// tokens never enter (I-JEPA, section 3; the released `apply_masks`).
+    ///
+    /// # Shapes
+    /// - `patches`: `[B, K, C·p·p]`, the chosen patches, each `[C, p, p]`
+    /// - `indices`: `[B, K]` row-major, their positions in the raster, each below N
+    /// - output: `[B, K, D]`
+    pub fn encode_some(&self, patches: Tensor<3>, indices: &[u32]) -> Tensor<3> {
+        let batch = patches.dims()[0];
+        let [_, n, width] = self.pos_embed.dims();
+        let codes = positions::gather(self.pos_embed.val().inner().reshape([n, width]), indices, batch);
+        self.blocks(self.embed(patches), codes)
+    }
+
+    /// Encodes every token. `patches`: `[B, N, C·p·p]` → `[B, N, D]`.
+    pub fn encode_all(&self, patches: Tensor<3>) -> Tensor<3> {
+        let codes = self.pos_embed.val().inner();
+        self.blocks(self.embed(patches), codes)
+    }
+
+    /// Encodes views of any size that the patch divides; their position codes are spread over the full image's area.
+    ///
+    /// `images`: `[B, C, H, W]` → `[B, N, D]`, N = H·W / p².
+    pub fn encode_view(&self, images: Tensor<4>) -> Tensor<3> {
+        let [_, _, height, width] = images.dims();
+        let patch = self.config.patch;
+        let grid = (height / patch, width / patch);
+        let codes = if grid == self.config.grid() {
+            self.pos_embed.val().inner()
+        } else {
+            let codes = positions::sincos_2d_spread(grid, self.config.grid(), self.config.width);
+            let shape = [1, grid.0 * grid.1, self.config.width];
+            Tensor::from_data(TensorData::new(codes, shape), &images.device().inner())
+        };
+        self.blocks(self.embed(patchify(images, patch)), codes)
+    }
+
+    fn embed(&self, patches: Tensor<3>) -> Tensor<3> {
+        let weight = self.patch_embed.proj.weight.val();
+        let [width, c, p, _] = weight.dims();
+        foretell_ops::linear(patches, weight.reshape([width, c * p * p]), self.patch_embed.proj.bias.val())
+    }
+
+    fn blocks(&self, tokens: Tensor<3>, codes: Tensor<3>) -> Tensor<3> {
+        let x = self.blocks.iter().fold(tokens + codes, |x, block| block.forward(x));
+        self.norm.forward(x)
+    }
+}
+
+/// Images `[B, C, H, W]` → patches `[B, N, C·p·p]`, raster order, each `[C, p, p]`.
+pub fn patchify(images: Tensor<4>, patch: usize) -> Tensor<3> {
+    let [b, c, h, w] = images.dims();
+    let (rows, cols) = (h / patch, w / patch);
+    images
+        .reshape([b, c, rows, patch, cols, patch])
+        .permute([0, 2, 4, 1, 3, 5])
+        .reshape([b, rows * cols, c * patch * patch])
+}
+
+impl Encode for Vit {
+    fn tokens(&self, images: Tensor<4>) -> FeatureMap {
+        FeatureMap { tokens: self.encode_all(patchify(images, self.config.patch)), grid: self.config.grid() }
+    }
+
+    fn width(&self) -> usize {
+        self.config.width
+    }
+
+    fn image(&self) -> (usize, usize) {
+        self.config.image
+    }
+
+    fn channels(&self) -> usize {
+        self.config.channels
+    }
+}
+
+impl Backbone for Vit {
+    fn view(&self, images: Tensor<4>, _: &mut Pass<'_>) -> Tensor<2> {
+        self.encode_view(images).mean_dim(1).squeeze_dim(1)
+    }
+
+    fn absorb(self, _: &[BatchStatistics], _: f64) -> Self {
+        self
+    }
+}

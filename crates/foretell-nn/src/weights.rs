@@ -1,0 +1,162 @@
+//! Tensors by their official names: reading a network into them, loading it strictly from them, safetensors files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+/// A tensor on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
+
+/// Tensors by name, in the names' order.
+pub type NamedTensors = BTreeMap<String, NamedTensor>;
+
+/// What can be wrong with weights.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// Reading or writing failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or a damaged one.
+    #[error("{path} is not a whole safetensors file: {reason}. Restore it from a copy, or train again")]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// The tensors do not fit the network.
+    #[error("the weights do not fit the network: {0}")]
+    Mismatch(String),
+}
+
+struct Reader {
+    path: Vec<String>,
+    prefix: String,
+    tensors: NamedTensors,
+}
+
+impl Reader {
+    fn name(&self) -> String {
+        format!("{}{}", self.prefix, self.path.join("."))
+    }
+}
+
+impl ModuleVisitor for Reader {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val().inner();
+        let shape = value.dims().to_vec();
+        self.tensors.insert(self.name(), NamedTensor { shape, values: foretell_ops::values(value) });
+    }
+}
+
+/// Every tensor of a network as `prefix` + its path, such as `encoder.` + `blocks.0.attn.qkv.weight`.
+pub fn read<M: Module>(module: &M, prefix: &str) -> NamedTensors {
+    let mut reader = Reader { path: Vec::new(), prefix: prefix.to_owned(), tensors: NamedTensors::new() };
+    module.visit(&mut reader);
+    reader.tensors
+}
+
+struct Loader<'a> {
+    path: Vec<String>,
+    prefix: &'a str,
+    tensors: &'a mut NamedTensors,
+    problems: Vec<String>,
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = format!("{}{}", self.prefix, self.path.join("."));
+        let Some(tensor) = self.tensors.remove(&name) else {
+            self.problems.push(format!("`{name}` is missing"));
+            return param;
+        };
+        let expected = param.dims();
+        if tensor.shape != expected {
+            self.problems.push(format!("`{name}` is {:?} where {expected:?} was expected", tensor.shape));
+            return param;
+        }
+        param.map(|old| {
+            let (device, learns) = (old.device(), old.is_require_grad());
+            let new = Tensor::from_data(TensorData::new(tensor.values, expected), &device);
+            if learns { new.require_grad() } else { new }
+        })
+    }
+}
+
+/// The network with its tensors taken out of `tensors` by `prefix` + path. Missing and mis-shaped ones are an error
+/// that lists them; what stays in `tensors` was not used.
+pub fn load<M: Module>(module: M, prefix: &str, tensors: &mut NamedTensors) -> Result<M, WeightsError> {
+    let mut loader = Loader { path: Vec::new(), prefix, tensors, problems: Vec::new() };
+    let module = module.map(&mut loader);
+    if loader.problems.is_empty() { Ok(module) } else { Err(WeightsError::Mismatch(summary(&loader.problems))) }
+}
+
+/// An error if anything is left: weights are loaded whole or not at all.
+pub fn none_left(tensors: &NamedTensors) -> Result<(), WeightsError> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let unused: Vec<String> = tensors.keys().map(|name| format!("`{name}` has no place")).collect();
+    Err(WeightsError::Mismatch(summary(&unused)))
+}
+
+fn summary(problems: &[String]) -> String {
+    let shown = problems.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    if problems.len() > 5 { format!("{shown}; and {} more", problems.len() - 5) } else { shown }
+}
+
+/// The bytes of a safetensors file: f32, the same bytes for the same tensors.
+pub fn to_bytes(tensors: &NamedTensors) -> Vec<u8> {
+    let bytes: Vec<(&String, Vec<u8>)> =
+        tensors.iter().map(|(name, t)| (name, t.values.iter().flat_map(|x| x.to_le_bytes()).collect())).collect();
+    let views = tensors.values().zip(&bytes).map(|(t, (name, bytes))| {
+        let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes).expect("as many bytes as the shape asks for");
+        (name.as_str(), view)
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize(views, Some(metadata)).expect("valid views")
+}
+
+/// Reads a safetensors file of f32 tensors whole.
+pub fn read_file(path: &Path) -> Result<NamedTensors, WeightsError> {
+    let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
+    let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let mut tensors = NamedTensors::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(format!("`{name}` holds {:?} where F32 was expected", view.dtype())));
+        }
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        tensors.insert(name.to_owned(), NamedTensor { shape: view.shape().to_vec(), values });
+    }
+    Ok(tensors)
+}
