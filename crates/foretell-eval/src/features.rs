@@ -1,13 +1,8 @@
 //! Features on the host: one row for each sample (or token), `[N, D]`, row-major f32.
 
-use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::EvalError;
-
-/// Rows that one task works on. Every parallel sum of this crate is over blocks of a fixed number of rows, added in
-/// order, so that no result depends on the number of threads.
-pub(crate) const BLOCK: usize = 512;
 
 /// A matrix of features, `[rows, dim]`, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,11 +80,6 @@ impl Features {
                 value: self.values[at].to_string(),
             }),
         }
-    }
-
-    /// The view that matrix products take, `[N, D]`.
-    pub(crate) fn view(&self) -> MatRef<'_, f32> {
-        MatRef::from_row_major_slice(&self.values, self.rows, self.dim)
     }
 }
 

@@ -1,0 +1,247 @@
+//! L-BFGS: minimises a smooth function from its value and gradient.
+//!
+//! Liu & Nocedal 1989, two-loop recursion; backtracking on Armijo's condition with quadratic interpolation. All in f64
+//! and sequential. For convex functions, which keep `sᵀy > 0`, that is all the line search needs.
+
+use std::collections::VecDeque;
+
+/// Pairs of steps and gradient differences that approximate the Hessian.
+const MEMORY: usize = 10;
+/// Armijo's share of the slope's promise.
+const SUFFICIENT: f64 = 1e-4;
+/// Shortenings of one step before the search gives up.
+const SHORTENINGS: usize = 20;
+/// Rounding of the objective, relative: rises below it are not rises.
+const NOISE: f64 = 1e-8;
+
+/// How long to go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Steps at most.
+    pub(crate) iterations: usize,
+    /// Done when no entry of the gradient is larger.
+    pub(crate) gradient: f64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Steps that were taken.
+    pub(crate) iterations: usize,
+    /// Whether the gradient fell below its limit.
+    pub(crate) converged: bool,
+}
+
+/// Moves `point` to a minimum of `function`, which writes its gradient and returns its value.
+pub(crate) fn minimise(
+    point: &mut [f64],
+    limits: Limits,
+    mut function: impl FnMut(&[f64], &mut [f64]) -> f64,
+) -> Outcome {
+    let size = point.len();
+    let mut gradient = vec![0.0; size];
+    let mut value = function(point, &mut gradient);
+    let mut trial = vec![0.0; size];
+    let mut trial_gradient = vec![0.0; size];
+    let mut pairs: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
+    for iteration in 0..=limits.iterations {
+        let largest = gradient
+            .iter()
+            .fold(0.0f64, |largest, entry| largest.max(entry.abs()));
+        if largest <= limits.gradient {
+            return Outcome {
+                iterations: iteration,
+                converged: true,
+            };
+        }
+        if iteration == limits.iterations {
+            break;
+        }
+        let mut direction = descent(&gradient, &pairs);
+        let mut slope = dot(&direction, &gradient);
+        if slope >= 0.0 {
+            // Only rounding can turn the direction uphill: forget the curvature.
+            pairs.clear();
+            direction = descent(&gradient, &pairs);
+            slope = dot(&direction, &gradient);
+        }
+        let mut step = if pairs.is_empty() {
+            1f64.min(1.0 / dot(&gradient, &gradient).sqrt())
+        } else {
+            1.0
+        };
+        let mut found = None;
+        for _ in 0..SHORTENINGS {
+            for ((trial, &from), &along) in trial.iter_mut().zip(&*point).zip(&direction) {
+                *trial = from + step * along;
+            }
+            let trial_value = function(&trial, &mut trial_gradient);
+            if trial_value <= value + SUFFICIENT * step * slope + NOISE * value.abs() {
+                found = Some(trial_value);
+                break;
+            }
+            // The minimum of the parabola through both values and the slope, kept within reason.
+            let parabola = -slope * step * step / (2.0 * (trial_value - value - slope * step));
+            step = if parabola.is_finite() {
+                parabola.clamp(0.1 * step, 0.5 * step)
+            } else {
+                0.1 * step
+            };
+        }
+        let Some(trial_value) = found else {
+            return Outcome {
+                iterations: iteration,
+                converged: false,
+            };
+        };
+        let pair = Pair::new(&trial, point, &trial_gradient, &gradient);
+        if let Some(pair) = pair {
+            if pairs.len() == MEMORY {
+                pairs.pop_front();
+            }
+            pairs.push_back(pair);
+        }
+        point.copy_from_slice(&trial);
+        std::mem::swap(&mut gradient, &mut trial_gradient);
+        value = trial_value;
+    }
+    Outcome {
+        iterations: limits.iterations,
+        converged: false,
+    }
+}
+
+/// A step `s` and the change `y` of the gradient over it.
+struct Pair {
+    step: Vec<f64>,
+    change: Vec<f64>,
+    curvature: f64,
+}
+
+impl Pair {
+    /// None where rounding has hidden the curvature.
+    fn new(to: &[f64], from: &[f64], gradient_to: &[f64], gradient_from: &[f64]) -> Option<Self> {
+        let difference =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+        let (step, change) = (difference(to, from), difference(gradient_to, gradient_from));
+        let curvature = dot(&step, &change);
+        let floor = 1e-12 * (dot(&step, &step) * dot(&change, &change)).sqrt();
+        (curvature > floor).then_some(Self {
+            step,
+            change,
+            curvature,
+        })
+    }
+}
+
+/// `−H g` by the two-loop recursion, H scaled by the last pair's curvature.
+fn descent(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
+    let mut direction: Vec<f64> = gradient.iter().map(|entry| -entry).collect();
+    let mut shares = Vec::with_capacity(pairs.len());
+    for pair in pairs.iter().rev() {
+        let share = dot(&pair.step, &direction) / pair.curvature;
+        add(&mut direction, -share, &pair.change);
+        shares.push(share);
+    }
+    if let Some(last) = pairs.back() {
+        let scale = last.curvature / dot(&last.change, &last.change);
+        for entry in &mut direction {
+            *entry *= scale;
+        }
+    }
+    for (pair, share) in pairs.iter().zip(shares.into_iter().rev()) {
+        let overlap = dot(&pair.change, &direction) / pair.curvature;
+        add(&mut direction, share - overlap, &pair.step);
+    }
+    direction
+}
+
+/// Eight running sums: the order is fixed, and the processor need not wait for one addition to start the next.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (whole_a, rest_a) = a.as_chunks::<8>();
+    let (whole_b, rest_b) = b.as_chunks::<8>();
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum::<f64>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f64>()
+}
+
+fn add(to: &mut [f64], factor: f64, what: &[f64]) {
+    for (to, what) in to.iter_mut().zip(what) {
+        *to += factor * what;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        iterations: 300,
+        gradient: 1e-8,
+    };
+
+    #[test]
+    fn an_ill_conditioned_parabola_is_solved() {
+        let scales: Vec<f64> = (0..30)
+            .map(|index| 10f64.powf(f64::from(index) / 10.0))
+            .collect();
+        let mut point = vec![1.0; 30];
+        let outcome = minimise(&mut point, LIMITS, |point, gradient| {
+            let mut value = 0.0;
+            for index in 0..30 {
+                let away = point[index] - index as f64;
+                gradient[index] = scales[index] * away;
+                value += 0.5 * scales[index] * away * away;
+            }
+            value
+        });
+        assert!(outcome.converged, "{outcome:?}");
+        for (index, found) in point.iter().enumerate() {
+            assert!((found - index as f64).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_banana_is_followed_to_its_end() {
+        let mut point = vec![-1.2, 1.0];
+        let outcome = minimise(&mut point, LIMITS, |p, gradient| {
+            let (a, b) = (1.0 - p[0], p[1] - p[0] * p[0]);
+            gradient[0] = -2.0 * a - 400.0 * p[0] * b;
+            gradient[1] = 200.0 * b;
+            a * a + 100.0 * b * b
+        });
+        assert!(
+            outcome.converged && (point[0] - 1.0).abs() < 1e-6 && (point[1] - 1.0).abs() < 1e-6,
+            "{point:?}"
+        );
+    }
+
+    #[test]
+    fn the_cap_is_kept_and_told() {
+        let mut point = vec![-1.2, 1.0];
+        let limits = Limits {
+            iterations: 3,
+            gradient: 1e-8,
+        };
+        let outcome = minimise(&mut point, limits, |p, gradient| {
+            gradient[0] = 4.0 * p[0].powi(3);
+            gradient[1] = 2.0 * p[1];
+            p[0].powi(4) + p[1].powi(2)
+        });
+        assert_eq!((outcome.iterations, outcome.converged), (3, false));
+    }
+
+    #[test]
+    fn a_minimum_needs_no_step() {
+        let mut point = vec![0.0; 4];
+        let outcome = minimise(&mut point, LIMITS, |point, gradient| {
+            gradient.copy_from_slice(point);
+            0.5 * dot(point, point)
+        });
+        assert_eq!((outcome.iterations, outcome.converged), (0, true));
+    }
+}

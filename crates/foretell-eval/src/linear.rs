@@ -1,0 +1,424 @@
+//! The linear probe: what a linear classifier reads from frozen features.
+//!
+//! Multinomial logistic regression on standardised features by full-batch L-BFGS (the protocol of Kornblith et al. 2019,
+//! arXiv 1805.08974, and of CLIP's evaluation): the L2 strength is chosen on a tenth of the training rows, then the
+//! regression is fitted to all of them. Test labels are read once, for the score.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::features::check_same_width;
+use crate::lbfgs::{Limits, minimise};
+use crate::logistic::{Logistic, classify};
+use crate::spectrum::mean;
+use crate::{EvalError, Factor, Features};
+
+/// A dimension whose standard deviation is below this part of the root mean square of all is scaled as if it were there.
+const STD_FLOOR: f64 = 1e-2;
+/// f32 rounding relative to a dimension's size: what varies less does not vary.
+const ROUNDING: f64 = 1e-6;
+/// From this width on the cap on iterations is halved.
+const WIDE: usize = 1024;
+
+/// The linear probe's settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Linear {
+    /// L2 strengths λ to choose from, for the mean loss plus `λ/2 ‖W‖²` on standardised features.
+    pub strengths: Vec<f64>,
+    /// L-BFGS steps at most for each strength, and for the last fit; half of it beyond 1024 dimensions.
+    pub iterations: usize,
+    /// A fit has converged when no entry of the gradient is larger.
+    pub tolerance: f64,
+    /// Chooses the validation tenth.
+    pub seed: u64,
+}
+
+impl Default for Linear {
+    fn default() -> Self {
+        Self {
+            strengths: vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6],
+            iterations: 200,
+            tolerance: 3e-4,
+            seed: 0,
+        }
+    }
+}
+
+/// What the probe found for one factor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinearFit {
+    /// Accuracy on the test rows, in [0, 1].
+    pub accuracy: f64,
+    /// The λ that was chosen.
+    pub strength: f64,
+    /// Validation accuracy of each strength that was tried, strongest first.
+    pub path: Vec<(f64, f64)>,
+    /// L-BFGS steps of the last fit.
+    pub iterations: usize,
+    /// Whether the last fit met the tolerance before the cap.
+    pub converged: bool,
+}
+
+impl Linear {
+    /// One probe for each factor, from `train` `[N, D]` (N ≥ 10) to `test` `[M, D]`.
+    ///
+    /// Features are standardised by the training rows' mean and deviation (floored at 1e-2 of the root mean square
+    /// deviation, so that a nearly constant dimension is not blown up); constant dimensions are dropped. Strengths are
+    /// tried from the strongest to the weakest, each from the last one's solution, until two in a row are no better on the
+    /// validation tenth; the better one, or the stronger of equals, is fitted to all training rows. The result is the same
+    /// for any number of threads.
+    ///
+    /// # Errors
+    /// Ill-matched features or labels, values that are not finite, fewer than 10 training rows, strengths that are empty
+    /// or negative.
+    pub fn probe(
+        &self,
+        train: &Features,
+        test: &Features,
+        factors: &[Factor],
+    ) -> Result<Vec<LinearFit>, EvalError> {
+        self.check()?;
+        train.check("a linear probe's training set", 10)?;
+        test.check("a linear probe's test set", 1)?;
+        check_same_width(("training features", train), ("test features", test))?;
+        for factor in factors {
+            factor.check(train, test)?;
+        }
+        // Validation rows stand last, so that both fits see a prefix of one matrix.
+        let mut order: Vec<usize> = (0..train.rows).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let scale = Standardisation::of(train);
+        let test = scale.apply(test, &(0..test.rows).collect::<Vec<_>>());
+        let train = scale.apply(train, &order);
+        Ok(factors
+            .iter()
+            .map(|factor| self.fit(scale.kept.len(), &train, &test, &order, factor))
+            .collect())
+    }
+
+    fn check(&self) -> Result<(), EvalError> {
+        let setting = |setting, expected, found| {
+            Err(EvalError::Setting {
+                setting,
+                expected,
+                found,
+            })
+        };
+        if self.strengths.is_empty() || self.strengths.iter().any(|s| !(s.is_finite() && *s >= 0.0))
+        {
+            return setting(
+                "strengths",
+                "one or more numbers of 0 or above",
+                format!("{:?}", self.strengths),
+            );
+        }
+        if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
+            return setting(
+                "tolerance",
+                "finite and above 0",
+                self.tolerance.to_string(),
+            );
+        }
+        if self.iterations == 0 {
+            return setting("iterations", "at least 1", self.iterations.to_string());
+        }
+        Ok(())
+    }
+
+    fn fit(
+        &self,
+        dim: usize,
+        train: &[f32],
+        test: &[f32],
+        order: &[usize],
+        factor: &Factor,
+    ) -> LinearFit {
+        let mut names = factor.train.clone();
+        names.sort_unstable();
+        names.dedup();
+        let classes = names.len();
+        let targets: Vec<u32> = order
+            .iter()
+            .map(|&row| names.partition_point(|name| *name < factor.train[row]) as u32)
+            .collect();
+        let cap = if dim > WIDE {
+            self.iterations.div_ceil(2)
+        } else {
+            self.iterations
+        };
+        let limits = Limits {
+            iterations: cap,
+            gradient: self.tolerance,
+        };
+        let rows = order.len();
+        let fitted = rows - rows / 10;
+        let regression = |rows: usize, strength| Logistic {
+            features: &train[..rows * dim],
+            dim,
+            classes,
+            targets: &targets[..rows],
+            strength,
+        };
+
+        let mut strengths = self.strengths.clone();
+        strengths.sort_unstable_by(|a, b| b.total_cmp(a));
+        let mut parameters = vec![0.0; classes * (dim + 1)];
+        let mut best = (f64::NEG_INFINITY, strengths[0], parameters.clone());
+        let mut path = Vec::new();
+        let mut worse = 0;
+        for strength in strengths {
+            let problem = regression(fitted, strength);
+            minimise(&mut parameters, limits, |at, gradient| {
+                problem.evaluate(at, gradient)
+            });
+            let held_out = &train[fitted * dim..];
+            let answers = classify(held_out, dim, rows - fitted, &parameters, classes);
+            let accuracy = share_of_equals(&answers, &targets[fitted..]);
+            path.push((strength, accuracy));
+            if accuracy > best.0 {
+                best = (accuracy, strength, parameters.clone());
+                worse = 0;
+            } else {
+                worse += 1;
+            }
+            if worse == 2 {
+                break;
+            }
+        }
+
+        let (_, strength, mut parameters) = best;
+        let problem = regression(rows, strength);
+        let outcome = minimise(&mut parameters, limits, |at, gradient| {
+            problem.evaluate(at, gradient)
+        });
+        let answers = classify(test, dim, factor.test.len(), &parameters, classes);
+        let answers: Vec<u32> = answers
+            .into_iter()
+            .map(|class| names[class as usize])
+            .collect();
+        LinearFit {
+            accuracy: share_of_equals(&answers, &factor.test),
+            strength,
+            path,
+            iterations: outcome.iterations,
+            converged: outcome.converged,
+        }
+    }
+}
+
+fn share_of_equals(answers: &[u32], labels: &[u32]) -> f64 {
+    answers
+        .iter()
+        .zip(labels)
+        .filter(|(answer, label)| answer == label)
+        .count() as f64
+        / labels.len() as f64
+}
+
+/// The training rows' mean and scale, and the dimensions that vary.
+struct Standardisation {
+    kept: Vec<usize>,
+    /// Mean and deviation of each kept dimension.
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+impl Standardisation {
+    fn of(features: &Features) -> Self {
+        let centre = mean(features);
+        let mut stds = vec![0.0; features.dim];
+        for row in features.values.chunks_exact(features.dim) {
+            for ((sum, &value), mean) in stds.iter_mut().zip(row).zip(&centre) {
+                *sum += (f64::from(value) - mean).powi(2);
+            }
+        }
+        for std in &mut stds {
+            *std = (*std / features.rows as f64).sqrt();
+        }
+        let floor = STD_FLOOR
+            * (stds.iter().map(|std| std * std).sum::<f64>() / features.dim as f64).sqrt();
+        let kept: Vec<usize> = (0..features.dim)
+            .filter(|&dimension| {
+                stds[dimension] > ROUNDING * centre[dimension].abs().max(f64::MIN_POSITIVE)
+            })
+            .collect();
+        let mean = kept.iter().map(|&dimension| centre[dimension]).collect();
+        let std = kept
+            .iter()
+            .map(|&dimension| stds[dimension].max(floor))
+            .collect();
+        Self { kept, mean, std }
+    }
+
+    /// The rows named by `order`, standardised, `[order.len(), kept]`.
+    fn apply(&self, features: &Features, order: &[usize]) -> Vec<f32> {
+        let width = self.kept.len();
+        let mut out = vec![0.0; order.len() * width];
+        if width > 0 {
+            out.par_chunks_exact_mut(width)
+                .zip(order)
+                .for_each(|(out, &row)| {
+                    let row = features.row(row);
+                    for (index, (out, &dimension)) in out.iter_mut().zip(&self.kept).enumerate() {
+                        *out = ((f64::from(row[dimension]) - self.mean[index]) / self.std[index])
+                            as f32;
+                    }
+                });
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::tests::{clusters, normal};
+
+    fn noise(rows: usize, classes: u32, seed: u64) -> Vec<u32> {
+        normal(rows, 1, seed)
+            .values
+            .iter()
+            .map(|value| value.to_bits() % classes)
+            .collect()
+    }
+
+    #[test]
+    fn separable_clusters_are_read_and_random_labels_are_not() {
+        let (train, train_labels) = clusters(1500, 12, 4, 5.0, 1);
+        let (test, test_labels) = clusters(2000, 12, 4, 5.0, 2);
+        let factors = [
+            Factor::new("class", train_labels, test_labels),
+            Factor::new("noise", noise(1500, 5, 3), noise(2000, 5, 4)),
+            Factor::new("constant", vec![8; 1500], vec![8; 2000]),
+        ];
+        let found = Linear::default().probe(&train, &test, &factors).unwrap();
+        assert!(
+            found[0].accuracy > 0.995 && found[0].converged,
+            "{:?}",
+            found[0]
+        );
+        assert!((found[1].accuracy - 0.2).abs() < 0.04, "{:?}", found[1]);
+        assert_eq!(found[2].accuracy, 1.0);
+    }
+
+    #[test]
+    fn scale_and_shift_of_a_dimension_do_not_matter() {
+        let (mut train, train_labels) = clusters(600, 6, 3, 2.0, 5);
+        let (mut test, test_labels) = clusters(600, 6, 3, 2.0, 6);
+        let factor = [Factor::new("class", train_labels, test_labels)];
+        let plain = Linear::default().probe(&train, &test, &factor).unwrap();
+        for features in [&mut train, &mut test] {
+            for row in features.values.chunks_exact_mut(6) {
+                for (dimension, value) in row.iter_mut().enumerate() {
+                    *value = *value * (1.0 + dimension as f32) + 16.0 * dimension as f32;
+                }
+            }
+        }
+        let moved = Linear::default().probe(&train, &test, &factor).unwrap();
+        assert!(
+            (plain[0].accuracy - moved[0].accuracy).abs() < 0.004,
+            "{plain:?} against {moved:?}"
+        );
+        assert!(plain[0].accuracy > 0.75);
+    }
+
+    #[test]
+    fn a_weak_penalty_loses_where_there_are_few_rows() {
+        // 60 rows in 50 dimensions: one direction tells, the rest invites fitting noise.
+        let (train, train_labels) = clusters(60, 50, 2, 2.0, 7);
+        let (test, test_labels) = clusters(4000, 50, 2, 2.0, 8);
+        let factor = [Factor::new("class", train_labels, test_labels)];
+        let with = |strength: f64| {
+            let probe = Linear {
+                strengths: vec![strength],
+                ..Linear::default()
+            };
+            probe.probe(&train, &test, &factor).unwrap()[0].accuracy
+        };
+        assert!(
+            with(0.3) > with(1e-6) + 0.02,
+            "{} against {}",
+            with(0.3),
+            with(1e-6)
+        );
+    }
+
+    #[test]
+    fn the_path_starts_strong_and_the_choice_is_its_best() {
+        let (train, train_labels) = clusters(500, 20, 4, 1.5, 9);
+        let (test, test_labels) = clusters(500, 20, 4, 1.5, 10);
+        let probe = Linear {
+            strengths: vec![1e-4, 10.0, 1e-2],
+            ..Linear::default()
+        };
+        let found = probe
+            .probe(
+                &train,
+                &test,
+                &[Factor::new("class", train_labels, test_labels)],
+            )
+            .unwrap()
+            .remove(0);
+        assert!(found.path.is_sorted_by(|a, b| a.0 > b.0) && found.path[0].0 == 10.0);
+        let best = found.path.iter().map(|step| step.1).fold(0.0, f64::max);
+        let chosen = found.path.iter().find(|step| step.1 == best).unwrap();
+        assert_eq!(chosen.0, found.strength);
+    }
+
+    #[test]
+    fn constant_features_leave_the_commonest_class() {
+        let features = Features::new(40, 3, vec![0.1; 120]).unwrap();
+        let labels: Vec<u32> = (0..40).map(|row| u32::from(row % 4 == 0)).collect();
+        let factor = Factor::new("class", labels.clone(), labels);
+        let found = Linear::default()
+            .probe(&features, &features, std::slice::from_ref(&factor))
+            .unwrap();
+        assert_eq!(found[0].accuracy, 0.75);
+        assert_eq!(found[0].accuracy, factor.chance());
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (train, train_labels) = clusters(1200, 30, 5, 1.0, 11);
+        let (test, test_labels) = clusters(300, 30, 5, 1.0, 12);
+        let factor = [Factor::new("class", train_labels, test_labels)];
+        let in_pool = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| Linear::default().probe(&train, &test, &factor).unwrap())
+        };
+        assert_eq!(in_pool(1), in_pool(2));
+    }
+
+    #[test]
+    fn refuses_settings_and_sets_that_cannot_work() {
+        let (train, labels) = clusters(20, 4, 2, 1.0, 13);
+        let factor = [Factor::new("class", labels.clone(), labels)];
+        let empty = Linear {
+            strengths: vec![],
+            ..Linear::default()
+        };
+        assert!(matches!(
+            empty.probe(&train, &train, &factor),
+            Err(EvalError::Setting {
+                setting: "strengths",
+                ..
+            })
+        ));
+        let few = train.select(&[0, 1, 2]);
+        assert!(matches!(
+            Linear::default().probe(&few, &train, &factor),
+            Err(EvalError::TooFewRows {
+                needed: 10,
+                found: 3,
+                ..
+            })
+        ));
+    }
+}
