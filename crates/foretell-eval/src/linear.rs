@@ -29,7 +29,8 @@ const WIDE: usize = 1024;
 pub struct Linear {
     /// L2 strengths λ to choose from, for the mean loss plus `λ/2 ‖W‖²` on standardised features.
     pub strengths: Vec<f64>,
-    /// L-BFGS steps at most for each strength, and for the last fit; half of it beyond 1024 dimensions.
+    /// L-BFGS steps at most for the last fit, half as many for each strength on the way to it; half of both beyond 1024
+    /// dimensions.
     pub iterations: usize,
     /// A fit has converged when no entry of the gradient is larger.
     pub tolerance: f64,
@@ -150,8 +151,8 @@ impl Linear {
         } else {
             self.iterations
         };
-        let limits = Limits {
-            iterations: cap,
+        let limits = |iterations| Limits {
+            iterations,
             gradient: self.tolerance,
         };
         let rows = order.len();
@@ -172,7 +173,7 @@ impl Linear {
         let mut worse = 0;
         for strength in strengths {
             let problem = regression(fitted, strength);
-            minimise(&mut parameters, limits, |at, gradient| {
+            minimise(&mut parameters, limits(cap.div_ceil(2)), |at, gradient| {
                 problem.evaluate(at, gradient)
             });
             let held_out = &train[fitted * dim..];
@@ -192,7 +193,7 @@ impl Linear {
 
         let (_, strength, mut parameters) = best;
         let problem = regression(rows, strength);
-        let outcome = minimise(&mut parameters, limits, |at, gradient| {
+        let outcome = minimise(&mut parameters, limits(cap), |at, gradient| {
             problem.evaluate(at, gradient)
         });
         let answers = classify(test, dim, factor.test.len(), &parameters, classes);
