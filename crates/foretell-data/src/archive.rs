@@ -37,8 +37,8 @@ pub(crate) fn index(path: &Path) -> Result<Vec<Found>, DataError> {
     for entry in entries {
         let entry = entry.map_err(|source| broken(last.as_deref(), source))?;
         let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let clean = clean(&member)
-            .ok_or_else(|| DataError::UnsafeMember { path: path.to_owned(), member: member.clone() })?;
+        let clean =
+            clean(&member).ok_or_else(|| DataError::UnsafeMember { path: path.to_owned(), member: member.clone() })?;
         let (offset, size) = (entry.raw_file_position(), entry.size());
         let end = size.checked_next_multiple_of(BLOCK).and_then(|size| size.checked_add(offset));
         if end.is_none_or(|end| end > file.length()) {
@@ -53,12 +53,11 @@ pub(crate) fn index(path: &Path) -> Result<Vec<Found>, DataError> {
             continue;
         }
         let place = Place::Member { archive: Arc::clone(&file), offset, size };
-        match at.get(&clean) {
-            Some(&earlier) => found[earlier].place = place,
-            None => {
-                at.insert(clean.clone(), found.len());
-                found.push(Found { path: clean, place });
-            }
+        if let Some(&earlier) = at.get(&clean) {
+            found[earlier].place = place;
+        } else {
+            at.insert(clean.clone(), found.len());
+            found.push(Found { path: clean, place });
         }
     }
     Ok(found)
@@ -66,17 +65,22 @@ pub(crate) fn index(path: &Path) -> Result<Vec<Found>, DataError> {
 
 /// The member's path without `.` parts; `None` if it would leave the archive's folder.
 fn clean(member: &str) -> Option<String> {
-    let absolute = member.starts_with(['/', '\\']) || member.as_bytes().get(1) == Some(&b':');
+    let drive = matches!(member.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    let absolute = drive || member.starts_with(['/', '\\']);
     let parts: Vec<&str> = member.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     (!absolute && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
 /// Whether `head`, the first 512 bytes, is a tar header: its checksum decides, which old tars without a magic have too.
 pub(crate) fn is_tar(head: &[u8]) -> bool {
-    let Some(head) = head.get(..BLOCK as usize) else { return false };
+    let Some(head) = head.get(..BLOCK as usize) else {
+        return false;
+    };
     let digits: String =
         head[148..156].iter().map(|&b| b as char).filter(|c| !c.is_whitespace() && *c != '\0').collect();
-    let Ok(expected) = u32::from_str_radix(&digits, 8) else { return false };
+    let Ok(expected) = u32::from_str_radix(&digits, 8) else {
+        return false;
+    };
     let sum: u32 = head[..148].iter().chain(&head[156..]).map(|&b| b as u32).sum();
     sum + 8 * b' ' as u32 == expected
 }

@@ -177,7 +177,12 @@ impl Augment {
     }
 }
 
-fn setting<T: std::fmt::Debug>(name: &'static str, expected: &'static str, found: T, good: bool) -> Result<(), DataError> {
+fn setting<T: std::fmt::Debug>(
+    name: &'static str,
+    expected: &'static str,
+    found: T,
+    good: bool,
+) -> Result<(), DataError> {
     if good { Ok(()) } else { Err(DataError::BadSetting { name, expected, found: format!("{found:?}") }) }
 }
 

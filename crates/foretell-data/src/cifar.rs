@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::listing::Found;
 use crate::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::split::held_out;
+use crate::split::{BY_INDEX, held_out};
 use crate::{DataError, Factor};
 
 /// 32 × 32 × 3.
@@ -41,7 +41,8 @@ impl Layout {
 }
 
 fn is_train(name: &str) -> bool {
-    name == "train.bin" || (name.starts_with("data_batch_") && name.ends_with(".bin"))
+    let batch = name.strip_prefix("data_batch_").and_then(|rest| rest.strip_suffix(".bin"));
+    name == "train.bin" || batch.is_some()
 }
 
 fn is_held_out(name: &str) -> bool {
@@ -88,14 +89,15 @@ pub(crate) fn open(train: &[&Found], test: &[&Found], listing: &[Found]) -> Resu
         }
     }
     if test.is_empty() {
-        contents.split = "10 % are held out by a hash of the index".to_owned();
+        contents.split = String::from(BY_INDEX);
         for (index, entry) in std::mem::take(&mut contents.train).into_iter().enumerate() {
             let part =
                 if held_out(&(index as u64).to_le_bytes()) { &mut contents.held_out } else { &mut contents.train };
             part.push(entry);
         }
     } else {
-        contents.split = format!("`{}` and the like train, `{}` is held out", train[0].file_name(), test[0].file_name());
+        contents.split =
+            format!("`{}` and the like train, `{}` is held out", train[0].file_name(), test[0].file_name());
     }
     let names: &[(&str, &str)] = match layout_of_all {
         Layout::Ten => &[("class", "batches.meta.txt")],
@@ -112,7 +114,9 @@ pub(crate) fn open(train: &[&Found], test: &[&Found], listing: &[Found]) -> Resu
 /// Class names from the text file beside the batches; numbers where it is missing or too short.
 fn factor(name: &str, file: &str, classes: usize, listing: &[Found]) -> Result<Factor, DataError> {
     let numbered = Factor::numbered(name, classes);
-    let Some(found) = listing.iter().find(|found| found.file_name() == file) else { return Ok(numbered) };
+    let Some(found) = listing.iter().find(|found| found.file_name() == file) else {
+        return Ok(numbered);
+    };
     let text = String::from_utf8_lossy(&found.place.read(&found.path)?).into_owned();
     let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     Ok(if names.len() == classes { Factor { classes: names, ..numbered } } else { numbered })
@@ -142,7 +146,8 @@ fn layout(file: &Found) -> Result<Layout, DataError> {
         if plausible {
             return Ok(layout);
         }
-        reason = format!("its length fits records of {record} bytes, but their labels are not below {:?}", layout.limits());
+        reason =
+            format!("its length fits records of {record} bytes, but their labels are not below {:?}", layout.limits());
     }
     Err(bad(file, reason))
 }

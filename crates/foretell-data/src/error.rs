@@ -153,9 +153,7 @@ pub enum DataError {
         reason: String,
     },
     /// An image beyond the decoder's limits.
-    #[error(
-        "the image `{name}` is refused: {found}, and the limit is {limit}; shrink it or remove it"
-    )]
+    #[error("the image `{name}` is refused: {found}, and the limit is {limit}; shrink it or remove it")]
     TooLarge {
         /// The image.
         name: String,
@@ -198,6 +196,9 @@ pub enum DataError {
         /// A batch that works, or more images.
         remedy: String,
     },
+    /// A collator that cannot make a batch of the samples, such as masks that do not fit the images.
+    #[error("cannot make a batch: {0}")]
+    Collate(String),
     /// A setting outside its range.
     #[error("the setting `{name}` is {found}, but must be {expected}")]
     BadSetting {

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::listing::{Found, Place};
 use crate::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::split::held_out;
+use crate::split::{BY_INDEX, held_out};
 use crate::{DataError, Factor};
 
 /// Deflate cannot compress by more than this, so a gzip file cannot hold more than this times its own length.
@@ -52,20 +52,18 @@ pub(crate) fn open(train: &Found, test: Option<&Found>, listing: &[Found]) -> Re
     let (images, labels) = pair(train, listing)?;
     let mut labelled = labels.is_some();
     let all = entries(train, images, labels);
-    match test {
-        Some(test) => {
-            contents.split = format!("`{}` trains, `{}` is held out", train.file_name(), test.file_name());
-            let (images, labels) = pair(test, listing)?;
-            labelled &= labels.is_some();
-            contents.held_out = entries(test, images, labels);
-            contents.train = all;
-        }
-        None => {
-            contents.split = "10 % are held out by a hash of the index".to_owned();
-            for (index, entry) in all.into_iter().enumerate() {
-                let part = if held_out(&(index as u64).to_le_bytes()) { &mut contents.held_out } else { &mut contents.train };
-                part.push(entry);
-            }
+    if let Some(test) = test {
+        contents.split = format!("`{}` trains, `{}` is held out", train.file_name(), test.file_name());
+        let (images, labels) = pair(test, listing)?;
+        labelled &= labels.is_some();
+        contents.held_out = entries(test, images, labels);
+        contents.train = all;
+    } else {
+        contents.split = String::from(BY_INDEX);
+        for (index, entry) in all.into_iter().enumerate() {
+            let part =
+                if held_out(&(index as u64).to_le_bytes()) { &mut contents.held_out } else { &mut contents.train };
+            part.push(entry);
         }
     }
     let both = || contents.train.iter().chain(&contents.held_out);
@@ -97,11 +95,12 @@ fn entries(file: &Found, images: Arc<Records>, labels: Option<Vec<u8>>) -> Vec<E
 /// The images and, if a file for them lies beside, their labels.
 fn pair(images: &Found, listing: &[Found]) -> Result<(Arc<Records>, Option<Vec<u8>>), DataError> {
     let records = read_images(images)?;
-    let wanted = images.path.trim_end_matches(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
-    let labels = listing
-        .iter()
-        .find(|file| file.path != images.path && file.path.trim_end_matches(".gz") == wanted);
-    let Some(labels_file) = labels else { return Ok((records, None)) };
+    let wanted =
+        images.path.trim_end_matches(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
+    let labels = listing.iter().find(|file| file.path != images.path && file.path.trim_end_matches(".gz") == wanted);
+    let Some(labels_file) = labels else {
+        return Ok((records, None));
+    };
     let labels = read_labels(labels_file)?;
     if labels.len() != records.count {
         return Err(DataError::LabelCount {
@@ -123,7 +122,10 @@ fn read_images(file: &Found) -> Result<Arc<Records>, DataError> {
             return Err(bad(file, "its header says that it holds labels; give the path of the images file".to_owned()));
         }
         ref sizes => {
-            return Err(bad(file, format!("expected sizes [n, height, width] or [n, height, width, 1 or 3], found {sizes:?}")));
+            return Err(bad(
+                file,
+                format!("expected sizes [n, height, width] or [n, height, width, 1 or 3], found {sizes:?}"),
+            ));
         }
     };
     if count == 0 || width == 0 || height == 0 || width.saturating_mul(height) > MOST_PIXELS {
@@ -211,16 +213,23 @@ impl Idx {
 /// The header's sizes and its length.
 fn sizes(file: &Found, head: &[u8]) -> Result<(Vec<usize>, usize), DataError> {
     let [0, 0, kind, dimensions @ 1..=4, ..] = *head else {
-        return Err(bad(file, format!("expected it to begin with 0, 0, type, dimensions, found {:?}", &head[..head.len().min(4)])));
+        return Err(bad(
+            file,
+            format!("expected it to begin with 0, 0, type, dimensions, found {:?}", &head[..head.len().min(4)]),
+        ));
     };
     if kind != 0x08 {
-        return Err(bad(file, format!("expected unsigned bytes (type 0x08), found type {kind:#04x}; convert it to bytes")));
+        return Err(bad(
+            file,
+            format!("expected unsigned bytes (type 0x08), found type {kind:#04x}; convert it to bytes"),
+        ));
     }
     let header = 4 + 4 * dimensions as usize;
     let Some(words) = head.get(4..header) else {
         return Err(bad(file, format!("expected a header of {header} bytes, found {} bytes in all", head.len())));
     };
-    let sizes = words.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]) as usize).collect();
+    let sizes =
+        words.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]) as usize).collect();
     Ok((sizes, header))
 }
 
@@ -250,9 +259,13 @@ fn bad(file: &Found, reason: String) -> DataError {
 
 /// The files beside an images file that is given by its own path.
 pub(crate) fn siblings(file: &Found) -> Vec<Found> {
-    let Place::File { path, .. } = &file.place else { return Vec::new() };
+    let Place::File { path, .. } = &file.place else {
+        return Vec::new();
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| {

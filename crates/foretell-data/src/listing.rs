@@ -146,7 +146,9 @@ fn descend(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Found>) ->
         }
         let path = entry.path();
         // A link that leads nowhere is skipped here: what it would have been is unknown.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
         let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         if metadata.is_dir() {
             descend(&path, &relative, depth + 1, found)?;

@@ -33,8 +33,9 @@ pub trait Collate: Send + Sync {
     type Batch: Send + 'static;
 
     /// The batch of a step, counted from 1. It may depend on nothing but its arguments and the collator's own
-    /// configuration; randomness comes from [`rng`](crate::random::rng) with this step.
-    fn collate(&self, step: u64, samples: &[Sample]) -> Self::Batch;
+    /// configuration; randomness comes from [`rng`](crate::random::rng) with this step. What it cannot make, it says
+    /// in a [`DataError::Collate`], which [`Loader::next`] hands on.
+    fn collate(&self, step: u64, samples: &[Sample]) -> Result<Self::Batch, DataError>;
 }
 
 /// How a [`Loader`] works. Only `batch` and `seed` (and `max_short_side`, by a little) change what it yields.
@@ -92,7 +93,7 @@ impl<C: Collate + ?Sized + 'static> Loader<C> {
         let (threads, window) = (config.threads.max(1), config.threads.max(1) + config.prefetch);
         let samples = Arc::new(Samples::new(dataset, part, config));
         let shared = Arc::clone(&samples);
-        let work = move |step: u64| Ok(collate.collate(step, &shared.batch(step)?));
+        let work = move |step: u64| collate.collate(step, &shared.batch(step)?);
         Ok(Self { batches: Ordered::start(threads, window, start_step.max(1), u64::MAX, work), samples })
     }
 
@@ -240,7 +241,9 @@ impl Cache {
     }
 
     fn keep(&self, index: usize, image: &Arc<Image>) {
-        let Some(slot) = self.slots.get(index) else { return };
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
         let size = image.pixels.len();
         // Taken first and given back if it does not fit, so that the limit holds with any number of threads.
         if self.used.fetch_add(size, Ordering::Relaxed) + size > self.limit || slot.set(Arc::clone(image)).is_err() {

@@ -27,7 +27,8 @@ pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataErr
     let contents = if metadata.is_dir() {
         folder(path, extent)?
     } else {
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let found = Found { path: name, place: Place::File { path: path.to_owned(), size: metadata.len() } };
         file(path, &found, extent)?
     };
@@ -44,8 +45,8 @@ fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
         let head = file.place.head(512)?;
         if archive::is_tar(&head) {
             members.extend(shard(file)?);
-        } else if file.path.contains(".tar") || file.path.ends_with(".tgz") {
-            refuse_compressed(path.join(&file.path).as_path(), &head)?;
+        } else if is_tar_name(&file.path) {
+            refuse_compressed(&path.join(&file.path), &head)?;
         }
     }
     listed("a folder of tars", &members, extent)?
@@ -55,7 +56,9 @@ fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
 /// shards of one thing (`images-0001.tar`), or a class of its own.
 fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
-    let Place::File { path, .. } = &file.place else { return Ok(Vec::new()) };
+    let Place::File { path, .. } = &file.place else {
+        return Ok(Vec::new());
+    };
     let mut members = archive::index(path)?;
     let stem = file.file_name().split_once('.').map_or(file.file_name(), |(stem, _)| stem);
     let without_number = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_']);
@@ -161,13 +164,18 @@ fn gunzip_head(head: &[u8]) -> Option<Vec<u8>> {
     Some(unpacked[..length].to_vec())
 }
 
+/// Whether the name promises a tar, compressed or not.
+fn is_tar_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains(".tar") || name.strip_suffix(".tgz").is_some()
+}
+
 /// Archives and compressions whose content cannot be reached by position.
 fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
     let name = path.display();
     let (kind, remedy) = match head {
         [0x1F, 0x8B, ..] => {
-            let is_tar = name.to_string().contains(".tar")
-                || name.to_string().ends_with(".tgz")
+            let is_tar = is_tar_name(&name.to_string())
                 || gunzip_head(head).is_some_and(|head| head.get(257..262) == Some(b"ustar"));
             if is_tar {
                 ("a gzip-compressed tar", format!("run `gunzip {name}` and give the .tar that it leaves"))
@@ -176,8 +184,12 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
             }
         }
         [b'P', b'K', 3 | 5, 4 | 6, ..] => ("a zip archive", format!("run `unzip {name}` and give the folder")),
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => ("compressed with zstd", format!("run `unzstd {name}` and give what it leaves")),
-        [0xFD, b'7', b'z', b'X', b'Z', ..] => ("compressed with xz", format!("run `unxz {name}` and give what it leaves")),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => {
+            ("compressed with zstd", format!("run `unzstd {name}` and give what it leaves"))
+        }
+        [0xFD, b'7', b'z', b'X', b'Z', ..] => {
+            ("compressed with xz", format!("run `unxz {name}` and give what it leaves"))
+        }
         [b'B', b'Z', b'h', ..] => ("compressed with bzip2", format!("run `bunzip2 {name}` and give what it leaves")),
         _ => return Ok(()),
     };
@@ -239,7 +251,7 @@ fn join(mut first: Contents, mut second: Contents) -> Contents {
         }
     }
     if first.format != second.format {
-        first.format = "several inputs".to_owned();
+        first.format = String::from("several inputs");
     }
     first.train.append(&mut second.train);
     first

@@ -69,7 +69,8 @@ impl Planes {
     pub(crate) fn blur(&mut self, sigma: f32) {
         let size = self.size;
         let reach = ((3.0 * sigma).ceil() as usize).max(1);
-        let weights: Vec<f32> = (0..=2 * reach).map(|i| (-0.5 * ((i as f32 - reach as f32) / sigma).powi(2)).exp()).collect();
+        let weights: Vec<f32> =
+            (0..=2 * reach).map(|i| (-0.5 * ((i as f32 - reach as f32) / sigma).powi(2)).exp()).collect();
         let total: f32 = weights.iter().sum();
         let weights: Vec<f32> = weights.iter().map(|weight| weight / total).collect();
         let mut padded = vec![0.0; size + 2 * reach];
@@ -164,7 +165,9 @@ impl Taps {
                 *weight = (1.0 - ((start + tap) as f32 + 0.5 - centre).abs() / reach).max(0.0);
                 total += *weight;
             }
-            weights.iter_mut().for_each(|weight| *weight /= total);
+            for weight in weights {
+                *weight /= total;
+            }
             *begin = start;
         }
         Self { starts, weights, most }

@@ -63,17 +63,8 @@ const COLOURS: [(&str, f32); 8] = [
 ];
 /// Names and radii in widths of the image.
 const SIZES: [(&str, f32); 3] = [("small", 0.15), ("medium", 0.205), ("large", 0.27)];
-const POSITIONS: [&str; 9] = [
-    "top left",
-    "top",
-    "top right",
-    "left",
-    "centre",
-    "right",
-    "bottom left",
-    "bottom",
-    "bottom right",
-];
+const POSITIONS: [&str; 9] =
+    ["top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right"];
 const ROTATIONS: [&str; 4] = ["up", "right", "down", "left"];
 const TEXTURES: [&str; 5] = ["plain", "stripes", "checker", "dots", "noise"];
 
@@ -257,7 +248,8 @@ impl Background {
             0 => 0.0,
             1 => smooth_below(0.25 - wave(u), edge),
             2 => {
-                let (a, b) = (smooth_below(0.25 - wave(u / 1.6), edge / 1.6), smooth_below(0.25 - wave(v / 1.6), edge / 1.6));
+                let (a, b) =
+                    (smooth_below(0.25 - wave(u / 1.6), edge / 1.6), smooth_below(0.25 - wave(v / 1.6), edge / 1.6));
                 a + b - 2.0 * a * b
             }
             3 => smooth_below(wave(u / 1.3).hypot(wave(v / 1.3)) - 0.27, edge / 1.3),

@@ -73,7 +73,8 @@ pub(crate) fn split(paths: &[&str], labelled: bool) -> Split {
     let train = (train_name, train);
     let (train_start, train_classes) = behind(&train);
     // A held-out folder without class folders beside a training folder that has them could not be judged.
-    let usable = folders.iter().find(|(_, folder)| labelled || !train_classes || behind(folder).1).map(|(&part, _)| part);
+    let usable =
+        folders.iter().find(|(_, folder)| labelled || !train_classes || behind(folder).1).map(|(&part, _)| part);
     let chosen = usable.and_then(|part| folders.remove(&part));
     if outside > 0 {
         split.notes.push(format!("{outside} images outside of the folders of the split are left untouched"));
@@ -113,13 +114,17 @@ pub(crate) fn split(paths: &[&str], labelled: bool) -> Split {
 /// All in one part, with the names of parts taken off the paths where every path has one.
 pub(crate) fn whole(paths: &[&str]) -> Split {
     let shared = shared_folders(paths.iter().copied());
-    let part = |path: &str| path[shared..].split_once('/').filter(|(first, _)| named(first).is_some()).map(|(f, _)| f.len() + 1);
+    let part = |path: &str| {
+        path[shared..].split_once('/').filter(|(first, _)| named(first).is_some()).map(|(f, _)| f.len() + 1)
+    };
     let mut from: Vec<usize> = match paths.iter().map(|path| part(path)).collect::<Option<Vec<_>>>() {
         Some(parts) => parts.into_iter().map(|part| shared + part).collect(),
         None => vec![shared; paths.len()],
     };
     let deeper = shared_folders(paths.iter().zip(&from).map(|(path, &from)| &path[from..]));
-    from.iter_mut().for_each(|from| *from += deeper);
+    for from in &mut from {
+        *from += deeper;
+    }
     Split { train: (0..paths.len()).collect(), from, how: "all in one part".to_owned(), ..Split::default() }
 }
 
@@ -130,6 +135,9 @@ pub(crate) fn held_out(key: &[u8]) -> bool {
 
 /// How [`held_out`] is told to people.
 pub(crate) const BY_HASH: &str = "10 % are held out by a hash of the path";
+
+/// The same for records, which have no path.
+pub(crate) const BY_INDEX: &str = "10 % are held out by a hash of the index";
 
 fn by_hash(paths: &[&str], split: &mut Split, indices: Vec<usize>, before: &str) {
     let (held, train): (Vec<usize>, Vec<usize>) =

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{Image as Output, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{CroppedImage, Image as Output, ImageRef};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::Image;
 
@@ -41,10 +41,15 @@ pub fn fit(image: &Image, size: usize) -> Image {
     let short = image.short_side();
     let (left, top) = ((image.width - short) as f64 / 2.0, (image.height - short) as f64 / 2.0);
     if short == size {
-        let crop = Crop { left: left.round() as usize, top: top.round() as usize, width: size, height: size };
+        let crop = Crop {
+            left: left.round_ties_even() as usize,
+            top: top.round_ties_even() as usize,
+            width: size,
+            height: size,
+        };
         return cut(image, crop);
     }
-    resize(image, (left, top, short as f64, short as f64), size, size)
+    resize_area(image, (left, top, short as f64, short as f64), size, size)
 }
 
 /// The image with its short side at most `most`, in its own proportions.
@@ -55,17 +60,22 @@ pub fn shrink(image: Image, most: usize) -> Image {
     }
     let scaled = |side: usize| ((side * most) as f64 / short as f64).round().max(1.0) as usize;
     let (width, height) = (scaled(image.width), scaled(image.height));
-    resize(&image, (0.0, 0.0, image.width as f64, image.height as f64), width, height)
+    resize_area(&image, (0.0, 0.0, image.width as f64, image.height as f64), width, height)
 }
 
-/// The crop as a square of `size`. A crop that would leave the image is moved and shrunk until it does not.
+/// The crop as a square of `size`; pixels outside of the crop play no part, as when torchvision crops first and resizes
+/// then. A crop that would leave the image is moved and shrunk until it does not.
 pub fn crop_resize(image: &Image, crop: Crop, size: usize) -> Image {
     let crop = crop.within(image);
     if crop.width == size && crop.height == size {
         return cut(image, crop);
     }
-    let area = (crop.left as f64, crop.top as f64, crop.width as f64, crop.height as f64);
-    resize(image, area, size, size)
+    let [left, top, width, height] = [crop.left, crop.top, crop.width, crop.height].map(|side| side as u32);
+    let resized = view(image).and_then(|view| {
+        let cropped = CroppedImage::new(&view, left, top, width, height).ok()?;
+        resize(&cropped, image.channels, ResizeOptions::new(), size, size)
+    });
+    resized.unwrap_or_else(|| Image::black(size, size, image.channels))
 }
 
 fn cut(image: &Image, crop: Crop) -> Image {
@@ -76,30 +86,40 @@ fn cut(image: &Image, crop: Crop) -> Image {
     Image { width: crop.width, height: crop.height, channels: image.channels, pixels }
 }
 
-fn resize(image: &Image, (left, top, wide, high): (f64, f64, f64, f64), width: usize, height: usize) -> Image {
+/// The area as an image of the given size; what lies around the area shines in at its border, as when an image is
+/// resized first and cropped then.
+fn resize_area(image: &Image, area: (f64, f64, f64, f64), width: usize, height: usize) -> Image {
+    let options = ResizeOptions::new().crop(area.0, area.1, area.2, area.3);
+    view(image)
+        .and_then(|view| resize(&view, image.channels, options, width, height))
+        .unwrap_or_else(|| Image::black(width, height, image.channels))
+}
+
+/// The resizer's view of the image; `None` for an image without pixels.
+fn view(image: &Image) -> Option<ImageRef<'_>> {
+    let (width, height) = (image.width as u32, image.height as u32);
+    (width > 0 && height > 0).then(|| ImageRef::new(width, height, &image.pixels, pixel_type(image.channels)).ok())?
+}
+
+fn pixel_type(channels: usize) -> PixelType {
+    if channels == 1 { PixelType::U8 } else { PixelType::U8x3 }
+}
+
+fn resize(
+    source: &impl IntoImageView,
+    channels: usize,
+    options: ResizeOptions,
+    width: usize,
+    height: usize,
+) -> Option<Image> {
     thread_local! {
         // Keeps its buffers from one image to the next.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
-    let kind = if image.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let black = || Image::black(width, height, image.channels);
-    if width == 0 || height == 0 || image.width == 0 || image.height == 0 {
-        return black();
-    }
-    let Ok(source) = ImageRef::new(image.width as u32, image.height as u32, &image.pixels, kind) else {
-        return black();
-    };
-    let mut output = Output::new(width as u32, height as u32, kind);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(left, top, wide, high)
-        .use_alpha(false);
-    // Pixel types agree and the crop lies inside, so that the resizer has nothing to refuse.
-    let resized = RESIZER.with_borrow_mut(|resizer| resizer.resize(&source, &mut output, &options));
-    match resized {
-        Ok(()) => Image { width, height, channels: image.channels, pixels: output.into_vec() },
-        Err(_) => black(),
-    }
+    let mut output = Output::new(width as u32, height as u32, pixel_type(channels));
+    let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    RESIZER.with_borrow_mut(|resizer| resizer.resize(source, &mut output, &options)).ok()?;
+    Some(Image { width, height, channels, pixels: output.into_vec() })
 }
 
 #[cfg(test)]
@@ -107,7 +127,8 @@ mod tests {
     use super::*;
 
     fn ramp(width: usize, height: usize, channels: usize) -> Image {
-        let pixels = (0..width * height * channels).map(|i| (i / channels % width * 255 / width.max(2)) as u8).collect();
+        let pixels =
+            (0..width * height * channels).map(|i| (i / channels % width * 255 / width.max(2)) as u8).collect();
         Image { width, height, channels, pixels }
     }
 
@@ -122,7 +143,7 @@ mod tests {
         }
         // The ramp's quarter to three quarters.
         let fitted = fit(&ramp(64, 32, 1), 32);
-        assert_eq!((fitted.pixels[0], fitted.pixels[31]), (16 * 255 / 64, (47 * 255 / 64) as u8));
+        assert_eq!((fitted.pixels[0], fitted.pixels[31]), (63, 187));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::DataError;
 use crate::dataset::{Dataset, Part, Sample};
 use crate::loader::OnBadSample;
 use crate::ordered::Ordered;
 use crate::transform::fit;
-use crate::DataError;
 
 /// Samples that a thread prepares at a time: enough that handing them over costs nothing, few enough for large images.
 const CHUNK: usize = 32;

@@ -1,0 +1,185 @@
+//! The batch of a step is a function of the seed and the step: not of the threads, the cache, or where a run began.
+
+mod made;
+
+use std::sync::Arc;
+
+use foretell_data::{
+    Collate, DataError, Dataset, Loader, LoaderConfig, OnBadSample, Part, Sample, ScenesConfig, for_each_fitted,
+};
+use made::{folder, png};
+
+/// Names, labels and pixels, so that nothing can differ unnoticed.
+struct Keep;
+
+type Kept = (u64, Vec<(usize, String, Vec<u32>, Vec<u8>)>);
+
+impl Collate for Keep {
+    type Batch = Kept;
+
+    fn collate(&self, step: u64, samples: &[Sample]) -> Result<Kept, DataError> {
+        let keep =
+            |sample: &Sample| (sample.index, sample.name.clone(), sample.labels.clone(), sample.image.pixels.clone());
+        Ok((step, samples.iter().map(keep).collect()))
+    }
+}
+
+fn config(batch: usize) -> LoaderConfig {
+    LoaderConfig {
+        batch,
+        seed: 7,
+        threads: 1,
+        prefetch: 2,
+        on_bad: OnBadSample::Fail,
+        cache_bytes: 0,
+        max_short_side: 0,
+    }
+}
+
+fn scenes(train: usize) -> Dataset {
+    Dataset::scenes(&ScenesConfig { size: 8, train, ..ScenesConfig::default() })
+}
+
+fn batches(dataset: &Dataset, config: &LoaderConfig, start: u64, count: usize) -> Vec<Kept> {
+    let mut loader = Loader::new(dataset.clone(), Part::Train, config.clone(), Arc::new(Keep), start).unwrap();
+    (0..count).map(|_| loader.next().unwrap()).collect()
+}
+
+#[test]
+fn a_batch_depends_on_its_step_alone() {
+    let dataset = scenes(23);
+    let one = batches(&dataset, &config(5), 1, 14);
+    assert_eq!(one.iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=14).collect::<Vec<_>>());
+    let three = LoaderConfig { threads: 3, prefetch: 0, cache_bytes: 1000, ..config(5) };
+    assert_eq!(one, batches(&dataset, &three, 1, 14));
+    assert_eq!(one[4..], batches(&dataset, &three, 5, 10));
+    assert_ne!(one, batches(&dataset, &LoaderConfig { seed: 8, ..config(5) }, 1, 14));
+}
+
+#[test]
+fn every_epoch_has_each_sample_once_and_its_own_order_across_the_borders_of_batches() {
+    let order: Vec<usize> = batches(&scenes(23), &config(5), 1, 14)
+        .into_iter()
+        .flat_map(|(_, samples)| samples)
+        .map(|kept| kept.0)
+        .collect();
+    let epochs: Vec<&[usize]> = order.chunks_exact(23).collect();
+    assert_eq!(epochs.len(), 3);
+    assert_ne!(epochs[0], epochs[1]);
+    for epoch in epochs {
+        let mut sorted = epoch.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..23).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_collator_may_be_a_trait_object_and_dropping_in_the_middle_ends_the_threads() {
+    let collate: Arc<dyn Collate<Batch = Kept>> = Arc::new(Keep);
+    let config = LoaderConfig { threads: 4, prefetch: 8, ..config(3) };
+    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::clone(&collate), 1).unwrap();
+    assert_eq!(loader.next().unwrap().1.len(), 3);
+    assert!(loader.waited().as_nanos() > 0);
+    drop(loader);
+    // The threads held the collator; none is left.
+    assert_eq!(Arc::strong_count(&collate), 1);
+}
+
+/// Cannot make its second batch.
+struct Fails;
+
+impl Collate for Fails {
+    type Batch = u64;
+
+    fn collate(&self, step: u64, _: &[Sample]) -> Result<u64, DataError> {
+        if step == 2 { Err(DataError::Collate("no mask fits".to_owned())) } else { Ok(step) }
+    }
+}
+
+#[test]
+fn what_a_collator_cannot_make_is_the_error_of_its_step() {
+    let config = LoaderConfig { threads: 2, ..config(3) };
+    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::new(Fails), 1).unwrap();
+    assert_eq!(loader.next().unwrap(), 1);
+    assert_eq!(loader.next().unwrap_err().to_string(), "cannot make a batch: no mask fits");
+    assert_eq!(loader.next().unwrap(), 3);
+}
+
+fn with_bad(bad: &[usize]) -> (tempfile::TempDir, Dataset) {
+    let root = tempfile::tempdir().unwrap();
+    let files: Vec<(String, Vec<u8>)> = (0..30)
+        .map(|i| {
+            (format!("train/{}/{i:02}.png", i % 2), if bad.contains(&i) { vec![1, 2, 3] } else { png(40, 20, 3, i) })
+        })
+        .chain([("test/0/x.png".to_owned(), png(40, 20, 3, 0))])
+        .collect();
+    folder(root.path(), files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())));
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!(dataset.len(Part::Train), 30);
+    (root, dataset)
+}
+
+#[test]
+fn a_bad_sample_is_replaced_by_the_next_good_one_whoever_meets_it_first() {
+    // Sorted by class: the even ones are 0 to 14, the odd ones 15 to 29. The last two are bad, and what follows is 0.
+    let (_root, dataset) = with_bad(&[4, 27, 29]);
+    let skip = LoaderConfig { on_bad: OnBadSample::Skip, ..config(10) };
+    let one = batches(&dataset, &skip, 1, 6);
+    assert_eq!(one, batches(&dataset, &LoaderConfig { threads: 3, cache_bytes: 1 << 20, ..skip.clone() }, 1, 6));
+    let counts = |index: usize| one[..3].iter().flat_map(|(_, samples)| samples).filter(|kept| kept.0 == index).count();
+    assert_eq!([counts(2), counts(3), counts(28), counts(29), counts(0), counts(1)], [0, 2, 0, 0, 3, 1]);
+
+    let mut loader = Loader::new(dataset.clone(), Part::Train, skip, Arc::new(Keep), 1).unwrap();
+    (0..3).for_each(|_| drop(loader.next().unwrap()));
+    assert_eq!(loader.skipped(), 3);
+    assert_eq!(loader.skipped_names(), ["train/0/04.png", "train/1/27.png", "train/1/29.png"]);
+
+    let mut loader = Loader::new(dataset, Part::Train, config(15), Arc::new(Keep), 1).unwrap();
+    let error = loader.next().err().or_else(|| loader.next().err()).unwrap().to_string();
+    assert!(error.contains(".png` cannot be decoded") && error.contains("--on-bad-sample skip"), "{error}");
+}
+
+#[test]
+fn when_files_vanish_the_loader_says_that_none_is_left() {
+    let (root, dataset) = with_bad(&[]);
+    std::fs::remove_dir_all(root.path().join("train")).unwrap();
+    let skip = LoaderConfig { on_bad: OnBadSample::Skip, ..config(10) };
+    let mut loader = Loader::new(dataset, Part::Train, skip, Arc::new(Keep), 1).unwrap();
+    for _ in 0..2 {
+        let error = loader.next().unwrap_err().to_string();
+        assert!(error.contains("none of the 30 images tried can be read"), "{error}");
+    }
+}
+
+#[test]
+fn large_images_are_shrunk_once_and_the_cache_keeps_its_limit() {
+    let (_root, dataset) = with_bad(&[]);
+    let small = LoaderConfig { max_short_side: 10, ..config(5) };
+    let plain = batches(&dataset, &small, 1, 12);
+    assert!(plain.iter().flat_map(|(_, samples)| samples).all(|kept| kept.3.len() == 20 * 10 * 3));
+    for cache_bytes in [1, 700, 5000, 1 << 20] {
+        assert_eq!(plain, batches(&dataset, &LoaderConfig { cache_bytes, threads: 2, ..small.clone() }, 1, 12));
+    }
+}
+
+#[test]
+fn too_few_images_for_the_batch_is_said_at_once() {
+    let error = Loader::new(scenes(100), Part::Train, config(64), Arc::new(Keep), 1).err().unwrap().to_string();
+    assert!(error.contains("--set batch=32"), "{error}");
+}
+
+#[test]
+fn a_whole_part_comes_fitted_and_in_order_with_any_number_of_threads() {
+    let dataset = scenes(101);
+    for (threads, limit, count) in
+        [(1, None, 101), (3, None, 101), (3, Some(40), 40), (2, Some(1000), 101), (1, Some(0), 0)]
+    {
+        let mut indices = Vec::new();
+        for_each_fitted(&dataset, Part::Train, 6, threads, limit, OnBadSample::Fail, |sample| {
+            assert_eq!((sample.image.width, sample.image.height, sample.labels.len()), (6, 6, 6));
+            indices.push(sample.index);
+        })
+        .unwrap();
+        assert_eq!(indices, (0..count).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,137 @@
+//! Views: settings that do nothing do nothing, each change does what its definition says, and none leaves the image.
+
+use foretell_data::random::{Stream, rng};
+use foretell_data::{Augment, Dataset, Image, Part, ScenesConfig, fit};
+use proptest::prelude::*;
+
+fn scene(size: usize) -> Image {
+    let config = ScenesConfig { size, ..ScenesConfig::default() };
+    Image::clone(&Dataset::scenes(&config).load(Part::Train, 1).unwrap().image)
+}
+
+fn view(augment: &Augment, image: &Image, size: usize, index: u64) -> Image {
+    augment.apply(image, size, &mut rng(3, Stream::Augment, 1, index))
+}
+
+#[test]
+fn the_default_is_fit_and_nothing_else() {
+    for size in [32, 20, 100] {
+        let image = scene(32);
+        let (view, fitted) = (view(&Augment::default(), &image, size, 0), fit(&image, size));
+        assert!(view.pixels.iter().zip(&fitted.pixels).all(|(a, b)| a.abs_diff(*b) <= 2));
+    }
+    let image = scene(32);
+    assert_eq!(view(&Augment::default(), &image, 32, 0), image);
+    assert!(Augment::default().check().is_ok());
+}
+
+#[test]
+fn a_certain_flip_mirrors() {
+    let image = scene(24);
+    let flipped = view(&Augment { flip: 1.0, ..Augment::default() }, &image, 24, 0);
+    for (row, mirrored) in image.pixels.chunks_exact(72).zip(flipped.pixels.chunks_exact(72)) {
+        assert!(row.chunks_exact(3).eq(mirrored.chunks_exact(3).rev()));
+    }
+    // By hand, in another size, the same.
+    let small = fit(&image, 17);
+    let flipped = view(&Augment { flip: 1.0, ..Augment::default() }, &image, 17, 0);
+    for (row, mirrored) in small.pixels.chunks_exact(51).zip(flipped.pixels.chunks_exact(51)) {
+        assert!(
+            row.chunks_exact(3)
+                .zip(mirrored.chunks_exact(3).rev())
+                .all(|(a, b)| (0..3).all(|c| a[c].abs_diff(b[c]) <= 2))
+        );
+    }
+}
+
+#[test]
+fn grey_makes_channels_equal_and_solarise_inverts_what_is_bright() {
+    let image = scene(16);
+    let grey = view(&Augment { grey: 1.0, ..Augment::default() }, &image, 16, 0);
+    assert!(grey.channels == 3 && grey.pixels.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
+    let luma = image.clone().with_channels(1);
+    assert!(grey.pixels.chunks_exact(3).zip(&luma.pixels).all(|(a, b)| a[0].abs_diff(*b) <= 1));
+    let solarised = view(&Augment { solarise: 1.0, ..Augment::default() }, &image, 16, 0);
+    assert!(image.pixels.iter().zip(&solarised.pixels).all(|(a, b)| *b == if *a < 128 { *a } else { 255 - a }));
+}
+
+#[test]
+fn jitter_changes_what_it_says_and_leaves_grey_images_their_single_channel() {
+    let image = scene(16);
+    let mean = |image: &Image| image.pixels.iter().map(|&v| v as f32).sum::<f32>() / image.pixels.len() as f32;
+    let bright = Augment { jitter: 1.0, brightness: 0.5, ..Augment::default() };
+    let means: Vec<f32> = (0..40).map(|index| mean(&view(&bright, &image, 16, index)) / mean(&image)).collect();
+    assert!(
+        means.iter().any(|&m| m < 0.8)
+            && means.iter().any(|&m| m > 1.1)
+            && means.iter().all(|m| (0.49..1.51).contains(m))
+    );
+
+    // Hue keeps the largest and the smallest channel of each pixel.
+    let hue = Augment { jitter: 1.0, hue: 0.5, ..Augment::default() };
+    let turned = view(&hue, &image, 16, 1);
+    assert_ne!(turned, image);
+    for (a, b) in image.pixels.chunks_exact(3).zip(turned.pixels.chunks_exact(3)) {
+        assert!(a.iter().max().unwrap().abs_diff(*b.iter().max().unwrap()) <= 1);
+        assert!(a.iter().min().unwrap().abs_diff(*b.iter().min().unwrap()) <= 1);
+    }
+    let grey = image.with_channels(1);
+    let all = Augment { saturation: 0.9, grey: 1.0, ..hue };
+    assert_eq!(view(&all, &grey, 16, 1), grey);
+}
+
+#[test]
+fn crops_cover_the_areas_they_should() {
+    // A ramp of columns: the first and last value of a row tell where a crop began and ended.
+    let ramp = Image { width: 200, height: 200, channels: 1, pixels: (0..40_000).map(|i| (i % 200) as u8).collect() };
+    let augment = Augment { crop_scale: (0.25, 0.25), ..Augment::default() };
+    let starts: Vec<u8> = (0..60)
+        .map(|index| {
+            let row = &view(&augment, &ramp, 50, index).pixels[..50];
+            assert!((97..=99).contains(&(row[49] - row[0])), "{row:?}");
+            row[0]
+        })
+        .collect();
+    assert!(starts.iter().any(|&s| s < 12) && starts.iter().any(|&s| s > 88));
+}
+
+#[test]
+fn unknown_settings_are_refused_and_odd_ones_explained() {
+    let odd = Augment { crop_scale: (0.5, 0.2), ..Augment::default() };
+    assert!(odd.check().unwrap_err().to_string().contains("`crop_scale` is (0.5, 0.2), but must be two shares"));
+    let odd = Augment { hue: 0.7, ..Augment::default() };
+    assert!(odd.check().unwrap_err().to_string().contains("0 to 0.5 turns"));
+    let unknown = serde_json::from_str::<Augment>("{\"flop\": 1}").unwrap_err().to_string();
+    assert!(unknown.contains("unknown field `flop`"), "{unknown}");
+    let some: Augment = serde_json::from_str("{\"flip\": 0.5}").unwrap();
+    assert_eq!(some, Augment { flip: 0.5, ..Augment::default() });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_settings_give_a_view_of_the_right_size_that_its_place_determines(
+        (width, height, size) in (1_usize..90, 1_usize..90, 1_usize..50),
+        (a, b, c, d) in (-1.0_f32..2.0, -1.0_f32..2.0, -1.0_f32..9.0, -1.0_f32..9.0),
+        odds in prop::array::uniform5(0.0_f32..1.5),
+        strengths in prop::array::uniform4(0.0_f32..2.0),
+        grey: bool,
+        seed: u64,
+    ) {
+        let channels = if grey { 1 } else { 3 };
+        let pixels = (0..width * height * channels).map(|i| (i * 31) as u8).collect();
+        let image = Image { width, height, channels, pixels };
+        let [flip, jitter, grey, blur, solarise] = odds;
+        let [brightness, contrast, saturation, hue] = strengths;
+        let augment = Augment {
+            crop_scale: (a, b), crop_aspect: (c, d), blur_sigma: (a, b),
+            flip, jitter, brightness, contrast, saturation, hue, grey, blur, solarise,
+        };
+        let make = || augment.apply(&image, size, &mut rng(seed, Stream::Augment, 0, 0));
+        let view = make();
+        prop_assert_eq!((view.width, view.height, view.channels), (size, size, channels));
+        prop_assert_eq!(view.pixels.len(), size * size * channels);
+        prop_assert_eq!(view, make());
+    }
+}
