@@ -1,6 +1,7 @@
 //! PNG, JPEG and WebP to bytes: upright (EXIF), on white (alpha), 8 bits, grey or RGB, within limits.
 
 use std::io::{BufReader, Cursor};
+use std::panic::catch_unwind;
 
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
@@ -18,7 +19,13 @@ const MOST_BYTES: u64 = 1 << 30;
 const HEAD: usize = 1 << 16;
 
 /// The decoded image: upright, on white, 8 bits, grey or RGB as it is stored.
+///
+/// A decoder that panics on a damaged file (they are other people's, and large) costs that one image, not the run.
 pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Image, DataError> {
+    catch_unwind(|| decode_or_panic(bytes, name)).unwrap_or_else(|_| Err(bad(name, "the decoder gave up on it")))
+}
+
+fn decode_or_panic(bytes: &[u8], name: &str) -> Result<Image, DataError> {
     let format = format_of(bytes, name)?;
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
         return Err(bad(name, "the JPEG ends before its end marker, so it is truncated"));
@@ -41,6 +48,10 @@ pub(crate) fn header(place: &Place, name: &str) -> Result<Header, DataError> {
 }
 
 fn read_header(bytes: &[u8], name: &str) -> Result<Header, DataError> {
+    catch_unwind(|| read_header_or_panic(bytes, name)).unwrap_or_else(|_| Err(bad(name, "the decoder gave up on it")))
+}
+
+fn read_header_or_panic(bytes: &[u8], name: &str) -> Result<Header, DataError> {
     let decoder = decoder(bytes, format_of(bytes, name)?, name)?;
     let (width, height) = decoder.dimensions();
     let grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16)

@@ -26,6 +26,9 @@ pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataErr
     let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
     let contents = if metadata.is_dir() {
         folder(path, extent)?
+    } else if !metadata.is_file() {
+        let found = "it is neither a folder nor a regular file, so it cannot be read by position".to_owned();
+        return Err(DataError::NotADataSet { path: path.to_owned(), found });
     } else {
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -37,20 +40,26 @@ pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataErr
 
 fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
     let files = walk(path)?;
-    if let Some(contents) = listed("a folder", &files, extent)? {
+    let count = files.len();
+    // Tars count only where there are no images beside them.
+    let archives: Vec<Found> = if files.iter().any(Found::is_image) {
+        Vec::new()
+    } else {
+        files.iter().filter(|file| !file.path.contains('/')).cloned().collect()
+    };
+    if let Some(contents) = listed("a folder", files, extent)? {
         return Ok(contents);
     }
     let mut members = Vec::new();
-    for file in files.iter().filter(|file| !file.path.contains('/')) {
+    for file in archives {
         let head = file.place.head(512)?;
         if archive::is_tar(&head) {
-            members.extend(shard(file)?);
+            members.extend(shard(&file)?);
         } else if is_tar_name(&file.path) {
             refuse_compressed(&path.join(&file.path), &head)?;
         }
     }
-    listed("a folder of tars", &members, extent)?
-        .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: files.len() })
+    listed("a folder of tars", members, extent)?.ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })
 }
 
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
@@ -77,8 +86,9 @@ fn file(path: &Path, found: &Found, extent: Extent) -> Result<Contents, DataErro
     let head = found.place.head(512)?;
     if archive::is_tar(&head) {
         let members = archive::index(path)?;
-        return listed("a tar", &members, extent)?
-            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: members.len() });
+        let count = members.len();
+        return listed("a tar", members, extent)?
+            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count });
     }
     if idx::is_idx(&head) || is_packed_idx(&head) {
         let mut beside = idx::siblings(found);
@@ -99,13 +109,13 @@ fn file(path: &Path, found: &Found, extent: Extent) -> Result<Contents, DataErro
 }
 
 /// The data set in a list of files, of a folder or a tar; `None` if there is none.
-fn listed(kind: &str, files: &[Found], extent: Extent) -> Result<Option<Contents>, DataError> {
-    let mut contents = if let Some((train, held_out)) = idx::official(files)? {
-        idx::open(train, held_out, files)?
-    } else if let Some((train, held_out)) = cifar::official(files) {
-        cifar::open(&train, &held_out, files)?
+fn listed(kind: &str, files: Vec<Found>, extent: Extent) -> Result<Option<Contents>, DataError> {
+    let mut contents = if let Some((train, held_out)) = idx::official(&files)? {
+        idx::open(train, held_out, &files)?
     } else if files.iter().any(Found::is_image) {
         images(files, extent)?
+    } else if let Some((train, held_out)) = cifar::official(&files) {
+        cifar::open(&train, &held_out, &files)?
     } else {
         return Ok(None);
     };
@@ -114,23 +124,29 @@ fn listed(kind: &str, files: &[Found], extent: Extent) -> Result<Option<Contents
 }
 
 /// Image files, with labels from members beside them or from class folders.
-fn images(files: &[Found], extent: Extent) -> Result<Contents, DataError> {
-    let (images, others): (Vec<Found>, Vec<Found>) = files.iter().cloned().partition(Found::is_image);
+fn images(files: Vec<Found>, extent: Extent) -> Result<Contents, DataError> {
+    let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
     let texts = beside(&images, &others)?;
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match extent {
         Extent::Split => split(&paths, texts.is_some()),
         Extent::Whole => whole(&paths),
     };
+    let mut notes = split.notes;
     let kept: Vec<usize> = split.train.iter().chain(&split.held_out).copied().collect();
     let (format, labels) = if let Some(texts) = &texts {
         let kept: Vec<&str> = kept.iter().map(|&index| texts[index].as_str()).collect();
         ("images and label members beside them (WebDataset)", Some(by_text(&kept)))
     } else {
         let kept: Vec<&str> = kept.iter().map(|&index| &paths[index][split.from[index]..]).collect();
-        match class_folders(&kept) {
-            Some(classes) => ("images in class folders", Some(by_text(&classes))),
-            None => ("images without labels", None),
+        if let Some(classes) = class_folders(&kept) {
+            ("images in class folders", Some(by_text(&classes)))
+        } else {
+            let bare = kept.iter().filter(|path| !path.contains('/')).count();
+            if bare < kept.len() {
+                notes.push(format!("{bare} images lie outside of class folders, so folders are no labels here"));
+            }
+            ("images without labels", None)
         }
     };
     let (factors, labels) = labels.map_or((Vec::new(), None), |(factor, labels)| (vec![factor], Some(labels)));
@@ -142,7 +158,7 @@ fn images(files: &[Found], extent: Extent) -> Result<Contents, DataError> {
     });
     let train = entries.by_ref().take(split.train.len()).collect();
     let held_out = entries.collect();
-    Ok(Contents { format: format.to_owned(), split: split.how, notes: split.notes, factors, train, held_out })
+    Ok(Contents { format: format.to_owned(), split: split.how, notes, factors, train, held_out })
 }
 
 /// Whether the bytes are gzip around an IDX file.
@@ -177,11 +193,11 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
         [0x1F, 0x8B, ..] => {
             let is_tar = is_tar_name(&name.to_string())
                 || gunzip_head(head).is_some_and(|head| head.get(257..262) == Some(b"ustar"));
-            if is_tar {
-                ("a gzip-compressed tar", format!("run `gunzip {name}` and give the .tar that it leaves"))
-            } else {
-                ("a gzip file that holds no IDX data", format!("run `gunzip {name}` and give what it leaves"))
+            if !is_tar {
+                let found = "it is a gzip file of something that is neither IDX nor a tar".to_owned();
+                return Err(DataError::NotADataSet { path: path.to_owned(), found });
             }
+            ("a gzip-compressed tar", format!("run `gunzip {name}` and give the .tar that it leaves"))
         }
         [b'P', b'K', 3 | 5, 4 | 6, ..] => ("a zip archive", format!("run `unzip {name}` and give the folder")),
         [0x28, 0xB5, 0x2F, 0xFD, ..] => {

@@ -94,12 +94,14 @@ fn the_fingerprint_notices_what_changed() {
 fn bare_images_have_no_labels_and_names_of_long_paths_survive_a_tar() {
     let root = tempfile::tempdir().unwrap();
     let long = format!("{}/{}.PNG", "folder".repeat(20), "ä".repeat(90));
-    let path = tar(&root.path().join("x.bin"), [("./a.jpeg", jpeg(9, 7, 1)), (long.as_str(), png(9, 7, 3, 2))]);
+    let path = tar(&root.path().join("no-extension"), [("./a.jpeg", jpeg(9, 7, 1)), (long.as_str(), png(9, 7, 3, 2))]);
     let dataset = open(&path);
     assert!(dataset.factors().is_empty());
     let all: Vec<String> = [Part::Train, Part::HeldOut].into_iter().flat_map(|part| names(&dataset, part)).collect();
     assert!(all.contains(&"a.jpeg".to_owned()) && all.contains(&long), "{all:?}");
     assert!(dataset.load(Part::Train, 0).unwrap().labels.is_empty());
+    let text = dataset.describe().to_string();
+    assert!(text.contains("labels    none") && text.contains("1 images lie outside of class folders"), "{text}");
 }
 
 #[test]
