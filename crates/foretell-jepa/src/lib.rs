@@ -1,1 +1,18 @@
-//! What makes a JEPA: masks, targets, latent losses, anti-collapse terms; one file for each system.
+//! What makes a JEPA: masks, targets, latent losses, anti-collapse terms, and one file for each member of the family.
+//!
+//! A batch goes one way: samples → [`Collate`](foretell_data::Collate) (views and masks, in the loader's threads) →
+//! tokeniser, context encoder, predictor → latent loss ← target. Almost every member is one of a few compositions of
+//! such parts: [`masked`] predicts hidden tokens from visible ones, [`views`] one view's code from another's. The
+//! training loop knows neither; it knows an [`Objective`].
+
+pub mod auto;
+pub mod masked;
+pub mod masks;
+pub mod objective;
+pub mod sigreg;
+pub mod systems;
+pub mod target;
+pub mod views;
+
+pub use auto::{Auto, Decision};
+pub use objective::{Clock, Latents, Objective, Outcome};

@@ -1,6 +1,6 @@
 //! What every trained encoder offers to probes, `embed` and reports, whatever system made it.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::layers::{BatchStatistics, Pass};
@@ -28,13 +28,13 @@ pub trait Encode: Send {
     fn channels(&self) -> usize;
 
     /// One vector an image, `[B, D]`: the mean of the tokens.
-    fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.tokens(images).tokens.mean_dim(1).squeeze_dim(1)
+    fn pool(&self, map: &FeatureMap) -> Tensor<2> {
+        map.tokens.clone().mean_dim(1).squeeze_dim(1)
     }
 }
 
 /// An encoder that learns from whole views.
-pub trait Backbone: Module + Encode {
+pub trait Backbone: Module + ModuleDisplay + Encode {
     /// One vector a view, `[B, C, H, W]` → `[B, D]`; H and W need not be [`Encode::image`]'s.
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2>;
 

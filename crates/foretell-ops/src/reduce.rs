@@ -2,8 +2,10 @@
 //! count nor the order in which threads finish changes a bit.
 
 use burn::Tensor;
+use burn::backend::Flex;
 use rayon::prelude::*;
 
+use crate::flex::{contiguous, is_fused, slice};
 use crate::simd::{CHUNK, dispatch, rows_in_chunk};
 
 /// The sum of `f` over fixed chunks, in f64 across chunks.
@@ -57,7 +59,15 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Σ x², in f64. For gradient norms: the same bits whatever the thread count.
 pub fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> f64 {
-    let values = values(tensor);
+    if is_fused(&tensor) {
+        // Read in place: gradients are shared with the tape's container.
+        let tensor = contiguous(tensor.inner().try_into_primitive::<Flex>().expect("a tensor on Flex"));
+        return squares(slice(&tensor));
+    }
+    squares(&values(tensor))
+}
+
+fn squares(values: &[f32]) -> f64 {
     sum_chunks(values.len(), |range| {
         let chunk = &values[range];
         dispatch(

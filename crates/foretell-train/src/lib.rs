@@ -1,1 +1,24 @@
-//! The loop: schedules, AdamW, EMA clock, checkpoints, resume, health.
+//! The loop: schedules, AdamW, checkpoints that survive anything, exact resume, and the verdict on collapse.
+//!
+//! The loop is written once and knows no system: it moves an [`Objective`](foretell_jepa::Objective) through its steps,
+//! logs, checkpoints, and judges held-out latents.
+
+mod checkpoint;
+mod config;
+mod error;
+mod events;
+mod fit;
+mod folder;
+mod health;
+mod optimiser;
+mod schedule;
+
+pub use checkpoint::{Checkpoint, Progress, has_checkpoint};
+pub use config::TrainConfig;
+pub use error::TrainError;
+pub use events::EventWriter;
+pub use fit::{Finished, Fit, Observer, Report, features_of, fit, settle, time_steps};
+pub use folder::{RunFolder, write_whole};
+pub use health::{Health, HealthRecord, Probe, Threshold, Verdict};
+pub use optimiser::Optimiser;
+pub use schedule::Schedule;

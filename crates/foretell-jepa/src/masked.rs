@@ -1,0 +1,226 @@
+//! The masked composition: hidden tokens predicted from visible ones, against a target encoder that sees all.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::random::{Stream, rng};
+use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
+use foretell_nn::layers::BatchStatistics;
+use foretell_nn::positions::gather_tokens;
+use foretell_nn::predictor::Predictor;
+use foretell_nn::vit::Vit;
+use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
+use foretell_ops as ops;
+use serde::{Deserialize, Serialize};
+
+use crate::masks::{BatchMasks, Grid, MaskConfig};
+use crate::target::{EmaConfig, TargetKind, distance, follow};
+use crate::{Clock, Latents, Objective, Outcome};
+
+/// Which of the two encoders is kept after training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The target encoder, as the papers evaluate.
+    #[default]
+    Target,
+    /// The trained context encoder.
+    Context,
+}
+
+/// Patches of a batch and who sees which, on the host.
+pub struct MaskedBatch {
+    /// `[B, N, C·p·p]` row-major, raster order, each patch `[C, p, p]`.
+    pub patches: Vec<f32>,
+    /// `[B, N_c, C·p·p]`: the context's.
+    pub context: Vec<f32>,
+    /// Positions.
+    pub masks: BatchMasks,
+}
+
+/// Makes [`MaskedBatch`]es: crop, normalise, patchify, draw masks.
+pub struct MaskedCollator {
+    /// Of the run.
+    pub seed: u64,
+    /// Side of the images in pixels.
+    pub size: usize,
+    /// Side of a patch.
+    pub patch: usize,
+    /// How views are made.
+    pub augment: Augment,
+    /// Mean and standard deviation of the training images.
+    pub normalise: Normalise,
+    /// Who sees which tokens.
+    pub masks: MaskConfig,
+}
+
+impl MaskedCollator {
+    /// Rows and columns of tokens.
+    pub fn grid(&self) -> Grid {
+        Grid { rows: self.size / self.patch, cols: self.size / self.patch }
+    }
+}
+
+/// Writes an image `[C, S, S]` as patches `[N, C·p·p]`.
+fn write_patches(image: &[f32], channels: usize, size: usize, patch: usize, out: &mut [f32]) {
+    let side = size / patch;
+    for (token, out) in out.chunks_exact_mut(channels * patch * patch).enumerate() {
+        let (top, left) = (token / side * patch, token % side * patch);
+        for (line, out) in out.chunks_exact_mut(patch).enumerate() {
+            let (c, y) = (line / patch, top + line % patch);
+            out.copy_from_slice(&image[(c * size + y) * size + left..][..patch]);
+        }
+    }
+}
+
+impl Collate for MaskedCollator {
+    type Batch = MaskedBatch;
+
+    fn collate(&self, step: u64, samples: &[Sample]) -> Result<MaskedBatch, DataError> {
+        let channels = samples.first().map_or(1, |s| s.image.channels);
+        let grid = self.grid();
+        let tokens = grid.rows * grid.cols;
+        let width = channels * self.patch * self.patch;
+        let masks = self.masks.draw(grid, samples.len(), self.seed, step).map_err(|e| DataError::Collate(e.to_string()))?;
+        let mut patches = vec![0.0; samples.len() * tokens * width];
+        let mut image = vec![0.0; channels * self.size * self.size];
+        for (i, (sample, patches)) in samples.iter().zip(patches.chunks_exact_mut(tokens * width)).enumerate() {
+            let view = self.augment.apply(&sample.image, self.size, &mut rng(self.seed, Stream::Augment, step, i as u64));
+            self.normalise.apply(&view, &mut image);
+            write_patches(&image, channels, self.size, self.patch, patches);
+        }
+        let mut context = Vec::with_capacity(masks.context.len() * width);
+        for (i, token) in masks.context.iter().enumerate() {
+            let row = i / masks.context_len * tokens + *token as usize;
+            context.extend_from_slice(&patches[row * width..][..width]);
+        }
+        Ok(MaskedBatch { patches, context, masks })
+    }
+}
+
+/// What the optimiser touches.
+#[derive(Module, Debug)]
+pub struct MaskedNetworks {
+    /// The context encoder.
+    pub encoder: Vit,
+    /// The predictor.
+    pub predictor: Predictor,
+}
+
+/// The masked objective over images.
+pub struct Masked {
+    /// Trained.
+    pub networks: MaskedNetworks,
+    /// The moving average, on the plain device; used with [`TargetKind::Ema`].
+    pub target_encoder: Vit,
+    /// Where targets come from.
+    pub target: TargetKind,
+    /// The clock of the average.
+    pub ema: EmaConfig,
+    /// Which encoder is kept.
+    pub keep: Keep,
+    /// Makes batches.
+    pub collator: Arc<MaskedCollator>,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+}
+
+impl Masked {
+    /// Predictions and targets of a batch, both `[B·K, N_t, D]`; targets are layer-normalised without weights
+    /// (eps 1e-5), as released.
+    pub fn predict(&self, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>) {
+        let masks = &batch.masks;
+        let tensor = |values: &[f32], tokens: usize| {
+            let shape = [masks.batch, tokens, values.len() / (masks.batch * tokens)];
+            Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), &self.device)
+        };
+        let grid = self.collator.grid();
+        let patches = tensor(&batch.patches, grid.rows * grid.cols);
+        let seen = match self.target {
+            TargetKind::Ema => self.target_encoder.encode_all(patches),
+            TargetKind::StopGradient => self.networks.encoder.valid().encode_all(patches),
+            TargetKind::Live => self.networks.encoder.encode_all(patches),
+        };
+        let [_, _, width] = seen.dims();
+        let device = &self.device;
+        let seen = ops::layer_norm(seen, Tensor::ones([width], device), Tensor::zeros([width], device), 1e-5);
+        let targets = gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
+        let context = self.networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
+        let predictions = self.networks.predictor.forward(context, &masks.context, &masks.target, masks.targets);
+        (predictions, targets)
+    }
+
+    fn kept(&self) -> Vit {
+        match (self.keep, self.target) {
+            (Keep::Target, TargetKind::Ema) => self.target_encoder.clone(),
+            _ => self.networks.encoder.valid(),
+        }
+    }
+}
+
+/// `[R, N, D]` → `[R·N, D]`, untracked.
+fn flatten(latents: Tensor<3>) -> Tensor<2> {
+    let [r, n, d] = latents.dims();
+    latents.inner().reshape([r * n, d])
+}
+
+impl Objective for Masked {
+    type Batch = MaskedBatch;
+    type Trained = MaskedNetworks;
+
+    fn collator(&self) -> Arc<dyn Collate<Batch = MaskedBatch>> {
+        self.collator.clone()
+    }
+
+    fn trained(&self) -> &MaskedNetworks {
+        &self.networks
+    }
+
+    fn update(mut self, step: impl FnOnce(MaskedNetworks) -> MaskedNetworks) -> Self {
+        self.networks = step(self.networks);
+        self
+    }
+
+    fn loss(&self, batch: &MaskedBatch, clock: &Clock) -> Outcome {
+        let (predictions, targets) = self.predict(batch);
+        let latents = clock
+            .health_due
+            .then(|| Latents { predictions: flatten(predictions.clone()), targets: flatten(targets.clone()) });
+        // The released code's smooth L1, mean over everything; the paper has a squared L2.
+        let loss = ops::smooth_l1(predictions, targets, 1.0);
+        Outcome { loss, terms: Vec::new(), latents, seen: Vec::new() }
+    }
+
+    fn advance(mut self, clock: &Clock, _: &[BatchStatistics]) -> Self {
+        if self.target == TargetKind::Ema {
+            self.target_encoder = follow(self.target_encoder, &self.networks.encoder, clock, &self.ema);
+        }
+        self
+    }
+
+    fn encoder(&self) -> Box<dyn Encode> {
+        Box::new(self.kept())
+    }
+
+    fn encoder_state(&self) -> NamedTensors {
+        weights::read(&self.kept(), "")
+    }
+
+    fn state(&self) -> NamedTensors {
+        let mut tensors = weights::read(&self.networks, "");
+        tensors.extend(weights::read(&self.target_encoder, "target_encoder."));
+        tensors
+    }
+
+    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
+        self.networks = weights::load(self.networks, "", &mut tensors)?;
+        self.target_encoder = weights::load(self.target_encoder, "target_encoder.", &mut tensors)?;
+        weights::none_left(&tensors)?;
+        Ok(self)
+    }
+
+    fn teacher_distance(&self) -> Option<f64> {
+        (self.target == TargetKind::Ema).then(|| distance(&self.target_encoder, &self.networks.encoder))
+    }
+}

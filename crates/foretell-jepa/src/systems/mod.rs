@@ -1,0 +1,70 @@
+//! One file for each member of the family: its settings, its defaults with their reasons, and how it is put together.
+
+pub mod i_jepa;
+pub mod le_jepa;
+
+use burn::tensor::Device;
+use foretell_data::Normalise;
+
+use crate::masks::MaskError;
+
+/// What a system is built for: the data's and the run's numbers.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Side of the images in pixels.
+    pub image_size: usize,
+    /// Channels of the images.
+    pub channels: usize,
+    /// Mean and standard deviation of the training images.
+    pub normalise: Normalise,
+    /// Of the run.
+    pub seed: u64,
+    /// Optimiser steps that will really be taken.
+    pub total_steps: u64,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+    /// Whether that is a CPU: some defaults are smaller there.
+    pub on_cpu: bool,
+}
+
+/// A system that cannot be built as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// A setting that does not fit.
+    #[error("{0}")]
+    Setting(String),
+    /// Masks that cannot be drawn on this grid.
+    #[error(transparent)]
+    Masks(#[from] MaskError),
+}
+
+/// The largest usual patch that divides the image and leaves seven tokens a side.
+pub(crate) fn usual_patch(image_size: usize) -> (usize, String) {
+    let patch = [16, 14, 8, 7, 4, 2].into_iter().find(|p| image_size.is_multiple_of(*p) && image_size / p >= 7).unwrap_or(1);
+    let side = image_size / patch;
+    (patch, format!("the largest usual patch that divides {image_size} pixels and leaves at least 7 tokens a side: {side} × {side} tokens"))
+}
+
+/// An error if the patch does not divide the image.
+pub(crate) fn check_patch(image_size: usize, patch: usize) -> Result<(), SystemError> {
+    if patch > 0 && image_size.is_multiple_of(patch) && image_size / patch >= 2 {
+        return Ok(());
+    }
+    let down = image_size / patch.max(1) * patch;
+    let other = if patch > 0 && down >= 2 * patch { format!("pass `--image-size {down}`, or ") } else { String::new() };
+    Err(SystemError::Setting(format!(
+        "images of {image_size} × {image_size} pixels do not split into patches of {patch} × {patch}, at least two a side: {other}choose another patch with `--set model.patch=P`"
+    )))
+}
+
+/// An error if the heads or the position code do not divide the width.
+pub(crate) fn check_width(what: &str, width: usize, heads: usize) -> Result<(), SystemError> {
+    if width > 0 && heads > 0 && width.is_multiple_of(heads) && width.is_multiple_of(4) {
+        return Ok(());
+    }
+    Err(SystemError::Setting(format!(
+        "the {what}'s width {width} must be a multiple of its {heads} heads and of 4 (the two-dimensional position code): choose another with `--set`"
+    )))
+}

@@ -1,0 +1,160 @@
+//! Target networks: an exponential moving average of the trained one, and how long its memory is.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use foretell_ops as ops;
+use serde::{Deserialize, Serialize};
+
+use crate::{Auto, Clock, Decision};
+
+/// Where targets come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// A moving average of the trained encoder, without gradient.
+    #[default]
+    Ema,
+    /// The trained encoder itself, without gradient.
+    StopGradient,
+    /// The trained encoder itself, with gradient. Nothing then prevents collapse: an ablation.
+    Live,
+}
+
+/// How fast the moving average follows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum EmaSchedule {
+    /// The weight of the past halves every so many samples, whatever the batch.
+    HalfLife {
+        /// Samples.
+        samples: Auto<u64>,
+    },
+    /// The released code's: momentum rises linearly from `start` to 1.
+    Ramp {
+        /// Momentum at the first step.
+        start: f64,
+    },
+}
+
+/// The clock of a moving average.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmaConfig {
+    /// How fast it follows.
+    pub schedule: EmaSchedule,
+    /// Largest share of the random initial teacher that may be left at the end of the run.
+    pub initial_teacher_limit: f64,
+}
+
+impl Default for EmaConfig {
+    fn default() -> Self {
+        Self { schedule: EmaSchedule::HalfLife { samples: Auto::Auto }, initial_teacher_limit: 0.05 }
+    }
+}
+
+impl EmaConfig {
+    /// Chooses what is open for a run of `total` steps of `batch` samples.
+    pub fn resolve(&mut self, total: u64, batch: usize, decisions: &mut Vec<Decision>) {
+        if let EmaSchedule::HalfLife { samples } = &mut self.schedule {
+            let run = total * batch as u64;
+            samples.resolve("model.ema.schedule.samples", decisions, || {
+                let chosen = (run / 25).clamp(1, 350_000);
+                (chosen, format!("a 25th of the run's {run} samples (at most the released code's 350,000): the teacher forgets its random start and still averages"))
+            });
+        }
+    }
+
+    /// Momentum τ of a step: θ̄ ← τ θ̄ + (1 − τ) θ.
+    pub fn momentum(&self, step: u64, total: u64, batch: usize) -> f64 {
+        match self.schedule {
+            EmaSchedule::HalfLife { samples: Auto::Value(samples) } => 0.5_f64.powf(batch as f64 / samples.max(1) as f64),
+            EmaSchedule::HalfLife { samples: Auto::Auto } => 0.996,
+            EmaSchedule::Ramp { start } => start + (1.0 - start) * (step - 1) as f64 / total.max(1) as f64,
+        }
+    }
+
+    /// Share of the random initial teacher that is left after `steps` of `total`: Π τ.
+    pub fn initial_teacher_left(&self, steps: u64, total: u64, batch: usize) -> f64 {
+        match self.schedule {
+            EmaSchedule::HalfLife { .. } => self.momentum(1, total, batch).powf(steps as f64),
+            EmaSchedule::Ramp { .. } => (1..=steps).map(|step| self.momentum(step, total, batch).ln()).sum::<f64>().exp(),
+        }
+    }
+}
+
+/// Tensors of one module by parameter, so that a clone of the module can meet them.
+struct Values(GradientsParams);
+
+impl ModuleVisitor for Values {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val().inner());
+    }
+}
+
+struct Follow {
+    online: GradientsParams,
+    weight: f64,
+}
+
+impl ModuleMapper for Follow {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.online.remove::<D>(param.id) {
+            Some(online) => param.map(|target| ops::lerp(target, online, self.weight)),
+            None => param,
+        }
+    }
+}
+
+/// One step of the average: `target` is a clone of `online` without gradients (`online.valid()`), from any time.
+pub fn follow<M: Module>(target: M, online: &M, clock: &Clock, config: &EmaConfig) -> M {
+    let mut values = Values(GradientsParams::new());
+    online.visit(&mut values);
+    let weight = 1.0 - config.momentum(clock.step, clock.total, clock.batch);
+    target.map(&mut Follow { online: values.0, weight })
+}
+
+struct Distance {
+    online: GradientsParams,
+    difference: f64,
+    norm: f64,
+}
+
+impl ModuleVisitor for Distance {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(online) = self.online.remove::<D>(param.id) {
+            self.norm += ops::sum_of_squares(online.clone());
+            self.difference += ops::sum_of_squares(param.val().inner() - online);
+        }
+    }
+}
+
+/// `‖θ̄ − θ‖ / ‖θ‖` over all tensors.
+pub fn distance<M: Module>(target: &M, online: &M) -> f64 {
+    let mut values = Values(GradientsParams::new());
+    online.visit(&mut values);
+    let mut distance = Distance { online: values.0, difference: 0.0, norm: 0.0 };
+    target.visit(&mut distance);
+    (distance.difference / distance.norm.max(f64::MIN_POSITIVE)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_life_halves_the_initial_teacher_whatever_the_batch() {
+        let config = EmaConfig { schedule: EmaSchedule::HalfLife { samples: Auto::Value(1000) }, ..EmaConfig::default() };
+        for batch in [10, 50, 250] {
+            let left = config.initial_teacher_left(2000 / batch as u64, 99, batch);
+            assert!((left - 0.25).abs() < 1e-9, "{left}");
+        }
+    }
+
+    #[test]
+    fn the_ramp_is_the_product_of_its_momenta() {
+        let config = EmaConfig { schedule: EmaSchedule::Ramp { start: 0.5 }, ..EmaConfig::default() };
+        assert_eq!(config.momentum(1, 4, 1), 0.5);
+        assert!((config.initial_teacher_left(2, 4, 1) - 0.5 * 0.625).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,183 @@
+//! The views composition: codes of several views of one image pulled together, kept apart from a constant by an
+//! anti-collapse term.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::random::{Stream, rng};
+use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
+use foretell_nn::layers::{BatchStatistics, Pass};
+use foretell_nn::mlp::Projector;
+use foretell_nn::{Backbone, Encode, NamedTensors, WeightsError, weights};
+
+use crate::sigreg::{directions, sigreg};
+use crate::{Clock, Latents, Objective, Outcome};
+
+/// Views of a batch on the host.
+pub struct ViewsBatch {
+    /// Samples, B.
+    pub samples: usize,
+    /// `[G·B, C, S, S]` row-major: the first global view of every sample, then the second, …
+    pub global: Vec<f32>,
+    /// `[L·B, C, s, s]`: the local views, likewise.
+    pub local: Vec<f32>,
+    /// SIGReg's directions, `[K, M]`.
+    pub directions: Vec<f32>,
+}
+
+/// Makes [`ViewsBatch`]es.
+pub struct ViewsCollator {
+    /// Of the run.
+    pub seed: u64,
+    /// Side of the global views in pixels.
+    pub size: usize,
+    /// Side of the local views.
+    pub local_size: usize,
+    /// Global views of each sample, G: at least 1.
+    pub global_views: usize,
+    /// Local views of each sample, L.
+    pub local_views: usize,
+    /// How global views are made.
+    pub global: Augment,
+    /// How local views are made.
+    pub local: Augment,
+    /// Mean and standard deviation of the training images.
+    pub normalise: Normalise,
+    /// Width of the codes, K.
+    pub code_width: usize,
+    /// Directions of SIGReg, M.
+    pub slices: usize,
+}
+
+impl Collate for ViewsCollator {
+    type Batch = ViewsBatch;
+
+    fn collate(&self, step: u64, samples: &[Sample]) -> Result<ViewsBatch, DataError> {
+        let channels = samples.first().map_or(1, |s| s.image.channels);
+        let make = |augment: &Augment, first_view: usize, views: usize, size: usize| {
+            let pixels = channels * size * size;
+            let mut values = vec![0.0; views * samples.len() * pixels];
+            for (i, out) in values.chunks_exact_mut(pixels.max(1)).enumerate() {
+                let (view, sample) = (i / samples.len() + first_view, i % samples.len());
+                let place = (view * samples.len() + sample) as u64;
+                let view = augment.apply(&samples[sample].image, size, &mut rng(self.seed, Stream::Augment, step, place));
+                self.normalise.apply(&view, out);
+            }
+            values
+        };
+        Ok(ViewsBatch {
+            samples: samples.len(),
+            global: make(&self.global, 0, self.global_views, self.size),
+            local: make(&self.local, self.global_views, self.local_views, self.local_size),
+            directions: directions(self.seed, step, self.code_width, self.slices),
+        })
+    }
+}
+
+/// What the optimiser touches: all there is.
+#[derive(Module, Debug)]
+pub struct ViewsNetworks<B: Module> {
+    /// Kept after training.
+    pub encoder: B,
+    /// Dropped after training.
+    pub projector: Projector,
+}
+
+/// Invariance across views with SIGReg: no target network, no stop-gradient, no predictor.
+pub struct Views<B: Backbone> {
+    /// Trained.
+    pub networks: ViewsNetworks<B>,
+    /// λ in `(1 − λ) invariance + λ SIGReg`.
+    pub lambda: f64,
+    /// Makes batches.
+    pub collator: Arc<ViewsCollator>,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+}
+
+/// Weight of a new batch in the running averages, PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+impl<B: Backbone> Views<B> {
+    /// Codes of all views, `[V, B, K]`, global views first.
+    fn codes(&self, batch: &ViewsBatch, seen: &mut Vec<BatchStatistics>) -> Tensor<3> {
+        let c = &self.collator;
+        let images = |values: &[f32], views: usize, size: usize| {
+            let shape = [views * batch.samples, values.len() / (views * batch.samples * size * size), size, size];
+            Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &self.device)
+        };
+        let global = images(&batch.global, c.global_views, c.size);
+        let mut features = self.networks.encoder.view(global, &mut Pass::Training(seen));
+        if c.local_views > 0 {
+            let local = images(&batch.local, c.local_views, c.local_size);
+            // The running averages are for whole images: local views do not enter them.
+            let local = self.networks.encoder.view(local, &mut Pass::Training(&mut Vec::new()));
+            features = Tensor::cat(vec![features, local], 0);
+        }
+        let codes = self.networks.projector.forward(features, &mut Pass::Training(seen));
+        codes.reshape([c.global_views + c.local_views, batch.samples, c.code_width])
+    }
+}
+
+impl<B: Backbone + 'static> Objective for Views<B> {
+    type Batch = ViewsBatch;
+    type Trained = ViewsNetworks<B>;
+
+    fn collator(&self) -> Arc<dyn Collate<Batch = ViewsBatch>> {
+        self.collator.clone()
+    }
+
+    fn trained(&self) -> &ViewsNetworks<B> {
+        &self.networks
+    }
+
+    fn update(mut self, step: impl FnOnce(ViewsNetworks<B>) -> ViewsNetworks<B>) -> Self {
+        self.networks = step(self.networks);
+        self
+    }
+
+    fn loss(&self, batch: &ViewsBatch, clock: &Clock) -> Outcome {
+        let mut seen = Vec::new();
+        let codes = self.codes(batch, &mut seen);
+        let [views, samples, width] = codes.dims();
+        let centre = codes.clone().slice([0..self.collator.global_views, 0..samples, 0..width]).mean_dim(0);
+        let invariance = (codes.clone() - centre.clone()).square().mean();
+        let regulariser = sigreg(codes.clone(), &batch.directions);
+        let terms = vec![("invariance", invariance.clone().inner()), ("sigreg", regulariser.clone().inner())];
+        let latents = clock.health_due.then(|| Latents {
+            predictions: centre.inner().reshape([samples, width]),
+            targets: codes.inner().slice([views - 1..views, 0..samples, 0..width]).reshape([samples, width]),
+        });
+        let loss = invariance * (1.0 - self.lambda) + regulariser * self.lambda;
+        Outcome { loss, terms, latents, seen }
+    }
+
+    fn advance(mut self, _: &Clock, seen: &[BatchStatistics]) -> Self {
+        let ViewsNetworks { encoder, projector } = self.networks;
+        self.networks = ViewsNetworks { encoder: encoder.absorb(seen, MOMENTUM), projector: projector.absorb(seen, MOMENTUM) };
+        self
+    }
+
+    fn encoder(&self) -> Box<dyn Encode> {
+        Box::new(self.networks.encoder.valid())
+    }
+
+    fn encoder_state(&self) -> NamedTensors {
+        weights::read(&self.networks.encoder, "")
+    }
+
+    fn state(&self) -> NamedTensors {
+        weights::read(&self.networks, "")
+    }
+
+    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
+        self.networks = weights::load(self.networks, "", &mut tensors)?;
+        weights::none_left(&tensors)?;
+        Ok(self)
+    }
+
+    fn teacher_distance(&self) -> Option<f64> {
+        None
+    }
+}

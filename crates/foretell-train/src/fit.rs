@@ -1,0 +1,351 @@
+//! The loop: written once, for every system.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::{Dataset, Loader, LoaderConfig, Normalise, OnBadSample, Part, Sample, for_each_fitted};
+use foretell_eval::Features;
+use foretell_jepa::{Auto, Clock, Latents, Objective};
+use foretell_nn::Encode;
+use foretell_ops as ops;
+use serde_json::json;
+
+use crate::checkpoint::{Checkpoint, Progress};
+use crate::config::TrainConfig;
+use crate::events::EventWriter;
+use crate::folder::{Lines, RunFolder};
+use crate::health::{Health, HealthRecord, Probe, statistics};
+use crate::optimiser::Optimiser;
+use crate::TrainError;
+
+/// What the loop works on besides the objective.
+pub struct Fit<'a> {
+    /// Where the run is kept.
+    pub folder: &'a RunFolder,
+    /// Resolved settings.
+    pub config: &'a TrainConfig,
+    /// Images.
+    pub dataset: &'a Dataset,
+    /// Mean and standard deviation of the training part.
+    pub normalise: &'a Normalise,
+    /// Of the run.
+    pub seed: u64,
+    /// What to do with a sample that cannot be read.
+    pub on_bad: OnBadSample,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+    /// Share of the random initial teacher left after a number of steps, where there is a teacher.
+    pub initial_teacher_left: Option<&'a dyn Fn(u64) -> f64>,
+    /// Set from outside (Ctrl-C): save and stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// What the loop tells while it runs.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Steps taken.
+    pub step: u64,
+    /// All steps.
+    pub steps: u64,
+    /// Loss of this step.
+    pub loss: f64,
+    /// Samples a second since the start of this session.
+    pub images_per_s: f64,
+    /// Seconds to go.
+    pub seconds_left: f64,
+    /// The last judgement.
+    pub verdict: Option<crate::Verdict>,
+}
+
+/// Watches a run.
+pub trait Observer {
+    /// After each step.
+    fn step(&mut self, report: &Report);
+    /// A line worth reading.
+    fn note(&mut self, line: &str);
+}
+
+/// A run that ended, by itself or because it was stopped.
+pub struct Finished<O> {
+    /// The objective as it ended.
+    pub objective: O,
+    /// Steps taken.
+    pub steps: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// Seconds of training over all sessions.
+    pub seconds: f64,
+    /// The last judgement.
+    pub health: HealthRecord,
+    /// Names of samples that were passed over.
+    pub skipped: Vec<String>,
+    /// Share of this session's time that steps waited for data.
+    pub waited: f64,
+}
+
+/// Images of the held-out part that health looks at.
+const HELD_OUT: usize = 1024;
+/// Images that go through an encoder at a time.
+const CHUNK: usize = 64;
+/// The step whose randomness the held-out batch uses: no training step has this number.
+const HELD_OUT_STEP: u64 = u64::MAX / 2;
+
+/// Runs the objective from where the folder's newest checkpoint stands (or from the start) to its last step.
+///
+/// `untrained` is the same network before any step, [settled](settle): what held-out latents are judged against.
+pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &mut dyn Observer) -> Result<Finished<O>, TrainError> {
+    let value = |auto: Auto<u64>| if let Auto::Value(value) = auto { value.max(1) } else { 1 };
+    let config = fit.config;
+    let steps = value(config.steps);
+    let clock = |step: u64, health_due: bool| Clock { step, total: steps, batch: config.batch, health_due };
+
+    let held_out = HeldOut::gather(&objective, fit)?;
+    let untrained = held_out.probe(untrained, fit, clock(1, true))?;
+
+    // From here on the order matters: what is read from a checkpoint replaces what is fresh, and files are cut back to
+    // what the checkpoint vouches for before anything is appended.
+    let mut objective = objective;
+    let mut optimiser = Optimiser::default();
+    let mut progress = Progress { step: 0, metrics_bytes: 0, timing_bytes: 0, effective_rank: untrained.image.effective_rank, seconds: 0.0, checksums: [0; 2] };
+    if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
+        progress = checkpoint.progress;
+        objective = objective.with_state(checkpoint.model)?;
+        optimiser = Optimiser::with_state(objective.trained(), checkpoint.optimiser)?;
+        observer.note(&format!("going on from step {} of {steps}", progress.step));
+    }
+    let mut metrics = Lines::open(&fit.folder.metrics(), progress.metrics_bytes)?;
+    let mut timing = Lines::open(&fit.folder.timing(), progress.timing_bytes)?;
+    let mut events = EventWriter::create(fit.folder.events()).map_err(TrainError::io("write", &fit.folder.events()))?;
+    let left = |step: u64| fit.initial_teacher_left.map(|left| left(step));
+    let record = |step: u64, probe: &Probe| HealthRecord { step, held_out_loss: probe.loss, health: Health::judge(probe, &untrained, left(step)) };
+    let mut health = record(progress.step, &untrained);
+    if progress.step == 0 {
+        metrics.append(&serde_json::to_value(&health).expect("a record"))?;
+    } else {
+        health = record(progress.step, &held_out.probe(&objective, fit, clock(progress.step, true))?);
+    }
+
+    let threads = if let Auto::Value(threads) = config.loader_threads { threads } else { 1 };
+    let loading = LoaderConfig {
+        batch: config.batch,
+        seed: fit.seed,
+        threads,
+        prefetch: 4,
+        on_bad: fit.on_bad,
+        cache_bytes: 1 << 30,
+        max_short_side: 2 * objective.encoder().image().0,
+    };
+    let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), progress.step + 1)?;
+    let lr = config.lr_schedule(steps);
+    let weight_decay = config.weight_decay_schedule(steps);
+    let (started, before, first) = (Instant::now(), progress.seconds, progress.step);
+    let mut skipped = 0;
+    let mut stopped = false;
+    let mut step = progress.step;
+    while step < steps {
+        if fit.stop.load(Ordering::Relaxed) {
+            stopped = true;
+            break;
+        }
+        step += 1;
+        let batch = loader.next()?;
+        let outcome = objective.loss(&batch, &clock(step, false));
+        let loss = f64::from(outcome.loss.clone().into_scalar::<f32>());
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { step, value: loss });
+        }
+        let gradients = outcome.loss.backward();
+        let hyper = ops::AdamW {
+            lr: lr.at(step),
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: 1e-8,
+            weight_decay: weight_decay.at(step),
+            step,
+            gradient_scale: 1.0,
+        };
+        let mut norm = 0.0;
+        objective = objective.update(|networks| {
+            let (networks, length) = optimiser.step(networks, gradients, config.clip, hyper);
+            norm = length;
+            networks
+        });
+        objective = objective.advance(&clock(step, false), &outcome.seen);
+
+        let elapsed = started.elapsed().as_secs_f64();
+        if step.is_multiple_of(value(config.log_every)) || step == steps {
+            let mut line = json!({ "step": step, "samples": step * config.batch as u64, "loss": loss });
+            for (name, term) in outcome.terms {
+                line[name] = json!(f64::from(term.into_scalar::<f32>()));
+            }
+            line["lr"] = json!(hyper.lr);
+            line["weight_decay"] = json!(hyper.weight_decay);
+            line["gradient_norm"] = json!(norm);
+            metrics.append(&line)?;
+            let rate = (step - first) as f64 * config.batch as f64 / elapsed;
+            timing.append(&json!({ "step": step, "seconds": before + elapsed, "images_per_s": rate, "waited_s": loader.waited().as_secs_f64() }))?;
+            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+            for (tag, value) in [("loss", loss), ("lr", hyper.lr), ("gradient_norm", norm), ("images_per_s", rate)] {
+                events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
+            }
+        }
+        if step.is_multiple_of(value(config.health_every)) || step == steps {
+            health = record(step, &held_out.probe(&objective, fit, clock(step, true))?);
+            metrics.append(&serde_json::to_value(&health).expect("a record"))?;
+            progress.effective_rank = health.health.effective_rank;
+            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+            let h = &health.health;
+            for (tag, value) in [("held_out_loss", health.held_out_loss), ("rankme", h.rankme), ("effective_rank", h.effective_rank), ("cosine_mean", h.cosine_mean)] {
+                events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
+            }
+        }
+        if loader.skipped() > skipped {
+            skipped = loader.skipped();
+            observer.note(&format!("{skipped} unreadable images passed over so far"));
+        }
+        observer.step(&Report {
+            step,
+            steps,
+            loss,
+            images_per_s: (step - first) as f64 * config.batch as f64 / elapsed,
+            seconds_left: elapsed / (step - first) as f64 * (steps - step) as f64,
+            verdict: (health.step > 0).then_some(health.health.verdict),
+        });
+        if step.is_multiple_of(value(config.checkpoint_every)) || step == steps {
+            progress = save(&objective, &optimiser, fit, &Progress { step, seconds: before + elapsed, ..progress }, &mut metrics, &mut timing)?;
+        }
+    }
+    let seconds = if step == first { before } else { before + started.elapsed().as_secs_f64() };
+    if stopped && progress.step != step {
+        save(&objective, &optimiser, fit, &Progress { step, seconds, ..progress }, &mut metrics, &mut timing)?;
+    }
+    events.flush().map_err(TrainError::io("write", &fit.folder.events()))?;
+    let waited = loader.waited().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
+    Ok(Finished { objective, steps: step, stopped, seconds, health, skipped: loader.skipped_names(), waited })
+}
+
+/// Seconds of a training step: the median of as many as fit into `limit` (at least three), after one that is not
+/// counted. The objective is used up.
+pub fn time_steps<O: Objective>(mut objective: O, dataset: &Dataset, config: &TrainConfig, seed: u64, on_bad: OnBadSample, limit: Duration) -> Result<f64, TrainError> {
+    let loading = LoaderConfig { batch: config.batch, seed, threads: 1, prefetch: 4, on_bad, cache_bytes: 0, max_short_side: 2 * objective.encoder().image().0 };
+    let mut loader = Loader::new(dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
+    let mut optimiser = Optimiser::default();
+    let (mut times, begun) = (Vec::new(), Instant::now());
+    for step in 1.. {
+        let started = Instant::now();
+        let clock = Clock { step, total: 1_000_000, batch: config.batch, health_due: false };
+        let outcome = objective.loss(&loader.next()?, &clock);
+        let gradients = outcome.loss.backward();
+        let hyper = ops::AdamW { lr: 1e-6, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step, gradient_scale: 1.0 };
+        objective = objective.update(|networks| optimiser.step(networks, gradients, 1.0, hyper).0);
+        objective = objective.advance(&clock, &outcome.seen);
+        if step > 1 {
+            times.push(started.elapsed().as_secs_f64());
+        }
+        if times.len() >= 3 && begun.elapsed() > limit {
+            break;
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// An untrained objective whose running averages have seen data: without this, a network with batch normalisation
+/// would be judged on statistics that belong to no input, and training would look better than it is.
+pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainError> {
+    const BATCHES: u64 = 30;
+    let loading = LoaderConfig { batch: fit.config.batch, seed: fit.seed, threads: 1, prefetch: 1, on_bad: fit.on_bad, cache_bytes: 0, max_short_side: 2 * objective.encoder().image().0 };
+    let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
+    for step in 1..=BATCHES {
+        let clock = Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
+        let outcome = objective.loss(&loader.next()?, &clock);
+        if outcome.seen.is_empty() {
+            break;
+        }
+        objective = objective.advance(&clock, &outcome.seen);
+    }
+    Ok(objective)
+}
+
+fn save<O: Objective>(objective: &O, optimiser: &Optimiser, fit: &Fit<'_>, progress: &Progress, metrics: &mut Lines, timing: &mut Lines) -> Result<Progress, TrainError> {
+    let progress = Progress { metrics_bytes: metrics.sync()?, timing_bytes: timing.sync()?, ..progress.clone() };
+    Checkpoint::write(fit.folder, progress.clone(), &objective.state(), &optimiser.state(objective.trained()))?;
+    Ok(progress)
+}
+
+/// Held-out images, fitted and normalised, and one batch as the objective sees it.
+struct HeldOut<B> {
+    /// `[n, C, S, S]`.
+    images: Vec<f32>,
+    count: usize,
+    batch: B,
+}
+
+impl<B: Send + 'static> HeldOut<B> {
+    fn gather<O: Objective<Batch = B>>(objective: &O, fit: &Fit<'_>) -> Result<Self, TrainError> {
+        let (size, _) = objective.encoder().image();
+        // A data set without a held-out part is judged on training images; the caller says so.
+        let part = if fit.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train };
+        let pixels = size * size * objective.encoder().channels();
+        let (mut images, mut samples): (Vec<f32>, Vec<Sample>) = (Vec::new(), Vec::new());
+        for_each_fitted(fit.dataset, part, size, 2, Some(HELD_OUT), fit.on_bad, |sample| {
+            let at = images.len();
+            images.resize(at + pixels, 0.0);
+            fit.normalise.apply(&sample.image, &mut images[at..]);
+            if samples.len() < 2 * CHUNK {
+                samples.push(sample);
+            }
+        })?;
+        let batch = objective.collator().collate(HELD_OUT_STEP, &samples)?;
+        Ok(Self { count: images.len() / pixels, images, batch })
+    }
+
+    fn probe<O: Objective<Batch = B>>(&self, objective: &O, fit: &Fit<'_>, clock: Clock) -> Result<Probe, TrainError> {
+        let encoder = objective.encoder();
+        let (image, token) = features_of(encoder.as_ref(), &self.images, self.count, &fit.device)?;
+        let outcome = objective.loss(&self.batch, &clock);
+        let loss = f64::from(outcome.loss.clone().inner().into_scalar::<f32>());
+        let matrix = |tensor: Tensor<2>| {
+            let [rows, dim] = tensor.dims();
+            Features::new(rows, dim, ops::values(tensor)).map(|features| thin(&features))
+        };
+        let Some(Latents { predictions, targets }) = outcome.latents else {
+            return Err(TrainError::Setting("the objective gave no latents when they were due".to_owned()));
+        };
+        Ok(Probe {
+            image: statistics(&image)?,
+            token: statistics(&thin(&token))?,
+            prediction: statistics(&matrix(predictions)?)?,
+            target: statistics(&matrix(targets)?)?,
+            loss,
+            teacher_distance: objective.teacher_distance(),
+        })
+    }
+}
+
+/// At most 2048 rows, evenly spread: enough for a spectrum, cheap enough to look often.
+fn thin(features: &Features) -> Features {
+    const MOST: usize = 2048;
+    if features.rows <= MOST {
+        return features.clone();
+    }
+    features.select(&(0..MOST).map(|i| i * features.rows / MOST).collect::<Vec<_>>())
+}
+
+/// Features `[n, D]` and tokens `[n·N, D]` of normalised images `[n, C, S, S]`.
+pub fn features_of(encoder: &dyn Encode, images: &[f32], count: usize, device: &Device) -> Result<(Features, Features), TrainError> {
+    let (size, _) = encoder.image();
+    let channels = encoder.channels();
+    let (mut image, mut token) = (Vec::new(), Vec::new());
+    for chunk in images.chunks(CHUNK * channels * size * size) {
+        let n = chunk.len() / (channels * size * size);
+        let batch = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), [n, channels, size, size]), device);
+        let map = encoder.tokens(batch);
+        image.extend(ops::values(encoder.pool(&map)));
+        token.extend(ops::values(map.tokens));
+    }
+    let dim = image.len() / count.max(1);
+    Ok((Features::new(count, dim, image)?, Features::new(token.len() / encoder.width().max(1), encoder.width(), token)?))
+}
+

@@ -1,0 +1,164 @@
+//! Is the representation collapsing? Judged without labels, on held-out latents, beside the same network untrained.
+//!
+//! The thresholds are starting points that were set on one data set and checked on others; each judgement prints the
+//! figure, what it is held against, and the same figure of the untrained network.
+
+use foretell_eval::{EvalError, Features, Statistics};
+use serde::{Deserialize, Serialize};
+
+/// One word on a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// No sign of collapse.
+    Healthy,
+    /// Much of the space is unused.
+    PartialCollapse,
+    /// The representation hardly depends on the input.
+    Collapse,
+}
+
+impl Verdict {
+    /// As written in `summary.json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Healthy => "healthy",
+            Verdict::PartialCollapse => "partial-collapse",
+            Verdict::Collapse => "collapse",
+        }
+    }
+}
+
+/// `collapse` if the effective rank is below this share of min(D, samples).
+const COLLAPSE_RANK: f64 = 0.02;
+/// `collapse` if the mean pairwise cosine is above this.
+const COLLAPSE_COSINE: f64 = 0.99;
+/// `partial-collapse` if the effective rank is below this share of the untrained network's.
+const PARTIAL_RANK: f64 = 0.25;
+/// `partial-collapse` if more than this share of the dimensions is nearly constant.
+const PARTIAL_CONSTANT: f64 = 0.2;
+
+/// What is measured of one network at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Of one vector an image.
+    pub image: Statistics,
+    /// Of tokens.
+    pub token: Statistics,
+    /// Of the predictions that the loss sees.
+    pub prediction: Statistics,
+    /// Of the targets that the loss sees.
+    pub target: Statistics,
+    /// The loss on the held-out batch.
+    pub loss: f64,
+    /// Relative distance of the target network from the trained one.
+    pub teacher_distance: Option<f64>,
+}
+
+/// One figure beside its limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// What was measured.
+    pub measure: String,
+    /// The figure.
+    pub value: f64,
+    /// The same of the untrained network.
+    pub untrained: f64,
+    /// The limit, in words.
+    pub limit: String,
+    /// Whether it holds.
+    pub met: bool,
+}
+
+/// The judgement of one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// In one word.
+    pub verdict: Verdict,
+    /// RankMe of one vector an image.
+    pub rankme: f64,
+    /// RankMe of tokens.
+    pub token_rankme: f64,
+    /// Effective rank of one vector an image.
+    pub effective_rank: f64,
+    /// The same of the untrained network.
+    pub untrained_effective_rank: f64,
+    /// Mean over dimensions of the targets' standard deviation.
+    pub target_std: f64,
+    /// The same of the predictions.
+    pub prediction_std: f64,
+    /// Mean pairwise cosine between images.
+    pub cosine_mean: f64,
+    /// Its standard deviation over pairs.
+    pub cosine_std: f64,
+    /// Share of nearly constant dimensions.
+    pub constant_dims: f64,
+    /// Relative distance of the target network from the trained one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_distance: Option<f64>,
+    /// Share of the random initial teacher that is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_teacher_left: Option<f64>,
+    /// Every rule that was applied.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// A judgement at a step, as a line of metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthRecord {
+    /// When; 0 is the untrained network.
+    pub step: u64,
+    /// The loss on the held-out batch.
+    pub held_out_loss: f64,
+    /// The judgement.
+    pub health: Health,
+}
+
+/// Centred features of many images differ in common offset; the cosine that shows collapse is that between the raw
+/// vectors, and of the centred ones the rank.
+pub(crate) fn statistics(features: &Features) -> Result<Statistics, EvalError> {
+    Statistics::of(features)
+}
+
+impl Health {
+    /// Holds what was measured against the untrained network and the thresholds.
+    pub fn judge(now: &Probe, untrained: &Probe, initial_teacher_left: Option<f64>) -> Self {
+        let samples = now.image.dim.min(now.image.rows) as f64;
+        let rule = |measure: &str, value: f64, untrained: f64, limit: String, met: bool| Threshold { measure: measure.to_owned(), value, untrained, limit, met };
+        let fresh = &untrained.image;
+        // An untrained network may have a cosine near 1 of its own (a common offset): what counts as collapse is
+        // that, with next to no spread left after the offset is taken away.
+        let cosine_limit = COLLAPSE_COSINE.max(fresh.cosine_mean);
+        let collapse = [
+            rule("effective rank (images)", now.image.effective_rank, fresh.effective_rank, format!("≥ {:.1} ({:.0} % of {samples})", COLLAPSE_RANK * samples, 100.0 * COLLAPSE_RANK), now.image.effective_rank >= COLLAPSE_RANK * samples),
+            rule("mean pairwise cosine (images)", now.image.cosine_mean, fresh.cosine_mean, format!("≤ {cosine_limit:.4}"), now.image.cosine_mean <= cosine_limit),
+            rule("effective rank (targets)", now.target.effective_rank, untrained.target.effective_rank, format!("≥ {:.1}", COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64), now.target.effective_rank >= COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64),
+        ];
+        let partial = [
+            rule("effective rank against untrained", now.image.effective_rank, fresh.effective_rank, format!("≥ {:.1} ({:.0} % of untrained)", PARTIAL_RANK * fresh.effective_rank, 100.0 * PARTIAL_RANK), now.image.effective_rank >= PARTIAL_RANK * fresh.effective_rank),
+            rule("nearly constant dimensions", now.image.constant_dims, fresh.constant_dims, format!("≤ {:.0} %", 100.0 * PARTIAL_CONSTANT), now.image.constant_dims <= PARTIAL_CONSTANT),
+        ];
+        let verdict = if collapse.iter().any(|rule| !rule.met) {
+            Verdict::Collapse
+        } else if partial.iter().any(|rule| !rule.met) {
+            Verdict::PartialCollapse
+        } else {
+            Verdict::Healthy
+        };
+        Self {
+            verdict,
+            rankme: now.image.rankme,
+            token_rankme: now.token.rankme,
+            effective_rank: now.image.effective_rank,
+            untrained_effective_rank: fresh.effective_rank,
+            target_std: now.target.std_mean,
+            prediction_std: now.prediction.std_mean,
+            cosine_mean: now.image.cosine_mean,
+            cosine_std: now.image.cosine_std,
+            constant_dims: now.image.constant_dims,
+            teacher_distance: now.teacher_distance,
+            initial_teacher_left,
+            thresholds: collapse.into_iter().chain(partial).collect(),
+        }
+    }
+}

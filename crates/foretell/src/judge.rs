@@ -1,0 +1,119 @@
+//! The table at the end of a run: k-NN and linear probe of the trained encoder, of the same one untrained, of raw pixels.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::{Dataset, Normalise, OnBadSample, Part, Sample, for_each_fitted};
+use foretell_eval::{Budget, Factor, FeatureKind, Features, ProbeTable, judge};
+use foretell_nn::Encode;
+use foretell_ops as ops;
+
+use crate::Error;
+
+/// Images that go through an encoder at a time.
+const CHUNK: usize = 128;
+
+/// Runs images through an encoder a chunk at a time; memory does not grow with their number.
+pub struct Extractor<'a> {
+    encoder: &'a dyn Encode,
+    normalise: &'a Normalise,
+    device: &'a Device,
+    pixels: Vec<f32>,
+}
+
+impl<'a> Extractor<'a> {
+    /// Features by `encoder` of images normalised by `normalise`.
+    pub fn new(encoder: &'a dyn Encode, normalise: &'a Normalise, device: &'a Device) -> Self {
+        Self { encoder, normalise, device, pixels: Vec::new() }
+    }
+
+    fn image_len(&self) -> usize {
+        self.encoder.channels() * self.encoder.image().0 * self.encoder.image().1
+    }
+
+    /// Takes a fitted image; the features of a full chunk, `[CHUNK, D]` row-major, when there is one.
+    pub fn push(&mut self, sample: &Sample) -> Option<Vec<f32>> {
+        let at = self.pixels.len();
+        self.pixels.resize(at + self.image_len(), 0.0);
+        self.normalise.apply(&sample.image, &mut self.pixels[at..]);
+        (self.pixels.len() == CHUNK * self.image_len()).then(|| self.flush())
+    }
+
+    /// The features of what was pushed since the last chunk.
+    pub fn flush(&mut self) -> Vec<f32> {
+        if self.pixels.is_empty() {
+            return Vec::new();
+        }
+        let (height, width) = self.encoder.image();
+        let shape = [self.pixels.len() / self.image_len(), self.encoder.channels(), height, width];
+        let images = Tensor::<4>::from_data(TensorData::new(std::mem::take(&mut self.pixels), shape), self.device);
+        ops::values(self.encoder.pool(&self.encoder.tokens(images)))
+    }
+}
+
+/// What a table is made from.
+pub struct Judgement<'a> {
+    /// Labelled images.
+    pub dataset: &'a Dataset,
+    /// As in training.
+    pub normalise: &'a Normalise,
+    /// Training images at most, evenly spread.
+    pub train_images: usize,
+    /// What to do with an image that cannot be read.
+    pub on_bad: OnBadSample,
+    /// Where the encoders lie.
+    pub device: &'a Device,
+}
+
+/// One part's features by each encoder, its pixels, and its labels.
+struct Seen {
+    features: Vec<Features>,
+    labels: Vec<Vec<u32>>,
+}
+
+impl Judgement<'_> {
+    fn see(&self, part: Part, encoders: &[&dyn Encode], limit: usize) -> Result<Seen, Error> {
+        let size = encoders[0].image().0;
+        let count = self.dataset.len(part);
+        let keep = |index: usize| count <= limit || index * limit / count != (index + 1) * limit / count;
+        let mut extractors: Vec<Extractor<'_>> = encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device)).collect();
+        let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
+        let mut labels: Vec<Vec<u32>> = vec![Vec::new(); self.dataset.factors().len()];
+        let mut rows = 0;
+        for_each_fitted(self.dataset, part, size, 2, None, self.on_bad, |sample| {
+            if !keep(sample.index) {
+                return;
+            }
+            rows += 1;
+            for (extractor, values) in extractors.iter_mut().zip(&mut values) {
+                values.extend(extractor.push(&sample).into_iter().flatten());
+            }
+            values[encoders.len()].extend(sample.image.pixels.iter().map(|p| f32::from(*p) / 255.0));
+            for (column, label) in labels.iter_mut().zip(&sample.labels) {
+                column.push(*label);
+            }
+        })?;
+        for (extractor, values) in extractors.iter_mut().zip(&mut values) {
+            values.extend(extractor.flush());
+        }
+        let features = values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
+        Ok(Seen { features, labels })
+    }
+
+    /// The table, or `None` where there are no labels or no held-out images.
+    pub fn table(&self, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Option<ProbeTable>, Error> {
+        if self.dataset.factors().is_empty() || self.dataset.len(Part::HeldOut) == 0 {
+            return Ok(None);
+        }
+        let encoders = [trained, untrained];
+        let train = self.see(Part::Train, &encoders, self.train_images)?;
+        let test = self.see(Part::HeldOut, &encoders, usize::MAX)?;
+        let columns = train.labels.into_iter().zip(test.labels);
+        let factors: Vec<Factor> =
+            self.dataset.factors().iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
+        let mut table = ProbeTable::new(&factors);
+        let kinds = [FeatureKind::Trained, FeatureKind::Untrained, FeatureKind::Pixels];
+        for (kind, (train, test)) in kinds.into_iter().zip(train.features.iter().zip(&test.features)) {
+            table.rows.extend(judge(kind, train, test, &factors, &Budget::default())?);
+        }
+        Ok(Some(table))
+    }
+}

@@ -1,0 +1,143 @@
+//! From a recipe to a run and back: the data set, the resolved settings, the objective.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use foretell_data::{Dataset, Normalise, Part, ScenesConfig, check_batch};
+use foretell_jepa::masked::Masked;
+use foretell_jepa::systems::{Setting, le_jepa::LeJepa};
+use foretell_jepa::views::Views;
+use foretell_jepa::{Auto, Decision};
+use foretell_nn::conv::ResNet;
+use foretell_nn::vit::Vit;
+
+use crate::Error;
+use crate::recipe::{Model, Recipe};
+
+/// Largest default image on a CPU, in pixels.
+const CPU_IMAGE: usize = 96;
+
+/// A recipe whose data has been seen: sizes and statistics are fixed, steps may still be open.
+pub struct Session {
+    /// With the data's settings resolved.
+    pub recipe: Recipe,
+    /// Images.
+    pub dataset: Dataset,
+    /// What was chosen, and why.
+    pub decisions: Vec<Decision>,
+    /// Where the networks lie.
+    pub device: Device,
+    /// Cores of this machine.
+    pub cores: usize,
+}
+
+/// The objectives that the loop can be given.
+pub enum AnyObjective {
+    /// I-JEPA.
+    Masked(Masked),
+    /// LeJEPA over a residual network.
+    ViewsResnet(Views<ResNet>),
+    /// LeJEPA over a transformer.
+    ViewsVit(Views<Vit>),
+}
+
+/// Opens the recipe's data.
+pub fn open_data(path: &str, seed: u64) -> Result<Dataset, Error> {
+    // Generated scenes do not change with the run's seed: runs with different seeds learn from the same pictures.
+    let _ = seed;
+    if path.is_empty() { Ok(Dataset::scenes(&ScenesConfig::default())) } else { Ok(Dataset::open(Path::new(path))?) }
+}
+
+impl Session {
+    /// Opens the data and fixes what depends on it.
+    pub fn open(mut recipe: Recipe, device: Device) -> Result<Self, Error> {
+        let dataset = open_data(&recipe.data.path, recipe.seed)?;
+        let mut decisions = Vec::new();
+        check_batch(dataset.len(Part::Train), recipe.train.batch)?;
+        let fingerprint = format!("{:016x}", dataset.fingerprint());
+        if !recipe.data.fingerprint.is_empty() && recipe.data.fingerprint != fingerprint {
+            return Err(Error::Misuse(format!(
+                "the data at {} is not what this run began with (files were added, removed, renamed or relabelled): put it back, or start a new run",
+                recipe.data.path
+            )));
+        }
+        recipe.data.fingerprint = fingerprint;
+        let median = dataset.median_short_side();
+        let image_size = recipe.data.image_size.resolve("data.image_size", &mut decisions, || {
+            let unit = if median >= 64 { 8 } else { 4 };
+            let fitting = (median as f64 / f64::from(unit)).round() as usize * unit as usize;
+            let size = fitting.clamp(8, CPU_IMAGE);
+            let limit = if fitting > CPU_IMAGE { format!(", at most {CPU_IMAGE} on a CPU") } else { String::new() };
+            (size, format!("the median short side is {median} pixels{limit}"))
+        });
+        if !(4..=4096).contains(&image_size) {
+            return Err(Error::Misuse(format!("images of {image_size} × {image_size} pixels were asked for: expected 4 to 4096")));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if recipe.data.normalise.mean.is_empty() {
+            recipe.data.normalise = Normalise::measure(&dataset, image_size, cores, recipe.data.on_bad_sample)?;
+        }
+        Ok(Self { recipe, dataset, decisions, device, cores })
+    }
+
+    /// The numbers that a system is built for, in a run of `steps`.
+    pub fn setting(&self, steps: u64) -> Setting {
+        Setting {
+            image_size: if let Auto::Value(size) = self.recipe.data.image_size { size } else { 0 },
+            channels: self.dataset.channels(),
+            normalise: self.recipe.data.normalise.clone(),
+            seed: self.recipe.seed,
+            total_steps: steps,
+            batch: self.recipe.train.batch,
+            device: self.device.clone(),
+            on_cpu: true,
+        }
+    }
+
+    /// Fixes the system's and the loop's settings for a run of `steps`.
+    pub fn resolve(&mut self, steps: u64) -> Result<(), Error> {
+        let setting = self.setting(steps);
+        match &mut self.recipe.model {
+            Model::IJepa(config) => config.resolve(&setting, &mut self.decisions)?,
+            Model::LeJepa(config) => config.resolve(&setting, &mut self.decisions)?,
+        }
+        self.recipe.train.resolve(steps, self.cores, &mut self.decisions);
+        let (train, generated) = (self.dataset.len(Part::Train), self.recipe.data.path.is_empty());
+        self.recipe.probe.train_images.resolve("probe.train_images", &mut self.decisions, || {
+            if generated { (train.min(4000), "enough for generated scenes".to_owned()) } else { (train.min(60_000), "all, at most 60,000".to_owned()) }
+        });
+        Ok(())
+    }
+
+    /// A fresh objective for a run of `steps`. Settings that are still open are chosen for it, silently.
+    pub fn objective(&self, steps: u64) -> Result<AnyObjective, Error> {
+        let setting = self.setting(steps);
+        Ok(match &self.recipe.model {
+            Model::IJepa(config) => {
+                let mut config = config.clone();
+                config.resolve(&setting, &mut Vec::new())?;
+                AnyObjective::Masked(config.init(&setting)?)
+            }
+            Model::LeJepa(config) => {
+                let mut config = config.clone();
+                config.resolve(&setting, &mut Vec::new())?;
+                match config.init(&setting)? {
+                    LeJepa::Resnet(objective) => AnyObjective::ViewsResnet(objective),
+                    LeJepa::Vit(objective) => AnyObjective::ViewsVit(objective),
+                }
+            }
+        })
+    }
+}
+
+/// Runs `$body` with `$objective` bound to the objective inside.
+#[macro_export]
+macro_rules! with_objective {
+    ($any:expr, |$objective:ident| $body:expr) => {
+        match $any {
+            $crate::session::AnyObjective::Masked($objective) => $body,
+            $crate::session::AnyObjective::ViewsResnet($objective) => $body,
+            $crate::session::AnyObjective::ViewsVit($objective) => $body,
+        }
+    };
+}
