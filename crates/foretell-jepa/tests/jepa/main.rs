@@ -1,0 +1,4 @@
+//! What a JEPA is made of, against PyTorch and against its own promises.
+
+mod parity;
+mod teacher;
