@@ -203,6 +203,10 @@ impl Objective for Masked {
         Box::new(self.kept())
     }
 
+    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
+        Ok(Box::new(weights::load_whole(self.kept(), tensors)?))
+    }
+
     fn encoder_state(&self) -> NamedTensors {
         weights::read(&self.kept(), "")
     }

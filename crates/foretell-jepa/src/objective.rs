@@ -66,6 +66,9 @@ pub trait Objective: Sized + Send {
     /// The network that is kept, in evaluation mode: `probe`, `embed` and `encoder.safetensors` use nothing else.
     fn encoder(&self) -> Box<dyn Encode>;
 
+    /// The kept encoder with other weights, loaded strictly by their official names.
+    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError>;
+
     /// The kept encoder's tensors by their official names.
     fn encoder_state(&self) -> NamedTensors;
 

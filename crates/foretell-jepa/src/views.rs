@@ -163,6 +163,10 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         Box::new(self.networks.encoder.valid())
     }
 
+    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
+        Ok(Box::new(weights::load_whole(self.networks.encoder.valid(), tensors)?))
+    }
+
     fn encoder_state(&self) -> NamedTensors {
         weights::read(&self.networks.encoder, "")
     }

@@ -128,6 +128,13 @@ pub fn none_left(tensors: &NamedTensors) -> Result<(), WeightsError> {
     Err(WeightsError::Mismatch(summary(&unused)))
 }
 
+/// The network with every one of its tensors replaced, and no tensor left over.
+pub fn load_whole<M: Module>(module: M, mut tensors: NamedTensors) -> Result<M, WeightsError> {
+    let module = load(module, "", &mut tensors)?;
+    none_left(&tensors)?;
+    Ok(module)
+}
+
 fn summary(problems: &[String]) -> String {
     let shown = problems.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
     if problems.len() > 5 { format!("{shown}; and {} more", problems.len() - 5) } else { shown }

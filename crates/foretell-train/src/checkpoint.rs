@@ -52,6 +52,11 @@ pub fn has_checkpoint(run: &RunFolder) -> bool {
     !steps(&run.checkpoints()).is_empty()
 }
 
+/// Steps of a run's checkpoints, in order.
+pub fn checkpoint_steps(run: &RunFolder) -> Vec<u64> {
+    steps(&run.checkpoints())
+}
+
 /// Steps of the checkpoints in a folder, in order.
 fn steps(folder: &Path) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };

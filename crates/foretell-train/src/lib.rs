@@ -13,7 +13,7 @@ mod health;
 mod optimiser;
 mod schedule;
 
-pub use checkpoint::{Checkpoint, Progress, has_checkpoint};
+pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use events::EventWriter;
