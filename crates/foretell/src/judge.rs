@@ -1,7 +1,9 @@
 //! The table at the end of a run: k-NN and linear probe of the trained encoder, of the same one untrained, of raw pixels.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::{Dataset, Normalise, OnBadSample, Part, Sample, for_each_fitted};
+use foretell_data::{Dataset, Image, Normalise, OnBadSample, Part, for_each_fitted};
 use foretell_eval::{Budget, Factor, FeatureKind, Features, ProbeTable, judge};
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -9,31 +11,46 @@ use foretell_ops as ops;
 use crate::Error;
 
 /// Images that go through an encoder at a time.
-const CHUNK: usize = 128;
+pub const CHUNK: usize = 128;
+
+/// One row for each image, or one for each token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// `[D]` an image.
+    Image,
+    /// `[N, D]` an image, raster order.
+    Tokens,
+}
+
+/// The image with as many channels as an encoder takes.
+pub fn suited(image: &Image, channels: usize) -> Cow<'_, Image> {
+    if image.channels == channels { Cow::Borrowed(image) } else { Cow::Owned(image.clone().with_channels(channels)) }
+}
 
 /// Runs images through an encoder a chunk at a time; memory does not grow with their number.
 pub struct Extractor<'a> {
     encoder: &'a dyn Encode,
     normalise: &'a Normalise,
     device: &'a Device,
+    pool: Pool,
     pixels: Vec<f32>,
 }
 
 impl<'a> Extractor<'a> {
     /// Features by `encoder` of images normalised by `normalise`.
-    pub fn new(encoder: &'a dyn Encode, normalise: &'a Normalise, device: &'a Device) -> Self {
-        Self { encoder, normalise, device, pixels: Vec::new() }
+    pub fn new(encoder: &'a dyn Encode, normalise: &'a Normalise, device: &'a Device, pool: Pool) -> Self {
+        Self { encoder, normalise, device, pool, pixels: Vec::new() }
     }
 
     fn image_len(&self) -> usize {
         self.encoder.channels() * self.encoder.image().0 * self.encoder.image().1
     }
 
-    /// Takes a fitted image; the features of a full chunk, `[CHUNK, D]` row-major, when there is one.
-    pub fn push(&mut self, sample: &Sample) -> Option<Vec<f32>> {
+    /// Takes an image of the encoder's size; the features of a full chunk, row-major, when there is one.
+    pub fn push(&mut self, image: &Image) -> Option<Vec<f32>> {
         let at = self.pixels.len();
         self.pixels.resize(at + self.image_len(), 0.0);
-        self.normalise.apply(&sample.image, &mut self.pixels[at..]);
+        self.normalise.apply(&suited(image, self.encoder.channels()), &mut self.pixels[at..]);
         (self.pixels.len() == CHUNK * self.image_len()).then(|| self.flush())
     }
 
@@ -45,7 +62,11 @@ impl<'a> Extractor<'a> {
         let (height, width) = self.encoder.image();
         let shape = [self.pixels.len() / self.image_len(), self.encoder.channels(), height, width];
         let images = Tensor::<4>::from_data(TensorData::new(std::mem::take(&mut self.pixels), shape), self.device);
-        ops::values(self.encoder.pool(&self.encoder.tokens(images)))
+        let map = self.encoder.tokens(images);
+        match self.pool {
+            Pool::Image => ops::values(self.encoder.pool(&map)),
+            Pool::Tokens => ops::values(map.tokens),
+        }
     }
 }
 
@@ -71,10 +92,11 @@ struct Seen {
 
 impl Judgement<'_> {
     fn see(&self, part: Part, encoders: &[&dyn Encode], limit: usize) -> Result<Seen, Error> {
-        let size = encoders[0].image().0;
+        let (size, channels) = (encoders[0].image().0, encoders[0].channels());
         let count = self.dataset.len(part);
         let keep = |index: usize| count <= limit || index * limit / count != (index + 1) * limit / count;
-        let mut extractors: Vec<Extractor<'_>> = encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device)).collect();
+        let mut extractors: Vec<Extractor<'_>> =
+            encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device, Pool::Image)).collect();
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
         let mut labels: Vec<Vec<u32>> = vec![Vec::new(); self.dataset.factors().len()];
         let mut rows = 0;
@@ -83,10 +105,11 @@ impl Judgement<'_> {
                 return;
             }
             rows += 1;
+            let image = suited(&sample.image, channels);
             for (extractor, values) in extractors.iter_mut().zip(&mut values) {
-                values.extend(extractor.push(&sample).into_iter().flatten());
+                values.extend(extractor.push(&image).into_iter().flatten());
             }
-            values[encoders.len()].extend(sample.image.pixels.iter().map(|p| f32::from(*p) / 255.0));
+            values[encoders.len()].extend(image.pixels.iter().map(|p| f32::from(*p) / 255.0));
             for (column, label) in labels.iter_mut().zip(&sample.labels) {
                 column.push(*label);
             }
@@ -94,7 +117,8 @@ impl Judgement<'_> {
         for (extractor, values) in extractors.iter_mut().zip(&mut values) {
             values.extend(extractor.flush());
         }
-        let features = values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
+        let features =
+            values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
         Ok(Seen { features, labels })
     }
 
@@ -107,8 +131,13 @@ impl Judgement<'_> {
         let train = self.see(Part::Train, &encoders, self.train_images)?;
         let test = self.see(Part::HeldOut, &encoders, usize::MAX)?;
         let columns = train.labels.into_iter().zip(test.labels);
-        let factors: Vec<Factor> =
-            self.dataset.factors().iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
+        let factors: Vec<Factor> = self
+            .dataset
+            .factors()
+            .iter()
+            .zip(columns)
+            .map(|(f, (train, test))| Factor::new(f.name.clone(), train, test))
+            .collect();
         let mut table = ProbeTable::new(&factors);
         let kinds = [FeatureKind::Trained, FeatureKind::Untrained, FeatureKind::Pixels];
         for (kind, (train, test)) in kinds.into_iter().zip(train.features.iter().zip(&test.features)) {

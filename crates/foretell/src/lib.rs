@@ -3,14 +3,22 @@
 //! The binary is thin: each command is a function in [`commands`]. A run is described by a [`recipe`] and put together
 //! in [`session`].
 
+mod account;
 pub mod commands;
 mod device;
 mod error;
+pub mod feature_file;
+pub mod interrupt;
 pub mod judge;
-pub mod pictures;
+pub mod kept;
+pub mod output;
+mod pictures;
+mod progress;
 pub mod recipe;
 pub mod report;
 pub mod session;
+mod stored_zip;
+pub mod summary;
 pub mod systems;
 
 pub use device::DeviceChoice;

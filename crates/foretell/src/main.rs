@@ -3,14 +3,16 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretell::commands;
+use foretell::commands::{embed, inspect, probe, report, systems, train};
+use foretell::interrupt::stop_on_interrupt;
+use foretell::output::say;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Joint-embedding predictive architectures: train an encoder on unlabelled images, judge it, use it.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = "Begin with `foretell train`: it needs no data and takes under three minutes.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,30 +21,38 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train an encoder and judge it.
-    Train(commands::train::TrainArgs),
-    /// The family's members and their state.
-    Systems {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Train(train::TrainArgs),
+    /// Judge a run's encoder on labelled images.
+    Probe(probe::ProbeArgs),
+    /// Write a run's features of any images into a file.
+    Embed(embed::EmbedArgs),
+    /// Say what a run, a checkpoint, a safetensors file or a data set holds.
+    Inspect(inspect::InspectArgs),
+    /// Write a finished run's report.html again.
+    Report(report::ReportArgs),
+    /// List the family's members and their state.
+    Systems(systems::SystemsArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => {
-            commands::train::stop_on_interrupt();
-            commands::train::train(&args)
+            stop_on_interrupt();
+            train::train(&args)
         }
-        Command::Systems { json } => {
-            println!("{}", foretell::systems::table(json).trim_end());
-            Ok(())
+        Command::Probe(args) => probe::probe(&args),
+        Command::Embed(args) => {
+            stop_on_interrupt();
+            embed::embed(&args)
         }
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Systems(args) => systems::systems(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use foretell_data::{Normalise, OnBadSample};
 use foretell_jepa::Auto;
-use foretell_jepa::systems::{i_jepa::IJepaConfig, le_jepa::LeJepaConfig};
-use foretell_train::TrainConfig;
+use foretell_jepa::systems::{Setting, i_jepa::IJepaConfig, le_jepa::LeJepaConfig};
+use foretell_train::{RunFolder, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::Error;
+use crate::systems::SYSTEMS;
 
 /// Systems that can be trained, by the names of the command line.
 pub const TRAINABLE: [&str; 2] = ["i-jepa", "le-jepa"];
@@ -117,17 +119,40 @@ impl Recipe {
                 Model::LeJepa(LeJepaConfig::default()),
                 TrainConfig { lr: 2e-3, weight_decay: 0.05, final_weight_decay: 0.05, ..TrainConfig::default() },
             ),
-            other => return Err(Error::Misuse(unknown("system", other, TRAINABLE.into_iter(), "`foretell systems` lists the family"))),
+            other if SYSTEMS.iter().any(|row| row.name == other) => {
+                let able = TRAINABLE.join(" or ");
+                return Err(Error::Misuse(format!(
+                    "`{other}` belongs to the family but does not train yet: train {able}, and see `foretell systems`"
+                )));
+            }
+            other => {
+                return Err(Error::Misuse(unknown(
+                    "system",
+                    other,
+                    TRAINABLE.into_iter(),
+                    "`foretell systems` lists the family",
+                )));
+            }
         };
-        Ok(Self { seed: 0, minutes: 0.0, epochs: 0.0, data: DataConfig::default(), train, probe: ProbeConfig::default(), model })
+        Ok(Self {
+            seed: 0,
+            minutes: 0.0,
+            epochs: 0.0,
+            data: DataConfig::default(),
+            train,
+            probe: ProbeConfig::default(),
+            model,
+        })
     }
 
     /// SYSTEM of the command line: a name or the path of a recipe file, with `--set` entries on top.
     pub fn read(system: &str, sets: &[String]) -> Result<Self, Error> {
         let path = Path::new(system);
         let table = if path.is_file() || path.extension().is_some_and(|e| e == "toml") {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
-            text.parse::<Table>().map_err(|e| Error::Misuse(format!("{system} is not TOML: {}", e.to_string().trim_end())))?
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
+            text.parse::<Table>()
+                .map_err(|e| Error::Misuse(format!("{system} is not TOML: {}", e.to_string().trim_end())))?
         } else {
             [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect()
         };
@@ -136,8 +161,57 @@ impl Recipe {
 
     /// A recipe of TOML text, as stored in a run.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
-        let table = text.parse::<Table>().map_err(|e| Error::Misuse(format!("{name} is not TOML: {}", e.to_string().trim_end())))?;
+        let table = text
+            .parse::<Table>()
+            .map_err(|e| Error::Misuse(format!("{name} is not TOML: {}", e.to_string().trim_end())))?;
         Self::from_table(table, &[], name)
+    }
+
+    /// The resolved config of a run.
+    pub fn of_run(folder: &RunFolder) -> Result<Self, Error> {
+        let path = folder.config();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::Misuse(format!("cannot read {}: {e}", path.display())))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// The optimiser steps of a resolved recipe.
+    pub fn steps(&self) -> Result<u64, Error> {
+        match self.train.steps {
+            Auto::Value(steps) => Ok(steps),
+            Auto::Auto => {
+                Err(Error::Misuse("`train.steps` is not resolved: a run's config.toml names their number".to_owned()))
+            }
+        }
+    }
+
+    /// The image side of a resolved recipe, in pixels.
+    pub fn image_size(&self) -> Result<usize, Error> {
+        match self.data.image_size {
+            Auto::Value(size) => Ok(size),
+            Auto::Auto => {
+                Err(Error::Misuse("`data.image_size` is not resolved: a run's config.toml names it".to_owned()))
+            }
+        }
+    }
+
+    /// The images, as people call them.
+    pub fn data_name(&self) -> &str {
+        if self.data.path.is_empty() { "built-in scenes" } else { &self.data.path }
+    }
+
+    /// The numbers that the system is built for, in a run of `steps` on images of so many channels.
+    pub fn setting(&self, steps: u64, channels: usize, device: &Device) -> Result<Setting, Error> {
+        Ok(Setting {
+            image_size: self.image_size()?,
+            channels,
+            normalise: self.data.normalise.clone(),
+            seed: self.seed,
+            total_steps: steps,
+            batch: self.train.batch,
+            device: device.clone(),
+            on_cpu: true,
+        })
     }
 
     fn from_table(mut asked: Table, sets: &[String], name: &str) -> Result<Self, Error> {
@@ -147,13 +221,21 @@ impl Recipe {
         let system = match asked.get("system") {
             Some(Value::String(system)) => system.clone(),
             Some(other) => return Err(Error::Misuse(format!("`system` in {name} must be a name, found {other}"))),
-            None => return Err(Error::Misuse(format!("{name} names no system: begin it with `system = \"i-jepa\"` (one of {})", TRAINABLE.join(", ")))),
+            None => {
+                return Err(Error::Misuse(format!(
+                    "{name} names no system: begin it with `system = \"i-jepa\"` (one of {})",
+                    TRAINABLE.join(", ")
+                )));
+            }
         };
         let mut merged = Self::of(&system)?.to_table();
         merge(&mut merged, &asked);
-        let wrong = |e: toml::de::Error| Error::Misuse(format!("{name}: {}", e.to_string().trim_end().replace('\n', " ")));
+        let wrong =
+            |e: toml::de::Error| Error::Misuse(format!("{name}: {}", e.to_string().trim_end().replace('\n', " ")));
         let recipe = match system.as_str() {
-            "i-jepa" => Layout::<IJepaConfig>::deserialize(Value::Table(merged)).map(|l| Self::from_layout(l, Model::IJepa)),
+            "i-jepa" => {
+                Layout::<IJepaConfig>::deserialize(Value::Table(merged)).map(|l| Self::from_layout(l, Model::IJepa))
+            }
             _ => Layout::<LeJepaConfig>::deserialize(Value::Table(merged)).map(|l| Self::from_layout(l, Model::LeJepa)),
         }
         .map_err(wrong)?;
@@ -203,9 +285,15 @@ impl Recipe {
 /// `key.path=value`; a value that is not TOML is taken as text.
 fn set(table: &mut Table, entry: &str) -> Result<(), Error> {
     let Some((key, text)) = entry.split_once('=') else {
-        return Err(Error::Misuse(format!("`--set {entry}` is not of the form key=value, such as `--set train.lr=0.001`")));
+        return Err(Error::Misuse(format!(
+            "`--set {entry}` is not of the form key=value, such as `--set train.lr=0.001`"
+        )));
     };
-    let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x")).unwrap_or_else(|| Value::String(text.to_owned()));
+    let value = format!("x = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("x"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
     let mut table = table;
     let mut parts = key.trim().split('.').peekable();
     while let Some(part) = parts.next() {
@@ -216,7 +304,11 @@ fn set(table: &mut Table, entry: &str) -> Result<(), Error> {
         let inner = table.entry(part.to_owned()).or_insert_with(|| Value::Table(Table::new()));
         table = match inner {
             Value::Table(inner) => inner,
-            other => return Err(Error::Misuse(format!("`--set {entry}`: `{part}` is the value {other}, not a group of settings"))),
+            other => {
+                return Err(Error::Misuse(format!(
+                    "`--set {entry}`: `{part}` is the value {other}, not a group of settings"
+                )));
+            }
         };
     }
     Ok(())
@@ -226,7 +318,11 @@ fn set(table: &mut Table, entry: &str) -> Result<(), Error> {
 fn merge(under: &mut Table, over: &Table) {
     for (key, value) in over {
         match (under.get_mut(key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if above.get("kind").is_none_or(|kind| Some(kind) == below.get("kind")) => merge(below, above),
+            (Some(Value::Table(below)), Value::Table(above))
+                if above.get("kind").is_none_or(|kind| Some(kind) == below.get("kind")) =>
+            {
+                merge(below, above)
+            }
             _ => {
                 under.insert(key.clone(), value.clone());
             }
@@ -242,8 +338,16 @@ fn check_keys(asked: &Table, known: &Table, path: &str, name: &str) -> Result<()
             (Some(Value::Table(known)), Value::Table(asked)) => check_keys(asked, known, &full, name)?,
             (Some(_), _) => {}
             (None, _) => {
-                let names = known.keys().map(|k| if path.is_empty() { k.clone() } else { format!("{path}.{k}") }).collect::<Vec<_>>();
-                return Err(Error::Misuse(unknown("setting", &full, names.iter().map(String::as_str), &format!("in {name}"))));
+                let names = known
+                    .keys()
+                    .map(|k| if path.is_empty() { k.clone() } else { format!("{path}.{k}") })
+                    .collect::<Vec<_>>();
+                return Err(Error::Misuse(unknown(
+                    "setting",
+                    &full,
+                    names.iter().map(String::as_str),
+                    &format!("in {name}"),
+                )));
             }
         }
     }
@@ -272,7 +376,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_name_the_nearest() {
-        for (entry, near) in [("train.bach=3", "train.batch"), ("modl.size=1", "model"), ("model.ema.schedul=1", "model.ema.schedule")] {
+        for (entry, near) in
+            [("train.bach=3", "train.batch"), ("modl.size=1", "model"), ("model.ema.schedul=1", "model.ema.schedule")]
+        {
             let error = Recipe::read("i-jepa", &[entry.to_owned()]).unwrap_err().to_string();
             assert!(error.contains(&format!("did you mean `{near}`")), "{error}");
         }
@@ -281,7 +387,9 @@ mod tests {
 
     #[test]
     fn wrong_types_and_values_are_one_sentence() {
-        for entry in ["train.lr=fast", "train.batch=-1", "train.steps=0", "train.batch=1", "seed=x", "model.masks.targets=many"] {
+        for entry in
+            ["train.lr=fast", "train.batch=-1", "train.steps=0", "train.batch=1", "seed=x", "model.masks.targets=many"]
+        {
             let error = Recipe::read("i-jepa", &[entry.to_owned()]).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(!error.to_string().contains('\n'), "{error}");
@@ -290,7 +398,15 @@ mod tests {
 
     #[test]
     fn another_kind_replaces_a_group_and_the_same_kind_is_merged() {
-        let recipe = Recipe::read("i-jepa", &["model.masks.kind=official".to_owned(), "model.masks.min_keep=4".to_owned(), "model.ema.schedule.samples=77".to_owned()]).unwrap();
+        let recipe = Recipe::read(
+            "i-jepa",
+            &[
+                "model.masks.kind=official".to_owned(),
+                "model.masks.min_keep=4".to_owned(),
+                "model.ema.schedule.samples=77".to_owned(),
+            ],
+        )
+        .unwrap();
         let text = recipe.to_toml();
         assert!(text.contains("official") && text.contains("samples = 77"), "{text}");
     }

@@ -7,12 +7,15 @@ use foretell_data::{Dataset, Normalise, Part, ScenesConfig, check_batch};
 use foretell_jepa::masked::Masked;
 use foretell_jepa::systems::{Setting, le_jepa::LeJepa};
 use foretell_jepa::views::Views;
-use foretell_jepa::{Auto, Decision};
+use foretell_jepa::{Decision, Objective};
+use foretell_nn::Encode;
 use foretell_nn::conv::ResNet;
 use foretell_nn::vit::Vit;
+use foretell_train::{Fit, RunFolder, settle};
 
-use crate::Error;
+use crate::interrupt::STOP;
 use crate::recipe::{Model, Recipe};
+use crate::{Error, with_objective};
 
 /// Largest default image on a CPU, in pixels.
 const CPU_IMAGE: usize = 96;
@@ -29,6 +32,8 @@ pub struct Session {
     pub device: Device,
     /// Cores of this machine.
     pub cores: usize,
+    /// Minutes that training should take, where that is known before it begins.
+    pub expected_minutes: Option<f64>,
 }
 
 /// The objectives that the loop can be given.
@@ -41,17 +46,16 @@ pub enum AnyObjective {
     ViewsVit(Views<Vit>),
 }
 
-/// Opens the recipe's data.
-pub fn open_data(path: &str, seed: u64) -> Result<Dataset, Error> {
-    // Generated scenes do not change with the run's seed: runs with different seeds learn from the same pictures.
-    let _ = seed;
+/// Opens the images at a recipe's `data.path`. Generated scenes do not change with the run's seed: runs with different
+/// seeds learn from the same pictures.
+pub fn open_data(path: &str) -> Result<Dataset, Error> {
     if path.is_empty() { Ok(Dataset::scenes(&ScenesConfig::default())) } else { Ok(Dataset::open(Path::new(path))?) }
 }
 
 impl Session {
     /// Opens the data and fixes what depends on it.
     pub fn open(mut recipe: Recipe, device: Device) -> Result<Self, Error> {
-        let dataset = open_data(&recipe.data.path, recipe.seed)?;
+        let dataset = open_data(&recipe.data.path)?;
         let mut decisions = Vec::new();
         check_batch(dataset.len(Part::Train), recipe.train.batch)?;
         let fingerprint = format!("{:016x}", dataset.fingerprint());
@@ -71,32 +75,30 @@ impl Session {
             (size, format!("the median short side is {median} pixels{limit}"))
         });
         if !(4..=4096).contains(&image_size) {
-            return Err(Error::Misuse(format!("images of {image_size} × {image_size} pixels were asked for: expected 4 to 4096")));
+            return Err(Error::Misuse(format!(
+                "images of {image_size} × {image_size} pixels were asked for: expected 4 to 4096"
+            )));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if recipe.data.normalise.mean.is_empty() {
             recipe.data.normalise = Normalise::measure(&dataset, image_size, cores, recipe.data.on_bad_sample)?;
         }
-        Ok(Self { recipe, dataset, decisions, device, cores })
+        Ok(Self { recipe, dataset, decisions, device, cores, expected_minutes: None })
+    }
+
+    /// A resolved recipe over another data set, which is taken as it is.
+    pub fn over(recipe: Recipe, dataset: Dataset, device: Device) -> Self {
+        Self { recipe, dataset, decisions: Vec::new(), device, cores: 1, expected_minutes: None }
     }
 
     /// The numbers that a system is built for, in a run of `steps`.
-    pub fn setting(&self, steps: u64) -> Setting {
-        Setting {
-            image_size: if let Auto::Value(size) = self.recipe.data.image_size { size } else { 0 },
-            channels: self.dataset.channels(),
-            normalise: self.recipe.data.normalise.clone(),
-            seed: self.recipe.seed,
-            total_steps: steps,
-            batch: self.recipe.train.batch,
-            device: self.device.clone(),
-            on_cpu: true,
-        }
+    pub fn setting(&self, steps: u64) -> Result<Setting, Error> {
+        self.recipe.setting(steps, self.dataset.channels(), &self.device)
     }
 
     /// Fixes the system's and the loop's settings for a run of `steps`.
     pub fn resolve(&mut self, steps: u64) -> Result<(), Error> {
-        let setting = self.setting(steps);
+        let setting = self.setting(steps)?;
         match &mut self.recipe.model {
             Model::IJepa(config) => config.resolve(&setting, &mut self.decisions)?,
             Model::LeJepa(config) => config.resolve(&setting, &mut self.decisions)?,
@@ -104,30 +106,59 @@ impl Session {
         self.recipe.train.resolve(steps, self.cores, &mut self.decisions);
         let (train, generated) = (self.dataset.len(Part::Train), self.recipe.data.path.is_empty());
         self.recipe.probe.train_images.resolve("probe.train_images", &mut self.decisions, || {
-            if generated { (train.min(4000), "enough for generated scenes".to_owned()) } else { (train.min(60_000), "all, at most 60,000".to_owned()) }
+            if generated {
+                (train.min(4000), "enough for generated scenes".to_owned())
+            } else {
+                (train.min(60_000), "all, at most 60,000".to_owned())
+            }
         });
         Ok(())
     }
 
     /// A fresh objective for a run of `steps`. Settings that are still open are chosen for it, silently.
     pub fn objective(&self, steps: u64) -> Result<AnyObjective, Error> {
-        let setting = self.setting(steps);
-        Ok(match &self.recipe.model {
-            Model::IJepa(config) => {
-                let mut config = config.clone();
-                config.resolve(&setting, &mut Vec::new())?;
-                AnyObjective::Masked(config.init(&setting)?)
-            }
-            Model::LeJepa(config) => {
-                let mut config = config.clone();
-                config.resolve(&setting, &mut Vec::new())?;
-                match config.init(&setting)? {
-                    LeJepa::Resnet(objective) => AnyObjective::ViewsResnet(objective),
-                    LeJepa::Vit(objective) => AnyObjective::ViewsVit(objective),
-                }
-            }
-        })
+        objective_of(&self.recipe, &self.setting(steps)?)
     }
+
+    /// What the loop needs besides the objective.
+    pub fn fit<'a>(&'a self, folder: &'a RunFolder, initial_teacher_left: Option<&'a dyn Fn(u64) -> f64>) -> Fit<'a> {
+        Fit {
+            folder,
+            config: &self.recipe.train,
+            dataset: &self.dataset,
+            normalise: &self.recipe.data.normalise,
+            seed: self.recipe.seed,
+            on_bad: self.recipe.data.on_bad_sample,
+            device: self.device.clone(),
+            initial_teacher_left,
+            stop: &STOP,
+        }
+    }
+
+    /// The control: the run's encoder before its first step, settled on the data as training settles it.
+    pub fn untrained(&self, folder: &RunFolder) -> Result<Box<dyn Encode>, Error> {
+        let objective = self.objective(self.recipe.steps()?)?;
+        Ok(with_objective!(objective, |objective| settle(objective, &self.fit(folder, None))?.encoder()))
+    }
+}
+
+/// A fresh objective. Settings that are still open are chosen for it, silently.
+pub fn objective_of(recipe: &Recipe, setting: &Setting) -> Result<AnyObjective, Error> {
+    Ok(match &recipe.model {
+        Model::IJepa(config) => {
+            let mut config = config.clone();
+            config.resolve(setting, &mut Vec::new())?;
+            AnyObjective::Masked(config.init(setting)?)
+        }
+        Model::LeJepa(config) => {
+            let mut config = config.clone();
+            config.resolve(setting, &mut Vec::new())?;
+            match config.init(setting)? {
+                LeJepa::Resnet(objective) => AnyObjective::ViewsResnet(objective),
+                LeJepa::Vit(objective) => AnyObjective::ViewsVit(objective),
+            }
+        }
+    })
 }
 
 /// Runs `$body` with `$objective` bound to the objective inside.

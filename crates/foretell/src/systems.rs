@@ -326,46 +326,18 @@ fn as_json() -> String {
 }
 
 fn as_text() -> String {
-    let name_width = SYSTEMS
-        .iter()
-        .map(|system| system.name.len())
-        .max()
-        .unwrap_or(0);
+    let name_width = SYSTEMS.iter().map(|system| system.name.len()).max().unwrap_or(0);
     let indent = 2 + 2 + name_width + 2 + 7 + 2;
-    let mut text = format!(
-        " #  {:name_width$}  {:7}  what it does\n",
-        "system", "state"
-    );
-    for System {
-        number,
-        name,
-        state,
-        one_line,
-        ..
-    } in &SYSTEMS
-    {
-        line(
-            &mut text,
-            format_args!(
-                "{number:2}  {name:name_width$}  {:7}  {one_line}",
-                state.word()
-            ),
-        );
+    let mut text = format!(" #  {:name_width$}  {:7}  what it does\n", "system", "state");
+    for System { number, name, state, one_line, .. } in &SYSTEMS {
+        line(&mut text, format_args!("{number:2}  {name:name_width$}  {:7}  {one_line}", state.word()));
         if let Some(note) = state.note() {
             line(&mut text, format_args!("{:indent$}({note})", ""));
         }
     }
-    let count = |word| {
-        SYSTEMS
-            .iter()
-            .filter(|system| system.state.word() == word)
-            .count()
-    };
+    let count = |word| SYSTEMS.iter().filter(|system| system.state.word() == word).count();
     let (trains, partial, planned) = (count("trains"), count("partial"), count("planned"));
-    line(
-        &mut text,
-        format_args!("\n{trains} train, {partial} partial, {planned} planned."),
-    );
+    line(&mut text, format_args!("\n{trains} train, {partial} partial, {planned} planned."));
     text
 }
 
@@ -382,16 +354,10 @@ mod tests {
 
     #[test]
     fn rows_are_numbered_in_order_and_named_once() {
-        assert!(
-            SYSTEMS
-                .iter()
-                .map(|system| usize::from(system.number))
-                .eq(1..=SYSTEMS.len())
-        );
+        assert!(SYSTEMS.iter().map(|system| usize::from(system.number)).eq(1..=SYSTEMS.len()));
         let names: BTreeSet<_> = SYSTEMS.iter().map(|system| system.name).collect();
         assert_eq!(names.len(), SYSTEMS.len());
-        let typable =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        let typable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         assert!(names.iter().all(|name| name.chars().all(typable)));
     }
 
@@ -417,11 +383,7 @@ mod tests {
             let line = lines.iter().find(|line| line.starts_with(&start)).unwrap();
             assert_eq!(&line[column..], system.one_line);
         }
-        let counts = lines
-            .last()
-            .unwrap()
-            .split(' ')
-            .filter_map(|word| word.parse::<usize>().ok());
+        let counts = lines.last().unwrap().split(' ').filter_map(|word| word.parse::<usize>().ok());
         assert_eq!(counts.sum::<usize>(), SYSTEMS.len());
     }
 

@@ -1,3 +1,8 @@
 //! One file for each command.
 
+pub mod embed;
+pub mod inspect;
+pub mod probe;
+pub mod report;
+pub mod systems;
 pub mod train;

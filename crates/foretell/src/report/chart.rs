@@ -34,11 +34,7 @@ pub(super) fn section(curves: &[Curve]) -> Option<Section> {
 }
 
 fn figure(curve: &Curve) -> String {
-    let lines: Vec<Line> = curve
-        .series
-        .iter()
-        .map(|(_, points)| Line::new(points, curve.log_y))
-        .collect();
+    let lines: Vec<Line> = curve.series.iter().map(|(_, points)| Line::new(points, curve.log_y)).collect();
     let drawing = match Axes::around(&lines, curve.log_y) {
         Some(axes) => drawing(curve, &lines, &axes),
         None => "<p class=\"empty\">No value can be drawn.</p>\n".to_owned(),
@@ -74,11 +70,7 @@ fn legend(curve: &Curve, lines: &[Line]) -> String {
             Some(if lines.len() == 1 {
                 format!("<span><b>{last}</b></span>")
             } else {
-                format!(
-                    "<span class=\"key {}\"><u>{}</u> <b>{last}</b></span>",
-                    colour(i),
-                    text(name)
-                )
+                format!("<span class=\"key {}\"><u>{}</u> <b>{last}</b></span>", colour(i), text(name))
             })
         })
         .collect();
@@ -120,10 +112,7 @@ struct Line {
 
 impl Line {
     fn new(points: &[(f64, f64)], log: bool) -> Self {
-        let mut line = Self {
-            pieces: vec![Vec::new()],
-            skipped: 0,
-        };
+        let mut line = Self { pieces: vec![Vec::new()], skipped: 0 };
         for &(step, value) in points {
             // Differences of such numbers are finite too.
             let drawable = step.abs() < 1e100 && value.abs() < 1e100 && (!log || value > 1e-100);
@@ -198,11 +187,7 @@ impl Line {
 }
 
 fn step_name(step: f64) -> String {
-    if step.fract() == 0.0 && step.abs() < 1e15 {
-        format!("{step:.0}")
-    } else {
-        ticks::value(step)
-    }
+    if step.fract() == 0.0 && step.abs() < 1e15 { format!("{step:.0}") } else { ticks::value(step) }
 }
 
 /// The least and the greatest point of each stretch of `length` points, in their order, and the very last point.
@@ -210,15 +195,8 @@ fn extremes(points: &[(f64, f64)], length: usize) -> Vec<(f64, f64)> {
     let mut kept = Vec::new();
     for stretch in points.chunks(length) {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        if let (Some(least), Some(most)) = (
-            stretch.iter().min_by(by_value),
-            stretch.iter().max_by(by_value),
-        ) {
-            let (first, second) = if least.0 <= most.0 {
-                (least, most)
-            } else {
-                (most, least)
-            };
+        if let (Some(least), Some(most)) = (stretch.iter().min_by(by_value), stretch.iter().max_by(by_value)) {
+            let (first, second) = if least.0 <= most.0 { (least, most) } else { (most, least) };
             kept.push(*first);
             if first != second {
                 kept.push(*second);
@@ -257,11 +235,7 @@ impl Axes {
         } else {
             // A quantity that is nearly zero at one end of its range is shown from zero.
             let air = 0.06 * (hi - lo);
-            let floor = if (0.0..=0.2 * hi).contains(&lo) {
-                0.0
-            } else {
-                lo - air
-            };
+            let floor = if (0.0..=0.2 * hi).contains(&lo) { 0.0 } else { lo - air };
             (floor, hi + air)
         };
         let steps = if steps.1 > steps.0 {
@@ -301,11 +275,7 @@ impl Axes {
             let (x, _) = self.place((step, self.values.0));
             let label = ticks::label(step, gap, self.steps.0.abs().max(self.steps.1.abs()));
             let class = if x > right - 12.0 { "end" } else { "mid" };
-            let at = if class == "end" {
-                x.max(right - 2.0) + 4.0
-            } else {
-                x
-            };
+            let at = if class == "end" { x.max(right - 2.0) + 4.0 } else { x };
             parts.push(format!(
                 "<path class=\"tick\" d=\"M{x:.1} {bottom}v4\"/><text class=\"{class}\" x=\"{at:.1}\" y=\"{:.1}\">{label}</text>\n",
                 HEIGHT - 7.0,
@@ -323,16 +293,10 @@ impl Axes {
         let (lo, hi) = self.values;
         if self.log {
             let name = |tick: f64| (tick, ticks::label(tick, tick, tick));
-            return ticks::logarithmic(lo, hi, 5)
-                .into_iter()
-                .map(name)
-                .collect();
+            return ticks::logarithmic(lo, hi, 5).into_iter().map(name).collect();
         }
         let (marks, gap) = ticks::linear(lo, hi, 5);
         let largest = lo.abs().max(hi.abs());
-        marks
-            .into_iter()
-            .map(|tick| (tick, ticks::label(tick, gap, largest)))
-            .collect()
+        marks.into_iter().map(|tick| (tick, ticks::label(tick, gap, largest))).collect()
     }
 }

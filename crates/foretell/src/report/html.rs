@@ -44,14 +44,7 @@ impl Section {
     }
 
     pub(super) fn html(&self) -> String {
-        let Self {
-            id,
-            title,
-            lead,
-            body,
-        } = self;
-        format!(
-            "<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n{body}</section>\n"
-        )
+        let Self { id, title, lead, body } = self;
+        format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n{body}</section>\n")
     }
 }

@@ -7,26 +7,12 @@ use super::{FeaturePicture, Labelled, MaskPicture, Neighbours, Rgb, ViewPicture}
 const COLOURS: usize = 6;
 
 pub(super) fn masks(pictures: &[MaskPicture]) -> Option<Section> {
-    let targets = pictures
-        .iter()
-        .flat_map(|picture| &picture.classes)
-        .max()?
-        .saturating_sub(1);
+    let targets = pictures.iter().flat_map(|picture| &picture.classes).max()?.saturating_sub(1);
     let keys: Vec<_> = (0..targets)
-        .map(|k| {
-            format!(
-                "<span class=\"key t{}\"><u>target {}</u></span>",
-                usize::from(k) % COLOURS,
-                k + 1
-            )
-        })
+        .map(|k| format!("<span class=\"key t{}\"><u>target {}</u></span>", usize::from(k) % COLOURS, k + 1))
         .collect();
     let unused = pictures.iter().any(|picture| picture.classes.contains(&0));
-    let cards: Vec<_> = pictures
-        .iter()
-        .enumerate()
-        .map(|(i, picture)| mask(i, picture))
-        .collect();
+    let cards: Vec<_> = pictures.iter().enumerate().map(|(i, picture)| mask(i, picture)).collect();
     Some(Section {
         id: "masks",
         title: "What was hidden",
@@ -35,11 +21,7 @@ pub(super) fn masks(pictures: &[MaskPicture]) -> Option<Section> {
         body: format!(
             "<p class=\"legend\">{}{}</p>\n<div class=\"grid medium\">\n{}</div>\n",
             keys.concat(),
-            if unused {
-                "<span class=\"key veil\"><u>unused</u></span>"
-            } else {
-                ""
-            },
+            if unused { "<span class=\"key veil\"><u>unused</u></span>" } else { "" },
             cards.concat(),
         ),
     })
@@ -47,31 +29,16 @@ pub(super) fn masks(pictures: &[MaskPicture]) -> Option<Section> {
 
 /// Sample and mask beside each other, or above each other where the sample is wide (a spectrogram).
 fn mask(index: usize, picture: &MaskPicture) -> String {
-    let MaskPicture {
-        image,
-        grid: (rows, columns),
-        classes,
-    } = picture;
+    let MaskPicture { image, grid: (rows, columns), classes } = picture;
     let Some(uri) = image.data_uri() else {
         return "<div class=\"card\"><span class=\"missing\">no picture</span></div>\n".to_owned();
     };
     let (width, height) = (f64::from(image.width), f64::from(image.height));
     let gap = 0.06 * width.min(height);
-    let (right, down) = if width > 1.6 * height {
-        (0.0, height + gap)
-    } else {
-        (width + gap, 0.0)
-    };
-    let (cell_width, cell_height) = (
-        width / (*columns).max(1) as f64,
-        height / (*rows).max(1) as f64,
-    );
+    let (right, down) = if width > 1.6 * height { (0.0, height + gap) } else { (width + gap, 0.0) };
+    let (cell_width, cell_height) = (width / (*columns).max(1) as f64, height / (*rows).max(1) as f64);
     let mut layers = Vec::new();
-    let mut present: Vec<u8> = classes
-        .iter()
-        .copied()
-        .filter(|class| *class != 1)
-        .collect();
+    let mut present: Vec<u8> = classes.iter().copied().filter(|class| *class != 1).collect();
     present.sort_unstable();
     present.dedup();
     for class in present {
@@ -81,18 +48,11 @@ fn mask(index: usize, picture: &MaskPicture) -> String {
             .enumerate()
             .filter(|(_, found)| **found == class)
             .map(|(token, _)| {
-                let (x, y) = (
-                    (token % columns) as f64 * cell_width,
-                    (token / columns) as f64 * cell_height,
-                );
+                let (x, y) = ((token % columns) as f64 * cell_width, (token / columns) as f64 * cell_height);
                 format!("M{x:.2} {y:.2}h{cell_width:.2}v{cell_height:.2}h-{cell_width:.2}z")
             })
             .collect();
-        let name = if class == 0 {
-            "veil".to_owned()
-        } else {
-            format!("t{}", usize::from(class - 2) % COLOURS)
-        };
+        let name = if class == 0 { "veil".to_owned() } else { format!("t{}", usize::from(class - 2) % COLOURS) };
         layers.push(format!("<path class=\"{name}\" d=\"{}\"/>", cells.concat()));
     }
     format!(
@@ -138,12 +98,7 @@ pub(super) fn features(pictures: &[FeaturePicture]) -> Option<Section> {
     let cards: Vec<_> = pictures
         .iter()
         .map(|picture| {
-            let FeaturePicture {
-                image,
-                grid,
-                trained,
-                untrained,
-            } = picture;
+            let FeaturePicture { image, grid, trained, untrained } = picture;
             format!(
                 "<div class=\"card trio\"><figure>{}<figcaption>sample</figcaption></figure>\
                  <figure>{}<figcaption>trained</figcaption></figure>\
@@ -166,11 +121,7 @@ pub(super) fn features(pictures: &[FeaturePicture]) -> Option<Section> {
 /// One pixel for each token.
 fn colours((rows, columns): (usize, usize), tokens: &[[u8; 3]]) -> Rgb {
     let side = |n: usize| u32::try_from(n).unwrap_or(0);
-    Rgb {
-        width: side(columns),
-        height: side(rows),
-        pixels: tokens.concat(),
-    }
+    Rgb { width: side(columns), height: side(rows), pixels: tokens.concat() }
 }
 
 pub(super) fn neighbours(all: &[Neighbours]) -> Option<Section> {
@@ -226,8 +177,5 @@ fn row(name: &str, query: &Labelled, found: &[Labelled]) -> String {
     } else {
         String::new()
     };
-    format!(
-        "<p>{name}{count}</p><div class=\"tiles\">{}</div>",
-        tiles.concat()
-    )
+    format!("<p>{name}{count}</p><div class=\"tiles\">{}</div>", tiles.concat())
 }

@@ -10,22 +10,12 @@ pub(super) fn section(rows: &[ProbeRow]) -> Option<Section> {
     let factors = distinct(rows.iter().map(|row| row.factor.as_str()));
     let probes = distinct(rows.iter().map(|row| row.probe.as_str()));
     let features = distinct(rows.iter().map(|row| row.features.as_str()));
-    let heads: Vec<_> = probes
-        .iter()
-        .map(|probe| format!("<th scope=\"col\">{}</th>", text(title(probe))))
-        .collect();
+    let heads: Vec<_> = probes.iter().map(|probe| format!("<th scope=\"col\">{}</th>", text(title(probe)))).collect();
     let lines: Vec<_> = factors
         .iter()
         .map(|factor| {
-            let cells: Vec<_> = probes
-                .iter()
-                .map(|probe| cell(rows, factor, probe, &features))
-                .collect();
-            format!(
-                "<tr><th scope=\"row\">{}</th>{}</tr>\n",
-                text(factor),
-                cells.concat()
-            )
+            let cells: Vec<_> = probes.iter().map(|probe| cell(rows, factor, probe, &features)).collect();
+            format!("<tr><th scope=\"row\">{}</th>{}</tr>\n", text(factor), cells.concat())
         })
         .collect();
     Some(Section {
@@ -49,32 +39,19 @@ fn cell(rows: &[ProbeRow], factor: &str, probe: &str, features: &[&str]) -> Stri
             .find(|row| row.factor == factor && row.probe == probe && row.features == name)
             .map(|row| row.accuracy)
     };
-    let bars: Vec<_> = features
-        .iter()
-        .filter_map(|name| accuracy(name).map(|accuracy| bar(name, accuracy)))
-        .collect();
+    let bars: Vec<_> = features.iter().filter_map(|name| accuracy(name).map(|accuracy| bar(name, accuracy))).collect();
     if bars.is_empty() {
-        return format!(
-            "<td class=\"none\" data-probe=\"{}\">–</td>",
-            text(title(probe))
-        );
+        return format!("<td class=\"none\" data-probe=\"{}\">–</td>", text(title(probe)));
     }
     let gain = match (accuracy("trained"), accuracy("untrained")) {
         (Some(trained), Some(untrained)) if trained.is_finite() && untrained.is_finite() => {
             let points = 100.0 * (trained - untrained);
             let sign = if points < 0.0 { '−' } else { '+' };
-            format!(
-                "<p class=\"gain\">{sign}{:.1} points by training</p>",
-                points.abs()
-            )
+            format!("<p class=\"gain\">{sign}{:.1} points by training</p>", points.abs())
         }
         _ => String::new(),
     };
-    format!(
-        "<td data-probe=\"{}\">{}{gain}</td>",
-        text(title(probe)),
-        bars.concat()
-    )
+    format!("<td data-probe=\"{}\">{}{gain}</td>", text(title(probe)), bars.concat())
 }
 
 fn bar(features: &str, accuracy: f64) -> String {
@@ -84,10 +61,7 @@ fn bar(features: &str, accuracy: f64) -> String {
         _ => "plain",
     };
     let (width, value) = if accuracy.is_finite() {
-        (
-            100.0 * accuracy.clamp(0.0, 1.0),
-            format!("{:.1} %", 100.0 * accuracy),
-        )
+        (100.0 * accuracy.clamp(0.0, 1.0), format!("{:.1} %", 100.0 * accuracy))
     } else {
         (0.0, "not finite".to_owned())
     };

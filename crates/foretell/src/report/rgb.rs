@@ -28,24 +28,13 @@ impl Rgb {
         if expected == 0 || expected != self.pixels.len() as u64 {
             return None;
         }
-        PngEncoder::new(&mut png)
-            .write_image(
-                &self.pixels,
-                self.width,
-                self.height,
-                ExtendedColorType::Rgb8,
-            )
-            .ok()?;
+        PngEncoder::new(&mut png).write_image(&self.pixels, self.width, self.height, ExtendedColorType::Rgb8).ok()?;
         Some(format!("data:image/png;base64,{}", STANDARD.encode(png)))
     }
 
     /// The class that keeps small pictures sharp.
     pub(super) fn class(&self) -> &'static str {
-        if self.width.max(self.height) < SMALL {
-            "sharp"
-        } else {
-            "smooth"
-        }
+        if self.width.max(self.height) < SMALL { "sharp" } else { "smooth" }
     }
 
     /// An `<img>`, or a box that says that there is no picture. `alt` is HTML.

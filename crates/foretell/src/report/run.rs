@@ -8,13 +8,7 @@ pub(super) fn facts(facts: &[(String, String)]) -> String {
     }
     let cells: Vec<_> = facts
         .iter()
-        .map(|(label, value)| {
-            format!(
-                "<div><dt>{}</dt><dd>{}</dd></div>\n",
-                text(label),
-                text(value)
-            )
-        })
+        .map(|(label, value)| format!("<div><dt>{}</dt><dd>{}</dd></div>\n", text(label), text(value)))
         .collect();
     format!("<dl class=\"facts\">\n{}</dl>\n", cells.concat())
 }
@@ -61,12 +55,7 @@ pub(super) fn commands(commands: &[(String, String)]) -> Option<Section> {
             )
         })
         .collect();
-    Some(Section {
-        id: "commands",
-        title: "Going on",
-        lead: "One click selects a command.",
-        body: cards.concat(),
-    })
+    Some(Section { id: "commands", title: "Going on", lead: "One click selects a command.", body: cards.concat() })
 }
 
 pub(super) fn config(toml: &str) -> Option<Section> {

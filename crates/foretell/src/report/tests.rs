@@ -4,28 +4,17 @@ use super::*;
 
 fn picture(side: u32) -> Rgb {
     let pixels = (0..3 * side * side).map(|i| (i * 7 % 256) as u8).collect();
-    Rgb {
-        width: side,
-        height: side,
-        pixels,
-    }
+    Rgb { width: side, height: side, pixels }
 }
 
 fn labelled(label: &str) -> Labelled {
-    Labelled {
-        image: picture(8),
-        label: Some(label.to_owned()),
-    }
+    Labelled { image: picture(8), label: Some(label.to_owned()) }
 }
 
 fn empty() -> Report {
     Report {
         title: "I-JEPA on shapes".to_owned(),
-        verdict: Verdict {
-            health: Health::Healthy,
-            sentences: Vec::new(),
-            measures: Vec::new(),
-        },
+        verdict: Verdict { health: Health::Healthy, sentences: Vec::new(), measures: Vec::new() },
         facts: Vec::new(),
         probes: Vec::new(),
         curves: Vec::new(),
@@ -56,30 +45,15 @@ fn full(word: &str) -> Report {
             }],
         },
         facts: vec![(text(), text())],
-        probes: vec![ProbeRow {
-            features: text(),
-            probe: text(),
-            factor: text(),
-            accuracy: 0.5,
-        }],
+        probes: vec![ProbeRow { features: text(), probe: text(), factor: text(), accuracy: 0.5 }],
         curves: vec![Curve {
             title: text(),
             unit: text(),
-            series: vec![
-                (text(), vec![(0.0, 1.0), (1.0, 2.0)]),
-                (text(), vec![(0.0, 3.0)]),
-            ],
+            series: vec![(text(), vec![(0.0, 1.0), (1.0, 2.0)]), (text(), vec![(0.0, 3.0)])],
             log_y: true,
         }],
-        masks: vec![MaskPicture {
-            image: picture(8),
-            grid: (2, 2),
-            classes: vec![0, 1, 2, 3],
-        }],
-        views: vec![ViewPicture {
-            image: picture(8),
-            views: vec![picture(4), picture(4)],
-        }],
+        masks: vec![MaskPicture { image: picture(8), grid: (2, 2), classes: vec![0, 1, 2, 3] }],
+        views: vec![ViewPicture { image: picture(8), views: vec![picture(4), picture(4)] }],
         features: vec![FeaturePicture {
             image: picture(8),
             grid: (2, 2),
@@ -99,16 +73,8 @@ fn full(word: &str) -> Report {
 
 fn curve(points: &[(f64, f64)], log_y: bool) -> String {
     let series = vec![("only".to_owned(), points.to_vec())];
-    let curve = Curve {
-        title: "loss".to_owned(),
-        unit: String::new(),
-        series,
-        log_y,
-    };
-    render(&Report {
-        curves: vec![curve],
-        ..empty()
-    })
+    let curve = Curve { title: "loss".to_owned(), unit: String::new(), series, log_y };
+    render(&Report { curves: vec![curve], ..empty() })
 }
 
 #[test]
@@ -137,12 +103,8 @@ fn every_section_is_there_and_has_a_link() {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
         assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}");
     }
-    for tag in [
-        "section", "div", "table", "tr", "td", "th", "figure", "svg", "g", "p", "span", "dl",
-        "details",
-    ] {
-        let opened =
-            page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+    for tag in ["section", "div", "table", "tr", "td", "th", "figure", "svg", "g", "p", "span", "dl", "details"] {
+        let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
     }
 }
@@ -150,45 +112,25 @@ fn every_section_is_there_and_has_a_link() {
 #[test]
 fn empty_sections_are_left_out() {
     let page = render(&empty());
-    assert!(
-        page.contains("<h1>I-JEPA on shapes</h1>") && page.contains("<strong>Healthy</strong>")
-    );
+    assert!(page.contains("<h1>I-JEPA on shapes</h1>") && page.contains("<strong>Healthy</strong>"));
     assert!(!page.contains("<section") && !page.contains("<dl") && !page.contains("<a "));
 }
 
 #[test]
 fn nothing_is_loaded_from_outside() {
     let page = render(&full("word"));
-    for outside in [
-        "http", "//", "@import", "<link", "<script", "<iframe", "url(",
-    ] {
+    for outside in ["http", "//", "@import", "<link", "<script", "<iframe", "url("] {
         // Base64 may hold slashes, so the pictures are taken out first.
         let mut pieces = page.split("data:image/png;base64,");
         let head = pieces.next().into_iter().map(ToOwned::to_owned);
-        let tails = pieces.map(|piece| {
-            piece
-                .split_once('"')
-                .map_or(String::new(), |(_, tail)| tail.to_owned())
-        });
-        assert!(
-            head.chain(tails).all(|piece| !piece.contains(outside)),
-            "{outside}"
-        );
+        let tails = pieces.map(|piece| piece.split_once('"').map_or(String::new(), |(_, tail)| tail.to_owned()));
+        assert!(head.chain(tails).all(|piece| !piece.contains(outside)), "{outside}");
     }
 }
 
 #[test]
 fn what_is_not_finite_interrupts_a_line_and_is_counted() {
-    let page = curve(
-        &[
-            (0.0, 1.0),
-            (1.0, f64::NAN),
-            (2.0, 1.5),
-            (3.0, f64::INFINITY),
-            (4.0, 1.2),
-        ],
-        false,
-    );
+    let page = curve(&[(0.0, 1.0), (1.0, f64::NAN), (2.0, 1.5), (3.0, f64::INFINITY), (4.0, 1.2)], false);
     assert_eq!(page.matches("<circle").count(), 3);
     assert!(page.contains("Not drawn: 2 not finite."));
     assert!(!page.contains("NaN") && !page.contains("inf "));
@@ -206,12 +148,7 @@ fn hostile_curves_draw_without_panic() {
         for points in [
             vec![(5.0, 5.0)],
             vec![(1.0, 0.3); 9],
-            vec![
-                (0.0, f64::MAX),
-                (1.0, f64::MIN_POSITIVE),
-                (2.0, 1e99),
-                (3.0, 1e-99),
-            ],
+            vec![(0.0, f64::MAX), (1.0, f64::MIN_POSITIVE), (2.0, 1e99), (3.0, 1e-99)],
             vec![(-1e99, -1e99), (1e99, 1e99)],
             vec![(0.0, 1e9), (1.0, 1e9 + 1e-6)],
         ] {
@@ -223,9 +160,7 @@ fn hostile_curves_draw_without_panic() {
 
 #[test]
 fn long_curves_are_thinned_but_keep_their_peak_and_their_end() {
-    let mut points: Vec<_> = (0..100_000)
-        .map(|i| (f64::from(i), 1.0 + f64::from(i % 10) * 0.01))
-        .collect();
+    let mut points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0 + f64::from(i % 10) * 0.01)).collect();
     points[77_777].1 = 9.0;
     points[99_999].1 = 0.125;
     let page = curve(&points, false);
@@ -233,40 +168,18 @@ fn long_curves_are_thinned_but_keep_their_peak_and_their_end() {
     assert!(page.contains("<b>0.1250</b>") && page.contains("step 99999: 0.1250"));
     // The peak alone reaches the top of the drawing, less the air above it.
     let top = 10.0 + (220.0 - 24.0 - 10.0) * 0.06 / 1.06;
-    let peak = page
-        .split(['M', 'L'])
-        .filter_map(|corner| corner.split(['"', ' ']).nth(1)?.parse::<f64>().ok());
+    let peak = page.split(['M', 'L']).filter_map(|corner| corner.split(['"', ' ']).nth(1)?.parse::<f64>().ok());
     assert!(peak.fold(f64::MAX, f64::min) < top + 1.0);
 }
 
 #[test]
 fn pictures_that_cannot_be_drawn_are_said() {
-    let broken = Rgb {
-        width: 4,
-        height: 4,
-        pixels: vec![0; 5],
-    };
-    let nothing = Rgb {
-        width: 0,
-        height: 9,
-        pixels: Vec::new(),
-    };
+    let broken = Rgb { width: 4, height: 4, pixels: vec![0; 5] };
+    let nothing = Rgb { width: 0, height: 9, pixels: Vec::new() };
     let page = render(&Report {
-        masks: vec![MaskPicture {
-            image: broken.clone(),
-            grid: (2, 2),
-            classes: vec![1; 4],
-        }],
-        views: vec![ViewPicture {
-            image: nothing,
-            views: vec![broken.clone()],
-        }],
-        features: vec![FeaturePicture {
-            image: broken,
-            grid: (3, 3),
-            trained: vec![[0; 3]; 2],
-            untrained: Vec::new(),
-        }],
+        masks: vec![MaskPicture { image: broken.clone(), grid: (2, 2), classes: vec![1; 4] }],
+        views: vec![ViewPicture { image: nothing, views: vec![broken.clone()] }],
+        features: vec![FeaturePicture { image: broken, grid: (3, 3), trained: vec![[0; 3]; 2], untrained: Vec::new() }],
         ..empty()
     });
     assert_eq!(page.matches("no picture").count(), 6);
@@ -276,25 +189,15 @@ fn pictures_that_cannot_be_drawn_are_said() {
 #[test]
 fn a_mask_covers_its_tokens_and_nothing_else() {
     let odd = |grid, classes| {
-        let masks = vec![MaskPicture {
-            image: picture(8),
-            grid,
-            classes,
-        }];
+        let masks = vec![MaskPicture { image: picture(8), grid, classes }];
         render(&Report { masks, ..empty() })
     };
     let page = odd((2, 2), vec![0, 1, 2, 2]);
     assert!(page.contains("<path class=\"veil\" d=\"M0.00 0.00h4.00v4.00h-4.00z\"/>"));
-    assert!(page.contains(
-        "<path class=\"t0\" d=\"M0.00 4.00h4.00v4.00h-4.00zM4.00 4.00h4.00v4.00h-4.00z\"/>"
-    ));
+    assert!(page.contains("<path class=\"t0\" d=\"M0.00 4.00h4.00v4.00h-4.00zM4.00 4.00h4.00v4.00h-4.00z\"/>"));
     assert!(page.contains("target 1") && !page.contains("target 2"));
     // Grids and classes that do not fit each other cost tints, never a panic.
-    for (grid, classes) in [
-        ((0, 0), vec![2; 4]),
-        ((2, 2), vec![2; 9]),
-        ((5, 5), vec![255]),
-    ] {
+    for (grid, classes) in [((0, 0), vec![2; 4]), ((2, 2), vec![2; 9]), ((5, 5), vec![255])] {
         assert!(odd(grid, classes).contains("<image"));
     }
 }
@@ -328,9 +231,7 @@ fn pictures_survive_their_encoding() {
     let original = picture(13);
     let uri = original.data_uri().unwrap();
     let encoded = uri.strip_prefix("data:image/png;base64,").unwrap();
-    let png = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .unwrap();
+    let png = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
     let decoded = image::load_from_memory(&png).unwrap().into_rgb8();
     assert_eq!(decoded.dimensions(), (13, 13));
     assert_eq!(decoded.into_raw(), original.pixels);

@@ -22,11 +22,7 @@ impl Health {
 }
 
 pub(super) fn banner(verdict: &Verdict) -> String {
-    let sentences: Vec<_> = verdict
-        .sentences
-        .iter()
-        .map(|sentence| format!("<p>{}</p>", text(sentence)))
-        .collect();
+    let sentences: Vec<_> = verdict.sentences.iter().map(|sentence| format!("<p>{}</p>", text(sentence))).collect();
     format!(
         "<div class=\"verdict {}\">\n<strong>{}</strong>\n<div>{}</div>\n</div>\n",
         verdict.health.class(),

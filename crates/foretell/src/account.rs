@@ -1,0 +1,238 @@
+//! From a run's folder to its report: facts, verdict, curves. The pictures are made in [`crate::pictures`].
+
+use std::path::{Path, PathBuf};
+
+use foretell_jepa::Decision;
+use foretell_nn::Encode;
+use foretell_train::{Health, HealthRecord, RunFolder, Verdict, write_whole};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::pictures::Pictures;
+use crate::progress::clock;
+use crate::report::{self, Curve, Measure, ProbeRow, Report, render};
+use crate::session::Session;
+use crate::summary::Summary;
+use crate::{Error, recipe::Recipe};
+
+/// Keys of a line of metrics that are no term of the loss.
+const NO_TERMS: [&str; 6] = ["step", "samples", "loss", "lr", "weight_decay", "gradient_norm"];
+
+type Points = Vec<(f64, f64)>;
+
+fn decisions_file(folder: &RunFolder) -> PathBuf {
+    folder.path().join("decisions.json")
+}
+
+/// Keeps what was chosen for a run, and why.
+pub(crate) fn write_decisions(folder: &RunFolder, decisions: &[Decision]) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(decisions).map_err(|e| Error::Failure(e.to_string()))? + "\n";
+    Ok(write_whole(&decisions_file(folder), text.as_bytes())?)
+}
+
+/// Writes `report.html` of a finished run.
+pub(crate) fn write_report(
+    folder: &RunFolder,
+    session: &Session,
+    summary: &Summary,
+    trained: &dyn Encode,
+    untrained: &dyn Encode,
+) -> Result<(), Error> {
+    let recipe = &session.recipe;
+    let pictures = Pictures::take(session, trained, untrained)?;
+    let metrics: Vec<Value> = lines(&folder.metrics());
+    let judgements: Vec<HealthRecord> = lines(&folder.metrics());
+    let decisions: Vec<Decision> = std::fs::read(decisions_file(folder))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let page = Report {
+        title: format!("{} on {}", recipe.model.title(), short_name(recipe)),
+        verdict: verdict(&summary.health, judgements.first()),
+        facts: facts(session, summary)?,
+        probes: summary.probes.iter().map(probe).collect(),
+        curves: curves(&metrics, &judgements, &lines(&folder.timing())),
+        masks: pictures.masks,
+        views: pictures.views,
+        features: pictures.features,
+        neighbours: pictures.neighbours,
+        decisions: decisions.into_iter().map(|d| (d.what, d.value, d.reason)).collect(),
+        commands: commands(folder),
+        config_toml: recipe.to_toml(),
+    };
+    Ok(write_whole(&folder.report(), render(&page).as_bytes())?)
+}
+
+/// The lines of a JSON-lines file that have this form.
+fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn short_name(recipe: &Recipe) -> String {
+    let path = Path::new(&recipe.data.path);
+    path.file_name().map_or(recipe.data_name().to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn facts(session: &Session, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
+    let (recipe, data) = (&session.recipe, session.dataset.describe());
+    let size = recipe.image_size()?;
+    let colour = if data.channels == 1 { "grey" } else { "colour" };
+    let epochs = summary.steps as f64 * recipe.train.batch as f64 / data.train.max(1) as f64;
+    let mut facts = vec![
+        ("system", recipe.model.title().to_owned()),
+        ("data", format!("{} ({})", recipe.data_name(), data.format)),
+        ("images", format!("{} to train, {} held out ({})", data.train, data.held_out, data.split)),
+        ("size", format!("{size} × {size}, {colour}")),
+        ("steps", format!("{} of {} images, {epochs:.1} epochs", summary.steps, recipe.train.batch)),
+        ("time", format!("{} of training, {:.0} images/s", clock(summary.seconds), summary.images_per_s)),
+        ("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
+        ("device", format!("cpu, {} cores", session.cores)),
+        ("seed", recipe.seed.to_string()),
+        ("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
+    ];
+    if !summary.skipped.is_empty() {
+        facts.push(("passed over", format!("{} unreadable images", summary.skipped.len())));
+    }
+    Ok(facts.into_iter().map(|(label, value)| (label.to_owned(), value)).collect())
+}
+
+fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
+    let (word, reading) = match health.verdict {
+        Verdict::Healthy => (report::Health::Healthy, "No measure below speaks of collapse."),
+        Verdict::PartialCollapse => (report::Health::PartialCollapse, "Much of the feature space is unused."),
+        Verdict::Collapse => (report::Health::Collapse, "The features hardly depend on the image."),
+    };
+    let mut sentences = vec![
+        reading.to_owned(),
+        format!(
+            "The effective rank of held-out features is {:.1}; of the same network untrained it is {:.1}.",
+            health.effective_rank, health.untrained_effective_rank
+        ),
+    ];
+    let broken = health.thresholds.iter().filter(|rule| !rule.met);
+    sentences
+        .extend(broken.map(|rule| format!("{}: {} where {} is asked.", rule.measure, figure(rule.value), rule.limit)));
+    let ruled = health.thresholds.iter().map(|rule| Measure {
+        name: rule.measure.clone(),
+        trained: figure(rule.value),
+        untrained: figure(rule.untrained),
+        threshold: rule.limit.clone(),
+        met: Some(rule.met),
+    });
+    let fresh = first.filter(|record| record.step == 0).map(|record| &record.health);
+    let free = |name: &str, of: fn(&Health) -> Option<f64>| {
+        of(health).map(|value| Measure {
+            name: name.to_owned(),
+            trained: figure(value),
+            untrained: fresh.and_then(of).map_or("–".to_owned(), figure),
+            threshold: String::new(),
+            met: None,
+        })
+    };
+    let others = [
+        free("RankMe (images)", |h| Some(h.rankme)),
+        free("RankMe (tokens)", |h| Some(h.token_rankme)),
+        free("standard deviation of targets", |h| Some(h.target_std)),
+        free("standard deviation of predictions", |h| Some(h.prediction_std)),
+        free("spread of pairwise cosines", |h| Some(h.cosine_std)),
+        free("distance of the teacher", |h| h.teacher_distance),
+        free("initial teacher left", |h| h.initial_teacher_left),
+    ];
+    report::Verdict { health: word, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
+}
+
+/// Three or four digits that matter.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 1e-3 => format!("{value:.1e}"),
+        size if size < 10.0 => format!("{value:.3}"),
+        _ => format!("{value:.1}"),
+    }
+}
+
+fn probe(row: &foretell_eval::ProbeRow) -> ProbeRow {
+    use foretell_eval::{FeatureKind, ProbeKind};
+    let features = match row.features {
+        FeatureKind::Trained => "trained",
+        FeatureKind::Untrained => "untrained",
+        FeatureKind::Pixels => "pixels",
+    };
+    let probe = match row.probe {
+        ProbeKind::Knn => "knn",
+        ProbeKind::Linear => "linear",
+    };
+    ProbeRow {
+        features: features.to_owned(),
+        probe: probe.to_owned(),
+        factor: row.factor.clone(),
+        accuracy: row.accuracy,
+    }
+}
+
+fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value]) -> Vec<Curve> {
+    let logged = |lines: &[Value], key: &str| -> Points {
+        lines.iter().filter_map(|line| Some((line.get("step")?.as_f64()?, line.get(key)?.as_f64()?))).collect()
+    };
+    let judged = |of: fn(&HealthRecord) -> f64| -> Points {
+        judgements.iter().map(|record| (record.step as f64, of(record))).collect()
+    };
+    let level = judged(|record| record.health.untrained_effective_rank);
+    let terms = metrics.iter().filter_map(Value::as_object).find(|line| line.contains_key("loss"));
+    let terms = terms.into_iter().flat_map(|line| line.keys()).filter(|key| !NO_TERMS.contains(&key.as_str()));
+    let curve = |title: &str, unit: &str, log_y: bool, series: Vec<(&str, Points)>| Curve {
+        title: title.to_owned(),
+        unit: unit.to_owned(),
+        series: series
+            .into_iter()
+            .filter(|(_, points)| !points.is_empty())
+            .map(|(name, points)| (name.to_owned(), points))
+            .collect(),
+        log_y,
+    };
+    let all = [
+        curve(
+            "loss",
+            "",
+            true,
+            vec![("training", logged(metrics, "loss")), ("held out", judged(|record| record.held_out_loss))],
+        ),
+        curve("terms of the loss", "", true, terms.map(|name| (name.as_str(), logged(metrics, name))).collect()),
+        curve(
+            "rank of held-out features",
+            "dimensions",
+            false,
+            vec![
+                ("effective rank", judged(|record| record.health.effective_rank)),
+                ("RankMe", judged(|record| record.health.rankme)),
+                ("effective rank, untrained", level),
+            ],
+        ),
+        curve(
+            "spread of held-out latents",
+            "standard deviation",
+            false,
+            vec![
+                ("targets", judged(|record| record.health.target_std)),
+                ("predictions", judged(|record| record.health.prediction_std)),
+            ],
+        ),
+        curve("cosine between images", "", false, vec![("mean", judged(|record| record.health.cosine_mean))]),
+        curve("gradient norm", "", true, vec![("before clipping", logged(metrics, "gradient_norm"))]),
+        curve("learning rate", "", false, vec![("learning rate", logged(metrics, "lr"))]),
+        curve("speed", "images/s", false, vec![("since the start of the session", logged(timing, "images_per_s"))]),
+    ];
+    all.into_iter().filter(|curve| !curve.series.is_empty()).collect()
+}
+
+fn commands(folder: &RunFolder) -> Vec<(String, String)> {
+    let run = folder.path().display();
+    let entry = |label: &str, command: String| (label.to_owned(), command);
+    vec![
+        entry("Features of any images", format!("foretell embed {run} IMAGES --out features.npz")),
+        entry("Judge on other labels", format!("foretell probe {run} --data LABELLED")),
+        entry("What this run holds", format!("foretell inspect {run}")),
+        entry("The same run again", format!("foretell train {run}/config.toml")),
+    ]
+}

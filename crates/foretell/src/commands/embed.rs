@@ -1,0 +1,134 @@
+//! `foretell embed`: features of any images, written as they come. Memory does not grow with their number.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use foretell_data::{DataError, Dataset, Image, Part, fit, open_inputs};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::feature_file::FeatureFile;
+use crate::interrupt::stopped;
+use crate::judge::{CHUNK, Extractor, Pool};
+use crate::kept::Kept;
+use crate::output::{print, print_json, say};
+use crate::progress::Progress;
+use crate::{DeviceChoice, Error};
+
+/// What `embed` was asked.
+#[derive(Debug, clap::Args)]
+pub struct EmbedArgs {
+    /// A finished run's folder.
+    run: PathBuf,
+    /// Images: files, folders, tars, IDX files, CIFAR binaries.
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// The file to write: FILE.npz or FILE.safetensors, with `features` [N, D] and the images' names.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Keep every token instead of one vector an image: `features` is [N, T, D].
+    #[arg(long)]
+    tokens: bool,
+    /// What to do with an image that cannot be read.
+    #[arg(long, value_enum, default_value_t)]
+    on_bad_sample: BadSample,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Print one JSON object at the end instead of a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `--on-bad-sample`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum BadSample {
+    /// Stop and name it.
+    #[default]
+    Fail,
+    /// Leave it out and count it.
+    Skip,
+}
+
+/// The outcome for scripts.
+#[derive(Serialize)]
+struct Embedded {
+    rows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<usize>,
+    width: usize,
+    seconds: f64,
+    images_per_s: f64,
+    skipped: Vec<String>,
+}
+
+/// Runs the command.
+pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
+    let mut file = FeatureFile::create(&args.out)?;
+    let kept = Kept::open(&args.run, args.device.open()?)?;
+    let images = open_inputs(&args.input)?;
+    let count = images.len(Part::Train);
+    file.check_names((0..count).map(|i| name(&images, i)))?;
+
+    let (started, size) = (Instant::now(), kept.encoder.image().0);
+    let pool = if args.tokens { Pool::Tokens } else { Pool::Image };
+    let mut extractor = Extractor::new(kept.encoder.as_ref(), &kept.recipe.data.normalise, &kept.device, pool);
+    let mut progress = Progress::new(count as u64, "image");
+    let (mut rows, mut skipped) = (0, Vec::new());
+    for first in (0..count).step_by(CHUNK) {
+        if stopped() {
+            return Err(Error::Failure(format!(
+                "stopped after {first} of {count} images: {} was not written",
+                args.out.display()
+            )));
+        }
+        let chunk: Vec<Result<Image, DataError>> = (first..count.min(first + CHUNK))
+            .into_par_iter()
+            .map(|i| Ok(fit(&*images.load(Part::Train, i)?.image, size)))
+            .collect();
+        for (image, index) in chunk.into_iter().zip(first..) {
+            match image {
+                Ok(image) => {
+                    rows += 1;
+                    if let Some(features) = extractor.push(&image) {
+                        file.append(&features)?;
+                    }
+                }
+                Err(_) if args.on_bad_sample == BadSample::Skip => skipped.push(index),
+                Err(source) => return Err(DataError::BadSample { source: Box::new(source) }.into()),
+            }
+        }
+        let done = count.min(first + CHUNK);
+        progress.at(done as u64, || format!("{:.0} images/s", done as f64 / started.elapsed().as_secs_f64()));
+    }
+    file.append(&extractor.flush())?;
+    let Some(per_image) = file.values().checked_div(rows) else {
+        // The first one again, for its reason.
+        let source = images
+            .load(Part::Train, 0)
+            .err()
+            .map_or(DataError::NoInputs, |source| DataError::AllBad { tried: count, source: Box::new(source) });
+        return Err(source.into());
+    };
+    let width = kept.encoder.width();
+    let tokens = args.tokens.then(|| per_image / width.max(1));
+    let shape: Vec<usize> = [Some(rows), tokens, Some(width)].into_iter().flatten().collect();
+    let good = |index: &usize| skipped.binary_search(index).is_err();
+    file.finish(&shape, || (0..count).filter(good).map(|i| name(&images, i)))?;
+
+    let seconds = started.elapsed().as_secs_f64();
+    let skipped = skipped.iter().map(|i| name(&images, *i)).collect::<Result<Vec<_>, _>>()?;
+    if !skipped.is_empty() {
+        say(format_args!("{} unreadable images were left out, the first is {}", skipped.len(), skipped[0]));
+    }
+    let images_per_s = rows as f64 / seconds.max(1e-9);
+    if args.json {
+        return print_json(&Embedded { rows, tokens, width, seconds, images_per_s, skipped });
+    }
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    print(format_args!("{}: features [{shape}], {images_per_s:.0} images/s\n", args.out.display()))
+}
+
+fn name(images: &Dataset, index: usize) -> Result<String, Error> {
+    Ok(images.name(Part::Train, index)?)
+}

@@ -1,0 +1,101 @@
+//! `foretell probe`: what a run's encoder knows of labels, beside the same encoder untrained and raw pixels.
+
+use std::path::PathBuf;
+
+use foretell_eval::{ProbeRow, ProbeTable};
+use foretell_jepa::Auto;
+use foretell_nn::Encode;
+use serde::Serialize;
+
+use crate::judge::Judgement;
+use crate::kept::Kept;
+use crate::output::{print, print_json, say};
+use crate::session::{Session, open_data};
+use crate::{DeviceChoice, Error};
+
+/// What `probe` was asked.
+#[derive(Debug, clap::Args)]
+pub struct ProbeArgs {
+    /// A finished run's folder.
+    run: PathBuf,
+    /// Labelled images to judge on: a folder, a tar, IDX files, CIFAR binaries. Without it, those of the run.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Print a JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The outcome for scripts.
+#[derive(Serialize)]
+struct Probes<'a> {
+    system: &'a str,
+    data: String,
+    probes: &'a [ProbeRow],
+    chance: &'a [(String, f64)],
+}
+
+/// Runs the command.
+pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
+    let kept = Kept::open(&args.run, args.device.open()?)?;
+    let (session, untrained) = control(&kept, args)?;
+    let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
+    let data = args.data.as_ref().map_or(kept.recipe.data_name().to_owned(), |path| path.display().to_string());
+    let Some(table) = table else {
+        return Err(Error::Misuse(format!(
+            "{data} cannot be probed: labels and a held-out part are needed, found {} kinds of labels and {} held-out images. Name labelled images with `--data`",
+            session.dataset.factors().len(),
+            session.dataset.len(foretell_data::Part::HeldOut)
+        )));
+    };
+    if args.json {
+        print_json(&Probes { system: kept.recipe.model.name(), data, probes: &table.rows, chance: &table.chance })
+    } else {
+        print(table)
+    }
+}
+
+/// The data to judge on, and the untrained control as the run made it.
+fn control(kept: &Kept, args: &ProbeArgs) -> Result<(Session, Box<dyn Encode>), Error> {
+    let other = args.data.as_ref().map(|path| open_data(&path.to_string_lossy())).transpose()?;
+    let own = Session::open(kept.recipe.clone(), kept.device.clone());
+    let Some(other) = other else {
+        let own = own?;
+        let untrained = own.untrained(&kept.folder)?;
+        return Ok((own, untrained));
+    };
+    match own {
+        Ok(own) => {
+            let untrained = own.untrained(&kept.folder)?;
+            Ok((Session { dataset: other, ..own }, untrained))
+        }
+        // The run's own images are needed for nothing but the running averages of the control.
+        Err(error) if other.channels() == kept.encoder.channels() => {
+            say(format_args!("note: {error}. The untrained control sees the images of `--data` instead"));
+            let session = Session::over(kept.recipe.clone(), other, kept.device.clone());
+            let untrained = session.untrained(&kept.folder)?;
+            Ok((session, untrained))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The probes, where there are labels.
+pub(super) fn table(
+    session: &Session,
+    trained: &dyn Encode,
+    untrained: &dyn Encode,
+) -> Result<Option<ProbeTable>, Error> {
+    let recipe = &session.recipe;
+    let judgement = Judgement {
+        dataset: &session.dataset,
+        normalise: &recipe.data.normalise,
+        train_images: if let Auto::Value(images) = recipe.probe.train_images { images } else { usize::MAX },
+        on_bad: recipe.data.on_bad_sample,
+        device: &session.device,
+    };
+    judgement.table(trained, untrained)
+}

@@ -1,0 +1,17 @@
+//! `foretell systems`: the family's members and their state.
+
+use crate::output::print;
+use crate::{Error, systems};
+
+/// What `systems` was asked.
+#[derive(Debug, clap::Args)]
+pub struct SystemsArgs {
+    /// Print a JSON array with one object for each system.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn systems(args: &SystemsArgs) -> Result<(), Error> {
+    print(systems::table(args.json))
+}

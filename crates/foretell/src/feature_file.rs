@@ -1,0 +1,213 @@
+//! The file that `embed` writes: NumPy's npz, or safetensors. Rows go to a file beside it as they come; when their
+//! number is known, the whole is written aside and renamed, so that nobody ever sees half of it.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::Error;
+use crate::stored_zip::StoredZip;
+
+/// Readers of safetensors refuse a longer header.
+const MOST_HEADER: usize = 100_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Container {
+    /// `features` and `names`, a fixed-width unicode array, as stored members.
+    Npz,
+    /// `features`, with `names` as a JSON list in the metadata.
+    Safetensors,
+}
+
+/// A file that is removed unless it was renamed.
+struct Aside(PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // It is not there any more after a rename; otherwise nobody needs it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// See the module.
+pub struct FeatureFile {
+    out: PathBuf,
+    container: Container,
+    rows: BufWriter<File>,
+    values: usize,
+    // Dropped last: removes the file of `rows`.
+    spool: Aside,
+}
+
+impl FeatureFile {
+    /// Begins a file whose name ends with `.npz` or `.safetensors`. One that exists is replaced when the new one is
+    /// whole.
+    pub fn create(out: &Path) -> Result<Self, Error> {
+        let container = match out.extension().and_then(|e| e.to_str()) {
+            Some("npz") => Container::Npz,
+            Some("safetensors") => Container::Safetensors,
+            _ => {
+                return Err(Error::Misuse(format!(
+                    "`--out {}`: expected a file name that ends with .npz or .safetensors",
+                    out.display()
+                )));
+            }
+        };
+        if out.is_dir() {
+            return Err(Error::Misuse(format!("`--out {}` is a folder: expected the name of a file", out.display())));
+        }
+        let spool = Aside(beside(out, "rows"));
+        let rows = File::create(&spool.0).map_err(|error| wrong(out, error))?;
+        Ok(Self { out: out.to_owned(), container, rows: BufWriter::with_capacity(1 << 20, rows), values: 0, spool })
+    }
+
+    /// An error if so many names do not fit: found out before the work is done.
+    pub fn check_names(&self, names: impl Iterator<Item = Result<String, Error>>) -> Result<(), Error> {
+        if self.container == Container::Npz {
+            return Ok(());
+        }
+        let mut length = 0;
+        for name in names {
+            // Quotes escaped twice, as the list is JSON within JSON.
+            length += name?.len() + 6;
+        }
+        if length < MOST_HEADER / 2 {
+            return Ok(());
+        }
+        Err(Error::Misuse(format!(
+            "the images' names take {} MB, too much for a safetensors header: write an .npz instead",
+            length / 1_000_000
+        )))
+    }
+
+    /// Values written so far.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Appends whole rows.
+    pub fn append(&mut self, values: &[f32]) -> Result<(), Error> {
+        self.values += values.len();
+        for value in values {
+            self.rows.write_all(&value.to_le_bytes()).map_err(|error| wrong(&self.out, error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file: `features` of this shape, and the rows' names, which are asked for twice.
+    pub fn finish<N: Iterator<Item = Result<String, Error>>>(
+        mut self,
+        shape: &[usize],
+        names: impl Fn() -> N,
+    ) -> Result<(), Error> {
+        let out = self.out.clone();
+        let failed = |error| wrong(&out, error);
+        self.rows.flush().map_err(failed)?;
+        let rows = File::open(&self.spool.0).map_err(failed)?;
+        let aside = Aside(beside(&out, "partial"));
+        let file = File::create(&aside.0).map_err(failed)?;
+        let file = match self.container {
+            Container::Npz => write_npz(file, shape, rows, names, &out)?,
+            Container::Safetensors => write_safetensors(file, shape, rows, names, &out)?,
+        };
+        file.sync_all().map_err(failed)?;
+        fs::rename(&aside.0, &out).map_err(failed)
+    }
+}
+
+fn beside(out: &Path, what: &str) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    out.with_file_name(format!(".{name}.{}.{what}", std::process::id()))
+}
+
+fn wrong(out: &Path, error: io::Error) -> Error {
+    let text = format!("cannot write {}: {error}", out.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::Interrupted => Error::Failure(text),
+        _ => Error::Misuse(text),
+    }
+}
+
+fn write_npz<N: Iterator<Item = Result<String, Error>>>(
+    file: File,
+    shape: &[usize],
+    mut rows: File,
+    names: impl Fn() -> N,
+    out: &Path,
+) -> Result<File, Error> {
+    let failed = |error| wrong(out, error);
+    // Characters of the longest name: NumPy's unicode arrays have one width.
+    let mut width = 1;
+    for name in names() {
+        width = width.max(name?.chars().count());
+    }
+    let mut zip = StoredZip::new(BufWriter::with_capacity(1 << 20, file));
+    let header = npy_header("<f4", shape);
+    let length = header.len() as u64 + rows.metadata().map_err(failed)?.len();
+    let mut member = zip.member("features.npy", length).map_err(failed)?;
+    member.write_all(&header).map_err(failed)?;
+    io::copy(&mut rows, &mut member).map_err(failed)?;
+    member.end().map_err(failed)?;
+
+    let header = npy_header(&format!("<U{width}"), &shape[..1]);
+    let mut member =
+        zip.member("names.npy", header.len() as u64 + 4 * width as u64 * shape[0] as u64).map_err(failed)?;
+    member.write_all(&header).map_err(failed)?;
+    let mut cell = Vec::with_capacity(4 * width);
+    for name in names() {
+        cell.clear();
+        cell.extend(name?.chars().flat_map(|c| u32::from(c).to_le_bytes()));
+        cell.resize(4 * width, 0);
+        member.write_all(&cell).map_err(failed)?;
+    }
+    member.end().map_err(failed)?;
+    zip.finish().map_err(failed)?.into_inner().map_err(|error| wrong(out, error.into_error()))
+}
+
+/// The header of NumPy's format 1.0.
+fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let axes: String = shape.iter().map(|axis| format!("{axis}, ")).collect();
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", axes.trim_end());
+    // Magic, version and length take 10 bytes; the data begin at a multiple of 64.
+    let padding = 63 - (10 + dict.len()) % 64;
+    let length = (dict.len() + padding + 1) as u16;
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend(length.to_le_bytes());
+    header.extend(dict.bytes());
+    header.resize(header.len() + padding, b' ');
+    header.push(b'\n');
+    header
+}
+
+fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
+    file: File,
+    shape: &[usize],
+    mut rows: File,
+    names: impl Fn() -> N,
+    out: &Path,
+) -> Result<File, Error> {
+    let failed = |error| wrong(out, error);
+    let names = names().collect::<Result<Vec<_>, _>>()?;
+    let names = serde_json::to_string(&names).map_err(|error| Error::Failure(error.to_string()))?;
+    let bytes = rows.seek(io::SeekFrom::End(0)).map_err(failed)?;
+    rows.rewind().map_err(failed)?;
+    let header = json!({
+        "__metadata__": { "format": "pt", "names": names },
+        "features": { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] },
+    });
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > MOST_HEADER {
+        return Err(Error::Misuse(format!(
+            "the images' names do not fit the header of {}: write an .npz instead",
+            out.display()
+        )));
+    }
+    let mut file = BufWriter::with_capacity(1 << 20, file);
+    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
+    file.write_all(&header).map_err(failed)?;
+    io::copy(&mut rows, &mut file).map_err(failed)?;
+    file.into_inner().map_err(|error| wrong(out, error.into_error()))
+}

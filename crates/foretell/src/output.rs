@@ -1,0 +1,29 @@
+//! What the program says. A reader that went away (`foretell systems | head -1`) is no reason to fail, nor to panic as
+//! `println!` does.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+
+use crate::Error;
+
+/// Writes results to standard output.
+pub fn print(text: impl Display) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Failure(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a value as JSON to standard output.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failure(error.to_string()))?;
+    print(text + "\n")
+}
+
+/// Writes one line to standard error. Whether anybody reads it does not matter.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
