@@ -15,7 +15,7 @@ use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use crate::masks::{BatchMasks, Grid, MaskConfig};
-use crate::target::{EmaConfig, TargetKind, distance, follow};
+use crate::target::{EmaConfig, TargetKind, TargetTransform, distance, follow};
 use crate::{Clock, Latents, Objective, Outcome};
 
 /// Which of the two encoders is kept after training.
@@ -116,6 +116,8 @@ pub struct Masked {
     pub target_encoder: Vit,
     /// Where targets come from.
     pub target: TargetKind,
+    /// What becomes of the target's tokens before they are predicted.
+    pub transform: TargetTransform,
     /// The clock of the average.
     pub ema: EmaConfig,
     /// Which encoder is kept.
@@ -127,8 +129,7 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Predictions and targets of a batch, both `[B·K, N_t, D]`; targets are layer-normalised without weights
-    /// (eps 1e-5), as released.
+    /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`.
     pub fn predict(&self, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>) {
         let masks = &batch.masks;
         let tensor = |values: &[f32], tokens: usize| {
@@ -143,8 +144,7 @@ impl Masked {
             TargetKind::Live => self.networks.encoder.encode_all(patches),
         };
         let [_, _, width] = seen.dims();
-        let device = &self.device;
-        let seen = ops::layer_norm(seen, Tensor::ones([width], device), Tensor::zeros([width], device), 1e-5);
+        let seen = self.transform.apply(seen);
         let targets = gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
         let context = self.networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
         let predictions = self.networks.predictor.forward(context, &masks.context, &masks.target, masks.targets);

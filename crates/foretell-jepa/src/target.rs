@@ -21,6 +21,36 @@ pub enum TargetKind {
     Live,
 }
 
+/// What becomes of the target encoder's tokens before they are predicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetTransform {
+    /// Layer normalisation, then each dimension at each position brought to mean 0 and variance 1 over the batch: what
+    /// the position alone tells is worth nothing, so that a teacher of pure position codes (the usual collapse of small
+    /// runs) is no solution. Ours.
+    #[default]
+    Standardise,
+    /// Layer normalisation without weights (eps 1e-5): the released code.
+    LayerNorm,
+}
+
+impl TargetTransform {
+    /// `[B, N, D]` → the same.
+    pub fn apply(self, tokens: Tensor<3>) -> Tensor<3> {
+        let [_, _, width] = tokens.dims();
+        let device = tokens.device().inner();
+        let tokens = ops::layer_norm(tokens, Tensor::ones([width], &device), Tensor::zeros([width], &device), 1e-5);
+        match self {
+            TargetTransform::LayerNorm => tokens,
+            TargetTransform::Standardise => {
+                let centred = tokens.clone() - tokens.mean_dim(0);
+                let variance = centred.clone().square().mean_dim(0);
+                centred / (variance + 1e-5).sqrt()
+            }
+        }
+    }
+}
+
 /// How fast the moving average follows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -59,8 +89,8 @@ impl EmaConfig {
         if let EmaSchedule::HalfLife { samples } = &mut self.schedule {
             let run = total * batch as u64;
             samples.resolve("model.ema.schedule.samples", decisions, || {
-                let chosen = (run / 25).clamp(1, 350_000);
-                (chosen, format!("a 25th of the run's {run} samples (at most the released code's 350,000): the teacher forgets its random start and still averages"))
+                let chosen = (run / 12).clamp(1, 350_000);
+                (chosen, format!("a 12th of the run's {run} samples (at most the released code's 350,000): the teacher forgets its random start and still averages"))
             });
         }
     }

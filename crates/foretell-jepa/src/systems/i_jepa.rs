@@ -2,7 +2,7 @@
 //! several target blocks. No view augmentation but a crop.
 //!
 //! The composition is [`Masked`](crate::masked); here are the settings. The defaults are ours; the released code's are
-//! `masks.kind = "official"` and `ema.schedule = { kind = "ramp", start = 0.996 }`.
+//! `masks.kind = "official"`, `target_transform = "layer-norm"` and `ema.schedule = { kind = "ramp", start = 0.996 }`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Setting, SystemError, check_patch, check_width, usual_patch};
 use crate::masked::{Keep, Masked, MaskedCollator, MaskedNetworks};
 use crate::masks::MaskConfig;
-use crate::target::{EmaConfig, TargetKind};
+use crate::target::{EmaConfig, TargetKind, TargetTransform};
 use crate::{Auto, Decision};
 
 /// Settings of I-JEPA.
@@ -39,6 +39,8 @@ pub struct IJepaConfig {
     pub predictor_depth: Auto<usize>,
     /// Where targets come from.
     pub target: TargetKind,
+    /// What becomes of the target's tokens before they are predicted.
+    pub target_transform: TargetTransform,
     /// Which encoder is kept.
     pub keep: Keep,
     /// Who sees which tokens.
@@ -60,6 +62,7 @@ impl Default for IJepaConfig {
             predictor_width: Auto::Auto,
             predictor_depth: Auto::Auto,
             target: TargetKind::Ema,
+            target_transform: TargetTransform::default(),
             keep: Keep::Target,
             masks: MaskConfig::default(),
             ema: EmaConfig::default(),
@@ -136,6 +139,7 @@ impl IJepaConfig {
             target_encoder: encoder.valid(),
             networks: MaskedNetworks { encoder, predictor },
             target: self.target,
+            transform: self.target_transform,
             ema: self.ema,
             keep: self.keep,
             collator: Arc::new(collator),
