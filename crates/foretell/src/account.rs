@@ -8,6 +8,7 @@ use foretell_train::{Health, HealthRecord, RunFolder, Verdict, write_whole};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::output::counted;
 use crate::pictures::Pictures;
 use crate::progress::clock;
 use crate::report::{self, Curve, Measure, ProbeRow, Report, render};
@@ -92,7 +93,7 @@ fn facts(session: &Session, summary: &Summary) -> Result<Vec<(String, String)>, 
         ("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
     ];
     if !summary.skipped.is_empty() {
-        facts.push(("passed over", format!("{} unreadable images", summary.skipped.len())));
+        facts.push(("passed over", format!("{}, unreadable", counted(summary.skipped.len(), "image"))));
     }
     Ok(facts.into_iter().map(|(label, value)| (label.to_owned(), value)).collect())
 }

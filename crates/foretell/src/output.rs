@@ -27,3 +27,8 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
 pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
+
+/// "1 image", "2 images".
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

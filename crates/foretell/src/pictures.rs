@@ -194,10 +194,9 @@ fn neighbours(
     Ok(queries.iter().zip(pairs).map(row).collect())
 }
 
-/// With the class of the first two factors: more is no caption.
+/// With its class by the first factor: neighbours agree in it or not.
 fn labelled(session: &Session, sample: &Sample) -> Labelled {
-    let factors = session.dataset.factors().iter().zip(&sample.labels);
-    let names: Vec<&str> =
-        factors.take(2).filter_map(|(factor, label)| factor.classes.get(*label as usize)).map(String::as_str).collect();
-    Labelled { image: rgb(&sample.image), label: (!names.is_empty()).then(|| names.join(", ")) }
+    let first = session.dataset.factors().iter().zip(&sample.labels).next();
+    let label = first.and_then(|(factor, label)| factor.classes.get(*label as usize)).cloned();
+    Labelled { image: rgb(&sample.image), label }
 }

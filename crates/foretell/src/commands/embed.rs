@@ -11,7 +11,7 @@ use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
 use crate::judge::{CHUNK, Extractor, Pool};
 use crate::kept::Kept;
-use crate::output::{print, print_json, say};
+use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
 use crate::{DeviceChoice, Error};
 
@@ -119,7 +119,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let seconds = started.elapsed().as_secs_f64();
     let skipped = skipped.iter().map(|i| name(&images, *i)).collect::<Result<Vec<_>, _>>()?;
     if !skipped.is_empty() {
-        say(format_args!("{} unreadable images were left out, the first is {}", skipped.len(), skipped[0]));
+        say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), "image"), skipped[0]));
     }
     let images_per_s = rows as f64 / seconds.max(1e-9);
     if args.json {

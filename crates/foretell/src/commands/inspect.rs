@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -181,9 +181,9 @@ fn read_header(path: &Path) -> Result<Tensors, Error> {
     if header > 100_000_000 || header > found {
         return Err(damaged(format!("its header claims {header} bytes of {found}")));
     }
-    let mut bytes = length.to_vec();
+    let mut bytes = Vec::new();
     file.take(header).read_to_end(&mut bytes).map_err(unreadable)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
     let expected = 8 + header + metadata.data_len() as u64;
     if found != expected {
         return Err(damaged(format!("it is {found} bytes long where its header asks for {expected}")));

@@ -13,7 +13,7 @@ use foretell_train::{Health, RunFolder, fit, settle, write_whole};
 use super::probe::table;
 use crate::account::{write_decisions, write_report};
 use crate::kept::Kept;
-use crate::output::{print, print_json, say};
+use crate::output::{counted, print, print_json, say};
 use crate::progress::{Progress, clock};
 use crate::recipe::{Model, Recipe};
 use crate::session::{AnyObjective, Session};
@@ -75,39 +75,47 @@ pub struct TrainArgs {
 /// Runs the command.
 pub fn train(args: &TrainArgs) -> Result<(), Error> {
     let device = args.device.open()?;
-    let (folder, session) = match &args.resume {
-        Some(path) => {
-            let folder = RunFolder::open(path)?;
-            if let Some(summary) = Summary::read(&folder)? {
-                return already_finished(&folder, &summary, args);
-            }
-            let mut session = Session::open(Recipe::of_run(&folder)?, device)?;
-            let steps = session.recipe.steps()?;
-            session.resolve(steps)?;
-            if !foretell_train::has_checkpoint(&folder) {
-                say(format_args!("{} has no checkpoint yet: starting again from its stored config", path.display()));
-            }
-            (folder, session)
+    if let Some(path) = &args.resume {
+        let folder = RunFolder::open(path)?;
+        if let Some(summary) = Summary::read(&folder)? {
+            return already_finished(&folder, &summary, args);
         }
-        None => {
-            let recipe = args.recipe()?;
-            let out = args.out.clone().unwrap_or_else(|| free_folder(&recipe));
-            RunFolder::check_free(&out)?;
-            let mut session = Session::open(recipe, device)?;
-            let steps = choose_steps(&mut session)?;
-            session.resolve(steps)?;
-            // Built once before anything is written: a setting that does not fit leaves no folder behind.
-            drop(session.objective(steps)?);
-            let folder = RunFolder::create(&out, &session.recipe.to_toml())?;
-            write_decisions(&folder, &session.decisions)?;
-            (folder, session)
+        let mut session = Session::open(Recipe::of_run(&folder)?, device)?;
+        let steps = session.recipe.steps()?;
+        session.resolve(steps)?;
+        if !foretell_train::has_checkpoint(&folder) {
+            say(format_args!("{} has no checkpoint yet: starting again from its stored config", path.display()));
         }
-    };
+        return begin(&folder, &session, args);
+    }
+    let recipe = args.recipe()?;
+    let out = args.out.clone().unwrap_or_else(|| free_folder(&recipe));
+    RunFolder::check_free(&out)?;
+    let mut session = Session::open(recipe, device)?;
+    let steps = choose_steps(&mut session)?;
+    session.resolve(steps)?;
+    // Built once before anything is written: a setting that does not fit leaves no folder behind.
+    drop(session.objective(steps)?);
+    let existed = out.exists();
+    let folder = RunFolder::create(&out, &session.recipe.to_toml())?;
+    let result = write_decisions(&folder, &session.decisions).and_then(|()| begin(&folder, &session, args));
+    if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
+        // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
+        let _ = std::fs::remove_dir_all(&out);
+        if existed {
+            let _ = std::fs::create_dir(&out);
+        }
+    }
+    result
+}
+
+/// Puts the objective and its untrained control together, and runs them.
+fn begin(folder: &RunFolder, session: &Session, args: &TrainArgs) -> Result<(), Error> {
     let steps = session.recipe.steps()?;
     match (session.objective(steps)?, session.objective(steps)?) {
-        (AnyObjective::Masked(a), AnyObjective::Masked(b)) => run(a, b, &folder, &session, args),
-        (AnyObjective::ViewsResnet(a), AnyObjective::ViewsResnet(b)) => run(a, b, &folder, &session, args),
-        (AnyObjective::ViewsVit(a), AnyObjective::ViewsVit(b)) => run(a, b, &folder, &session, args),
+        (AnyObjective::Masked(a), AnyObjective::Masked(b)) => run(a, b, folder, session, args),
+        (AnyObjective::ViewsResnet(a), AnyObjective::ViewsResnet(b)) => run(a, b, folder, session, args),
+        (AnyObjective::ViewsVit(a), AnyObjective::ViewsVit(b)) => run(a, b, folder, session, args),
         _ => Err(Error::Failure("one recipe made two different objectives".to_owned())),
     }
 }
@@ -262,7 +270,7 @@ fn run<O: Objective>(
     write_whole(&folder.encoder(), &weights::to_bytes(&finished.objective.encoder_state()))?;
     if !finished.skipped.is_empty() {
         let some = finished.skipped.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-        say(format_args!("{} unreadable images were passed over: {some}", finished.skipped.len()));
+        say(format_args!("{} passed over as unreadable: {some}", counted(finished.skipped.len(), "image")));
     }
     let table = table(session, encoder.as_ref(), untrained.as_ref())?.unwrap_or_default();
     let summary = Summary {

@@ -292,7 +292,7 @@ impl Axes {
     fn value_ticks(&self) -> Vec<(f64, String)> {
         let (lo, hi) = self.values;
         if self.log {
-            let name = |tick: f64| (tick, ticks::label(tick, tick, tick));
+            let name = |tick: f64| (tick, ticks::label(tick, ticks::last_digit(tick), tick));
             return ticks::logarithmic(lo, hi, 5).into_iter().map(name).collect();
         }
         let (marks, gap) = ticks::linear(lo, hi, 5);

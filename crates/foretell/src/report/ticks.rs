@@ -54,6 +54,13 @@ pub(super) fn label(value: f64, step: f64, largest: f64) -> String {
     signed(&plain)
 }
 
+/// The unit of a positive number's last digit that is not 0, of three at most: 0.01 for 0.25.
+pub(super) fn last_digit(value: f64) -> f64 {
+    let first = 10_f64.powf((value.log10() + 1e-9).floor());
+    let exact = |unit: &f64| ((value / unit).round() * unit - value).abs() < 1e-6 * value;
+    [first, first / 10.0, first / 100.0].into_iter().find(exact).unwrap_or(first / 100.0)
+}
+
 /// A value to four significant digits.
 pub(super) fn value(value: f64) -> String {
     let size = value.abs();
@@ -89,6 +96,15 @@ mod tests {
         assert_eq!(labels(0.0, 5e-4), ["0", "1e−4", "2e−4", "3e−4", "4e−4", "5e−4"]);
         assert_eq!(labels(0.0, 1e-3).last().map(String::as_str), Some("1e−3"));
         assert_eq!(labels(0.0, 4e6), ["0", "1e6", "2e6", "3e6", "4e6"]);
+    }
+
+    #[test]
+    fn ticks_on_a_logarithmic_axis_are_named_apart() {
+        let names = |lo, hi| -> Vec<String> {
+            logarithmic(lo, hi, 5).into_iter().map(|tick| label(tick, last_digit(tick), tick)).collect()
+        };
+        assert_eq!(names(0.01, 100.0), ["0.01", "0.1", "1", "10", "100"]);
+        assert_eq!(names(0.16, 0.41), ["0.2", "0.25", "0.3", "0.35", "0.4"]);
     }
 
     #[test]
