@@ -211,3 +211,57 @@ fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
     io::copy(&mut rows, &mut file).map_err(failed)?;
     file.into_inner().map_err(|error| wrong(out, error.into_error()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    fn written(out: &Path) -> Vec<u8> {
+        let mut file = FeatureFile::create(out).unwrap();
+        file.append(&[1.0, 2.0, 3.0]).unwrap();
+        file.append(&[4.0, 5.0, 6.0]).unwrap();
+        file.finish(&[2, 3], || ["a", "b/ü \"1\""].into_iter().map(|name| Ok(name.to_owned()))).unwrap();
+        let beside = fs::read_dir(out.parent().unwrap()).unwrap().count();
+        assert_eq!(beside, 1, "nothing but the file is left");
+        fs::read(out).unwrap()
+    }
+
+    #[test]
+    fn safetensors_hold_features_and_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = written(&dir.path().join("x.safetensors"));
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let features = file.tensor("features").unwrap();
+        assert_eq!(features.shape(), [2, 3]);
+        assert_eq!(features.data()[20..], 6.0_f32.to_le_bytes());
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let names: Vec<String> = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["names"]).unwrap();
+        assert_eq!(names, ["a", "b/ü \"1\""]);
+    }
+
+    #[test]
+    fn npz_members_begin_with_a_header_of_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = written(&dir.path().join("x.npz"));
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(text.contains("'descr': '<f4', 'fortran_order': False, 'shape': (2, 3,)"), "{text}");
+        assert!(text.contains("'descr': '<U7', 'fortran_order': False, 'shape': (2,)"), "{text}");
+        for shape in [&[1][..], &[10, 20], &[123_456_789, 196, 1024]] {
+            let header = npy_header("<f4", shape);
+            assert_eq!((header.len() % 64, header.last()), (0, Some(&b'\n')));
+            assert_eq!(usize::from(u16::from_le_bytes([header[8], header[9]])), header.len() - 10);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finished_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.npz");
+        FeatureFile::create(&out).unwrap().append(&[1.0]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        for name in ["x", "x.csv", "no/x.npz"] {
+            assert_eq!(FeatureFile::create(&dir.path().join(name)).err().unwrap().exit_code(), 2);
+        }
+    }
+}

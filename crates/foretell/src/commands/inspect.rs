@@ -10,7 +10,7 @@ use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::output::{print, print_json};
+use crate::output::{counted, print, print_json};
 use crate::progress::clock;
 use crate::recipe::Recipe;
 use crate::session::open_data;
@@ -202,7 +202,7 @@ fn read_header(path: &Path) -> Result<Tensors, Error> {
 fn tensors(path: &Path) -> Result<Account, Error> {
     let Tensors { rows, parameters, metadata } = read_header(path)?;
     let width = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{}: {} tensors, {parameters} numbers\n", path.display(), rows.len());
+    let mut text = format!("{}: {}, {parameters} numbers\n", path.display(), counted(rows.len(), "tensor"));
     for (name, dtype, shape) in &rows {
         let _ = writeln!(text, "  {name:width$}  {dtype:4}  {shape:?}");
     }

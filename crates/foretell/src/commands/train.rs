@@ -22,6 +22,11 @@ use crate::{DeviceChoice, Error, with_objective};
 
 /// Runs at least so long are timed before they begin, to say how long they will take.
 const WORTH_TIMING: u64 = 200;
+/// Judgements and checkpoints take the rest of the time.
+const TRAINING_SHARE: f64 = 0.95;
+
+/// More than any run takes, and far inside what TOML can write.
+const MOST_STEPS: u64 = 1_000_000_000_000;
 
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
@@ -41,7 +46,7 @@ pub struct TrainArgs {
     #[arg(long)]
     size: Option<String>,
     /// Optimiser steps.
-    #[arg(long, conflicts_with_all = ["epochs", "minutes"])]
+    #[arg(long, conflicts_with_all = ["epochs", "minutes"], value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     steps: Option<u64>,
     /// Passes over the data.
     #[arg(long, conflicts_with = "minutes")]
@@ -50,13 +55,13 @@ pub struct TrainArgs {
     #[arg(long)]
     minutes: Option<f64>,
     /// Everything random is a function of it.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Side to which images are brought, in pixels.
     #[arg(long)]
     image_size: Option<usize>,
     /// Steps between checkpoints.
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     checkpoint_every: Option<u64>,
     /// What to do with an image that cannot be read: fail or skip.
     #[arg(long)]
@@ -201,7 +206,7 @@ fn choose_steps(session: &mut Session) -> Result<u64, Error> {
     let asked = match session.recipe.train.steps {
         Auto::Value(steps) => Some(steps),
         Auto::Auto if epochs > 0.0 => {
-            Some((epochs * session.dataset.len(Part::Train) as f64 / batch).ceil().max(1.0) as u64)
+            Some((epochs * session.dataset.len(Part::Train) as f64 / batch).ceil().clamp(1.0, MOST_STEPS as f64) as u64)
         }
         Auto::Auto => None,
     };
@@ -215,7 +220,7 @@ fn choose_steps(session: &mut Session) -> Result<u64, Error> {
     let default = if session.recipe.data.path.is_empty() { 2.0 } else { 10.0 };
     let minutes = if session.recipe.minutes > 0.0 { session.recipe.minutes } else { default };
     let step = seconds_a_step(session, Duration::from_secs(6))?;
-    let steps = (TRAINING_SHARE * minutes * 60.0 / step).floor().max(1.0) as u64;
+    let steps = (TRAINING_SHARE * minutes * 60.0 / step).floor().clamp(1.0, MOST_STEPS as f64) as u64;
     session.decisions.push(Decision {
         what: "train.steps".to_owned(),
         value: steps.to_string(),
@@ -225,9 +230,6 @@ fn choose_steps(session: &mut Session) -> Result<u64, Error> {
     session.expected_minutes = Some(minutes);
     Ok(steps)
 }
-
-/// Judgements and checkpoints take the rest of the time.
-const TRAINING_SHARE: f64 = 0.95;
 
 fn seconds_a_step(session: &Session, limit: Duration) -> Result<f64, Error> {
     let recipe = &session.recipe;
