@@ -1,7 +1,7 @@
 //! Label-free statistics of a feature matrix: rank, spread and alignment, the first signs of collapse.
 //!
-//! RankMe is Garrido et al. 2023 (arXiv 2210.02885, eq. 1), the effective rank is Roy & Vetterli 2007 on the spectrum
-//! of the centred covariance. Compare either only within one method.
+//! RankMe is Garrido et al. 2023 (arXiv 2210.02885, eq. 1), the effective rank is Roy & Vetterli 2007 on the
+//! singular values of the centred matrix. Compare either only within one method.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,8 @@ pub struct Statistics {
     /// RankMe: `exp(−Σ p ln p)`, `p = σ_k / ‖σ‖₁ + 1e-7`, σ the min(N, D) singular values of the matrix as it is, not
     /// centred. In [1, min(N, D)]; 0 where all features are 0. Needs N ≥ D to be able to reach D.
     pub rankme: f64,
-    /// `exp(−Σ p ln p)`, `p = λ_k / Σλ`, λ the eigenvalues of the centred covariance (so variances, not singular
-    /// values). 0 where every row is the same up to f32 rounding. Always ≤ min(N − 1, D).
+    /// `exp(−Σ p ln p)`, `p = σ_k / ‖σ‖₁`, σ the singular values of the centred matrix (Roy & Vetterli's definition). Unlike
+    /// RankMe it does not count the offset that all rows share. 0 where every row is the same up to f32 rounding. Always ≤ min(N − 1, D).
     pub effective_rank: f64,
     /// Mean over dimensions of the standard deviation (division by N), in the features' unit.
     pub std_mean: f64,
@@ -84,7 +84,8 @@ impl Statistics {
         let effective_rank = if collapsed {
             0.0
         } else {
-            effective_count(&eigenvalues(gram(centred.as_ref()).as_ref())?, 0.0)
+            let singular: Vec<f64> = eigenvalues(gram(centred.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
+            effective_count(&singular, 0.0)
         };
         let floor =
             (CONSTANT_SHARE * (variance / dim).sqrt()).max(ROUNDING * (square_norm / dim).sqrt());
@@ -202,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn rankme_follows_the_singular_values_and_effective_rank_the_variances() {
-        // Singular values 3, 1 with mean zero: shares 3/4, 1/4 and, squared, 9/10, 1/10.
+    fn both_ranks_follow_the_singular_values_and_effective_rank_forgets_the_offset() {
+        // Singular values 3, 1 with mean zero: shares 3/4, 1/4.
         let features = Features::new(4, 2, vec![3.0, 0.0, -3.0, 0.0, 0.0, 1.0, 0.0, -1.0]).unwrap();
         let found = Statistics::of(&features).unwrap();
         let exp_entropy = |p: f64| (-(p * p.ln()) - (1.0 - p) * (1.0 - p).ln()).exp();
@@ -213,10 +214,14 @@ mod tests {
             found.rankme
         );
         assert!(
-            (found.effective_rank - exp_entropy(0.9)).abs() < 1e-9,
+            (found.effective_rank - exp_entropy(0.75)).abs() < 1e-9,
             "{}",
             found.effective_rank
         );
+        let moved = Features::new(4, 2, vec![103.0, 0.0, 97.0, 0.0, 100.0, 1.0, 100.0, -1.0]).unwrap();
+        let moved = Statistics::of(&moved).unwrap();
+        assert!((moved.effective_rank - found.effective_rank).abs() < 1e-9);
+        assert!(moved.rankme < found.rankme - 0.5, "{}", moved.rankme);
         assert!((found.std_over_norm - 1.0).abs() < 1e-12);
     }
 
