@@ -168,8 +168,8 @@ fn write_npz<N: Iterator<Item = Result<String, Error>>>(
 
 /// The header of NumPy's format 1.0.
 fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
-    let axes: String = shape.iter().map(|axis| format!("{axis}, ")).collect();
-    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", axes.trim_end());
+    let axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes},), }}");
     // Magic, version and length take 10 bytes; the data begin at a multiple of 64.
     let padding = 63 - (10 + dict.len()) % 64;
     let length = (dict.len() + padding + 1) as u16;

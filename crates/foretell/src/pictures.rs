@@ -27,6 +27,9 @@ const COLOURED: usize = 8;
 /// The step whose randomness draws masks and views: no training step has this number.
 const STEP: u64 = u64::MAX / 4;
 
+/// Red, green, blue.
+type Colour = [u8; 3];
+
 /// See the module.
 pub(crate) struct Pictures {
     pub(crate) masks: Vec<MaskPicture>,
@@ -42,10 +45,10 @@ impl Pictures {
         match session.objective(session.recipe.steps()?)? {
             AnyObjective::Masked(objective) => masks = mask_pictures(&objective.collator, &originals(session, MASKED))?,
             AnyObjective::ViewsResnet(objective) => {
-                views = view_pictures(&objective.collator, &originals(session, VIEWED))
+                views = view_pictures(&objective.collator, &originals(session, VIEWED));
             }
             AnyObjective::ViewsVit(objective) => {
-                views = view_pictures(&objective.collator, &originals(session, VIEWED))
+                views = view_pictures(&objective.collator, &originals(session, VIEWED));
             }
         }
         let gallery = gallery(session, trained)?;
@@ -136,7 +139,7 @@ fn feature_pictures(
     let (_, untrained) = colours(session, &shown, untrained)?;
     let tokens = (grid.0 * grid.1).max(1);
     let pairs = trained.chunks_exact(tokens).zip(untrained.chunks_exact(tokens));
-    let picture = |(sample, (trained, untrained)): (&&Sample, (&[[u8; 3]], &[[u8; 3]]))| FeaturePicture {
+    let picture = |(sample, (trained, untrained)): (&&Sample, (&[Colour], &[Colour]))| FeaturePicture {
         image: rgb(&sample.image),
         grid,
         trained: trained.to_vec(),
@@ -151,7 +154,7 @@ fn colours(
     session: &Session,
     samples: &[&Sample],
     encoder: &dyn Encode,
-) -> Result<((usize, usize), Vec<[u8; 3]>), Error> {
+) -> Result<((usize, usize), Vec<Colour>), Error> {
     let (height, width) = encoder.image();
     let len = encoder.channels() * height * width;
     let mut pixels = vec![0.0; samples.len() * len];

@@ -321,7 +321,7 @@ fn merge(under: &mut Table, over: &Table) {
             (Some(Value::Table(below)), Value::Table(above))
                 if above.get("kind").is_none_or(|kind| Some(kind) == below.get("kind")) =>
             {
-                merge(below, above)
+                merge(below, above);
             }
             _ => {
                 under.insert(key.clone(), value.clone());

@@ -41,15 +41,15 @@ struct Fields(Vec<u8>);
 
 impl Fields {
     fn u16(mut self, values: &[u16]) -> Self {
-        values.iter().for_each(|value| self.0.extend(value.to_le_bytes()));
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         self
     }
     fn u32(mut self, values: &[u32]) -> Self {
-        values.iter().for_each(|value| self.0.extend(value.to_le_bytes()));
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         self
     }
     fn u64(mut self, values: &[u64]) -> Self {
-        values.iter().for_each(|value| self.0.extend(value.to_le_bytes()));
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         self
     }
     fn text(mut self, text: &str) -> Self {

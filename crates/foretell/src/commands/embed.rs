@@ -84,7 +84,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
         }
         let chunk: Vec<Result<Image, DataError>> = (first..count.min(first + CHUNK))
             .into_par_iter()
-            .map(|i| Ok(fit(&*images.load(Part::Train, i)?.image, size)))
+            .map(|i| Ok(fit(&images.load(Part::Train, i)?.image, size)))
             .collect();
         for (image, index) in chunk.into_iter().zip(first..) {
             match image {

@@ -31,7 +31,7 @@ pub struct ProbeArgs {
 
 /// The outcome for scripts.
 #[derive(Serialize)]
-struct Probes<'a> {
+struct Judged<'a> {
     system: &'a str,
     data: String,
     probes: &'a [ProbeRow],
@@ -52,7 +52,7 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
         )));
     };
     if args.json {
-        print_json(&Probes { system: kept.recipe.model.name(), data, probes: &table.rows, chance: &table.chance })
+        print_json(&Judged { system: kept.recipe.model.name(), data, probes: &table.rows, chance: &table.chance })
     } else {
         print(table)
     }

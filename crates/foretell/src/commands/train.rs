@@ -1,5 +1,6 @@
 //! `foretell train`: from images to a judged encoder.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ const MOST_STEPS: u64 = 1_000_000_000_000;
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// A system (i-jepa, le-jepa) or a recipe file; i-jepa if nothing is said.
+    /// A system (i-jepa, le-jepa) or a recipe file; le-jepa if nothing is said: it learns most in minutes on a CPU.
     system: Option<String>,
     /// Go on with a run that was stopped or killed.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
@@ -143,7 +144,7 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
 
 impl TrainArgs {
     fn recipe(&self) -> Result<Recipe, Error> {
-        let system = self.system.as_deref().unwrap_or("i-jepa");
+        let system = self.system.as_deref().unwrap_or("le-jepa");
         let mut sets = self.set.clone();
         if let Some(size) = &self.size {
             let key = match Recipe::read(system, &sets)?.model {
@@ -197,7 +198,7 @@ fn free_folder(recipe: &Recipe) -> PathBuf {
     let path = Path::new(&recipe.data.path);
     let data = path.file_stem().map_or("scenes".to_owned(), |s| s.to_string_lossy().into_owned());
     let place = |n: u32| PathBuf::from(format!("runs/{}-{data}-{n}", recipe.model.name()));
-    (1..).map(place).find(|p| !p.exists()).unwrap_or_else(|| place(0))
+    (1..u32::MAX).map(place).find(|p| !p.exists()).unwrap_or_else(|| place(0))
 }
 
 /// Steps as asked, from epochs, or from minutes after a calibration.
@@ -348,15 +349,16 @@ fn outcome(folder: &RunFolder, summary: &Summary) -> Result<(), Error> {
         h.cosine_mean
     );
     for rule in h.thresholds.iter().filter(|rule| !rule.met) {
-        text += &format!(
-            "  {} is {:.3} where {} was expected (untrained {:.3})\n",
+        let _ = writeln!(
+            text,
+            "  {} is {:.3} where {} was expected (untrained {:.3})",
             rule.measure, rule.value, rule.limit, rule.untrained
         );
     }
     if summary.probes.is_empty() {
         text += "no labels: nothing to probe. Health above is all that can be said\n";
     } else {
-        text += &format!("\n{}", summary.table());
+        let _ = write!(text, "\n{}", summary.table());
     }
     let run = folder.path().display();
     let next = [
@@ -366,7 +368,8 @@ fn outcome(folder: &RunFolder, summary: &Summary) -> Result<(), Error> {
     ];
     let width = next.iter().map(|command| command.chars().count()).max().unwrap_or(0);
     let [embed, probe, train] = next;
-    text += &format!(
+    let _ = write!(
+        text,
         "\nencoder   {run}/encoder.safetensors\n\
          report    {run}/report.html\n\
          next      {embed:width$}   features of your images\n\
