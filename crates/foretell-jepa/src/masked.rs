@@ -15,6 +15,7 @@ use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use crate::masks::{BatchMasks, Grid, MaskConfig};
+use crate::sigreg::{directions, sigreg};
 use crate::target::{EmaConfig, TargetKind, TargetTransform, distance, follow};
 use crate::{Clock, Latents, Objective, Outcome};
 
@@ -37,6 +38,8 @@ pub struct MaskedBatch {
     pub context: Vec<f32>,
     /// Positions.
     pub masks: BatchMasks,
+    /// SIGReg's directions, `[D, M]`; empty where it has no weight.
+    pub directions: Vec<f32>,
 }
 
 /// Makes [`MaskedBatch`]es: crop, normalise, patchify, draw masks.
@@ -53,6 +56,10 @@ pub struct MaskedCollator {
     pub normalise: Normalise,
     /// Who sees which tokens.
     pub masks: MaskConfig,
+    /// Token width, D.
+    pub width: usize,
+    /// Directions of SIGReg, M; 0 where it has no weight.
+    pub slices: usize,
 }
 
 impl MaskedCollator {
@@ -95,7 +102,8 @@ impl Collate for MaskedCollator {
             let row = i / masks.context_len * tokens + *token as usize;
             context.extend_from_slice(&patches[row * width..][..width]);
         }
-        Ok(MaskedBatch { patches, context, masks })
+        let directions = directions(self.seed, step, self.width, self.slices);
+        Ok(MaskedBatch { patches, context, masks, directions })
     }
 }
 
@@ -118,6 +126,8 @@ pub struct Masked {
     pub target: TargetKind,
     /// What becomes of the target's tokens before they are predicted.
     pub transform: TargetTransform,
+    /// Weight of SIGReg on the context's tokens; 0 as released.
+    pub sigreg: f64,
     /// The clock of the average.
     pub ema: EmaConfig,
     /// Which encoder is kept.
@@ -129,8 +139,8 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`.
-    pub fn predict(&self, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>) {
+    /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`, and the context's tokens `[B, N_c, D]`.
+    pub fn predict(&self, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         let masks = &batch.masks;
         let tensor = |values: &[f32], tokens: usize| {
             let shape = [masks.batch, tokens, values.len() / (masks.batch * tokens)];
@@ -147,8 +157,8 @@ impl Masked {
         let seen = self.transform.apply(seen);
         let targets = gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
         let context = self.networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
-        let predictions = self.networks.predictor.forward(context, &masks.context, &masks.target, masks.targets);
-        (predictions, targets)
+        let predictions = self.networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
+        (predictions, targets, context)
     }
 
     fn kept(&self) -> Vit {
@@ -183,13 +193,19 @@ impl Objective for Masked {
     }
 
     fn loss(&self, batch: &MaskedBatch, clock: &Clock) -> Outcome {
-        let (predictions, targets) = self.predict(batch);
+        let (predictions, targets, context) = self.predict(batch);
         let latents = clock
             .health_due
             .then(|| Latents { predictions: flatten(predictions.clone()), targets: flatten(targets.clone()) });
         // The released code's smooth L1, mean over everything; the paper has a squared L2.
-        let loss = ops::smooth_l1(predictions, targets, 1.0);
-        Outcome { loss, terms: Vec::new(), latents, seen: Vec::new() }
+        let prediction = ops::smooth_l1(predictions, targets, 1.0);
+        if self.sigreg == 0.0 {
+            return Outcome { loss: prediction, terms: Vec::new(), latents, seen: Vec::new() };
+        }
+        // Each place in the context is a group of its own: its tokens differ by sample, and that is what must spread.
+        let regulariser = sigreg(context.swap_dims(0, 1), &batch.directions);
+        let terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
+        Outcome { loss: prediction + regulariser * self.sigreg, terms, latents, seen: Vec::new() }
     }
 
     fn advance(mut self, clock: &Clock, _: &[BatchStatistics]) -> Self {

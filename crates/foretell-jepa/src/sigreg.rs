@@ -8,6 +8,9 @@ use rand_distr::{Distribution, StandardNormal};
 /// Directions of a step, `[K, M]` row-major, normal with columns of length 1: a function of seed and step, so that
 /// every process of a run draws the same.
 pub fn directions(seed: u64, step: u64, width: usize, slices: usize) -> Vec<f32> {
+    if slices == 0 {
+        return Vec::new();
+    }
     let mut rng = rng(seed, Stream::Slices, step, 0);
     let normal: Vec<f64> = (0..width * slices).map(|_| StandardNormal.sample(&mut rng)).collect();
     let mut norms = vec![0.0_f64; slices];

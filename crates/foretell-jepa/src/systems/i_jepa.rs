@@ -2,7 +2,7 @@
 //! several target blocks. No view augmentation but a crop.
 //!
 //! The composition is [`Masked`](crate::masked); here are the settings. The defaults are ours; the released code's are
-//! `masks.kind = "official"`, `target_transform = "layer-norm"` and `ema.schedule = { kind = "ramp", start = 0.996 }`.
+//! `masks.kind = "official"`, `target_transform = "layer-norm"`, `sigreg = 0` and `ema.schedule = { kind = "ramp", start = 0.996 }`.
 
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct IJepaConfig {
     pub target: TargetKind,
     /// What becomes of the target's tokens before they are predicted.
     pub target_transform: TargetTransform,
+    /// Weight of SIGReg on the context's tokens: keeps dimensions from following a few. The released code has none: 0.
+    pub sigreg: f64,
     /// Which encoder is kept.
     pub keep: Keep,
     /// Who sees which tokens.
@@ -63,6 +65,7 @@ impl Default for IJepaConfig {
             predictor_depth: Auto::Auto,
             target: TargetKind::Ema,
             target_transform: TargetTransform::default(),
+            sigreg: 0.02,
             keep: Keep::Target,
             masks: MaskConfig::default(),
             ema: EmaConfig::default(),
@@ -111,6 +114,9 @@ impl IJepaConfig {
         check_patch(setting.image_size, patch)?;
         check_width("encoder", width, heads)?;
         check_width("predictor", predictor_width, heads)?;
+        if !(self.sigreg >= 0.0 && self.sigreg.is_finite()) {
+            return Err(SystemError::Setting(format!("`model.sigreg` must be 0 or more, found {}", self.sigreg)));
+        }
         self.augment.check().map_err(|e| SystemError::Setting(e.to_string()))?;
         let collator = MaskedCollator {
             seed: setting.seed,
@@ -119,6 +125,8 @@ impl IJepaConfig {
             augment: self.augment.clone(),
             normalise: setting.normalise.clone(),
             masks: self.masks.clone(),
+            width,
+            slices: if self.sigreg > 0.0 { 256 } else { 0 },
         };
         self.masks.check(collator.grid())?;
         let (w, _, _, hidden) = self.size.dimensions();
@@ -140,6 +148,7 @@ impl IJepaConfig {
             networks: MaskedNetworks { encoder, predictor },
             target: self.target,
             transform: self.target_transform,
+            sigreg: self.sigreg,
             ema: self.ema,
             keep: self.keep,
             collator: Arc::new(collator),

@@ -12,7 +12,7 @@ use foretell_data::{Augment, Collate, Image, Normalise, Sample};
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks};
 use foretell_jepa::masks::{BatchMasks, MaskConfig};
 use foretell_jepa::sigreg::sigreg;
-use foretell_jepa::target::{EmaConfig, TargetKind};
+use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
 use foretell_jepa::{Clock, Objective};
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::{Predictor, PredictorConfig};
@@ -197,7 +197,7 @@ fn the_square_models_objective() {
     let model = square();
     let masks = model.masks();
     let context = ops::values(gather_tokens(model.patches(), &masks.context));
-    let batch = MaskedBatch { patches: ops::values(model.patches()), context, masks };
+    let batch = MaskedBatch { patches: ops::values(model.patches()), context, masks, directions: Vec::new() };
     let collator = MaskedCollator {
         seed: 0,
         size: 32,
@@ -205,18 +205,22 @@ fn the_square_models_objective() {
         augment: Augment::default(),
         normalise: Normalise { mean: vec![0.0; 3], std: vec![1.0; 3] },
         masks: MaskConfig::default(),
+        width: 48,
+        slices: 0,
     };
     let networks = MaskedNetworks { encoder: model.encoder.clone(), predictor: model.predictor.clone() };
     let mut objective = Masked {
         networks,
         target_encoder: model.target_encoder.clone(),
         target: TargetKind::Ema,
+        transform: TargetTransform::LayerNorm,
+        sigreg: 0.0,
         ema: EmaConfig::default(),
         keep: Keep::Target,
         collator: Arc::new(collator),
         device: Device::flex(),
     };
-    let (predictions, targets) = objective.predict(&batch);
+    let (predictions, targets, _) = objective.predict(&batch);
     model.golden.check("output.predictions", predictions);
     model.golden.check("output.target", targets);
 
@@ -267,7 +271,7 @@ fn the_collator_cuts_the_patches_that_patchify_cuts() {
     let samples: Vec<Sample> =
         (0..3).map(|i| Sample { index: i, name: String::new(), image: Arc::new(image(i)), labels: Vec::new() }).collect();
     let normalise = Normalise { mean: vec![0.2, 0.4, 0.6], std: vec![0.5, 0.3, 0.2] };
-    let collator = MaskedCollator { seed: 5, size, patch, augment: Augment::default(), normalise: normalise.clone(), masks: MaskConfig::default() };
+    let collator = MaskedCollator { seed: 5, size, patch, augment: Augment::default(), normalise: normalise.clone(), masks: MaskConfig::default(), width: 4, slices: 0 };
     let batch = collator.collate(7, &samples).unwrap();
     let mut whole = vec![0.0; 3 * channels * size * size];
     for (sample, out) in samples.iter().zip(whole.chunks_exact_mut(channels * size * size)) {
