@@ -29,9 +29,7 @@ pub enum EvalError {
     #[error("features have no dimensions: dim is 0")]
     NoDimensions,
     /// A NaN or an infinity among the features.
-    #[error(
-        "feature value {value} at row {row}, dimension {dimension}: the encoder's output is not finite"
-    )]
+    #[error("feature value {value} at row {row}, dimension {dimension}: the encoder's output is not finite")]
     NotFinite {
         /// Row of the first such value.
         row: usize,
@@ -41,9 +39,7 @@ pub enum EvalError {
         value: String,
     },
     /// Two matrices that must share their width do not.
-    #[error(
-        "{left} have {left_dim} dimensions but {right} have {right_dim}: take both from one encoder"
-    )]
+    #[error("{left} have {left_dim} dimensions but {right} have {right_dim}: take both from one encoder")]
     DimensionMismatch {
         /// Name of the first matrix.
         left: &'static str,
@@ -67,9 +63,7 @@ pub enum EvalError {
         rows: usize,
     },
     /// Rows that cannot be grouped by sample.
-    #[error(
-        "{rows} rows do not divide into groups of {views} views (LiDAR needs n·q rows, q ≥ 2, n ≥ 2)"
-    )]
+    #[error("{rows} rows do not divide into groups of {views} views (LiDAR needs n·q rows, q ≥ 2, n ≥ 2)")]
     Grouping {
         /// Rows that were given.
         rows: usize,

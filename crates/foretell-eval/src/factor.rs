@@ -18,11 +18,7 @@ pub struct Factor {
 impl Factor {
     /// A factor by name, with a label for each training and each test row.
     pub fn new(name: impl Into<String>, train: Vec<u32>, test: Vec<u32>) -> Self {
-        Self {
-            name: name.into(),
-            train,
-            test,
-        }
+        Self { name: name.into(), train, test }
     }
 
     /// Accuracy on the test rows of always answering the commonest training label (the lowest of equals), in [0, 1].
@@ -39,28 +35,16 @@ impl Factor {
                 (answer, most) = (Some(label), count);
             }
         }
-        let right = self
-            .test
-            .iter()
-            .filter(|&&label| Some(label) == answer)
-            .count();
+        let right = self.test.iter().filter(|&&label| Some(label) == answer).count();
         right as f64 / self.test.len().max(1) as f64
     }
 
     /// One label for each row of each part.
     pub(crate) fn check(&self, train: &Features, test: &Features) -> Result<(), EvalError> {
-        for (part, labels, rows) in [
-            ("train", &self.train, train.rows),
-            ("test", &self.test, test.rows),
-        ] {
+        for (part, labels, rows) in [("train", &self.train, train.rows), ("test", &self.test, test.rows)] {
             if labels.len() != rows {
                 let (factor, found) = (self.name.clone(), labels.len());
-                return Err(EvalError::LabelCount {
-                    factor,
-                    part,
-                    found,
-                    rows,
-                });
+                return Err(EvalError::LabelCount { factor, part, found, rows });
             }
         }
         Ok(())
@@ -75,10 +59,7 @@ mod tests {
     fn chance_is_the_commonest_training_answer_on_the_test_rows() {
         let factor = Factor::new("class", vec![2, 7, 7, 2, 7], vec![7, 2, 2, 2]);
         assert_eq!(factor.chance(), 0.25);
-        assert_eq!(
-            Factor::new("tied", vec![5, 3], vec![3, 5, 3, 9]).chance(),
-            0.5
-        );
+        assert_eq!(Factor::new("tied", vec![5, 3], vec![3, 5, 3, 9]).chance(), 0.5);
     }
 
     #[test]
@@ -87,9 +68,6 @@ mod tests {
         let factor = Factor::new("pose", vec![0; 3], vec![0; 2]);
         assert!(factor.check(&rows(3), &rows(2)).is_ok());
         let error = factor.check(&rows(3), &rows(4)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "factor \"pose\" has 2 test labels for 4 test rows"
-        );
+        assert_eq!(error.to_string(), "factor \"pose\" has 2 test labels for 4 test rows");
     }
 }

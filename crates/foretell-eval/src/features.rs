@@ -37,11 +37,7 @@ impl Features {
         for &index in indices {
             values.extend_from_slice(self.row(index));
         }
-        Self {
-            rows: indices.len(),
-            dim: self.dim,
-            values,
-        }
+        Self { rows: indices.len(), dim: self.dim, values }
     }
 
     fn check_shape(&self) -> Result<(), EvalError> {
@@ -49,11 +45,7 @@ impl Features {
             return Err(EvalError::NoDimensions);
         }
         if self.rows.checked_mul(self.dim) != Some(self.values.len()) {
-            return Err(EvalError::Shape {
-                rows: self.rows,
-                dim: self.dim,
-                found: self.values.len(),
-            });
+            return Err(EvalError::Shape { rows: self.rows, dim: self.dim, found: self.values.len() });
         }
         Ok(())
     }
@@ -62,17 +54,9 @@ impl Features {
     pub(crate) fn check(&self, what: &'static str, needed: usize) -> Result<(), EvalError> {
         self.check_shape()?;
         if self.rows < needed {
-            return Err(EvalError::TooFewRows {
-                what,
-                needed,
-                found: self.rows,
-            });
+            return Err(EvalError::TooFewRows { what, needed, found: self.rows });
         }
-        match self
-            .values
-            .par_iter()
-            .position_first(|value| !value.is_finite())
-        {
+        match self.values.par_iter().position_first(|value| !value.is_finite()) {
             None => Ok(()),
             Some(at) => Err(EvalError::NotFinite {
                 row: at / self.dim,
@@ -91,12 +75,7 @@ pub(crate) fn check_same_width(
     if a.dim == b.dim {
         return Ok(());
     }
-    Err(EvalError::DimensionMismatch {
-        left,
-        left_dim: a.dim,
-        right,
-        right_dim: b.dim,
-    })
+    Err(EvalError::DimensionMismatch { left, left_dim: a.dim, right, right_dim: b.dim })
 }
 
 #[cfg(test)]
@@ -109,21 +88,13 @@ pub(crate) mod tests {
     /// Standard normal features, a function of the seed.
     pub(crate) fn normal(rows: usize, dim: usize, seed: u64) -> Features {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let values = (0..rows * dim)
-            .map(|_| StandardNormal.sample(&mut random))
-            .collect();
+        let values = (0..rows * dim).map(|_| StandardNormal.sample(&mut random)).collect();
         Features { rows, dim, values }
     }
 
     /// `rows` points of `classes` isotropic clusters of unit variance, `distance` from the origin along an axis each,
     /// with their labels (row modulo classes).
-    pub(crate) fn clusters(
-        rows: usize,
-        dim: usize,
-        classes: usize,
-        distance: f32,
-        seed: u64,
-    ) -> (Features, Vec<u32>) {
+    pub(crate) fn clusters(rows: usize, dim: usize, classes: usize, distance: f32, seed: u64) -> (Features, Vec<u32>) {
         let mut features = normal(rows, dim, seed);
         let labels: Vec<u32> = (0..rows).map(|row| (row % classes) as u32).collect();
         for (row, values) in features.values.chunks_exact_mut(dim).enumerate() {
@@ -135,14 +106,7 @@ pub(crate) mod tests {
     #[test]
     fn lengths_must_agree() {
         assert!(Features::new(2, 3, vec![0.0; 6]).is_ok());
-        assert_eq!(
-            Features::new(2, 3, vec![0.0; 5]),
-            Err(EvalError::Shape {
-                rows: 2,
-                dim: 3,
-                found: 5
-            })
-        );
+        assert_eq!(Features::new(2, 3, vec![0.0; 5]), Err(EvalError::Shape { rows: 2, dim: 3, found: 5 }));
         assert_eq!(Features::new(2, 0, vec![]), Err(EvalError::NoDimensions));
         assert!(Features::new(usize::MAX, 2, vec![]).is_err());
     }
@@ -153,14 +117,7 @@ pub(crate) mod tests {
         features.values[3001] = f32::NAN;
         features.values[3400] = f32::INFINITY;
         let error = features.check("this", 1).unwrap_err();
-        assert_eq!(
-            error,
-            EvalError::NotFinite {
-                row: 600,
-                dimension: 1,
-                value: "NaN".into()
-            }
-        );
+        assert_eq!(error, EvalError::NotFinite { row: 600, dimension: 1, value: "NaN".into() });
     }
 
     #[test]

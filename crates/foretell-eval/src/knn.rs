@@ -19,10 +19,7 @@ pub struct Knn {
 
 impl Default for Knn {
     fn default() -> Self {
-        Self {
-            neighbours: 20,
-            temperature: 0.07,
-        }
+        Self { neighbours: 20, temperature: 0.07 }
     }
 }
 
@@ -32,12 +29,7 @@ impl Knn {
     ///
     /// # Errors
     /// Empty or ill-matched features, label counts, values that are not finite, a temperature ≤ 0.
-    pub fn accuracy(
-        &self,
-        train: &Features,
-        test: &Features,
-        factors: &[Factor],
-    ) -> Result<Vec<f64>, EvalError> {
+    pub fn accuracy(&self, train: &Features, test: &Features, factors: &[Factor]) -> Result<Vec<f64>, EvalError> {
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return Err(EvalError::Setting {
                 setting: "temperature",
@@ -49,10 +41,7 @@ impl Knn {
             factor.check(train, test)?;
         }
         let neighbours = nearest(test, train, self.neighbours)?;
-        Ok(factors
-            .iter()
-            .map(|factor| self.score(&neighbours, factor))
-            .collect())
+        Ok(factors.iter().map(|factor| self.score(&neighbours, factor)).collect())
     }
 
     fn score(&self, neighbours: &Neighbours, factor: &Factor) -> f64 {
@@ -70,10 +59,7 @@ impl Knn {
                     None => votes.push((voted, weight)),
                 }
             }
-            let winner = votes
-                .iter()
-                .copied()
-                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            let winner = votes.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
             right += usize::from(winner.is_some_and(|(winner, _)| winner == label));
         }
         right as f64 / factor.test.len() as f64
@@ -90,13 +76,7 @@ mod tests {
         let (train, train_labels) = clusters(900, 10, 3, 4.0, 1);
         let (test, test_labels) = clusters(300, 10, 3, 4.0, 2);
         let parity = |labels: &[u32]| labels.iter().map(|label| label % 2).collect();
-        let noise = |rows, seed| {
-            normal(rows, 1, seed)
-                .values
-                .iter()
-                .map(|&v| u32::from(v > 0.0))
-                .collect()
-        };
+        let noise = |rows, seed| normal(rows, 1, seed).values.iter().map(|&v| u32::from(v > 0.0)).collect();
         let factors = [
             Factor::new("parity", parity(&train_labels), parity(&test_labels)),
             Factor::new("class", train_labels, test_labels),
@@ -115,14 +95,7 @@ mod tests {
         let train = Features::new(3, 2, vec![1.0, 0.0, 0.8, 0.6, 0.8, -0.6]).unwrap();
         let test = Features::new(1, 2, vec![2.0, 0.0]).unwrap();
         let factor = [Factor::new("side", vec![9, 5, 5], vec![9])];
-        let at = |temperature| {
-            Knn {
-                neighbours: 3,
-                temperature,
-            }
-            .accuracy(&train, &test, &factor)
-            .unwrap()[0]
-        };
+        let at = |temperature| Knn { neighbours: 3, temperature }.accuracy(&train, &test, &factor).unwrap()[0];
         assert_eq!(at(0.07), 1.0);
         assert_eq!(at(1.0), 0.0);
     }
@@ -131,36 +104,16 @@ mod tests {
     fn labels_never_seen_in_training_are_missed() {
         let features = normal(30, 4, 5);
         let factor = [Factor::new("new", vec![0; 30], vec![1; 30])];
-        assert_eq!(
-            Knn::default()
-                .accuracy(&features, &features, &factor)
-                .unwrap(),
-            [0.0]
-        );
+        assert_eq!(Knn::default().accuracy(&features, &features, &factor).unwrap(), [0.0]);
     }
 
     #[test]
     fn refuses_a_temperature_of_zero_and_missing_labels() {
         let features = normal(30, 4, 5);
         let factor = [Factor::new("short", vec![0; 29], vec![1; 30])];
-        let cold = Knn {
-            temperature: 0.0,
-            ..Knn::default()
-        };
-        assert!(matches!(
-            cold.accuracy(&features, &features, &[]),
-            Err(EvalError::Setting { .. })
-        ));
-        let error = Knn::default()
-            .accuracy(&features, &features, &factor)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            EvalError::LabelCount {
-                found: 29,
-                rows: 30,
-                ..
-            }
-        ));
+        let cold = Knn { temperature: 0.0, ..Knn::default() };
+        assert!(matches!(cold.accuracy(&features, &features, &[]), Err(EvalError::Setting { .. })));
+        let error = Knn::default().accuracy(&features, &features, &factor).unwrap_err();
+        assert!(matches!(error, EvalError::LabelCount { found: 29, rows: 30, .. }));
     }
 }

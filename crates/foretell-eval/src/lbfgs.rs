@@ -45,14 +45,9 @@ pub(crate) fn minimise(
     let mut trial_gradient = vec![0.0; size];
     let mut pairs: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     for iteration in 0..=limits.iterations {
-        let largest = gradient
-            .iter()
-            .fold(0.0f64, |largest, entry| largest.max(entry.abs()));
+        let largest = gradient.iter().fold(0.0f64, |largest, entry| largest.max(entry.abs()));
         if largest <= limits.gradient {
-            return Outcome {
-                iterations: iteration,
-                converged: true,
-            };
+            return Outcome { iterations: iteration, converged: true };
         }
         if iteration == limits.iterations {
             break;
@@ -65,11 +60,7 @@ pub(crate) fn minimise(
             direction = descent(&gradient, &pairs);
             slope = dot(&direction, &gradient);
         }
-        let mut step = if pairs.is_empty() {
-            1f64.min(1.0 / dot(&gradient, &gradient).sqrt())
-        } else {
-            1.0
-        };
+        let mut step = if pairs.is_empty() { 1f64.min(1.0 / dot(&gradient, &gradient).sqrt()) } else { 1.0 };
         let mut found = None;
         for _ in 0..SHORTENINGS {
             for ((trial, &from), &along) in trial.iter_mut().zip(&*point).zip(&direction) {
@@ -82,17 +73,10 @@ pub(crate) fn minimise(
             }
             // The minimum of the parabola through both values and the slope, kept within reason.
             let parabola = -slope * step * step / (2.0 * (trial_value - value - slope * step));
-            step = if parabola.is_finite() {
-                parabola.clamp(0.1 * step, 0.5 * step)
-            } else {
-                0.1 * step
-            };
+            step = if parabola.is_finite() { parabola.clamp(0.1 * step, 0.5 * step) } else { 0.1 * step };
         }
         let Some(trial_value) = found else {
-            return Outcome {
-                iterations: iteration,
-                converged: false,
-            };
+            return Outcome { iterations: iteration, converged: false };
         };
         let pair = Pair::new(&trial, point, &trial_gradient, &gradient);
         if let Some(pair) = pair {
@@ -105,10 +89,7 @@ pub(crate) fn minimise(
         std::mem::swap(&mut gradient, &mut trial_gradient);
         value = trial_value;
     }
-    Outcome {
-        iterations: limits.iterations,
-        converged: false,
-    }
+    Outcome { iterations: limits.iterations, converged: false }
 }
 
 /// A step `s` and the change `y` of the gradient over it.
@@ -121,16 +102,11 @@ struct Pair {
 impl Pair {
     /// None where rounding has hidden the curvature.
     fn new(to: &[f64], from: &[f64], gradient_to: &[f64], gradient_from: &[f64]) -> Option<Self> {
-        let difference =
-            |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+        let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
         let (step, change) = (difference(to, from), difference(gradient_to, gradient_from));
         let curvature = dot(&step, &change);
         let floor = 1e-12 * (dot(&step, &step) * dot(&change, &change)).sqrt();
-        (curvature > floor).then_some(Self {
-            step,
-            change,
-            curvature,
-        })
+        (curvature > floor).then_some(Self { step, change, curvature })
     }
 }
 
@@ -179,16 +155,11 @@ fn add(to: &mut [f64], factor: f64, what: &[f64]) {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        iterations: 300,
-        gradient: 1e-8,
-    };
+    const LIMITS: Limits = Limits { iterations: 300, gradient: 1e-8 };
 
     #[test]
     fn an_ill_conditioned_parabola_is_solved() {
-        let scales: Vec<f64> = (0..30)
-            .map(|index| 10f64.powf(f64::from(index) / 10.0))
-            .collect();
+        let scales: Vec<f64> = (0..30).map(|index| 10f64.powf(f64::from(index) / 10.0)).collect();
         let mut point = vec![1.0; 30];
         let outcome = minimise(&mut point, LIMITS, |point, gradient| {
             let mut value = 0.0;
@@ -214,19 +185,13 @@ mod tests {
             gradient[1] = 200.0 * b;
             a * a + 100.0 * b * b
         });
-        assert!(
-            outcome.converged && (point[0] - 1.0).abs() < 1e-6 && (point[1] - 1.0).abs() < 1e-6,
-            "{point:?}"
-        );
+        assert!(outcome.converged && (point[0] - 1.0).abs() < 1e-6 && (point[1] - 1.0).abs() < 1e-6, "{point:?}");
     }
 
     #[test]
     fn the_cap_is_kept_and_told() {
         let mut point = vec![-1.2, 1.0];
-        let limits = Limits {
-            iterations: 3,
-            gradient: 1e-8,
-        };
+        let limits = Limits { iterations: 3, gradient: 1e-8 };
         let outcome = minimise(&mut point, limits, |p, gradient| {
             gradient[0] = 4.0 * p[0].powi(3);
             gradient[1] = 2.0 * p[1];

@@ -3,9 +3,7 @@
 //! Thilak et al. 2024 (arXiv 2312.04000): linear discriminant analysis with each sample as its own class.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{
-    LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
-};
+use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par, Spec};
 
@@ -34,11 +32,7 @@ pub fn lidar(features: &Features, views: usize, delta: f64) -> Result<f64, EvalE
     }
     if !(delta.is_finite() && delta > 0.0) {
         let found = delta.to_string();
-        return Err(EvalError::Setting {
-            setting: "delta",
-            expected: "finite and above 0",
-            found,
-        });
+        return Err(EvalError::Setting { setting: "delta", expected: "finite and above 0", found });
     }
     let samples = rows / views;
 
@@ -54,34 +48,25 @@ pub fn lidar(features: &Features, views: usize, delta: f64) -> Result<f64, EvalE
     let mut scatter = product(within.as_ref(), within.transpose());
     let degrees = (samples * (views - 1)) as f64;
     for column in 0..dim {
-        scatter
-            .col_mut(column)
-            .iter_mut()
-            .for_each(|value| *value /= degrees);
+        scatter.col_mut(column).iter_mut().for_each(|value| *value /= degrees);
         scatter[(column, column)] += delta;
     }
 
     for dimension in 0..dim {
         let row = means.row_mut(dimension);
         let centre = row.as_ref().iter().sum::<f64>() / samples as f64;
-        row.iter_mut()
-            .for_each(|mean| *mean = (*mean - centre) / ((samples - 1) as f64).sqrt());
+        row.iter_mut().for_each(|mean| *mean = (*mean - centre) / ((samples - 1) as f64).sqrt());
     }
     // With Σ_w = LLᵀ, L⁻¹ Σ_b L⁻ᵀ has the eigenvalues of Σ_w^{−1/2} Σ_b Σ_w^{−1/2}.
     let scratch = cholesky_in_place_scratch::<f64>(dim, Par::Seq, Spec::default());
     let mut memory = MemBuffer::new(scratch);
     let stack = MemStack::new(&mut memory);
-    cholesky_in_place(
-        scatter.as_mut(),
-        LltRegularization::default(),
-        Par::Seq,
-        stack,
-        Spec::default(),
-    )
-    .map_err(|_| EvalError::Factorisation {
-        what: "Cholesky decomposition of LiDAR's within-sample scatter",
-        hint: "δ is lost in rounding beside features this large; normalise them or raise δ",
-    })?;
+    cholesky_in_place(scatter.as_mut(), LltRegularization::default(), Par::Seq, stack, Spec::default()).map_err(
+        |_| EvalError::Factorisation {
+            what: "Cholesky decomposition of LiDAR's within-sample scatter",
+            hint: "δ is lost in rounding beside features this large; normalise them or raise δ",
+        },
+    )?;
     solve_lower_triangular_in_place(scatter.as_ref(), means.as_mut(), Par::Seq);
     let mut shares = eigenvalues(gram(means.as_ref()).as_ref())?;
     // The D − n eigenvalues that the smaller Gram matrix leaves out are zeros; each adds its ε.
@@ -113,10 +98,7 @@ mod tests {
     fn counts_the_directions_of_the_samples() {
         for rank in [1, 4, 12] {
             let found = lidar(&grouped(600, 8, 32, rank, 0.05), 8, LIDAR_DELTA).unwrap();
-            assert!(
-                (found - rank as f64).abs() < 0.05 * rank as f64 + 0.1,
-                "rank {rank}: {found}"
-            );
+            assert!((found - rank as f64).abs() < 0.05 * rank as f64 + 0.1, "rank {rank}: {found}");
         }
     }
 
@@ -126,10 +108,7 @@ mod tests {
         let mut features = grouped(600, 8, 32, 4, 0.05);
         let nuisance = normal(4800, 20, 23);
         for (row, values) in features.values.chunks_exact_mut(32).enumerate() {
-            values[12..]
-                .iter_mut()
-                .zip(nuisance.row(row))
-                .for_each(|(value, noise)| *value += 10.0 * noise);
+            values[12..].iter_mut().zip(nuisance.row(row)).for_each(|(value, noise)| *value += 10.0 * noise);
         }
         let found = lidar(&features, 8, LIDAR_DELTA).unwrap();
         assert!((found - 4.0).abs() < 0.4, "{found}");
@@ -151,18 +130,9 @@ mod tests {
     fn refuses_what_it_cannot_group() {
         let features = normal(12, 3, 1);
         for views in [0, 1, 5, 12] {
-            assert_eq!(
-                lidar(&features, views, LIDAR_DELTA),
-                Err(EvalError::Grouping { rows: 12, views })
-            );
+            assert_eq!(lidar(&features, views, LIDAR_DELTA), Err(EvalError::Grouping { rows: 12, views }));
         }
-        assert!(matches!(
-            lidar(&features, 3, 0.0),
-            Err(EvalError::Setting { .. })
-        ));
-        assert!(matches!(
-            lidar(&features, 3, f64::NAN),
-            Err(EvalError::Setting { .. })
-        ));
+        assert!(matches!(lidar(&features, 3, 0.0), Err(EvalError::Setting { .. })));
+        assert!(matches!(lidar(&features, 3, f64::NAN), Err(EvalError::Setting { .. })));
     }
 }

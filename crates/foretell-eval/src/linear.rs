@@ -40,12 +40,7 @@ pub struct Linear {
 
 impl Default for Linear {
     fn default() -> Self {
-        Self {
-            strengths: vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6],
-            iterations: 200,
-            tolerance: 3e-4,
-            seed: 0,
-        }
+        Self { strengths: vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6], iterations: 200, tolerance: 3e-4, seed: 0 }
     }
 }
 
@@ -76,12 +71,7 @@ impl Linear {
     /// # Errors
     /// Ill-matched features or labels, values that are not finite, fewer than 10 training rows, strengths that are empty
     /// or negative.
-    pub fn probe(
-        &self,
-        train: &Features,
-        test: &Features,
-        factors: &[Factor],
-    ) -> Result<Vec<LinearFit>, EvalError> {
+    pub fn probe(&self, train: &Features, test: &Features, factors: &[Factor]) -> Result<Vec<LinearFit>, EvalError> {
         self.check()?;
         train.check("a linear probe's training set", 10)?;
         test.check("a linear probe's test set", 1)?;
@@ -95,34 +85,16 @@ impl Linear {
         let scale = Standardisation::of(train);
         let test = scale.apply(test, &(0..test.rows).collect::<Vec<_>>());
         let train = scale.apply(train, &order);
-        Ok(factors
-            .iter()
-            .map(|factor| self.fit(scale.kept.len(), &train, &test, &order, factor))
-            .collect())
+        Ok(factors.iter().map(|factor| self.fit(scale.kept.len(), &train, &test, &order, factor)).collect())
     }
 
     fn check(&self) -> Result<(), EvalError> {
-        let setting = |setting, expected, found| {
-            Err(EvalError::Setting {
-                setting,
-                expected,
-                found,
-            })
-        };
-        if self.strengths.is_empty() || self.strengths.iter().any(|s| !(s.is_finite() && *s >= 0.0))
-        {
-            return setting(
-                "strengths",
-                "one or more numbers of 0 or above",
-                format!("{:?}", self.strengths),
-            );
+        let setting = |setting, expected, found| Err(EvalError::Setting { setting, expected, found });
+        if self.strengths.is_empty() || self.strengths.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
+            return setting("strengths", "one or more numbers of 0 or above", format!("{:?}", self.strengths));
         }
         if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
-            return setting(
-                "tolerance",
-                "finite and above 0",
-                self.tolerance.to_string(),
-            );
+            return setting("tolerance", "finite and above 0", self.tolerance.to_string());
         }
         if self.iterations == 0 {
             return setting("iterations", "at least 1", self.iterations.to_string());
@@ -130,31 +102,15 @@ impl Linear {
         Ok(())
     }
 
-    fn fit(
-        &self,
-        dim: usize,
-        train: &[f32],
-        test: &[f32],
-        order: &[usize],
-        factor: &Factor,
-    ) -> LinearFit {
+    fn fit(&self, dim: usize, train: &[f32], test: &[f32], order: &[usize], factor: &Factor) -> LinearFit {
         let mut names = factor.train.clone();
         names.sort_unstable();
         names.dedup();
         let classes = names.len();
-        let targets: Vec<u32> = order
-            .iter()
-            .map(|&row| names.partition_point(|name| *name < factor.train[row]) as u32)
-            .collect();
-        let cap = if dim > WIDE {
-            self.iterations.div_ceil(2)
-        } else {
-            self.iterations
-        };
-        let limits = |iterations| Limits {
-            iterations,
-            gradient: self.tolerance,
-        };
+        let targets: Vec<u32> =
+            order.iter().map(|&row| names.partition_point(|name| *name < factor.train[row]) as u32).collect();
+        let cap = if dim > WIDE { self.iterations.div_ceil(2) } else { self.iterations };
+        let limits = |iterations| Limits { iterations, gradient: self.tolerance };
         let rows = order.len();
         let fitted = rows - rows / 10;
         let regression = |rows: usize, strength| Logistic {
@@ -173,9 +129,7 @@ impl Linear {
         let mut worse = 0;
         for strength in strengths {
             let problem = regression(fitted, strength);
-            minimise(&mut parameters, limits(cap.div_ceil(2)), |at, gradient| {
-                problem.evaluate(at, gradient)
-            });
+            minimise(&mut parameters, limits(cap.div_ceil(2)), |at, gradient| problem.evaluate(at, gradient));
             let held_out = &train[fitted * dim..];
             let answers = classify(held_out, dim, rows - fitted, &parameters, classes);
             let accuracy = share_of_equals(&answers, &targets[fitted..]);
@@ -193,14 +147,9 @@ impl Linear {
 
         let (_, strength, mut parameters) = best;
         let problem = regression(rows, strength);
-        let outcome = minimise(&mut parameters, limits(cap), |at, gradient| {
-            problem.evaluate(at, gradient)
-        });
+        let outcome = minimise(&mut parameters, limits(cap), |at, gradient| problem.evaluate(at, gradient));
         let answers = classify(test, dim, factor.test.len(), &parameters, classes);
-        let answers: Vec<u32> = answers
-            .into_iter()
-            .map(|class| names[class as usize])
-            .collect();
+        let answers: Vec<u32> = answers.into_iter().map(|class| names[class as usize]).collect();
         LinearFit {
             accuracy: share_of_equals(&answers, &factor.test),
             strength,
@@ -212,12 +161,7 @@ impl Linear {
 }
 
 fn share_of_equals(answers: &[u32], labels: &[u32]) -> f64 {
-    answers
-        .iter()
-        .zip(labels)
-        .filter(|(answer, label)| answer == label)
-        .count() as f64
-        / labels.len() as f64
+    answers.iter().zip(labels).filter(|(answer, label)| answer == label).count() as f64 / labels.len() as f64
 }
 
 /// The training rows' mean and scale, and the dimensions that vary.
@@ -240,18 +184,12 @@ impl Standardisation {
         for std in &mut stds {
             *std = (*std / features.rows as f64).sqrt();
         }
-        let floor = STD_FLOOR
-            * (stds.iter().map(|std| std * std).sum::<f64>() / features.dim as f64).sqrt();
+        let floor = STD_FLOOR * (stds.iter().map(|std| std * std).sum::<f64>() / features.dim as f64).sqrt();
         let kept: Vec<usize> = (0..features.dim)
-            .filter(|&dimension| {
-                stds[dimension] > ROUNDING * centre[dimension].abs().max(f64::MIN_POSITIVE)
-            })
+            .filter(|&dimension| stds[dimension] > ROUNDING * centre[dimension].abs().max(f64::MIN_POSITIVE))
             .collect();
         let mean = kept.iter().map(|&dimension| centre[dimension]).collect();
-        let std = kept
-            .iter()
-            .map(|&dimension| stds[dimension].max(floor))
-            .collect();
+        let std = kept.iter().map(|&dimension| stds[dimension].max(floor)).collect();
         Self { kept, mean, std }
     }
 
@@ -260,15 +198,12 @@ impl Standardisation {
         let width = self.kept.len();
         let mut out = vec![0.0; order.len() * width];
         if width > 0 {
-            out.par_chunks_exact_mut(width)
-                .zip(order)
-                .for_each(|(out, &row)| {
-                    let row = features.row(row);
-                    for (index, (out, &dimension)) in out.iter_mut().zip(&self.kept).enumerate() {
-                        *out = ((f64::from(row[dimension]) - self.mean[index]) / self.std[index])
-                            as f32;
-                    }
-                });
+            out.par_chunks_exact_mut(width).zip(order).for_each(|(out, &row)| {
+                let row = features.row(row);
+                for (index, (out, &dimension)) in out.iter_mut().zip(&self.kept).enumerate() {
+                    *out = ((f64::from(row[dimension]) - self.mean[index]) / self.std[index]) as f32;
+                }
+            });
         }
         out
     }
@@ -280,11 +215,7 @@ mod tests {
     use crate::features::tests::{clusters, normal};
 
     fn noise(rows: usize, classes: u32, seed: u64) -> Vec<u32> {
-        normal(rows, 1, seed)
-            .values
-            .iter()
-            .map(|value| value.to_bits() % classes)
-            .collect()
+        normal(rows, 1, seed).values.iter().map(|value| value.to_bits() % classes).collect()
     }
 
     #[test]
@@ -297,11 +228,7 @@ mod tests {
             Factor::new("constant", vec![8; 1500], vec![8; 2000]),
         ];
         let found = Linear::default().probe(&train, &test, &factors).unwrap();
-        assert!(
-            found[0].accuracy > 0.995 && found[0].converged,
-            "{:?}",
-            found[0]
-        );
+        assert!(found[0].accuracy > 0.995 && found[0].converged, "{:?}", found[0]);
         assert!((found[1].accuracy - 0.2).abs() < 0.04, "{:?}", found[1]);
         assert_eq!(found[2].accuracy, 1.0);
     }
@@ -320,10 +247,7 @@ mod tests {
             }
         }
         let moved = Linear::default().probe(&train, &test, &factor).unwrap();
-        assert!(
-            (plain[0].accuracy - moved[0].accuracy).abs() < 0.004,
-            "{plain:?} against {moved:?}"
-        );
+        assert!((plain[0].accuracy - moved[0].accuracy).abs() < 0.004, "{plain:?} against {moved:?}");
         assert!(plain[0].accuracy > 0.75);
     }
 
@@ -334,36 +258,18 @@ mod tests {
         let (test, test_labels) = clusters(4000, 50, 2, 2.0, 8);
         let factor = [Factor::new("class", train_labels, test_labels)];
         let with = |strength: f64| {
-            let probe = Linear {
-                strengths: vec![strength],
-                ..Linear::default()
-            };
+            let probe = Linear { strengths: vec![strength], ..Linear::default() };
             probe.probe(&train, &test, &factor).unwrap()[0].accuracy
         };
-        assert!(
-            with(0.3) > with(1e-6) + 0.02,
-            "{} against {}",
-            with(0.3),
-            with(1e-6)
-        );
+        assert!(with(0.3) > with(1e-6) + 0.02, "{} against {}", with(0.3), with(1e-6));
     }
 
     #[test]
     fn the_path_starts_strong_and_the_choice_is_its_best() {
         let (train, train_labels) = clusters(500, 20, 4, 1.5, 9);
         let (test, test_labels) = clusters(500, 20, 4, 1.5, 10);
-        let probe = Linear {
-            strengths: vec![1e-4, 10.0, 1e-2],
-            ..Linear::default()
-        };
-        let found = probe
-            .probe(
-                &train,
-                &test,
-                &[Factor::new("class", train_labels, test_labels)],
-            )
-            .unwrap()
-            .remove(0);
+        let probe = Linear { strengths: vec![1e-4, 10.0, 1e-2], ..Linear::default() };
+        let found = probe.probe(&train, &test, &[Factor::new("class", train_labels, test_labels)]).unwrap().remove(0);
         assert!(found.path.is_sorted_by(|a, b| a.0 > b.0) && found.path[0].0 == 10.0);
         let best = found.path.iter().map(|step| step.1).fold(0.0, f64::max);
         let chosen = found.path.iter().find(|step| step.1 == best).unwrap();
@@ -375,9 +281,7 @@ mod tests {
         let features = Features::new(40, 3, vec![0.1; 120]).unwrap();
         let labels: Vec<u32> = (0..40).map(|row| u32::from(row % 4 == 0)).collect();
         let factor = Factor::new("class", labels.clone(), labels);
-        let found = Linear::default()
-            .probe(&features, &features, std::slice::from_ref(&factor))
-            .unwrap();
+        let found = Linear::default().probe(&features, &features, std::slice::from_ref(&factor)).unwrap();
         assert_eq!(found[0].accuracy, 0.75);
         assert_eq!(found[0].accuracy, factor.chance());
     }
@@ -388,10 +292,7 @@ mod tests {
         let (test, test_labels) = clusters(300, 30, 5, 1.0, 12);
         let factor = [Factor::new("class", train_labels, test_labels)];
         let in_pool = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| Linear::default().probe(&train, &test, &factor).unwrap())
         };
         assert_eq!(in_pool(1), in_pool(2));
@@ -401,25 +302,12 @@ mod tests {
     fn refuses_settings_and_sets_that_cannot_work() {
         let (train, labels) = clusters(20, 4, 2, 1.0, 13);
         let factor = [Factor::new("class", labels.clone(), labels)];
-        let empty = Linear {
-            strengths: vec![],
-            ..Linear::default()
-        };
-        assert!(matches!(
-            empty.probe(&train, &train, &factor),
-            Err(EvalError::Setting {
-                setting: "strengths",
-                ..
-            })
-        ));
+        let empty = Linear { strengths: vec![], ..Linear::default() };
+        assert!(matches!(empty.probe(&train, &train, &factor), Err(EvalError::Setting { setting: "strengths", .. })));
         let few = train.select(&[0, 1, 2]);
         assert!(matches!(
             Linear::default().probe(&few, &train, &factor),
-            Err(EvalError::TooFewRows {
-                needed: 10,
-                found: 3,
-                ..
-            })
+            Err(EvalError::TooFewRows { needed: 10, found: 3, .. })
         ));
     }
 }

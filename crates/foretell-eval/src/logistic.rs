@@ -42,13 +42,7 @@ impl Logistic<'_> {
         let per_part = rows.div_ceil(PARTS).next_multiple_of(64);
         let partials: Vec<Partial> = (0..rows.div_ceil(per_part))
             .into_par_iter()
-            .map(|part| {
-                self.partial(
-                    part * per_part..rows.min((part + 1) * per_part),
-                    &narrow,
-                    bias,
-                )
-            })
+            .map(|part| self.partial(part * per_part..rows.min((part + 1) * per_part), &narrow, bias))
             .collect();
 
         gradient.fill(0.0);
@@ -77,11 +71,7 @@ impl Logistic<'_> {
 
     fn partial(&self, range: std::ops::Range<usize>, weights: &[f32], bias: &[f64]) -> Partial {
         let (dim, classes) = (self.dim, self.classes);
-        let mut out = Partial {
-            loss: 0.0,
-            weights: vec![0.0; classes * dim],
-            bias: vec![0.0; classes],
-        };
+        let mut out = Partial { loss: 0.0, weights: vec![0.0; classes * dim], bias: vec![0.0; classes] };
         let block = block_rows(dim);
         let mut logits = vec![0.0; block * classes];
         let mut start = range.start;
@@ -188,13 +178,7 @@ fn exp_of_negative(x: f64) -> f64 {
 }
 
 /// The class of each row of `features` `[N, D]`, the lowest of equals, by `parameters` laid out as in [`Logistic`].
-pub(crate) fn classify(
-    features: &[f32],
-    dim: usize,
-    rows: usize,
-    parameters: &[f64],
-    classes: usize,
-) -> Vec<u32> {
+pub(crate) fn classify(features: &[f32], dim: usize, rows: usize, parameters: &[f64], classes: usize) -> Vec<u32> {
     let (weights, bias) = parameters.split_at(classes * dim);
     let weights: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
     let block = block_rows(dim);
@@ -204,13 +188,7 @@ pub(crate) fn classify(
             let (start, end) = (index * block, rows.min((index + 1) * block));
             let count = end - start;
             let mut logits = vec![0.0; count * classes];
-            scores(
-                &features[start * dim..end * dim],
-                dim,
-                &weights,
-                classes,
-                &mut logits,
-            );
+            scores(&features[start * dim..end * dim], dim, &weights, classes, &mut logits);
             let mut best = vec![(0, f64::NEG_INFINITY); count];
             for (class, (logits, bias)) in logits.chunks_exact(count).zip(bias).enumerate() {
                 for (best, &logit) in best.iter_mut().zip(logits) {
@@ -233,24 +211,14 @@ mod tests {
 
     fn problem(rows: usize, dim: usize, classes: usize) -> (Vec<f32>, Vec<u32>, Vec<f64>) {
         let targets = (0..rows).map(|row| (row * row % classes) as u32).collect();
-        let parameters = normal(1, classes * (dim + 1), 2)
-            .values
-            .iter()
-            .map(|&v| 0.3 * f64::from(v))
-            .collect();
+        let parameters = normal(1, classes * (dim + 1), 2).values.iter().map(|&v| 0.3 * f64::from(v)).collect();
         (normal(rows, dim, 1).values, targets, parameters)
     }
 
     #[test]
     fn the_gradient_is_the_slope_of_the_loss() {
         let (features, targets, mut parameters) = problem(700, 5, 4);
-        let logistic = Logistic {
-            features: &features,
-            dim: 5,
-            classes: 4,
-            targets: &targets,
-            strength: 0.3,
-        };
+        let logistic = Logistic { features: &features, dim: 5, classes: 4, targets: &targets, strength: 0.3 };
         let mut gradient = vec![0.0; parameters.len()];
         let mut unused = gradient.clone();
         logistic.evaluate(&parameters, &mut gradient);
@@ -264,54 +232,31 @@ mod tests {
             let below = logistic.evaluate(&parameters, &mut unused);
             parameters[index] = at;
             let slope = (above - below) / (2.0 * step);
-            assert!(
-                (slope - gradient[index]).abs() < 3e-5,
-                "{index}: {slope} against {}",
-                gradient[index]
-            );
+            assert!((slope - gradient[index]).abs() < 3e-5, "{index}: {slope} against {}", gradient[index]);
         }
     }
 
     #[test]
     fn the_loss_is_the_formula() {
         let (features, targets, parameters) = problem(600, 3, 5);
-        let logistic = Logistic {
-            features: &features,
-            dim: 3,
-            classes: 5,
-            targets: &targets,
-            strength: 0.7,
-        };
+        let logistic = Logistic { features: &features, dim: 3, classes: 5, targets: &targets, strength: 0.7 };
         let found = logistic.evaluate(&parameters, &mut vec![0.0; parameters.len()]);
         let mut expected = 0.0;
         for (row, &target) in features.chunks_exact(3).zip(&targets) {
             let logits: Vec<f64> = (0..5)
                 .map(|class| {
-                    parameters[15 + class]
-                        + (0..3)
-                            .map(|d| parameters[class * 3 + d] * f64::from(row[d]))
-                            .sum::<f64>()
+                    parameters[15 + class] + (0..3).map(|d| parameters[class * 3 + d] * f64::from(row[d])).sum::<f64>()
                 })
                 .collect();
-            expected +=
-                logits.iter().map(|logit| logit.exp()).sum::<f64>().ln() - logits[target as usize];
+            expected += logits.iter().map(|logit| logit.exp()).sum::<f64>().ln() - logits[target as usize];
         }
         expected = expected / 600.0 + 0.35 * parameters[..15].iter().map(|w| w * w).sum::<f64>();
-        assert!(
-            (found - expected).abs() < 1e-6,
-            "{found} against {expected}"
-        );
+        assert!((found - expected).abs() < 1e-6, "{found} against {expected}");
     }
 
     #[test]
     fn logits_beyond_exp_stay_finite() {
-        let logistic = Logistic {
-            features: &[1.0, -1.0],
-            dim: 1,
-            classes: 2,
-            targets: &[1, 1],
-            strength: 0.0,
-        };
+        let logistic = Logistic { features: &[1.0, -1.0], dim: 1, classes: 2, targets: &[1, 1], strength: 0.0 };
         let mut gradient = vec![0.0; 4];
         let loss = logistic.evaluate(&[2000.0, -2000.0, 0.0, 0.0], &mut gradient);
         assert!((loss - 2000.0).abs() < 1e-6 && gradient.iter().all(|entry| entry.is_finite()));
@@ -320,26 +265,14 @@ mod tests {
     #[test]
     fn threads_change_no_bit() {
         let (features, targets, parameters) = problem(5003, 37, 7);
-        let logistic = Logistic {
-            features: &features,
-            dim: 37,
-            classes: 7,
-            targets: &targets,
-            strength: 1e-3,
-        };
+        let logistic = Logistic { features: &features, dim: 37, classes: 7, targets: &targets, strength: 1e-3 };
         let in_pool = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut gradient = vec![0.0; parameters.len()];
                 let loss = logistic.evaluate(&parameters, &mut gradient);
                 gradient.push(loss);
-                gradient
-                    .iter()
-                    .map(|entry| entry.to_bits())
-                    .collect::<Vec<_>>()
+                gradient.iter().map(|entry| entry.to_bits()).collect::<Vec<_>>()
             })
         };
         let one = in_pool(1);
@@ -359,20 +292,11 @@ mod tests {
     #[test]
     fn without_dimensions_the_bias_answers() {
         let targets = [0, 1, 1];
-        let logistic = Logistic {
-            features: &[],
-            dim: 0,
-            classes: 2,
-            targets: &targets,
-            strength: 1.0,
-        };
+        let logistic = Logistic { features: &[], dim: 0, classes: 2, targets: &targets, strength: 1.0 };
         let mut gradient = vec![0.0; 2];
         let loss = logistic.evaluate(&[0.0, 0.0], &mut gradient);
         assert!((loss - 2f64.ln()).abs() < 1e-12);
-        assert!(
-            (gradient[0] - (0.5 - 1.0 / 3.0)).abs() < 1e-6
-                && (gradient[0] + gradient[1]).abs() < 1e-6
-        );
+        assert!((gradient[0] - (0.5 - 1.0 / 3.0)).abs() < 1e-6 && (gradient[0] + gradient[1]).abs() < 1e-6);
         assert_eq!(classify(&[], 0, 2, &[0.1, 0.2], 2), [1, 1]);
     }
 }

@@ -45,11 +45,7 @@ pub fn nearest(query: &Features, gallery: &Features, k: usize) -> Result<Neighbo
     check_same_width(("query rows", query), ("gallery rows", gallery))?;
     if k == 0 {
         let found = k.to_string();
-        return Err(EvalError::Setting {
-            setting: "k",
-            expected: "at least 1",
-            found,
-        });
+        return Err(EvalError::Setting { setting: "k", expected: "at least 1", found });
     }
     let k = k.min(gallery.rows);
     let dim = query.dim;
@@ -78,11 +74,7 @@ pub fn nearest(query: &Features, gallery: &Features, k: usize) -> Result<Neighbo
         })
         .collect();
     let (similarities, indices) = blocks.into_iter().flatten().unzip();
-    Ok(Neighbours {
-        k,
-        indices,
-        similarities,
-    })
+    Ok(Neighbours { k, indices, similarities })
 }
 
 /// Merges `similarities` of the gallery rows from `first` on into `best`, which is sorted, best first.
@@ -91,18 +83,12 @@ fn keep_best(best: &mut [(f32, usize)], similarities: &[f32], first: usize) {
     for (part, lanes) in similarities.chunks(32).enumerate() {
         let worst = best[last].0;
         // An integer count vectorises where an early exit would not; hardly any part holds a hit.
-        if lanes
-            .iter()
-            .map(|&similarity| u32::from(similarity > worst))
-            .sum::<u32>()
-            == 0
-        {
+        if lanes.iter().map(|&similarity| u32::from(similarity > worst)).sum::<u32>() == 0 {
             continue;
         }
         for (lane, &similarity) in lanes.iter().enumerate() {
             if similarity > best[last].0 {
-                let place =
-                    best.partition_point(|kept| kept.0.total_cmp(&similarity) != Ordering::Less);
+                let place = best.partition_point(|kept| kept.0.total_cmp(&similarity) != Ordering::Less);
                 best.copy_within(place..last, place + 1);
                 best[place] = (similarity, first + part * 32 + lane);
             }
@@ -114,11 +100,7 @@ fn keep_best(best: &mut [(f32, usize)], similarities: &[f32], first: usize) {
 fn unit_rows(features: &Features) -> Vec<f32> {
     let mut values = features.values.clone();
     values.par_chunks_exact_mut(features.dim).for_each(|row| {
-        let norm = row
-            .iter()
-            .map(|&value| f64::from(value) * f64::from(value))
-            .sum::<f64>()
-            .sqrt();
+        let norm = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
         if norm > 0.0 {
             for value in row {
                 *value = (f64::from(*value) / norm) as f32;
@@ -134,12 +116,7 @@ mod tests {
     use crate::features::tests::normal;
 
     fn cosine(a: &[f32], b: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter()
-                .zip(b)
-                .map(|(&x, &y)| f64::from(x) * f64::from(y))
-                .sum()
-        };
+        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     }
 
@@ -149,19 +126,14 @@ mod tests {
         let (query, gallery) = (normal(150, 6, 1), normal(2500, 6, 2));
         let found = nearest(&query, &gallery, 9).unwrap();
         for row in 0..query.rows {
-            let mut all: Vec<f64> = (0..gallery.rows)
-                .map(|other| cosine(query.row(row), gallery.row(other)))
-                .collect();
+            let mut all: Vec<f64> = (0..gallery.rows).map(|other| cosine(query.row(row), gallery.row(other))).collect();
             for (index, similarity) in found.of(row) {
                 assert!((f64::from(similarity) - all[index]).abs() < 1e-5);
             }
             let kept: Vec<f64> = found.of(row).map(|(index, _)| all[index]).collect();
             all.sort_unstable_by(|a, b| b.total_cmp(a));
             for (kept, sorted) in kept.iter().zip(&all) {
-                assert!(
-                    (kept - sorted).abs() < 1e-6,
-                    "row {row}: {kept} kept where {sorted} stands"
-                );
+                assert!((kept - sorted).abs() < 1e-6, "row {row}: {kept} kept where {sorted} stands");
             }
         }
     }
@@ -191,10 +163,7 @@ mod tests {
     fn threads_change_no_bit() {
         let (query, gallery) = (normal(400, 40, 4), normal(3000, 40, 5));
         let in_pool = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| nearest(&query, &gallery, 20).unwrap())
         };
         assert_eq!(in_pool(1), in_pool(3));
@@ -203,13 +172,7 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_compared() {
         let rows = normal(3, 4, 6);
-        assert!(matches!(
-            nearest(&rows, &normal(3, 5, 6), 1),
-            Err(EvalError::DimensionMismatch { .. })
-        ));
-        assert!(matches!(
-            nearest(&rows, &rows, 0),
-            Err(EvalError::Setting { setting: "k", .. })
-        ));
+        assert!(matches!(nearest(&rows, &normal(3, 5, 6), 1), Err(EvalError::DimensionMismatch { .. })));
+        assert!(matches!(nearest(&rows, &rows, 0), Err(EvalError::Setting { setting: "k", .. })));
     }
 }

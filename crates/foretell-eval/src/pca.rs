@@ -23,11 +23,7 @@ const ROUNDING: f64 = 1e-7;
 pub fn principal_components(features: &Features, count: usize) -> Result<Features, EvalError> {
     features.check("principal components", 1)?;
     if count == 0 {
-        return Err(EvalError::Setting {
-            setting: "count",
-            expected: "at least 1",
-            found: "0".to_owned(),
-        });
+        return Err(EvalError::Setting { setting: "count", expected: "at least 1", found: "0".to_owned() });
     }
     let centred = shifted(features, &mean(features));
     let (rows, dim) = (features.rows, features.dim);
@@ -41,47 +37,29 @@ pub fn principal_components(features: &Features, count: usize) -> Result<Feature
         .as_ref(),
     )?;
     // What is left by the rounding of f32 inputs or of the decomposition is not a component.
-    let squares: f64 = features
-        .values
-        .iter()
-        .map(|&value| f64::from(value).powi(2))
-        .sum();
+    let squares: f64 = features.values.iter().map(|&value| f64::from(value).powi(2)).sum();
     let floor = (ROUNDING * ROUNDING * squares).max(1e-12 * variances[0]);
 
     let mut values = vec![0.0; rows * count];
-    for component in
-        (0..count.min(variances.len())).filter(|&component| variances[component] > floor)
-    {
+    for component in (0..count.min(variances.len())).filter(|&component| variances[component] > floor) {
         let vector = vectors.col(component);
         // An eigenvector u of xxᵀ, [N], gives the direction xᵀu / σ, [D].
         let mut direction = vector.to_owned();
         if by_tokens {
             direction = Col::zeros(dim);
             let scale = variances[component].sqrt().recip();
-            matmul(
-                direction.as_mat_mut(),
-                Accum::Replace,
-                centred.transpose(),
-                vector.as_mat(),
-                scale,
-                Par::Seq,
-            );
+            matmul(direction.as_mat_mut(), Accum::Replace, centred.transpose(), vector.as_mat(), scale, Par::Seq);
         }
-        let largest = direction.iter().fold(0.0f64, |largest, &weight| {
-            if weight.abs() > largest.abs() {
-                weight
-            } else {
-                largest
-            }
-        });
+        let largest = direction.iter().fold(
+            0.0f64,
+            |largest, &weight| {
+                if weight.abs() > largest.abs() { weight } else { largest }
+            },
+        );
         let sign = largest.signum();
         for row in 0..rows {
-            let projection: f64 = centred
-                .row(row)
-                .iter()
-                .zip(direction.iter())
-                .map(|(value, weight)| value * weight)
-                .sum();
+            let projection: f64 =
+                centred.row(row).iter().zip(direction.iter()).map(|(value, weight)| value * weight).sum();
             values[row * count + component] = (projection * sign) as f32;
         }
     }
@@ -104,8 +82,7 @@ pub fn pca_rgb(tokens: &Features) -> Result<Vec<[u8; 3]>, EvalError> {
         let (black, full) = (at(BLACK), at(FULL));
         if full > black {
             for (colour, value) in colours.iter_mut().zip(values()) {
-                colour[channel] =
-                    (255.0 * ((value - black) / (full - black)).clamp(0.0, 1.0)).round() as u8;
+                colour[channel] = (255.0 * ((value - black) / (full - black)).clamp(0.0, 1.0)).round() as u8;
             }
         }
     }
@@ -150,10 +127,7 @@ mod tests {
             values.extend([0.0; 35]);
         }
         let wide = Features::new(20, 40, values).unwrap();
-        let (narrow, wide) = (
-            principal_components(&narrow, 3).unwrap(),
-            principal_components(&wide, 3).unwrap(),
-        );
+        let (narrow, wide) = (principal_components(&narrow, 3).unwrap(), principal_components(&wide, 3).unwrap());
         for (a, b) in narrow.values.iter().zip(&wide.values) {
             assert!((a - b).abs() < 1e-4, "{a} against {b}");
         }
@@ -164,18 +138,9 @@ mod tests {
         let features = scaled(1000, &[3.0, 2.0, 1.0, 0.1], 3);
         let colours = pca_rgb(&features).unwrap();
         for channel in 0..3 {
-            let extremes = |wanted: u8| {
-                colours
-                    .iter()
-                    .filter(|colour| colour[channel] == wanted)
-                    .count()
-            };
+            let extremes = |wanted: u8| colours.iter().filter(|colour| colour[channel] == wanted).count();
             assert!((10..=40).contains(&extremes(0)) && (10..=40).contains(&extremes(255)));
-            let mean = colours
-                .iter()
-                .map(|colour| f64::from(colour[channel]))
-                .sum::<f64>()
-                / 1000.0;
+            let mean = colours.iter().map(|colour| f64::from(colour[channel])).sum::<f64>() / 1000.0;
             assert!((mean - 127.5).abs() < 15.0, "{mean}");
         }
         assert_eq!(colours, pca_rgb(&features).unwrap());
@@ -189,9 +154,6 @@ mod tests {
         }
         let line = Features::new(5, 1, vec![0.0, 1.0, 2.0, 3.0, 4.0]).unwrap();
         let colours = pca_rgb(&line).unwrap();
-        assert_eq!(
-            (colours[0], colours[2], colours[4]),
-            ([0, 128, 128], [128, 128, 128], [255, 128, 128])
-        );
+        assert_eq!((colours[0], colours[2], colours[4]), ([0, 128, 128], [128, 128, 128], [255, 128, 128]));
     }
 }

@@ -97,20 +97,12 @@ fn judge_all(
 ) -> Result<Vec<ProbeRow>, EvalError> {
     let knn = budget.knn.accuracy(train, test, factors)?;
     let linear = budget.linear.probe(train, test, factors)?;
-    let row = |probe, factor: &Factor, accuracy| ProbeRow {
-        features,
-        probe,
-        factor: factor.name.clone(),
-        accuracy,
-    };
+    let row = |probe, factor: &Factor, accuracy| ProbeRow { features, probe, factor: factor.name.clone(), accuracy };
     Ok(factors
         .iter()
         .zip(knn.into_iter().zip(linear))
         .flat_map(|(factor, (knn, linear))| {
-            [
-                row(ProbeKind::Knn, factor, knn),
-                row(ProbeKind::Linear, factor, linear.accuracy),
-            ]
+            [row(ProbeKind::Knn, factor, knn), row(ProbeKind::Linear, factor, linear.accuracy)]
         })
         .collect())
 }
@@ -128,39 +120,21 @@ pub struct ProbeTable {
 impl ProbeTable {
     /// A table without figures for `factors`.
     pub fn new(factors: &[Factor]) -> Self {
-        let chance = factors
-            .iter()
-            .map(|factor| (factor.name.clone(), factor.chance()))
-            .collect();
-        Self {
-            rows: Vec::new(),
-            chance,
-        }
+        let chance = factors.iter().map(|factor| (factor.name.clone(), factor.chance())).collect();
+        Self { rows: Vec::new(), chance }
     }
 
     /// The figure of a cell, in [0, 1].
     pub fn accuracy(&self, features: FeatureKind, probe: ProbeKind, factor: &str) -> Option<f64> {
-        let cell = |row: &&ProbeRow| {
-            row.features == features && row.probe == probe && row.factor == factor
-        };
+        let cell = |row: &&ProbeRow| row.features == features && row.probe == probe && row.factor == factor;
         self.rows.iter().rev().find(cell).map(|row| row.accuracy)
     }
 }
 
 impl fmt::Display for ProbeTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .chance
-            .iter()
-            .map(|(name, _)| name.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max("factor".len());
-        writeln!(
-            f,
-            "{:width$}  probe   trained  untrained  pixels  chance",
-            "factor"
-        )?;
+        let width = self.chance.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max("factor".len());
+        writeln!(f, "{:width$}  probe   trained  untrained  pixels  chance", "factor")?;
         for (factor, chance) in &self.chance {
             for (probe, name) in [(ProbeKind::Knn, "knn"), (ProbeKind::Linear, "linear")] {
                 let cell = |features| match self.accuracy(features, probe, factor) {
@@ -197,39 +171,14 @@ mod tests {
         ];
         let mut table = ProbeTable::new(&factors);
         let budget = Budget::default();
-        table
-            .rows
-            .extend(judge(FeatureKind::Trained, &train, &test, &factors, &budget).unwrap());
+        table.rows.extend(judge(FeatureKind::Trained, &train, &test, &factors, &budget).unwrap());
         let (blind_train, blind_test) = (normal(600, 8, 3), normal(300, 8, 4));
-        table.rows.extend(
-            judge(
-                FeatureKind::Untrained,
-                &blind_train,
-                &blind_test,
-                &factors,
-                &budget,
-            )
-            .unwrap(),
-        );
+        table.rows.extend(judge(FeatureKind::Untrained, &blind_train, &blind_test, &factors, &budget).unwrap());
         assert_eq!(table.rows.len(), 8);
         for probe in [ProbeKind::Knn, ProbeKind::Linear] {
-            assert!(
-                table
-                    .accuracy(FeatureKind::Trained, probe, "class")
-                    .unwrap()
-                    > 0.98
-            );
-            assert!(
-                table
-                    .accuracy(FeatureKind::Untrained, probe, "class")
-                    .unwrap()
-                    < 0.45
-            );
-            assert!(
-                table
-                    .accuracy(FeatureKind::Pixels, probe, "class")
-                    .is_none()
-            );
+            assert!(table.accuracy(FeatureKind::Trained, probe, "class").unwrap() > 0.98);
+            assert!(table.accuracy(FeatureKind::Untrained, probe, "class").unwrap() < 0.45);
+            assert!(table.accuracy(FeatureKind::Pixels, probe, "class").is_none());
         }
         assert!((table.chance[0].1 - 2.0 / 3.0).abs() < 1e-12);
     }
@@ -240,16 +189,10 @@ mod tests {
         let (train, train_labels) = clusters(3000, 8, 3, 5.0, 5);
         let (test, test_labels) = clusters(300, 8, 3, 5.0, 6);
         let factors = [Factor::new("class", train_labels, test_labels)];
-        let budget = Budget {
-            train_rows: Some(251),
-            ..Budget::default()
-        };
+        let budget = Budget { train_rows: Some(251), ..Budget::default() };
         let rows = judge(FeatureKind::Pixels, &train, &test, &factors, &budget).unwrap();
         assert!(rows.iter().all(|row| row.accuracy > 0.97), "{rows:?}");
-        let none = Budget {
-            train_rows: Some(0),
-            ..Budget::default()
-        };
+        let none = Budget { train_rows: Some(0), ..Budget::default() };
         assert!(matches!(
             judge(FeatureKind::Pixels, &train, &test, &factors, &none),
             Err(EvalError::TooFewRows { found: 0, .. })
@@ -258,12 +201,7 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned() {
-        let row = |features, probe, accuracy| ProbeRow {
-            features,
-            probe,
-            factor: "shape of it".into(),
-            accuracy,
-        };
+        let row = |features, probe, accuracy| ProbeRow { features, probe, factor: "shape of it".into(), accuracy };
         let table = ProbeTable {
             rows: vec![
                 row(FeatureKind::Trained, ProbeKind::Knn, 1.0),

@@ -36,11 +36,7 @@ pub(crate) fn mean(features: &Features) -> Vec<f64> {
 /// `xᵀx` `[D, D]` or `xxᵀ` `[N, N]`, whichever is smaller: both have the squared singular values of `x` `[N, D]` as
 /// eigenvalues. Only the lower triangle is written.
 pub(crate) fn gram(x: MatRef<'_, f64>) -> Mat<f64> {
-    if x.nrows() < x.ncols() {
-        product(x, x.transpose())
-    } else {
-        product(x.transpose(), x)
-    }
+    if x.nrows() < x.ncols() { product(x, x.transpose()) } else { product(x.transpose(), x) }
 }
 
 /// The lower triangle of `left · right`, which the caller knows to be symmetric.
@@ -71,18 +67,11 @@ pub(crate) fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), Eva
     decompose(matrix, ComputeEigenvectors::Yes)
 }
 
-fn decompose(
-    matrix: MatRef<'_, f64>,
-    vectors: ComputeEigenvectors,
-) -> Result<(Vec<f64>, Mat<f64>), EvalError> {
+fn decompose(matrix: MatRef<'_, f64>, vectors: ComputeEigenvectors) -> Result<(Vec<f64>, Mat<f64>), EvalError> {
     let side = matrix.nrows();
     let wanted = vectors == ComputeEigenvectors::Yes;
     let mut values = Diag::zeros(side);
-    let mut columns = if wanted {
-        Mat::zeros(side, side)
-    } else {
-        Mat::new()
-    };
+    let mut columns = if wanted { Mat::zeros(side, side) } else { Mat::new() };
     let scratch = self_adjoint_evd_scratch::<f64>(side, vectors, Par::Seq, Spec::default());
     self_adjoint_evd(
         matrix,
@@ -97,17 +86,8 @@ fn decompose(
         hint: "the features are finite but too far apart in scale; normalise them first",
     })?;
     // faer gives them smallest first.
-    let descending = values
-        .column_vector()
-        .iter()
-        .rev()
-        .map(|value| value.max(0.0))
-        .collect();
-    let columns = if wanted {
-        columns.as_ref().reverse_cols().to_owned()
-    } else {
-        columns
-    };
+    let descending = values.column_vector().iter().rev().map(|value| value.max(0.0)).collect();
+    let columns = if wanted { columns.as_ref().reverse_cols().to_owned() } else { columns };
     Ok((descending, columns))
 }
 
@@ -140,10 +120,7 @@ mod tests {
         assert_eq!(of_tall.len(), 7);
         for (index, wide) in of_wide.iter().enumerate() {
             let tall = of_tall.get(index).copied().unwrap_or(0.0);
-            assert!(
-                (wide - tall).abs() < 1e-10 * of_tall[0],
-                "{index}: {wide} against {tall}"
-            );
+            assert!((wide - tall).abs() < 1e-10 * of_tall[0], "{index}: {wide} against {tall}");
         }
     }
 
@@ -154,9 +131,7 @@ mod tests {
         assert!(values.is_sorted_by(|a, b| a >= b));
         for i in 0..6 {
             for j in 0..=i {
-                let entry: f64 = (0..6)
-                    .map(|k| vectors[(i, k)] * values[k] * vectors[(j, k)])
-                    .sum();
+                let entry: f64 = (0..6).map(|k| vectors[(i, k)] * values[k] * vectors[(j, k)]).sum();
                 assert!((entry - matrix[(i, j)]).abs() < 1e-10, "({i}, {j})");
             }
         }

@@ -64,31 +64,21 @@ impl Statistics {
         let plain = shifted(features, &vec![0.0; features.dim]);
         let centred = shifted(features, &mean);
 
-        let square_norm = plain
-            .col_iter()
-            .map(|column| column.iter().map(|v| v * v).sum::<f64>())
-            .sum::<f64>()
-            / rows;
-        let mut stds: Vec<f64> = centred
-            .col_iter()
-            .map(|column| (column.iter().map(|v| v * v).sum::<f64>() / rows).sqrt())
-            .collect();
+        let square_norm = plain.col_iter().map(|column| column.iter().map(|v| v * v).sum::<f64>()).sum::<f64>() / rows;
+        let mut stds: Vec<f64> =
+            centred.col_iter().map(|column| (column.iter().map(|v| v * v).sum::<f64>() / rows).sqrt()).collect();
         stds.sort_unstable_by(f64::total_cmp);
         let variance: f64 = stds.iter().map(|std| std * std).sum();
         let collapsed = variance <= ROUNDING * ROUNDING * square_norm;
 
-        let singular: Vec<f64> = eigenvalues(gram(plain.as_ref()).as_ref())?
-            .into_iter()
-            .map(f64::sqrt)
-            .collect();
+        let singular: Vec<f64> = eigenvalues(gram(plain.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
         let effective_rank = if collapsed {
             0.0
         } else {
             let singular: Vec<f64> = eigenvalues(gram(centred.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
             effective_count(&singular, 0.0)
         };
-        let floor =
-            (CONSTANT_SHARE * (variance / dim).sqrt()).max(ROUNDING * (square_norm / dim).sqrt());
+        let floor = (CONSTANT_SHARE * (variance / dim).sqrt()).max(ROUNDING * (square_norm / dim).sqrt());
         let (cosine_mean, cosine_std) = pairwise_cosine(plain);
         Ok(Self {
             rows: features.rows,
@@ -99,11 +89,7 @@ impl Statistics {
             std_min: stds[0],
             std_median: f64::midpoint(stds[(stds.len() - 1) / 2], stds[stds.len() / 2]),
             constant_dims: stds.iter().filter(|&&std| std <= floor).count() as f64 / dim,
-            std_over_norm: if square_norm > 0.0 {
-                (variance / square_norm).sqrt()
-            } else {
-                0.0
-            },
+            std_over_norm: if square_norm > 0.0 { (variance / square_norm).sqrt() } else { 0.0 },
             norm: square_norm.sqrt(),
             cosine_mean,
             cosine_std,
@@ -125,12 +111,8 @@ fn pairwise_cosine(mut rows: faer::Mat<f64>) -> (f64, f64) {
             zeros += 1.0;
         }
     }
-    let square_sum = rows
-        .col_iter()
-        .map(|column| column.iter().sum::<f64>())
-        .map(|sum| sum * sum)
-        .sum::<f64>()
-        + zeros * zeros;
+    let square_sum =
+        rows.col_iter().map(|column| column.iter().sum::<f64>()).map(|sum| sum * sum).sum::<f64>() + zeros * zeros;
     let products = gram(rows.as_ref());
     let mut squares = zeros * zeros;
     for column in 0..products.ncols() {
@@ -156,12 +138,8 @@ mod tests {
         let mut out = Vec::new();
         for i in 0..features.rows {
             for j in (0..features.rows).filter(|&j| j != i) {
-                let dot = |a: &[f32], b: &[f32]| -> f64 {
-                    a.iter()
-                        .zip(b)
-                        .map(|(&x, &y)| f64::from(x) * f64::from(y))
-                        .sum()
-                };
+                let dot =
+                    |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
                 let (a, b) = (features.row(i), features.row(j));
                 out.push(dot(a, b) / (dot(a, a) * dot(b, b)).sqrt());
             }
@@ -176,11 +154,7 @@ mod tests {
         let found = Statistics::of(&Features::new(8, 8, values).unwrap()).unwrap();
         assert!((found.rankme - 8.0).abs() < 1e-4, "{}", found.rankme);
         // Eight points at right angles span a simplex of seven equal directions about their mean.
-        assert!(
-            (found.effective_rank - 7.0).abs() < 1e-9,
-            "{}",
-            found.effective_rank
-        );
+        assert!((found.effective_rank - 7.0).abs() < 1e-9, "{}", found.effective_rank);
         assert!((found.cosine_mean).abs() < 1e-12);
         assert!((found.cosine_std).abs() < 1e-7);
     }
@@ -188,18 +162,10 @@ mod tests {
     #[test]
     fn rank_one_is_one() {
         let (left, right) = (normal(50, 1, 1), normal(1, 30, 2));
-        let values = left
-            .values
-            .iter()
-            .flat_map(|&l| right.values.iter().map(move |&r| l * r))
-            .collect();
+        let values = left.values.iter().flat_map(|&l| right.values.iter().map(move |&r| l * r)).collect();
         let found = Statistics::of(&Features::new(50, 30, values).unwrap()).unwrap();
         assert!((found.rankme - 1.0).abs() < 1e-4, "{}", found.rankme);
-        assert!(
-            (found.effective_rank - 1.0).abs() < 1e-4,
-            "{}",
-            found.effective_rank
-        );
+        assert!((found.effective_rank - 1.0).abs() < 1e-4, "{}", found.effective_rank);
     }
 
     #[test]
@@ -208,16 +174,8 @@ mod tests {
         let features = Features::new(4, 2, vec![3.0, 0.0, -3.0, 0.0, 0.0, 1.0, 0.0, -1.0]).unwrap();
         let found = Statistics::of(&features).unwrap();
         let exp_entropy = |p: f64| (-(p * p.ln()) - (1.0 - p) * (1.0 - p).ln()).exp();
-        assert!(
-            (found.rankme - exp_entropy(0.75)).abs() < 1e-5,
-            "{}",
-            found.rankme
-        );
-        assert!(
-            (found.effective_rank - exp_entropy(0.75)).abs() < 1e-9,
-            "{}",
-            found.effective_rank
-        );
+        assert!((found.rankme - exp_entropy(0.75)).abs() < 1e-5, "{}", found.rankme);
+        assert!((found.effective_rank - exp_entropy(0.75)).abs() < 1e-9, "{}", found.effective_rank);
         let moved = Features::new(4, 2, vec![103.0, 0.0, 97.0, 0.0, 100.0, 1.0, 100.0, -1.0]).unwrap();
         let moved = Statistics::of(&moved).unwrap();
         assert!((moved.effective_rank - found.effective_rank).abs() < 1e-9);
@@ -228,14 +186,8 @@ mod tests {
     #[test]
     fn zeros_have_no_rank_and_agree_with_each_other() {
         let found = Statistics::of(&Features::new(5, 3, vec![0.0; 15]).unwrap()).unwrap();
-        assert_eq!(
-            (found.rankme, found.effective_rank, found.cosine_mean),
-            (0.0, 0.0, 1.0)
-        );
-        assert_eq!(
-            (found.constant_dims, found.std_over_norm, found.norm),
-            (1.0, 0.0, 0.0)
-        );
+        assert_eq!((found.rankme, found.effective_rank, found.cosine_mean), (0.0, 0.0, 1.0));
+        assert_eq!((found.constant_dims, found.std_over_norm, found.norm), (1.0, 0.0, 0.0));
     }
 
     #[test]
@@ -248,18 +200,10 @@ mod tests {
 
         // The same point with a whisper of noise: dimensions look alike, and only std_over_norm tells.
         let mut nearly = same;
-        nearly
-            .values
-            .iter_mut()
-            .zip(&normal(1000, 24, 8).values)
-            .for_each(|(value, noise)| *value += 1e-4 * noise);
+        nearly.values.iter_mut().zip(&normal(1000, 24, 8).values).for_each(|(value, noise)| *value += 1e-4 * noise);
         let found = Statistics::of(&nearly).unwrap();
         assert_eq!(found.constant_dims, 0.0);
-        assert!(
-            found.effective_rank > 20.0
-                && found.std_over_norm < 2e-4
-                && found.cosine_mean > 0.999_99
-        );
+        assert!(found.effective_rank > 20.0 && found.std_over_norm < 2e-4 && found.cosine_mean > 0.999_99);
     }
 
     #[test]
@@ -271,21 +215,14 @@ mod tests {
         });
         let found = Statistics::of(&features).unwrap();
         assert!((found.constant_dims - 0.2).abs() < 1e-12);
-        assert!(
-            found.std_min < 1e-7
-                && (found.std_median - 1.0).abs() < 0.1
-                && (found.std_mean - 0.8).abs() < 0.05
-        );
+        assert!(found.std_min < 1e-7 && (found.std_median - 1.0).abs() < 0.1 && (found.std_mean - 0.8).abs() < 0.05);
     }
 
     #[test]
     fn gaussian_noise_has_nearly_full_rank() {
         let found = Statistics::of(&normal(4000, 32, 10)).unwrap();
         assert!(found.effective_rank > 31.5 && found.rankme > 31.5);
-        assert!(
-            found.cosine_mean.abs() < 0.01
-                && (found.cosine_std - 32f64.sqrt().recip()).abs() < 0.01
-        );
+        assert!(found.cosine_mean.abs() < 0.01 && (found.cosine_std - 32f64.sqrt().recip()).abs() < 0.01);
     }
 
     #[test]
@@ -293,31 +230,17 @@ mod tests {
         let mut features = normal(4, 3, 1);
         assert!(matches!(
             Statistics::of(&features.select(&[0])),
-            Err(EvalError::TooFewRows {
-                needed: 2,
-                found: 1,
-                ..
-            })
+            Err(EvalError::TooFewRows { needed: 2, found: 1, .. })
         ));
         features.values[7] = f32::NAN;
-        assert!(matches!(
-            Statistics::of(&features),
-            Err(EvalError::NotFinite {
-                row: 2,
-                dimension: 1,
-                ..
-            })
-        ));
+        assert!(matches!(Statistics::of(&features), Err(EvalError::NotFinite { row: 2, dimension: 1, .. })));
     }
 
     #[test]
     fn threads_and_repetition_change_no_bit() {
         let features = normal(700, 96, 11);
         let in_pool = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             // An odd allocation moves whatever is allocated after it.
             let moved = vec![0u8; 8 * threads + 1];
             let found = pool.install(|| Statistics::of(&features).unwrap());
@@ -328,15 +251,7 @@ mod tests {
         for threads in [1, 2, 3, 7] {
             let other = in_pool(threads);
             let bits = |s: &Statistics| {
-                [
-                    s.rankme,
-                    s.effective_rank,
-                    s.std_mean,
-                    s.std_over_norm,
-                    s.cosine_mean,
-                    s.cosine_std,
-                ]
-                .map(f64::to_bits)
+                [s.rankme, s.effective_rank, s.std_mean, s.std_over_norm, s.cosine_mean, s.cosine_std].map(f64::to_bits)
             };
             assert_eq!(bits(&one), bits(&other), "{threads} threads");
         }

@@ -89,11 +89,13 @@ impl Collate for MaskedCollator {
         let grid = self.grid();
         let tokens = grid.rows * grid.cols;
         let width = channels * self.patch * self.patch;
-        let masks = self.masks.draw(grid, samples.len(), self.seed, step).map_err(|e| DataError::Collate(e.to_string()))?;
+        let masks =
+            self.masks.draw(grid, samples.len(), self.seed, step).map_err(|e| DataError::Collate(e.to_string()))?;
         let mut patches = vec![0.0; samples.len() * tokens * width];
         let mut image = vec![0.0; channels * self.size * self.size];
         for (i, (sample, patches)) in samples.iter().zip(patches.chunks_exact_mut(tokens * width)).enumerate() {
-            let view = self.augment.apply(&sample.image, self.size, &mut rng(self.seed, Stream::Augment, step, i as u64));
+            let view =
+                self.augment.apply(&sample.image, self.size, &mut rng(self.seed, Stream::Augment, step, i as u64));
             self.normalise.apply(&view, &mut image);
             write_patches(&image, channels, self.size, self.patch, patches);
         }
@@ -155,9 +157,11 @@ impl Masked {
         };
         let [_, _, width] = seen.dims();
         let seen = self.transform.apply(seen);
-        let targets = gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
+        let targets =
+            gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
         let context = self.networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
-        let predictions = self.networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
+        let predictions =
+            self.networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
         (predictions, targets, context)
     }
 

@@ -98,7 +98,9 @@ impl EmaConfig {
     /// Momentum τ of a step: θ̄ ← τ θ̄ + (1 − τ) θ.
     pub fn momentum(&self, step: u64, total: u64, batch: usize) -> f64 {
         match self.schedule {
-            EmaSchedule::HalfLife { samples: Auto::Value(samples) } => 0.5_f64.powf(batch as f64 / samples.max(1) as f64),
+            EmaSchedule::HalfLife { samples: Auto::Value(samples) } => {
+                0.5_f64.powf(batch as f64 / samples.max(1) as f64)
+            }
             EmaSchedule::HalfLife { samples: Auto::Auto } => 0.996,
             EmaSchedule::Ramp { start } => start + (1.0 - start) * (step - 1) as f64 / total.max(1) as f64,
         }
@@ -108,7 +110,9 @@ impl EmaConfig {
     pub fn initial_teacher_left(&self, steps: u64, total: u64, batch: usize) -> f64 {
         match self.schedule {
             EmaSchedule::HalfLife { .. } => self.momentum(1, total, batch).powf(steps as f64),
-            EmaSchedule::Ramp { .. } => (1..=steps).map(|step| self.momentum(step, total, batch).ln()).sum::<f64>().exp(),
+            EmaSchedule::Ramp { .. } => {
+                (1..=steps).map(|step| self.momentum(step, total, batch).ln()).sum::<f64>().exp()
+            }
         }
     }
 }
@@ -174,7 +178,8 @@ mod tests {
 
     #[test]
     fn half_a_life_halves_the_initial_teacher_whatever_the_batch() {
-        let config = EmaConfig { schedule: EmaSchedule::HalfLife { samples: Auto::Value(1000) }, ..EmaConfig::default() };
+        let config =
+            EmaConfig { schedule: EmaSchedule::HalfLife { samples: Auto::Value(1000) }, ..EmaConfig::default() };
         for batch in [10, 50, 250] {
             let left = config.initial_teacher_left(2000 / batch as u64, 99, batch);
             assert!((left - 0.25).abs() < 1e-9, "{left}");

@@ -61,7 +61,8 @@ impl Collate for ViewsCollator {
             for (i, out) in values.chunks_exact_mut(pixels.max(1)).enumerate() {
                 let (view, sample) = (i / samples.len() + first_view, i % samples.len());
                 let place = (view * samples.len() + sample) as u64;
-                let view = augment.apply(&samples[sample].image, size, &mut rng(self.seed, Stream::Augment, step, place));
+                let view =
+                    augment.apply(&samples[sample].image, size, &mut rng(self.seed, Stream::Augment, step, place));
                 self.normalise.apply(&view, out);
             }
             values
@@ -155,7 +156,8 @@ impl<B: Backbone + 'static> Objective for Views<B> {
 
     fn advance(mut self, _: &Clock, seen: &[BatchStatistics]) -> Self {
         let ViewsNetworks { encoder, projector } = self.networks;
-        self.networks = ViewsNetworks { encoder: encoder.absorb(seen, MOMENTUM), projector: projector.absorb(seen, MOMENTUM) };
+        self.networks =
+            ViewsNetworks { encoder: encoder.absorb(seen, MOMENTUM), projector: projector.absorb(seen, MOMENTUM) };
         self
     }
 

@@ -30,7 +30,8 @@ impl ResNetConfig {
     /// Rows and columns of the last feature map.
     pub fn grid(&self) -> (usize, usize) {
         let conv = |n: usize, kernel: usize, stride: usize| (n + 2 * (kernel / 2) - kernel) / stride + 1;
-        let side = |n: usize| (1..self.widths.len()).fold(conv(n, self.stem_kernel, self.stem_stride), |n, _| conv(n, 3, 2));
+        let side =
+            |n: usize| (1..self.widths.len()).fold(conv(n, self.stem_kernel, self.stem_stride), |n, _| conv(n, 3, 2));
         (side(self.image.0), side(self.image.1))
     }
 
@@ -81,7 +82,10 @@ impl BasicBlock {
             bn1: BatchNorm::new(outputs, init),
             conv2: Conv::new(outputs, outputs, 3, 1, init),
             bn2: BatchNorm::new(outputs, init),
-            downsample: changes.then(|| Downsample { conv: Conv::new(inputs, outputs, 1, stride, init), bn: BatchNorm::new(outputs, init) }),
+            downsample: changes.then(|| Downsample {
+                conv: Conv::new(inputs, outputs, 1, stride, init),
+                bn: BatchNorm::new(outputs, init),
+            }),
         }
     }
 

@@ -121,7 +121,10 @@ impl BatchNorm {
         for batch in seen.iter().filter(|batch| batch.layer == layer) {
             let towards = |old: Tensor<1>, new: &[f32]| {
                 let device = old.device();
-                let new = Tensor::<1>::from_data(burn::tensor::TensorData::new(new.to_vec(), [new.len()]), &device.clone().inner());
+                let new = Tensor::<1>::from_data(
+                    burn::tensor::TensorData::new(new.to_vec(), [new.len()]),
+                    &device.clone().inner(),
+                );
                 let moved = ops::lerp(old.inner(), new, momentum);
                 if device.is_autodiff() { moved.autodiff() } else { moved }
             };
@@ -206,7 +209,11 @@ impl Block {
         let std = 0.02;
         Self {
             norm1: LayerNorm::new(width, 1e-6, init),
-            attn: Attention { qkv: Linear::vit(width, 3 * width, std, init), proj: Linear::vit(width, width, std, init), heads },
+            attn: Attention {
+                qkv: Linear::vit(width, 3 * width, std, init),
+                proj: Linear::vit(width, width, std, init),
+                heads,
+            },
             norm2: LayerNorm::new(width, 1e-6, init),
             mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
         }

@@ -49,7 +49,8 @@ pub fn gather(table: Tensor<2>, indices: &[u32], batch: usize) -> Tensor<3> {
 pub fn gather_tokens(tokens: Tensor<3>, indices: &[u32]) -> Tensor<3> {
     let [b, n, width] = tokens.dims();
     let per_sample = indices.len() / b.max(1);
-    let flat: Vec<u32> = indices.iter().enumerate().map(|(i, token)| (i / per_sample.max(1) * n) as u32 + token).collect();
+    let flat: Vec<u32> =
+        indices.iter().enumerate().map(|(i, token)| (i / per_sample.max(1) * n) as u32 + token).collect();
     gather(tokens.reshape([b * n, width]), &flat, b)
 }
 
@@ -72,7 +73,9 @@ mod tests {
     #[test]
     fn gathering_takes_each_samples_own_rows() {
         let device = burn::tensor::Device::flex();
-        let tokens = Tensor::<1>::from_data(TensorData::new((0..12).map(|i| i as f32).collect::<Vec<_>>(), [12]), &device).reshape([2, 3, 2]);
+        let tokens =
+            Tensor::<1>::from_data(TensorData::new((0..12).map(|i| i as f32).collect::<Vec<_>>(), [12]), &device)
+                .reshape([2, 3, 2]);
         let got = gather_tokens(tokens, &[2, 0, 1, 1]).into_data_as::<f32>().try_into_vec::<f32>().unwrap();
         assert_eq!(got, vec![4.0, 5.0, 0.0, 1.0, 8.0, 9.0, 8.0, 9.0]);
     }

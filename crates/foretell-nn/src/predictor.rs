@@ -32,7 +32,9 @@ impl PredictorConfig {
             predictor_embed: Linear::vit(self.encoder_width, self.width, 0.02, &mut init),
             mask_token: init.truncated_normal([1, 1, self.width], 0.02),
             predictor_pos_embed: init.buffer(pos, [1, rows * cols, self.width]),
-            predictor_blocks: (0..self.depth).map(|_| Block::new(self.width, self.heads, 4 * self.width, &mut init)).collect(),
+            predictor_blocks: (0..self.depth)
+                .map(|_| Block::new(self.width, self.heads, 4 * self.width, &mut init))
+                .collect(),
             predictor_norm: LayerNorm::new(self.width, 1e-6, &mut init),
             predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, &mut init),
         }
@@ -69,7 +71,11 @@ impl Predictor {
         let target_len = targets_at.len() / (b * targets).max(1);
         let table = self.predictor_pos_embed.val().inner().reshape([n, width]);
         let context = self.predictor_embed.forward(context) + positions::gather(table.clone(), context_at, b);
-        let context = context.reshape([b, 1, context_len, width]).repeat_dim(1, targets).reshape([b * targets, context_len, width]);
+        let context = context.reshape([b, 1, context_len, width]).repeat_dim(1, targets).reshape([
+            b * targets,
+            context_len,
+            width,
+        ]);
         let asked = self.mask_token.val() + positions::gather(table, targets_at, b * targets);
         let x = Tensor::cat(vec![context, asked], 1);
         let x = self.predictor_blocks.iter().fold(x, |x, block| block.forward(x));

@@ -181,10 +181,11 @@ impl Vit {
 pub fn patchify(images: Tensor<4>, patch: usize) -> Tensor<3> {
     let [b, c, h, w] = images.dims();
     let (rows, cols) = (h / patch, w / patch);
-    images
-        .reshape([b, c, rows, patch, cols, patch])
-        .permute([0, 2, 4, 1, 3, 5])
-        .reshape([b, rows * cols, c * patch * patch])
+    images.reshape([b, c, rows, patch, cols, patch]).permute([0, 2, 4, 1, 3, 5]).reshape([
+        b,
+        rows * cols,
+        c * patch * patch,
+    ])
 }
 
 impl Encode for Vit {

@@ -154,7 +154,8 @@ pub fn to_bytes(tensors: &NamedTensors) -> Vec<u8> {
 
 /// Reads a safetensors file of f32 tensors whole.
 pub fn read_file(path: &Path) -> Result<NamedTensors, WeightsError> {
-    let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
     let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
     let mut tensors = NamedTensors::new();

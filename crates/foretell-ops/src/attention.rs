@@ -108,7 +108,15 @@ pub(crate) fn forward(qkv: &FlexTensor, heads: usize) -> FlexTensor {
             for head in 0..heads {
                 probabilities(lengths, packed, head, scores);
                 let v = lengths.part(packed, 2, head);
-                product(&mut out[head * lengths.head..], width, Store::Replace, 1.0, Matrix::new(scores, n, n), v, Threads::One);
+                product(
+                    &mut out[head * lengths.head..],
+                    width,
+                    Store::Replace,
+                    1.0,
+                    Matrix::new(scores, n, n),
+                    v,
+                    Threads::One,
+                );
             }
         },
     );
@@ -129,11 +137,20 @@ pub(crate) fn backward(qkv: &FlexTensor, heads: usize, dy: &FlexTensor) -> FlexT
         |(p, dp), ((dpacked, packed), dy)| {
             for head in 0..heads {
                 probabilities(lengths, packed, head, p);
-                let (q, k, v) = (lengths.part(packed, 0, head), lengths.part(packed, 1, head), lengths.part(packed, 2, head));
+                let (q, k, v) =
+                    (lengths.part(packed, 0, head), lengths.part(packed, 1, head), lengths.part(packed, 2, head));
                 let dy = Matrix::strided(&dy[head * lengths.head..], n, lengths.head, width);
                 product(dp, n, Store::Replace, 1.0, dy, v.t(), Threads::One);
                 let at = |part: usize| part * width + head * lengths.head;
-                product(&mut dpacked[at(2)..], 3 * width, Store::Replace, 1.0, Matrix::new(p, n, n).t(), dy, Threads::One);
+                product(
+                    &mut dpacked[at(2)..],
+                    3 * width,
+                    Store::Replace,
+                    1.0,
+                    Matrix::new(p, n, n).t(),
+                    dy,
+                    Threads::One,
+                );
                 dispatch(
                     #[inline(always)]
                     || {

@@ -52,7 +52,14 @@ pub fn batch_norm_composed<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias
 ///
 /// # Shapes
 /// - `x` and output: `[.., C]`, all others: `[C]`
-pub fn normalise_with<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, mean: Tensor<1>, variance: Tensor<1>, eps: f64) -> Tensor<D> {
+pub fn normalise_with<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    mean: Tensor<1>,
+    variance: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
     let scale = weight / (variance + eps).sqrt();
     let shift = bias - mean * scale.clone();
     x * scale.unsqueeze() + shift.unsqueeze()
@@ -76,7 +83,11 @@ fn statistics<const D: usize>(x: Tensor<D>) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// Sums over the rows of the two functions that `f(row values, first sums, second sums)` adds.
-fn column_sums(len: usize, channels: usize, f: impl Fn(std::ops::Range<usize>, &mut [f32], &mut [f32]) + Send + Sync) -> (Vec<f64>, Vec<f64>) {
+fn column_sums(
+    len: usize,
+    channels: usize,
+    f: impl Fn(std::ops::Range<usize>, &mut [f32], &mut [f32]) + Send + Sync,
+) -> (Vec<f64>, Vec<f64>) {
     let chunk = rows_in_chunk(channels) * channels.max(1);
     let parts: Vec<(Vec<f32>, Vec<f32>)> = (0..len.div_ceil(chunk))
         .into_par_iter()
@@ -154,7 +165,13 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, ep
     (tensor(y, dims(x)), Saved { mean, rstd })
 }
 
-pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &FlexTensor, want: [bool; 3]) -> [Option<FlexTensor>; 3] {
+pub(crate) fn backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    saved: &Saved,
+    dy: &FlexTensor,
+    want: [bool; 3],
+) -> [Option<FlexTensor>; 3] {
     let (n, channels) = rows(x);
     let (values, weight, dy) = (slice(x), slice(weight), slice(dy));
     let Saved { mean, rstd } = saved;
@@ -165,7 +182,9 @@ pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &
             #[inline(always)]
             || {
                 for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
-                    for (((((db, dw), x), dy), m), r) in db.iter_mut().zip(dw.iter_mut()).zip(x).zip(dy).zip(mean).zip(rstd) {
+                    for (((((db, dw), x), dy), m), r) in
+                        db.iter_mut().zip(dw.iter_mut()).zip(x).zip(dy).zip(mean).zip(rstd)
+                    {
                         *db += dy;
                         *dw = ((x - m) * r).mul_add(*dy, *dw);
                     }
@@ -185,12 +204,14 @@ pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &
             .collect();
         let mut dx = buffer(values.len());
         let chunk = rows_in_chunk(channels) * channels.max(1);
-        let (a, (b, c)): (Vec<f32>, (Vec<f32>, Vec<f32>)) = coefficients.into_iter().map(|[a, b, c]| (a, (b, c))).unzip();
+        let (a, (b, c)): (Vec<f32>, (Vec<f32>, Vec<f32>)) =
+            coefficients.into_iter().map(|[a, b, c]| (a, (b, c))).unzip();
         dx.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).zip(dy.par_chunks(chunk)).for_each(|((dx, x), dy)| {
             dispatch(
                 #[inline(always)]
                 || {
-                    let rows = dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
+                    let rows =
+                        dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
                     for ((dx, x), dy) in rows {
                         for (((((dx, x), dy), a), b), c) in dx.iter_mut().zip(x).zip(dy).zip(&a).zip(&b).zip(&c) {
                             *dx = dy.mul_add(*a, x.mul_add(*b, *c));

@@ -21,7 +21,12 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
     if is_fused(&x) && is_fused(&weight) {
         // Rows of patches are [k, k, C]: the weight follows, and autodiff carries its gradient back.
         let weight = weight.permute([0, 2, 3, 1]);
-        return Tensor::from_dispatch(Dispatch::fused_conv2d(x.into_dispatch(), weight.into_dispatch(), stride, padding));
+        return Tensor::from_dispatch(Dispatch::fused_conv2d(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            stride,
+            padding,
+        ));
     }
     conv2d_composed(x, weight, stride, padding)
 }
@@ -122,7 +127,10 @@ impl Lengths {
 
     fn gather_group(self, x: &[f32], patches: &mut [f32]) {
         let rows = (self.positions() * self.patch()).max(1);
-        patches.par_chunks_mut(rows).zip(x.par_chunks(self.sample().max(1))).for_each(|(patches, x)| self.gather(x, patches));
+        patches
+            .par_chunks_mut(rows)
+            .zip(x.par_chunks(self.sample().max(1)))
+            .for_each(|(patches, x)| self.gather(x, patches));
     }
 }
 
@@ -147,7 +155,14 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize, paddin
     tensor(y, shape)
 }
 
-pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize, dy: &FlexTensor, want: [bool; 2]) -> [Option<FlexTensor>; 2] {
+pub(crate) fn backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    stride: usize,
+    padding: usize,
+    dy: &FlexTensor,
+    want: [bool; 2],
+) -> [Option<FlexTensor>; 2] {
     let l = Lengths::of(x, weight, stride, padding);
     let (rows, patch) = (l.positions(), l.patch());
     let w = Matrix::new(slice(weight), l.outputs, patch);
@@ -167,7 +182,9 @@ pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, stride: usize, paddi
         if let Some(dx) = &mut dx {
             product(patches, patch, Store::Replace, 1.0, dy, w, Threads::All);
             let dx = &mut dx[at..at + samples * l.sample()];
-            dx.par_chunks_mut(l.sample().max(1)).zip(patches.par_chunks(rows * patch)).for_each(|(dx, patches)| l.scatter(patches, dx));
+            dx.par_chunks_mut(l.sample().max(1))
+                .zip(patches.par_chunks(rows * patch))
+                .for_each(|(dx, patches)| l.scatter(patches, dx));
         }
     }
     [dx.map(|dx| tensor(dx, dims(x))), dw.map(|dw| tensor(dw, dims(weight)))]

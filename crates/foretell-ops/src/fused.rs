@@ -12,7 +12,9 @@ use burn_autodiff::{
 use burn_flex::FlexTensor;
 
 use crate::{
-    activation, attention, batch_norm, conv, flex::contiguous, linear, loss, norm,
+    activation, attention, batch_norm, conv,
+    flex::contiguous,
+    linear, loss, norm,
     sigreg::{self, Knots},
 };
 
@@ -21,10 +23,25 @@ pub(crate) trait Fused: Backend {
     fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self>;
-    fn fused_layer_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
-    fn fused_batch_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
     fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
-    fn fused_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+    fn fused_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
     fn fused_smooth_l1(prediction: FloatTensor<Self>, target: FloatTensor<Self>, beta: f32) -> FloatTensor<Self>;
     fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self>;
 }
@@ -81,7 +98,9 @@ macro_rules! backward {
     };
 }
 
-backward!(LinearBackward, 3, (FlexTensor, FlexTensor), |(x, weight), dy, want| linear::backward(&x, &weight, &dy, want));
+backward!(LinearBackward, 3, (FlexTensor, FlexTensor), |(x, weight), dy, want| linear::backward(
+    &x, &weight, &dy, want
+));
 backward!(GeluBackward, 1, FlexTensor, |x, dy, _| [Some(activation::gelu_backward(&x, &dy))]);
 backward!(ReluBackward, 1, FlexTensor, |y, dy, _| [Some(activation::relu_backward(&y, &dy))]);
 backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, norm::Saved), |(x, weight, saved), dy, want| {
@@ -90,14 +109,18 @@ backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, norm::Saved), |(x, weig
 backward!(BatchNormBackward, 3, (FlexTensor, FlexTensor, batch_norm::Saved), |(x, weight, saved), dy, want| {
     batch_norm::backward(&x, &weight, &saved, &dy, want)
 });
-backward!(AttentionBackward, 1, (FlexTensor, usize), |(qkv, heads), dy, _| [Some(attention::backward(&qkv, heads, &dy))]);
+backward!(AttentionBackward, 1, (FlexTensor, usize), |(qkv, heads), dy, _| [Some(attention::backward(
+    &qkv, heads, &dy
+))]);
 backward!(Conv2dBackward, 2, (FlexTensor, FlexTensor, usize, usize), |(x, weight, stride, padding), dy, want| {
     conv::backward(&x, &weight, stride, padding, &dy, want)
 });
 backward!(SmoothL1Backward, 2, (FlexTensor, FlexTensor, f32), |(prediction, target, beta), dy, want| {
     loss::backward(&prediction, &target, beta, &dy, want)
 });
-backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [Some(sigreg::backward(&projected, &knots, &dy))]);
+backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [Some(sigreg::backward(
+    &projected, &knots, &dy
+))]);
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
 macro_rules! taped {
@@ -129,7 +152,12 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
             (y.clone(), y)
         })
     }
-    fn fused_layer_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(LayerNormBackward, S, [a, b, c], {
@@ -137,7 +165,12 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
             (y, (x, weight, saved))
         })
     }
-    fn fused_batch_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(BatchNormBackward, S, [a, b, c], {
@@ -150,7 +183,12 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let qkv = contiguous(qkv);
         taped!(AttentionBackward, S, [a], (attention::forward(&qkv, heads), (qkv, heads)))
     }
-    fn fused_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
+    fn fused_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
         let ((x, a), (weight, b)) = (x.into_parts(), weight.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(Conv2dBackward, S, [a, b], {

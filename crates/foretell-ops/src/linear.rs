@@ -58,7 +58,12 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) ->
     tensor(y, shape)
 }
 
-pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, dy: &FlexTensor, want: [bool; 3]) -> [Option<FlexTensor>; 3] {
+pub(crate) fn backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    dy: &FlexTensor,
+    want: [bool; 3],
+) -> [Option<FlexTensor>; 3] {
     let (n, inputs) = rows(x);
     let (outputs, _) = rows(weight);
     let g = Matrix::new(slice(dy), n, outputs);

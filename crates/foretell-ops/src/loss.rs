@@ -15,7 +15,11 @@ use crate::simd::{dispatch, zip};
 /// - `prediction`, `target`: `[..]`, the same; output: `[1]`
 pub fn smooth_l1<const D: usize>(prediction: Tensor<D>, target: Tensor<D>, beta: f64) -> Tensor<1> {
     if is_fused(&prediction) && is_fused(&target) {
-        return Tensor::from_dispatch(Dispatch::fused_smooth_l1(prediction.into_dispatch(), target.into_dispatch(), beta as f32));
+        return Tensor::from_dispatch(Dispatch::fused_smooth_l1(
+            prediction.into_dispatch(),
+            target.into_dispatch(),
+            beta as f32,
+        ));
     }
     smooth_l1_composed(prediction, target, beta)
 }
@@ -50,7 +54,13 @@ pub(crate) fn forward(prediction: &FlexTensor, target: &FlexTensor, beta: f32) -
     tensor(vec![(total / a.len() as f64) as f32], [1])
 }
 
-pub(crate) fn backward(prediction: &FlexTensor, target: &FlexTensor, beta: f32, dy: &FlexTensor, want: [bool; 2]) -> [Option<FlexTensor>; 2] {
+pub(crate) fn backward(
+    prediction: &FlexTensor,
+    target: &FlexTensor,
+    beta: f32,
+    dy: &FlexTensor,
+    want: [bool; 2],
+) -> [Option<FlexTensor>; 2] {
     let (a, b) = (slice(prediction), slice(target));
     let g = slice(dy)[0] / a.len() as f32;
     let gradient = |sign: f32| {

@@ -49,7 +49,15 @@ pub(crate) enum Store {
 }
 
 /// `out = alpha · a · b` (or `+=`), `out` row-major with rows `out_stride` apart.
-pub(crate) fn product(out: &mut [f32], out_stride: usize, store: Store, alpha: f32, a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
+pub(crate) fn product(
+    out: &mut [f32],
+    out_stride: usize,
+    store: Store,
+    alpha: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    threads: Threads,
+) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(a.cols, b.rows, "inner lengths differ");
     if m == 0 || n == 0 {
@@ -57,7 +65,8 @@ pub(crate) fn product(out: &mut [f32], out_stride: usize, store: Store, alpha: f
     }
     assert!(n <= out_stride || m == 1, "rows of the output overlap");
     assert!((m - 1) * out_stride + n <= out.len(), "product outside its output");
-    let parallelism = if threads == Threads::All && m * n * k > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
+    let parallelism =
+        if threads == Threads::All && m * n * k > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: `Matrix::strided` and the assertions above bound every address that the strides reach; `out` is a
     // unique borrow, so it overlaps neither input; `read_dst` is false unless the old content is to be kept.
     unsafe {
@@ -94,7 +103,15 @@ mod tests {
         let a: Vec<f32> = (0..12).map(|i| i as f32).collect(); // 3 rows, stride 4, 2 columns used
         let b: Vec<f32> = (0..6).map(|i| (i as f32) - 2.0).collect(); // [3, 2], used as its transpose
         let mut out = vec![f32::NAN; 3 * 5];
-        product(&mut out, 5, Store::Replace, 2.0, Matrix::strided(&a, 3, 2, 4), Matrix::new(&b, 3, 2).t(), Threads::All);
+        product(
+            &mut out,
+            5,
+            Store::Replace,
+            2.0,
+            Matrix::strided(&a, 3, 2, 4),
+            Matrix::new(&b, 3, 2).t(),
+            Threads::All,
+        );
         for i in 0..3 {
             for j in 0..3 {
                 let expected: f32 = (0..2).map(|p| 2.0 * a[i * 4 + p] * b[j * 2 + p]).sum();

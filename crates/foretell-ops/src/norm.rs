@@ -67,9 +67,19 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, ep
             dispatch(
                 #[inline(always)]
                 || {
-                    for (((y, x), mean), rstd) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(means).zip(rstds) {
-                        let m = lane_sum(x, #[inline(always)] |x| x) / width as f32;
-                        let var = lane_sum(x, #[inline(always)] |x| (x - m) * (x - m)) / width as f32;
+                    for (((y, x), mean), rstd) in
+                        y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(means).zip(rstds)
+                    {
+                        let m = lane_sum(
+                            x,
+                            #[inline(always)]
+                            |x| x,
+                        ) / width as f32;
+                        let var = lane_sum(
+                            x,
+                            #[inline(always)]
+                            |x| (x - m) * (x - m),
+                        ) / width as f32;
                         let r = 1.0 / (var + eps).sqrt();
                         for (((y, x), w), b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
                             *y = ((x - m) * r).mul_add(*w, *b);
@@ -82,7 +92,13 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, ep
     (tensor(y, dims(x)), saved)
 }
 
-pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &FlexTensor, want: [bool; 3]) -> [Option<FlexTensor>; 3] {
+pub(crate) fn backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    saved: &Saved,
+    dy: &FlexTensor,
+    want: [bool; 3],
+) -> [Option<FlexTensor>; 3] {
     let (_, width) = rows(x);
     let (values, weight, dy) = (slice(x), slice(weight), slice(dy));
     let mut dx = buffer(values.len());
@@ -107,7 +123,11 @@ pub(crate) fn backward(x: &FlexTensor, weight: &FlexTensor, saved: &Saved, dy: &
                             *dw = dy.mul_add(*xhat, *dw);
                             *db += dy;
                         }
-                        let mean_g = lane_sum(&g, #[inline(always)] |g| g) / width as f32;
+                        let mean_g = lane_sum(
+                            &g,
+                            #[inline(always)]
+                            |g| g,
+                        ) / width as f32;
                         let mut lanes = [0.0_f32; 16];
                         let (mut gs, mut xs) = (g.chunks_exact(16), dx.chunks_exact(16));
                         for (gs, xs) in (&mut gs).zip(&mut xs) {

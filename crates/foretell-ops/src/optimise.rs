@@ -30,7 +30,13 @@ pub struct AdamW {
 ///
 /// # Shapes
 /// - all `[..]`, the same
-pub fn adamw<const D: usize>(parameter: Tensor<D>, gradient: Tensor<D>, m: Tensor<D>, v: Tensor<D>, step: &AdamW) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+pub fn adamw<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    m: Tensor<D>,
+    v: Tensor<D>,
+    step: &AdamW,
+) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let bias1 = 1.0 - step.beta1.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
     let bias2 = 1.0 - step.beta2.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
     if !(is_fused(&parameter) && is_fused(&gradient) && is_fused(&m) && is_fused(&v)) {

@@ -129,7 +129,8 @@ fn means(group: &[f32], directions: usize, first: usize, knots: &Knots) -> Means
 pub(crate) fn forward(projected: &FlexTensor, knots: &Knots) -> FlexTensor {
     let shape = dims(projected);
     let (groups, n, m) = (shape[0], shape[1], shape[2]);
-    let blocks: Vec<(usize, usize)> = (0..groups).flat_map(|g| (0..m).step_by(LANES).map(move |first| (g, first))).collect();
+    let blocks: Vec<(usize, usize)> =
+        (0..groups).flat_map(|g| (0..m).step_by(LANES).map(move |first| (g, first))).collect();
     let values = slice(projected);
     let parts: Vec<f64> = blocks
         .into_par_iter()

@@ -68,7 +68,11 @@ fn finite_differences(name: &str, f: &Function, inputs: &[Vec<f64>]) {
             up[i][j] += h;
             down[i][j] -= h;
             let slope = (objective(&up) - objective(&down)) / (2.0 * h);
-            assert!((slope - gradient[j]).abs() < 1e-6 * (1.0 + slope.abs()), "{name}: input {i} element {j}: {slope} and {}", gradient[j]);
+            assert!(
+                (slope - gradient[j]).abs() < 1e-6 * (1.0 + slope.abs()),
+                "{name}: input {i} element {j}: {slope} and {}",
+                gradient[j]
+            );
         }
     }
 }
@@ -80,8 +84,12 @@ fn scaled(values: Vec<f64>, by: f64) -> Vec<f64> {
 #[test]
 fn linear_agrees() {
     for (n, i, o) in [(1, 1, 1), (7, 5, 3), (64, 192, 40), (130, 33, 17)] {
-        let f = move |t: &[Tensor<1>]| ops::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o]);
-        let c = move |t: &[Tensor<1>]| composed::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o]);
+        let f = move |t: &[Tensor<1>]| {
+            ops::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::linear(t[0].clone().reshape([n, i]), t[1].clone().reshape([o, i]), t[2].clone()).reshape([n * o])
+        };
         for scale in [1.0, 1e4] {
             let inputs = [scaled(noise(1, n * i), scale), noise(2, o * i), noise(3, o)];
             agree(&format!("linear {n}x{i}x{o}"), &f, &c, &inputs);
@@ -105,23 +113,40 @@ fn activations_agree() {
 #[test]
 fn norms_agree() {
     for (n, d) in [(1, 3), (3, 5), (50, 192), (300, 67), (2, 40_000)] {
-        let f = move |t: &[Tensor<1>]| ops::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d]);
-        let c = move |t: &[Tensor<1>]| composed::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d]);
+        let f = move |t: &[Tensor<1>]| {
+            ops::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::layer_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-6).reshape([n * d])
+        };
         for scale in [1.0, 1e4] {
             agree(&format!("layer norm {n}x{d}"), &f, &c, &[scaled(noise(6, n * d), scale), noise(7, d), noise(8, d)]);
         }
     }
-    let c = |t: &[Tensor<1>]| composed::layer_norm(t[0].clone().reshape([3, 8]), t[1].clone(), t[2].clone(), 1e-6).reshape([24]);
+    let c = |t: &[Tensor<1>]| {
+        composed::layer_norm(t[0].clone().reshape([3, 8]), t[1].clone(), t[2].clone(), 1e-6).reshape([24])
+    };
     finite_differences("layer norm", &c, &[noise(6, 24), noise(7, 8), noise(8, 8)]);
 
     for (n, d) in [(4, 1), (9, 5), (700, 64), (5000, 7)] {
-        let f = move |t: &[Tensor<1>]| ops::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).output.reshape([n * d]);
-        let c = move |t: &[Tensor<1>]| composed::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).reshape([n * d]);
+        let f = move |t: &[Tensor<1>]| {
+            ops::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).output.reshape([n * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::batch_norm(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5).reshape([n * d])
+        };
         for scale in [1.0, 1e4] {
-            agree(&format!("batch norm {n}x{d}"), &f, &c, &[scaled(noise(9, n * d), scale), noise(10, d), noise(11, d)]);
+            agree(
+                &format!("batch norm {n}x{d}"),
+                &f,
+                &c,
+                &[scaled(noise(9, n * d), scale), noise(10, d), noise(11, d)],
+            );
         }
     }
-    let c = |t: &[Tensor<1>]| composed::batch_norm(t[0].clone().reshape([6, 4]), t[1].clone(), t[2].clone(), 1e-5).reshape([24]);
+    let c = |t: &[Tensor<1>]| {
+        composed::batch_norm(t[0].clone().reshape([6, 4]), t[1].clone(), t[2].clone(), 1e-5).reshape([24])
+    };
     finite_differences("batch norm", &c, &[noise(9, 24), noise(10, 4), noise(11, 4)]);
 }
 
@@ -153,16 +178,36 @@ fn attention_agrees() {
 
 #[test]
 fn convolution_agrees() {
-    for (b, h, w, c, o, k, stride, padding) in
-        [(1, 1, 1, 1, 1, 1, 1, 0), (2, 5, 7, 3, 4, 3, 1, 1), (3, 8, 8, 2, 5, 3, 2, 1), (2, 8, 8, 3, 6, 4, 4, 0), (5, 6, 6, 16, 8, 1, 1, 0), (1, 2, 2, 1, 1, 3, 1, 1), (40, 16, 16, 8, 8, 3, 1, 1), (2, 9, 9, 2, 3, 1, 2, 0)]
-    {
+    for (b, h, w, c, o, k, stride, padding) in [
+        (1, 1, 1, 1, 1, 1, 1, 0),
+        (2, 5, 7, 3, 4, 3, 1, 1),
+        (3, 8, 8, 2, 5, 3, 2, 1),
+        (2, 8, 8, 3, 6, 4, 4, 0),
+        (5, 6, 6, 16, 8, 1, 1, 0),
+        (1, 2, 2, 1, 1, 3, 1, 1),
+        (40, 16, 16, 8, 8, 3, 1, 1),
+        (2, 9, 9, 2, 3, 1, 2, 0),
+    ] {
         let out = |n: usize| (n + 2 * padding - k) / stride + 1;
         let len = b * out(h) * out(w) * o;
-        let f = move |t: &[Tensor<1>]| ops::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding).reshape([len]);
-        let reference = move |t: &[Tensor<1>]| composed::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding).reshape([len]);
-        agree(&format!("conv {h}x{w} k{k} s{stride} p{padding}"), &f, &reference, &[noise(14, b * h * w * c), noise(15, o * c * k * k)]);
+        let f = move |t: &[Tensor<1>]| {
+            ops::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding)
+                .reshape([len])
+        };
+        let reference = move |t: &[Tensor<1>]| {
+            composed::conv2d(t[0].clone().reshape([b, h, w, c]), t[1].clone().reshape([o, c, k, k]), stride, padding)
+                .reshape([len])
+        };
+        agree(
+            &format!("conv {h}x{w} k{k} s{stride} p{padding}"),
+            &f,
+            &reference,
+            &[noise(14, b * h * w * c), noise(15, o * c * k * k)],
+        );
     }
-    let c = |t: &[Tensor<1>]| composed::conv2d(t[0].clone().reshape([2, 5, 5, 2]), t[1].clone().reshape([3, 2, 3, 3]), 2, 1).reshape([54]);
+    let c = |t: &[Tensor<1>]| {
+        composed::conv2d(t[0].clone().reshape([2, 5, 5, 2]), t[1].clone().reshape([3, 2, 3, 3]), 2, 1).reshape([54])
+    };
     finite_differences("convolution", &c, &[noise(14, 100), noise(15, 54)]);
 }
 
@@ -171,10 +216,19 @@ fn smooth_l1_agrees() {
     for n in [1, 17, 50_000] {
         for scale in [0.5, 3.0, 1e4] {
             let inputs = [scaled(noise(16, n), scale), scaled(noise(17, n), scale)];
-            agree("smooth l1", &|t| ops::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &inputs);
+            agree(
+                "smooth l1",
+                &|t| ops::smooth_l1(t[0].clone(), t[1].clone(), 1.0),
+                &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0),
+                &inputs,
+            );
         }
     }
-    finite_differences("smooth l1", &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0), &[scaled(noise(16, 30), 3.0), noise(17, 30)]);
+    finite_differences(
+        "smooth l1",
+        &|t| composed::smooth_l1(t[0].clone(), t[1].clone(), 1.0),
+        &[scaled(noise(16, 30), 3.0), noise(17, 30)],
+    );
 }
 
 #[test]
@@ -186,14 +240,21 @@ fn sigreg_agrees_and_meets_its_golden_values() {
             agree(&format!("sigreg {g}x{n}x{m}"), &f, &c, &[scaled(noise(18, g * n * m), scale)]);
         }
     }
-    finite_differences("sigreg", &|t| composed::sigreg_statistic(t[0].clone().reshape([2, 5, 3])), &[scaled(noise(18, 30), 2.0)]);
+    finite_differences(
+        "sigreg",
+        &|t| composed::sigreg_statistic(t[0].clone().reshape([2, 5, 3])),
+        &[scaled(noise(18, 30), 2.0)],
+    );
 
     let device = Device::flex();
     let collapsed = ops::sigreg_statistic(Tensor::<3>::zeros([2, 300, 8], &device)).into_scalar::<f32>();
     assert!((f64::from(collapsed) / 300.0 - 0.4020).abs() < 1e-4, "collapsed: {collapsed}");
     // N(0, 1) by Box and Muller.
     let uniform = noise(19, 2 * 512 * 256);
-    let normal: Vec<f64> = uniform.chunks(2).map(|u| (-2.0 * (u[0].abs() + 1e-7).min(1.0).ln()).sqrt() * (u[1] * std::f64::consts::PI).cos()).collect();
+    let normal: Vec<f64> = uniform
+        .chunks(2)
+        .map(|u| (-2.0 * (u[0].abs() + 1e-7).min(1.0).ln()).sqrt() * (u[1] * std::f64::consts::PI).cos())
+        .collect();
     let normal = Tensor::<1>::from_data(TensorData::new(normal, [512 * 256]), (&device, DType::F32));
     let value = ops::sigreg_statistic(normal.reshape([1, 512, 256])).into_scalar::<f32>();
     assert!((value - 1.052).abs() < 0.1, "N(0, 1): {value}");
@@ -205,10 +266,17 @@ fn adamw_and_lerp_follow_their_composed_bodies() {
     let tensor = |seed, dtype| Tensor::<1>::from_data(TensorData::new(noise(seed, 33_000), [33_000]), (&device, dtype));
     let read = |t: Tensor<1>| t.into_data_as::<f64>().try_into_vec::<f64>().unwrap();
     let mut states: Vec<Vec<Tensor<1>>> = [DType::F32, DType::F64]
-        .map(|dtype| vec![tensor(20, dtype), Tensor::zeros([33_000], (&device, dtype)), Tensor::zeros([33_000], (&device, dtype))])
+        .map(|dtype| {
+            vec![
+                tensor(20, dtype),
+                Tensor::zeros([33_000], (&device, dtype)),
+                Tensor::zeros([33_000], (&device, dtype)),
+            ]
+        })
         .to_vec();
     for step in 1..=4 {
-        let hyper = ops::AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
+        let hyper =
+            ops::AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
         for (state, dtype) in states.iter_mut().zip([DType::F32, DType::F64]) {
             let gradient = tensor(21 + step, dtype);
             let (p, m, v) = ops::adamw(state[0].clone(), gradient, state[1].clone(), state[2].clone(), &hyper);
@@ -228,8 +296,13 @@ fn the_thread_count_changes_no_bit() {
     let device = Device::flex();
     let (b, n, heads, width) = (4, 50, 4, 64);
     let work = || {
-        let leaf = |seed, len| Tensor::<1>::from_data(TensorData::new(noise(seed, len), [len]), (&device, DType::F32)).autodiff().require_grad();
-        let (x, w, bias, gain) = (leaf(1, b * n * width), leaf(2, 3 * width * width), leaf(3, 3 * width), leaf(4, width));
+        let leaf = |seed, len| {
+            Tensor::<1>::from_data(TensorData::new(noise(seed, len), [len]), (&device, DType::F32))
+                .autodiff()
+                .require_grad()
+        };
+        let (x, w, bias, gain) =
+            (leaf(1, b * n * width), leaf(2, 3 * width * width), leaf(3, 3 * width), leaf(4, width));
         let h = ops::layer_norm(x.clone().reshape([b, n, width]), gain.clone(), gain.clone(), 1e-6);
         let h = ops::self_attention(ops::linear(h, w.clone().reshape([3 * width, width]), bias.clone()), heads);
         let h = ops::batch_norm(ops::gelu(h), gain.clone(), gain.clone(), 1e-5).output;

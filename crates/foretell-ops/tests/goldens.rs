@@ -78,7 +78,8 @@ fn first(x: Tensor<4>) -> Tensor<4> {
 #[test]
 fn layer_norm() {
     let g = Golden::open("ops.safetensors");
-    let (x, weight, bias) = (g.leaf::<3>("layer_norm.x"), g.leaf::<1>("layer_norm.weight"), g.leaf::<1>("layer_norm.bias"));
+    let (x, weight, bias) =
+        (g.leaf::<3>("layer_norm.x"), g.leaf::<1>("layer_norm.weight"), g.leaf::<1>("layer_norm.bias"));
     let y = ops::layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-6);
     g.check("layer_norm.y", y.clone());
     gradients!(g, "layer_norm", y, g.tensor::<3>("layer_norm.grad_y"), "x": x, "weight": weight, "bias": bias);
@@ -111,7 +112,8 @@ fn convolution() {
     let g = Golden::open("ops.safetensors");
     for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (4, 4, 0)] {
         let op = format!("conv2d_k{kernel}s{stride}p{padding}");
-        let (x, weight, bias) = (g.leaf::<4>(&format!("{op}.x")), g.leaf::<4>(&format!("{op}.weight")), g.leaf::<1>(&format!("{op}.bias")));
+        let (x, weight, bias) =
+            (g.leaf::<4>(&format!("{op}.x")), g.leaf::<4>(&format!("{op}.weight")), g.leaf::<1>(&format!("{op}.bias")));
         assert_eq!(weight.dims()[2..], [kernel, kernel]);
         let y = ops::conv2d(last(x.clone()), weight.clone(), stride, padding) + bias.clone().reshape([1, 1, 1, 5]);
         let y = first(y);
@@ -124,7 +126,8 @@ fn convolution() {
 fn batch_norm_and_its_running_statistics() {
     let g = Golden::open("ops.safetensors");
     let op = "batch_norm2d";
-    let (x, weight, bias) = (g.leaf::<4>("batch_norm2d.x"), g.leaf::<1>("batch_norm2d.weight"), g.leaf::<1>("batch_norm2d.bias"));
+    let (x, weight, bias) =
+        (g.leaf::<4>("batch_norm2d.x"), g.leaf::<1>("batch_norm2d.weight"), g.leaf::<1>("batch_norm2d.bias"));
     let batch = ops::batch_norm(last(x.clone()), weight.clone(), bias.clone(), 1e-5);
     let y = first(batch.output);
     g.check("batch_norm2d.y", y.clone());
@@ -154,10 +157,21 @@ fn adamw_over_three_steps() {
     let [steps, rows, cols] = g.tensor::<3>("adamw.grads").dims();
     assert_eq!(steps, 3);
     let of = |name: &str, i: usize| g.tensor::<3>(name).slice([i..i + 1, 0..rows, 0..cols]).reshape([rows, cols]);
-    let mut state = (g.tensor::<2>("adamw.parameter"), Tensor::<2>::zeros([rows, cols], &device), Tensor::<2>::zeros([rows, cols], &device));
+    let mut state = (
+        g.tensor::<2>("adamw.parameter"),
+        Tensor::<2>::zeros([rows, cols], &device),
+        Tensor::<2>::zeros([rows, cols], &device),
+    );
     for i in 0..steps {
-        let hyper =
-            ops::AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, step: i as u64 + 1, gradient_scale: 1.0 };
+        let hyper = ops::AdamW {
+            lr: 1e-2,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            step: i as u64 + 1,
+            gradient_scale: 1.0,
+        };
         state = ops::adamw(state.0, of("adamw.grads", i), state.1, state.2, &hyper);
         near(&format!("adamw.after[{i}]"), &ops::values(state.0.clone()), &ops::values(of("adamw.after", i)));
     }

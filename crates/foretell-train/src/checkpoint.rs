@@ -69,10 +69,16 @@ fn steps(folder: &Path) -> Vec<u64> {
 impl Checkpoint {
     /// Writes a checkpoint; `progress.checksums` is filled in here. Older ones that are neither the one before nor the
     /// best are removed afterwards.
-    pub fn write(run: &RunFolder, mut progress: Progress, model: &NamedTensors, optimiser: &NamedTensors) -> Result<(), TrainError> {
+    pub fn write(
+        run: &RunFolder,
+        mut progress: Progress,
+        model: &NamedTensors,
+        optimiser: &NamedTensors,
+    ) -> Result<(), TrainError> {
         let folder = run.checkpoints();
         fs::create_dir_all(&folder).map_err(TrainError::io("make the folder", &folder))?;
-        let (aside, place) = (folder.join(format!(".{}.partial", name(progress.step))), folder.join(name(progress.step)));
+        let (aside, place) =
+            (folder.join(format!(".{}.partial", name(progress.step))), folder.join(name(progress.step)));
         let (model, optimiser) = (weights::to_bytes(model), weights::to_bytes(optimiser));
         progress.checksums = [xxh3_64(&model), xxh3_64(&optimiser)];
         let text = serde_json::to_string_pretty(&progress).expect("numbers alone") + "\n";

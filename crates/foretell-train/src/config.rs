@@ -70,32 +70,52 @@ impl TrainConfig {
         let health = self.health_every.resolve("train.health_every", decisions, || {
             ((steps / 5).max(1), "five judgements of held-out latents in the run".to_owned())
         });
-        self.checkpoint_every.resolve("train.checkpoint_every", decisions, || (health, "with each judgement".to_owned()));
+        self.checkpoint_every
+            .resolve("train.checkpoint_every", decisions, || (health, "with each judgement".to_owned()));
         self.loader_threads.resolve("train.loader_threads", decisions, || {
-            ((cores / 2).clamp(1, 8), format!("half of {cores} cores decode and augment; the rest of the time is the step's"))
+            (
+                (cores / 2).clamp(1, 8),
+                format!("half of {cores} cores decode and augment; the rest of the time is the step's"),
+            )
         });
     }
 
     /// An error if a setting is out of its range.
     pub fn check(&self) -> Result<(), String> {
         let positive = |name: &str, value: f64| {
-            if value > 0.0 && value.is_finite() { Ok(()) } else { Err(format!("`train.{name}` must be a positive number, found {value}")) }
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(format!("`train.{name}` must be a positive number, found {value}"))
+            }
         };
         if self.batch < 2 {
-            return Err(format!("`train.batch` must be at least 2 (a representation is judged by how samples differ), found {}", self.batch));
+            return Err(format!(
+                "`train.batch` must be at least 2 (a representation is judged by how samples differ), found {}",
+                self.batch
+            ));
         }
-        for (name, value) in [("steps", self.steps), ("log_every", self.log_every), ("checkpoint_every", self.checkpoint_every), ("health_every", self.health_every)] {
+        for (name, value) in [
+            ("steps", self.steps),
+            ("log_every", self.log_every),
+            ("checkpoint_every", self.checkpoint_every),
+            ("health_every", self.health_every),
+        ] {
             if value == Auto::Value(0) {
                 return Err(format!("`train.{name}` must be at least 1, found 0"));
             }
         }
         positive("lr", self.lr)?;
-        for (name, value) in [("warmup", self.warmup), ("final_lr", self.final_lr), ("beta1", self.beta1), ("beta2", self.beta2)] {
+        for (name, value) in
+            [("warmup", self.warmup), ("final_lr", self.final_lr), ("beta1", self.beta1), ("beta2", self.beta2)]
+        {
             if !(0.0..1.0).contains(&value) && !(name == "final_lr" && value == 1.0) {
                 return Err(format!("`train.{name}` must lie in 0 ≤ x < 1, found {value}"));
             }
         }
-        for (name, value) in [("weight_decay", self.weight_decay), ("final_weight_decay", self.final_weight_decay), ("clip", self.clip)] {
+        for (name, value) in
+            [("weight_decay", self.weight_decay), ("final_weight_decay", self.final_weight_decay), ("clip", self.clip)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("`train.{name}` must be 0 or more, found {value}"));
             }
@@ -105,7 +125,12 @@ impl TrainConfig {
 
     /// Learning rate over the steps.
     pub fn lr_schedule(&self, steps: u64) -> Schedule {
-        Schedule::WarmupCosine { warmup: (self.warmup * steps as f64).round() as u64, peak: self.lr, last: self.lr * self.final_lr, steps }
+        Schedule::WarmupCosine {
+            warmup: (self.warmup * steps as f64).round() as u64,
+            peak: self.lr,
+            last: self.lr * self.final_lr,
+            steps,
+        }
     }
 
     /// Weight decay over the steps.

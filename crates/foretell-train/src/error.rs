@@ -33,7 +33,9 @@ pub enum TrainError {
     #[error("{0}")]
     Setting(String),
     /// The loss is not a number any more.
-    #[error("the loss became {value} at step {step}: training has diverged. Start again with a smaller learning rate (`--set train.lr=…`); the run's last checkpoint is from before")]
+    #[error(
+        "the loss became {value} at step {step}: training has diverged. Start again with a smaller learning rate (`--set train.lr=…`); the run's last checkpoint is from before"
+    )]
     Diverged {
         /// When.
         step: u64,

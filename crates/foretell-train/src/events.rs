@@ -22,17 +22,9 @@ impl EventWriter {
     pub fn create(dir: impl AsRef<Path>) -> io::Result<Self> {
         let dir = dir.as_ref();
         fs::create_dir_all(dir)?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let mut writer = Self {
-            file: BufWriter::new(fresh(dir, now.as_secs())?),
-        };
-        writer.record(&event(
-            now.as_secs_f64(),
-            0,
-            &field_bytes(FILE_VERSION, b"brain.Event:2"),
-        ))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut writer = Self { file: BufWriter::new(fresh(dir, now.as_secs())?) };
+        writer.record(&event(now.as_secs_f64(), 0, &field_bytes(FILE_VERSION, b"brain.Event:2")))?;
         writer.flush()?;
         Ok(writer)
     }
@@ -79,9 +71,7 @@ const FIXED32: u8 = 5;
 fn fresh(dir: &Path, seconds: u64) -> io::Result<File> {
     let mut attempt = 0;
     loop {
-        let path = dir.join(format!(
-            "events.out.tfevents.{seconds:010}.foretell.{attempt}"
-        ));
+        let path = dir.join(format!("events.out.tfevents.{seconds:010}.foretell.{attempt}"));
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 9 => {
                 attempt += 1;
@@ -117,9 +107,7 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
 
 /// TFRecord's mask keeps a checksum of data that holds checksums from being trivial.
 fn masked_crc(data: &[u8]) -> u32 {
-    crc32c::crc32c(data)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 #[cfg(test)]
@@ -128,9 +116,9 @@ mod tests {
 
     /// `scalar("loss", 300, 0.5, 1.5)` as TensorBoard 2.21's own record writer frames it.
     const GOLDEN: [u8; 43] = [
-        0x1b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1a, 0x0d, 0x9e, 0x13, 0x09, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0xf8, 0x3f, 0x10, 0xac, 0x02, 0x2a, 0x0d, 0x0a, 0x0b, 0x0a, 0x04,
-        0x6c, 0x6f, 0x73, 0x73, 0x15, 0x00, 0x00, 0x00, 0x3f, 0x69, 0xf9, 0x31, 0x5b,
+        0x1b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1a, 0x0d, 0x9e, 0x13, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0xf8, 0x3f, 0x10, 0xac, 0x02, 0x2a, 0x0d, 0x0a, 0x0b, 0x0a, 0x04, 0x6c, 0x6f, 0x73, 0x73, 0x15, 0x00,
+        0x00, 0x00, 0x3f, 0x69, 0xf9, 0x31, 0x5b,
     ];
 
     /// CRC-32C from its polynomial, bit by bit: independent of the crate that the writer uses.
@@ -139,11 +127,7 @@ mod tests {
         for byte in data {
             crc ^= u32::from(*byte);
             for _ in 0..8 {
-                crc = if crc & 1 == 1 {
-                    crc >> 1 ^ 0x82f6_3b78
-                } else {
-                    crc >> 1
-                };
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
             }
         }
         !crc
@@ -166,10 +150,7 @@ mod tests {
         while !file.is_empty() {
             let length = take(&mut file, 8);
             check(length, take(&mut file, 4));
-            let data = take(
-                &mut file,
-                u64::from_le_bytes(length.try_into().unwrap()) as usize,
-            );
+            let data = take(&mut file, u64::from_le_bytes(length.try_into().unwrap()) as usize);
             check(data, take(&mut file, 4));
             found.push(data);
         }
@@ -202,16 +183,12 @@ mod tests {
             let key = read_varint(&mut message);
             let field = match key & 7 {
                 0 => Field::Integer(read_varint(&mut message)),
-                1 => Field::Double(f64::from_le_bytes(
-                    take(&mut message, 8).try_into().unwrap(),
-                )),
+                1 => Field::Double(f64::from_le_bytes(take(&mut message, 8).try_into().unwrap())),
                 2 => {
                     let length = read_varint(&mut message) as usize;
                     Field::Bytes(take(&mut message, length))
                 }
-                5 => Field::Float(f32::from_le_bytes(
-                    take(&mut message, 4).try_into().unwrap(),
-                )),
+                5 => Field::Float(f32::from_le_bytes(take(&mut message, 4).try_into().unwrap())),
                 other => unreachable!("wire type {other}"),
             };
             found.push((key >> 3, field));
@@ -227,10 +204,7 @@ mod tests {
     }
 
     fn only_file(dir: &Path) -> Vec<u8> {
-        let paths: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(paths.len(), 1);
         fs::read(&paths[0]).unwrap()
     }
@@ -259,13 +233,7 @@ mod tests {
             assert_eq!(event[0], (1, Field::Double(wall_time)));
             assert_eq!(event[1], (2, Field::Integer(step)));
             let point = fields(inner(&fields(inner(&event, 5)), 1));
-            assert_eq!(
-                point,
-                [
-                    (1, Field::Bytes(tag.as_bytes())),
-                    (2, Field::Float(value as f32))
-                ]
-            );
+            assert_eq!(point, [(1, Field::Bytes(tag.as_bytes())), (2, Field::Float(value as f32))]);
         }
     }
 
@@ -282,19 +250,9 @@ mod tests {
     #[test]
     fn a_second_writer_takes_a_second_file_and_tensorboard_knows_both() {
         let dir = tempfile::tempdir().unwrap();
-        let writers = [
-            EventWriter::create(dir.path()).unwrap(),
-            EventWriter::create(dir.path()).unwrap(),
-        ];
-        let names: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let writers = [EventWriter::create(dir.path()).unwrap(), EventWriter::create(dir.path()).unwrap()];
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), writers.len());
-        assert!(
-            names
-                .iter()
-                .all(|name| name.to_string_lossy().contains(".tfevents."))
-        );
+        assert!(names.iter().all(|name| name.to_string_lossy().contains(".tfevents.")));
     }
 }

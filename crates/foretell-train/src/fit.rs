@@ -11,13 +11,13 @@ use foretell_nn::Encode;
 use foretell_ops as ops;
 use serde_json::json;
 
+use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder};
 use crate::health::{Health, HealthRecord, Probe, statistics};
 use crate::optimiser::Optimiser;
-use crate::TrainError;
 
 /// What the loop works on besides the objective.
 pub struct Fit<'a> {
@@ -94,7 +94,12 @@ const HELD_OUT_STEP: u64 = u64::MAX / 2;
 /// Runs the objective from where the folder's newest checkpoint stands (or from the start) to its last step.
 ///
 /// `untrained` is the same network before any step, [settled](settle): what held-out latents are judged against.
-pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &mut dyn Observer) -> Result<Finished<O>, TrainError> {
+pub fn fit<O: Objective>(
+    objective: O,
+    untrained: &O,
+    fit: &Fit<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Finished<O>, TrainError> {
     let value = |auto: Auto<u64>| if let Auto::Value(value) = auto { value.max(1) } else { 1 };
     let config = fit.config;
     let steps = value(config.steps);
@@ -107,7 +112,14 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
     // what the checkpoint vouches for before anything is appended.
     let mut objective = objective;
     let mut optimiser = Optimiser::default();
-    let mut progress = Progress { step: 0, metrics_bytes: 0, timing_bytes: 0, effective_rank: untrained.image.effective_rank, seconds: 0.0, checksums: [0; 2] };
+    let mut progress = Progress {
+        step: 0,
+        metrics_bytes: 0,
+        timing_bytes: 0,
+        effective_rank: untrained.image.effective_rank,
+        seconds: 0.0,
+        checksums: [0; 2],
+    };
     if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
         progress = checkpoint.progress;
         objective = objective.with_state(checkpoint.model)?;
@@ -118,7 +130,11 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
     let mut timing = Lines::open(&fit.folder.timing(), progress.timing_bytes)?;
     let mut events = EventWriter::create(fit.folder.events()).map_err(TrainError::io("write", &fit.folder.events()))?;
     let left = |step: u64| fit.initial_teacher_left.map(|left| left(step));
-    let record = |step: u64, probe: &Probe| HealthRecord { step, held_out_loss: probe.loss, health: Health::judge(probe, &untrained, left(step)) };
+    let record = |step: u64, probe: &Probe| HealthRecord {
+        step,
+        held_out_loss: probe.loss,
+        health: Health::judge(probe, &untrained, left(step)),
+    };
     let mut health = record(progress.step, &untrained);
     if progress.step == 0 {
         metrics.append(&serde_json::to_value(&health).expect("a record"))?;
@@ -185,7 +201,8 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
             metrics.append(&line)?;
             let rate = (step - first) as f64 * config.batch as f64 / elapsed;
             timing.append(&json!({ "step": step, "seconds": before + elapsed, "images_per_s": rate, "waited_s": loader.waited().as_secs_f64() }))?;
-            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+            let wall =
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
             for (tag, value) in [("loss", loss), ("lr", hyper.lr), ("gradient_norm", norm), ("images_per_s", rate)] {
                 events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
             }
@@ -194,9 +211,15 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
             health = record(step, &held_out.probe(&objective, fit, clock(step, true))?);
             metrics.append(&serde_json::to_value(&health).expect("a record"))?;
             progress.effective_rank = health.health.effective_rank;
-            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+            let wall =
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
             let h = &health.health;
-            for (tag, value) in [("held_out_loss", health.held_out_loss), ("rankme", h.rankme), ("effective_rank", h.effective_rank), ("cosine_mean", h.cosine_mean)] {
+            for (tag, value) in [
+                ("held_out_loss", health.held_out_loss),
+                ("rankme", h.rankme),
+                ("effective_rank", h.effective_rank),
+                ("cosine_mean", h.cosine_mean),
+            ] {
                 events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
             }
         }
@@ -213,7 +236,14 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
             verdict: (health.step > 0).then_some(health.health.verdict),
         });
         if step.is_multiple_of(value(config.checkpoint_every)) || step == steps {
-            progress = save(&objective, &optimiser, fit, &Progress { step, seconds: before + elapsed, ..progress }, &mut metrics, &mut timing)?;
+            progress = save(
+                &objective,
+                &optimiser,
+                fit,
+                &Progress { step, seconds: before + elapsed, ..progress },
+                &mut metrics,
+                &mut timing,
+            )?;
         }
     }
     let seconds = if step == first { before } else { before + started.elapsed().as_secs_f64() };
@@ -227,8 +257,23 @@ pub fn fit<O: Objective>(objective: O, untrained: &O, fit: &Fit<'_>, observer: &
 
 /// Seconds of a training step: the median of as many as fit into `limit` (at least three), after one that is not
 /// counted. The objective is used up.
-pub fn time_steps<O: Objective>(mut objective: O, dataset: &Dataset, config: &TrainConfig, seed: u64, on_bad: OnBadSample, limit: Duration) -> Result<f64, TrainError> {
-    let loading = LoaderConfig { batch: config.batch, seed, threads: 1, prefetch: 4, on_bad, cache_bytes: 0, max_short_side: 2 * objective.encoder().image().0 };
+pub fn time_steps<O: Objective>(
+    mut objective: O,
+    dataset: &Dataset,
+    config: &TrainConfig,
+    seed: u64,
+    on_bad: OnBadSample,
+    limit: Duration,
+) -> Result<f64, TrainError> {
+    let loading = LoaderConfig {
+        batch: config.batch,
+        seed,
+        threads: 1,
+        prefetch: 4,
+        on_bad,
+        cache_bytes: 0,
+        max_short_side: 2 * objective.encoder().image().0,
+    };
     let mut loader = Loader::new(dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
     let mut optimiser = Optimiser::default();
     let (mut times, begun) = (Vec::new(), Instant::now());
@@ -237,7 +282,8 @@ pub fn time_steps<O: Objective>(mut objective: O, dataset: &Dataset, config: &Tr
         let clock = Clock { step, total: 1_000_000, batch: config.batch, health_due: false };
         let outcome = objective.loss(&loader.next()?, &clock);
         let gradients = outcome.loss.backward();
-        let hyper = ops::AdamW { lr: 1e-6, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step, gradient_scale: 1.0 };
+        let hyper =
+            ops::AdamW { lr: 1e-6, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step, gradient_scale: 1.0 };
         objective = objective.update(|networks| optimiser.step(networks, gradients, 1.0, hyper).0);
         objective = objective.advance(&clock, &outcome.seen);
         if step > 1 {
@@ -255,7 +301,15 @@ pub fn time_steps<O: Objective>(mut objective: O, dataset: &Dataset, config: &Tr
 /// would be judged on statistics that belong to no input, and training would look better than it is.
 pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainError> {
     const BATCHES: u64 = 30;
-    let loading = LoaderConfig { batch: fit.config.batch, seed: fit.seed, threads: 1, prefetch: 1, on_bad: fit.on_bad, cache_bytes: 0, max_short_side: 2 * objective.encoder().image().0 };
+    let loading = LoaderConfig {
+        batch: fit.config.batch,
+        seed: fit.seed,
+        threads: 1,
+        prefetch: 1,
+        on_bad: fit.on_bad,
+        cache_bytes: 0,
+        max_short_side: 2 * objective.encoder().image().0,
+    };
     let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
     for step in 1..=BATCHES {
         let clock = Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
@@ -268,7 +322,14 @@ pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainE
     Ok(objective)
 }
 
-fn save<O: Objective>(objective: &O, optimiser: &Optimiser, fit: &Fit<'_>, progress: &Progress, metrics: &mut Lines, timing: &mut Lines) -> Result<Progress, TrainError> {
+fn save<O: Objective>(
+    objective: &O,
+    optimiser: &Optimiser,
+    fit: &Fit<'_>,
+    progress: &Progress,
+    metrics: &mut Lines,
+    timing: &mut Lines,
+) -> Result<Progress, TrainError> {
     let progress = Progress { metrics_bytes: metrics.sync()?, timing_bytes: timing.sync()?, ..progress.clone() };
     Checkpoint::write(fit.folder, progress.clone(), &objective.state(), &optimiser.state(objective.trained()))?;
     Ok(progress)
@@ -334,7 +395,12 @@ fn thin(features: &Features) -> Features {
 }
 
 /// Features `[n, D]` and tokens `[n·N, D]` of normalised images `[n, C, S, S]`.
-pub fn features_of(encoder: &dyn Encode, images: &[f32], count: usize, device: &Device) -> Result<(Features, Features), TrainError> {
+pub fn features_of(
+    encoder: &dyn Encode,
+    images: &[f32],
+    count: usize,
+    device: &Device,
+) -> Result<(Features, Features), TrainError> {
     let (size, _) = encoder.image();
     let channels = encoder.channels();
     let (mut image, mut token) = (Vec::new(), Vec::new());
@@ -346,6 +412,8 @@ pub fn features_of(encoder: &dyn Encode, images: &[f32], count: usize, device: &
         token.extend(ops::values(map.tokens));
     }
     let dim = image.len() / count.max(1);
-    Ok((Features::new(count, dim, image)?, Features::new(token.len() / encoder.width().max(1), encoder.width(), token)?))
+    Ok((
+        Features::new(count, dim, image)?,
+        Features::new(token.len() / encoder.width().max(1), encoder.width(), token)?,
+    ))
 }
-

@@ -121,7 +121,12 @@ pub(crate) struct Lines {
 impl Lines {
     /// Opens `path`, cut back to `length` bytes. A shorter file is an error: lines that a checkpoint vouches for are gone.
     pub(crate) fn open(path: &Path, length: u64) -> Result<Self, TrainError> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(TrainError::io("write", path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(TrainError::io("write", path))?;
         let found = file.metadata().map_err(TrainError::io("read", path))?.len();
         if found < length {
             return Err(TrainError::Setting(format!(
@@ -131,7 +136,8 @@ impl Lines {
         }
         file.set_len(length).map_err(TrainError::io("write", path))?;
         let mut lines = Self { file, path: path.to_owned(), length };
-        std::io::Seek::seek(&mut lines.file, std::io::SeekFrom::Start(length)).map_err(TrainError::io("write", path))?;
+        std::io::Seek::seek(&mut lines.file, std::io::SeekFrom::Start(length))
+            .map_err(TrainError::io("write", path))?;
         Ok(lines)
     }
 

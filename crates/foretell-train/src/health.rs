@@ -124,19 +124,55 @@ impl Health {
     /// Holds what was measured against the untrained network and the thresholds.
     pub fn judge(now: &Probe, untrained: &Probe, initial_teacher_left: Option<f64>) -> Self {
         let samples = now.image.dim.min(now.image.rows) as f64;
-        let rule = |measure: &str, value: f64, untrained: f64, limit: String, met: bool| Threshold { measure: measure.to_owned(), value, untrained, limit, met };
+        let rule = |measure: &str, value: f64, untrained: f64, limit: String, met: bool| Threshold {
+            measure: measure.to_owned(),
+            value,
+            untrained,
+            limit,
+            met,
+        };
         let fresh = &untrained.image;
         // An untrained network may have a cosine near 1 of its own (a common offset): what counts as collapse is
         // that, with next to no spread left after the offset is taken away.
         let cosine_limit = COLLAPSE_COSINE.max(fresh.cosine_mean);
         let collapse = [
-            rule("effective rank (images)", now.image.effective_rank, fresh.effective_rank, format!("≥ {:.1} ({:.0} % of {samples})", COLLAPSE_RANK * samples, 100.0 * COLLAPSE_RANK), now.image.effective_rank >= COLLAPSE_RANK * samples),
-            rule("mean pairwise cosine (images)", now.image.cosine_mean, fresh.cosine_mean, format!("≤ {cosine_limit:.4}"), now.image.cosine_mean <= cosine_limit),
-            rule("effective rank (targets)", now.target.effective_rank, untrained.target.effective_rank, format!("≥ {:.1}", COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64), now.target.effective_rank >= COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64),
+            rule(
+                "effective rank (images)",
+                now.image.effective_rank,
+                fresh.effective_rank,
+                format!("≥ {:.1} ({:.0} % of {samples})", COLLAPSE_RANK * samples, 100.0 * COLLAPSE_RANK),
+                now.image.effective_rank >= COLLAPSE_RANK * samples,
+            ),
+            rule(
+                "mean pairwise cosine (images)",
+                now.image.cosine_mean,
+                fresh.cosine_mean,
+                format!("≤ {cosine_limit:.4}"),
+                now.image.cosine_mean <= cosine_limit,
+            ),
+            rule(
+                "effective rank (targets)",
+                now.target.effective_rank,
+                untrained.target.effective_rank,
+                format!("≥ {:.1}", COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64),
+                now.target.effective_rank >= COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64,
+            ),
         ];
         let partial = [
-            rule("effective rank against untrained", now.image.effective_rank, fresh.effective_rank, format!("≥ {:.1} ({:.0} % of untrained)", PARTIAL_RANK * fresh.effective_rank, 100.0 * PARTIAL_RANK), now.image.effective_rank >= PARTIAL_RANK * fresh.effective_rank),
-            rule("nearly constant dimensions", now.image.constant_dims, fresh.constant_dims, format!("≤ {:.0} %", 100.0 * PARTIAL_CONSTANT), now.image.constant_dims <= PARTIAL_CONSTANT),
+            rule(
+                "effective rank against untrained",
+                now.image.effective_rank,
+                fresh.effective_rank,
+                format!("≥ {:.1} ({:.0} % of untrained)", PARTIAL_RANK * fresh.effective_rank, 100.0 * PARTIAL_RANK),
+                now.image.effective_rank >= PARTIAL_RANK * fresh.effective_rank,
+            ),
+            rule(
+                "nearly constant dimensions",
+                now.image.constant_dims,
+                fresh.constant_dims,
+                format!("≤ {:.0} %", 100.0 * PARTIAL_CONSTANT),
+                now.image.constant_dims <= PARTIAL_CONSTANT,
+            ),
         ];
         let verdict = if collapse.iter().any(|rule| !rule.met) {
             Verdict::Collapse

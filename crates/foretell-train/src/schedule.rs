@@ -24,7 +24,8 @@ impl Schedule {
         if step <= warmup {
             return peak * (0.01 + 0.99 * step as f64 / warmup as f64);
         }
-        let through = (step - warmup - u64::from(warmup == 0)) as f64 / (steps - warmup).saturating_sub(u64::from(warmup == 0)).max(1) as f64;
+        let through = (step - warmup - u64::from(warmup == 0)) as f64
+            / (steps - warmup).saturating_sub(u64::from(warmup == 0)).max(1) as f64;
         last + (peak - last) * 0.5 * (1.0 + (std::f64::consts::PI * through.min(1.0)).cos())
     }
 }

@@ -92,17 +92,9 @@ impl BlockMasks {
     }
 
     /// The masks of the batch of `step`.
-    pub fn draw(
-        &self,
-        grid: Grid,
-        batch: usize,
-        seed: u64,
-        step: u64,
-    ) -> Result<BatchMasks, MaskError> {
+    pub fn draw(&self, grid: Grid, batch: usize, seed: u64, step: u64) -> Result<BatchMasks, MaskError> {
         self.check(grid)?;
-        let counts = self
-            .shares()
-            .draw(grid, &mut rng(seed, Stream::Mask, step, u64::MAX));
+        let counts = self.shares().draw(grid, &mut rng(seed, Stream::Mask, step, u64::MAX));
         let log_aspect = (self.target_aspect.0.ln(), self.target_aspect.1.ln());
         let walks = Walks::new(grid, counts.target_len);
         let mut walk = Vec::with_capacity(grid.tokens());
@@ -144,11 +136,7 @@ fn deal(counts: Counts, rng: &mut impl Rng, runs: &mut Vec<Run>) {
     for last in places - number..places {
         let drawn = rng.random_range(0..=last as u32) as usize;
         let taken = runs.iter().any(|run| run.start == drawn);
-        runs.push(Run {
-            start: if taken { last } else { drawn },
-            len: counts.target_len,
-            label: 0,
-        });
+        runs.push(Run { start: if taken { last } else { drawn }, len: counts.target_len, label: 0 });
     }
     runs.sort_unstable_by_key(|run| run.start);
     if counts.hidden_len > 0 {
@@ -178,10 +166,7 @@ mod tests {
         let n = grid.tokens();
         assert!(masks.context_len >= 1 && masks.targets >= 1 && masks.target_len >= 1);
         assert_eq!(masks.context.len(), masks.batch * masks.context_len);
-        assert_eq!(
-            masks.target.len(),
-            masks.batch * masks.targets * masks.target_len
-        );
+        assert_eq!(masks.target.len(), masks.batch * masks.targets * masks.target_len);
         let used = masks.context_len + masks.targets * masks.target_len;
         assert!(used == n || hides && used < n);
         for i in 0..masks.batch {
@@ -190,10 +175,7 @@ mod tests {
             for list in sample.targets.iter().chain([&sample.context]) {
                 assert!(list.is_sorted_by(|a, b| a < b), "{grid:?}: {list:?}");
                 for &token in list {
-                    assert!(
-                        !std::mem::replace(&mut seen[token as usize], true),
-                        "token {token} used twice"
-                    );
+                    assert!(!std::mem::replace(&mut seen[token as usize], true), "token {token} used twice");
                 }
             }
         }
@@ -236,13 +218,8 @@ mod tests {
                 assert_eq!(masks.target_len, random.target_len);
             }
         }
-        let least = BlockMasks::default()
-            .draw(Grid::new(2, 2), 1, 0, 0)
-            .unwrap();
-        assert_eq!(
-            (least.context_len, least.targets, least.target_len),
-            (1, 3, 1)
-        );
+        let least = BlockMasks::default().draw(Grid::new(2, 2), 1, 0, 0).unwrap();
+        assert_eq!((least.context_len, least.targets, least.target_len), (1, 3, 1));
     }
 
     proptest! {
@@ -291,12 +268,7 @@ mod tests {
     }
 
     /// Counts each token's part over `draws` samples, and asserts that chance alone separates the tokens.
-    fn assert_uniform(
-        grid: Grid,
-        draws: u32,
-        mut draw: impl FnMut(usize, u64) -> BatchMasks,
-        label: &str,
-    ) {
+    fn assert_uniform(grid: Grid, draws: u32, mut draw: impl FnMut(usize, u64) -> BatchMasks, label: &str) {
         let n = grid.tokens();
         let mut context = vec![0; n];
         let mut targets: Vec<Vec<u32>> = Vec::new();
@@ -321,16 +293,11 @@ mod tests {
         let few = |counts: &[u32], share: f64, what: &str| {
             let excess = excess(counts, draws, share);
             assert!(excess < 4.0, "{label} {grid:?}: {what} has excess {excess}");
-            let deviation = counts
-                .iter()
-                .map(|&c| (f64::from(c) / (f64::from(draws) * share) - 1.0).abs())
-                .fold(0.0, f64::max);
+            let deviation =
+                counts.iter().map(|&c| (f64::from(c) / (f64::from(draws) * share) - 1.0).abs()).fold(0.0, f64::max);
             // Five standard deviations of one token's count.
             let bound = 5.0 * ((1.0 - share) / (share * f64::from(draws))).sqrt();
-            assert!(
-                deviation < bound,
-                "{label} {grid:?}: {what} deviates by {deviation}"
-            );
+            assert!(deviation < bound, "{label} {grid:?}: {what} deviates by {deviation}");
             (excess, deviation)
         };
         few(&context, seen, "context");
@@ -339,10 +306,7 @@ mod tests {
         }
         let pooled: Vec<u32> = (0..n).map(|t| targets.iter().map(|c| c[t]).sum()).collect();
         let (_, deviation) = few(&pooled, asked * targets.len() as f64, "all targets");
-        assert!(
-            deviation < 0.03,
-            "{label} {grid:?}: targets deviate by {deviation}"
-        );
+        assert!(deviation < 0.03, "{label} {grid:?}: targets deviate by {deviation}");
     }
 
     #[test]
@@ -350,30 +314,11 @@ mod tests {
         for (rows, cols) in [(8, 8), (14, 14), (3, 5), (2, 2), (5, 30), (1, 9)] {
             let grid = Grid::new(rows, cols);
             let blocks = BlockMasks::default();
-            assert_uniform(
-                grid,
-                50_000,
-                |b, s| blocks.draw(grid, b, 11, s).unwrap(),
-                "blocks",
-            );
-            let hiding = BlockMasks {
-                targets: 2,
-                context_scale: (0.5, 0.8),
-                ..BlockMasks::default()
-            };
-            assert_uniform(
-                grid,
-                50_000,
-                |b, s| hiding.draw(grid, b, 12, s).unwrap(),
-                "hiding",
-            );
+            assert_uniform(grid, 50_000, |b, s| blocks.draw(grid, b, 11, s).unwrap(), "blocks");
+            let hiding = BlockMasks { targets: 2, context_scale: (0.5, 0.8), ..BlockMasks::default() };
+            assert_uniform(grid, 50_000, |b, s| hiding.draw(grid, b, 12, s).unwrap(), "hiding");
             let random = RandomMasks::default();
-            assert_uniform(
-                grid,
-                50_000,
-                |b, s| random.draw(grid, b, 13, s).unwrap(),
-                "random",
-            );
+            assert_uniform(grid, 50_000, |b, s| random.draw(grid, b, 13, s).unwrap(), "random");
         }
     }
 
@@ -390,11 +335,7 @@ mod tests {
                     let n = block.len() as f64;
                     let moment = |of: &dyn Fn(u32) -> u32| {
                         let mean = block.iter().map(|&t| f64::from(of(t))).sum::<f64>() / n;
-                        block
-                            .iter()
-                            .map(|&t| (f64::from(of(t)) - mean).powi(2))
-                            .sum::<f64>()
-                            / n
+                        block.iter().map(|&t| (f64::from(of(t)) - mean).powi(2)).sum::<f64>() / n
                     };
                     spread += moment(&|t| t / 14) + moment(&|t| t % 14);
                     squares += (n - 1.0) / 6.0;
@@ -402,43 +343,20 @@ mod tests {
             }
         }
         let ratio = spread / squares;
-        assert!(
-            ratio < 1.7,
-            "blocks are {ratio} times as spread out as squares"
-        );
+        assert!(ratio < 1.7, "blocks are {ratio} times as spread out as squares");
     }
 
     #[test]
     fn impossible_settings_are_refused_with_a_way_out() {
-        let draw = |masks: BlockMasks| {
-            masks
-                .draw(Grid::new(4, 4), 1, 0, 0)
-                .unwrap_err()
-                .to_string()
-        };
+        let draw = |masks: BlockMasks| masks.draw(Grid::new(4, 4), 1, 0, 0).unwrap_err().to_string();
         let default = BlockMasks::default;
-        let many = draw(BlockMasks {
-            targets: 8,
-            ..default()
-        });
-        assert!(
-            many.contains("`target_scale`") && many.contains("1 / targets"),
-            "{many}"
-        );
-        let keep = draw(BlockMasks {
-            min_keep: Some(16),
-            ..default()
-        });
+        let many = draw(BlockMasks { targets: 8, ..default() });
+        assert!(many.contains("`target_scale`") && many.contains("1 / targets"), "{many}");
+        let keep = draw(BlockMasks { min_keep: Some(16), ..default() });
         assert!(keep.contains("set `min_keep` to 15 or less"), "{keep}");
-        let none = draw(BlockMasks {
-            targets: 0,
-            ..default()
-        });
+        let none = draw(BlockMasks { targets: 0, ..default() });
         assert!(none.contains("`targets` is 0"), "{none}");
-        let nan = draw(BlockMasks {
-            target_aspect: (f64::NAN, 1.0),
-            ..default()
-        });
+        let nan = draw(BlockMasks { target_aspect: (f64::NAN, 1.0), ..default() });
         assert!(nan.contains("`target_aspect`"), "{nan}");
     }
 }

@@ -46,10 +46,7 @@ impl Grid {
     /// Refuses a grid that no mask divides into a context and a target.
     fn check(self) -> Result<(), MaskError> {
         if self.tokens() < 2 || self.tokens() > MOST_TOKENS {
-            return Err(MaskError::Grid {
-                rows: self.rows,
-                cols: self.cols,
-            });
+            return Err(MaskError::Grid { rows: self.rows, cols: self.cols });
         }
         Ok(())
     }
@@ -99,9 +96,7 @@ impl BatchMasks {
     pub fn sample(&self, i: usize) -> SampleMask {
         SampleMask {
             context: self.context_of(i).to_vec(),
-            targets: (0..self.targets)
-                .map(|k| self.target_of(i, k).to_vec())
-                .collect(),
+            targets: (0..self.targets).map(|k| self.target_of(i, k).to_vec()).collect(),
         }
     }
 
@@ -198,13 +193,7 @@ impl Default for MaskConfig {
 
 impl MaskConfig {
     /// The masks of the batch of `step`: a pure function of its arguments.
-    pub fn draw(
-        &self,
-        grid: Grid,
-        batch: usize,
-        seed: u64,
-        step: u64,
-    ) -> Result<BatchMasks, MaskError> {
+    pub fn draw(&self, grid: Grid, batch: usize, seed: u64, step: u64) -> Result<BatchMasks, MaskError> {
         match self {
             Self::Blocks(masks) => masks.draw(grid, batch, seed, step),
             Self::Random(masks) => masks.draw(grid, batch, seed, step),
@@ -299,21 +288,12 @@ pub enum MaskError {
 }
 
 /// Refuses a range `(low, high)` that is not `0 < low ≤ high ≤ most`.
-fn check_range(
-    key: &'static str,
-    (low, high): (f64, f64),
-    most: f64,
-    expected: &'static str,
-) -> Result<(), MaskError> {
+fn check_range(key: &'static str, (low, high): (f64, f64), most: f64, expected: &'static str) -> Result<(), MaskError> {
     // Written so that NaN fails.
     if low > 0.0 && low <= high && high <= most {
         return Ok(());
     }
-    Err(MaskError::Setting {
-        key,
-        found: format!("[{low}, {high}]"),
-        expected,
-    })
+    Err(MaskError::Setting { key, found: format!("[{low}, {high}]"), expected })
 }
 
 const SHARES: &str = "two shares of the grid, [low, high] with 0 < low ≤ high ≤ 1";
@@ -333,11 +313,7 @@ mod tests {
         ] {
             let error = masks.draw(Grid::new(1, 1), 4, 0, 0).unwrap_err();
             assert_eq!(error, MaskError::Grid { rows: 1, cols: 1 });
-            assert!(
-                error
-                    .to_string()
-                    .starts_with("a grid of 1 × 1 tokens cannot be masked")
-            );
+            assert!(error.to_string().starts_with("a grid of 1 × 1 tokens cannot be masked"));
         }
     }
 
@@ -359,13 +335,7 @@ mod tests {
         assert_eq!(statistics.hidden, 1.5);
         assert_eq!(statistics.context, [0.5, 0.0, 0.0, 0.0, 0.0, 0.5]);
         assert_eq!(statistics.target, [0.25, 0.5, 0.75, 0.5, 0.0, 0.0]);
-        assert_eq!(
-            masks.sample(1),
-            SampleMask {
-                context: vec![5],
-                targets: vec![vec![0, 1], vec![2, 3]]
-            }
-        );
+        assert_eq!(masks.sample(1), SampleMask { context: vec![5], targets: vec![vec![0, 1], vec![2, 3]] });
     }
 
     #[test]

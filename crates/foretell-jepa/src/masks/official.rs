@@ -70,10 +70,7 @@ impl Block {
         let tokens = (grid.tokens() as f64 * scale).floor();
         // Python's `round` goes to the even number.
         let side = |x: f64, most: usize| (x.sqrt().round_ties_even() as usize).min(most - 1);
-        Self {
-            height: side(tokens * aspect, grid.rows),
-            width: side(tokens / aspect, grid.cols),
-        }
+        Self { height: side(tokens * aspect, grid.rows), width: side(tokens / aspect, grid.cols) }
     }
 
     /// A place with the released code's exclusive ends.
@@ -127,12 +124,7 @@ impl OfficialMasks {
         let Grid { rows, cols } = grid;
         let Block { height, width } = block;
         if block.area() == 0 {
-            return Err(MaskError::NoBlock {
-                rows,
-                cols,
-                height,
-                width,
-            });
+            return Err(MaskError::NoBlock { rows, cols, height, width });
         }
         if block.area() <= self.min_keep {
             return Err(MaskError::NeverEnds {
@@ -148,33 +140,19 @@ impl OfficialMasks {
     }
 
     /// The masks of the batch of `step`, cut to the shortest context.
-    pub fn draw(
-        &self,
-        grid: Grid,
-        batch: usize,
-        seed: u64,
-        step: u64,
-    ) -> Result<BatchMasks, MaskError> {
-        let mut masks = BatchMasks {
-            batch,
-            targets: self.targets,
-            ..BatchMasks::default()
-        };
+    pub fn draw(&self, grid: Grid, batch: usize, seed: u64, step: u64) -> Result<BatchMasks, MaskError> {
+        let mut masks = BatchMasks { batch, targets: self.targets, ..BatchMasks::default() };
         let mut ends = Vec::with_capacity(batch);
         masks.target_len = self.sample_blocks(grid, batch, seed, step, |mask| {
             masks.context.extend_from_slice(&mask.context);
             masks.target.extend(mask.targets.iter().flatten());
             ends.push(masks.context.len());
         })?;
-        let lengths = ends
-            .iter()
-            .scan(0, |start, &end| Some(end - std::mem::replace(start, end)));
+        let lengths = ends.iter().scan(0, |start, &end| Some(end - std::mem::replace(start, end)));
         masks.context_len = lengths.min().unwrap_or(0);
         let mut start = 0;
         for (i, &end) in ends.iter().enumerate() {
-            masks
-                .context
-                .copy_within(start..start + masks.context_len, i * masks.context_len);
+            masks.context.copy_within(start..start + masks.context_len, i * masks.context_len);
             start = end;
         }
         masks.context.truncate(batch * masks.context_len);
@@ -182,13 +160,7 @@ impl OfficialMasks {
     }
 
     /// The same masks before the cut: contexts of different lengths.
-    pub fn draw_uncut(
-        &self,
-        grid: Grid,
-        batch: usize,
-        seed: u64,
-        step: u64,
-    ) -> Result<Vec<SampleMask>, MaskError> {
+    pub fn draw_uncut(&self, grid: Grid, batch: usize, seed: u64, step: u64) -> Result<Vec<SampleMask>, MaskError> {
         let mut samples = Vec::with_capacity(batch);
         self.sample_blocks(grid, batch, seed, step, |mask| samples.push(mask.clone()))?;
         Ok(samples)
@@ -232,8 +204,7 @@ impl OfficialMasks {
                     let place = context.place(grid, &mut rng);
                     let tokens = context.tokens(grid, place);
                     mask.context.clear();
-                    mask.context
-                        .extend(tokens.filter(|&t| usize::from(first[t as usize]) >= binding));
+                    mask.context.extend(tokens.filter(|&t| usize::from(first[t as usize]) >= binding));
                     if mask.context.len() > self.min_keep {
                         break 'drawn;
                     }
@@ -262,13 +233,7 @@ mod tests {
     }
 
     fn measure(masks: &OfficialMasks, grid: Grid, batch: usize, steps: u64) -> Measured {
-        let mut m = Measured {
-            block: 0.0,
-            range: (usize::MAX, 0),
-            union: 0.0,
-            uncut: 0.0,
-            cut: 0.0,
-        };
+        let mut m = Measured { block: 0.0, range: (usize::MAX, 0), union: 0.0, uncut: 0.0, cut: 0.0 };
         for step in 0..steps {
             let packed = masks.draw(grid, batch, 5, step).unwrap();
             let statistics = packed.statistics(grid);
@@ -276,18 +241,11 @@ mod tests {
             for (i, sample) in uncut.iter().enumerate() {
                 // Cut from the front of the raster order.
                 assert_eq!(packed.context_of(i), &sample.context[..packed.context_len]);
-                let overlap = sample
-                    .targets
-                    .iter()
-                    .flatten()
-                    .any(|t| sample.context.contains(t));
+                let overlap = sample.targets.iter().flatten().any(|t| sample.context.contains(t));
                 assert!(!overlap || sample.context.len() > masks.min_keep);
                 for &token in sample.targets.iter().flatten().chain(&sample.context) {
                     let (row, col) = (token as usize / grid.cols, token as usize % grid.cols);
-                    assert!(
-                        row < grid.rows - 1 && col < grid.cols - 1,
-                        "token {token} in the last line"
-                    );
+                    assert!(row < grid.rows - 1 && col < grid.cols - 1, "token {token} in the last line");
                 }
             }
             m.block += packed.target_len as f64 / steps as f64;
@@ -311,10 +269,7 @@ mod tests {
             (8, 4, 256, 10.7, (9, 12), 27.6, 21.4, 10.0),
         ];
         for (side, min_keep, batch, block, range, union, uncut, cut) in table {
-            let masks = OfficialMasks {
-                min_keep,
-                ..OfficialMasks::default()
-            };
+            let masks = OfficialMasks { min_keep, ..OfficialMasks::default() };
             let m = measure(&masks, Grid::new(side, side), batch, 500);
             let near = |found: f64, expected: f64, what: &str| {
                 let off = (found / expected - 1.0).abs();
@@ -325,11 +280,7 @@ mod tests {
             near(m.union, union, "union");
             near(m.uncut, uncut, "context before the cut");
             if side == 8 {
-                assert!(
-                    (m.cut - cut).abs() < 1.0,
-                    "context after the cut is {}",
-                    m.cut
-                );
+                assert!((m.cut - cut).abs() < 1.0, "context after the cut is {}", m.cut);
             } else {
                 near(m.cut, cut, "context after the cut");
             }
@@ -354,21 +305,14 @@ mod tests {
         let grid = Grid::new(8, 8);
         let masks = OfficialMasks::default();
         let error = masks.draw(grid, 4, 0, 0).unwrap_err();
-        let MaskError::NeverEnds { works, .. } = error else {
-            panic!("{error}")
-        };
+        let MaskError::NeverEnds { works, .. } = error else { panic!("{error}") };
         assert_eq!(works, 8);
         assert!(error.to_string().contains("set `min_keep` to 8 or less"));
-        let masks = OfficialMasks {
-            min_keep: works,
-            ..masks
-        };
+        let masks = OfficialMasks { min_keep: works, ..masks };
         for step in 0..200 {
             masks.draw(grid, 8, 0, step).unwrap();
         }
-        let error = OfficialMasks::default()
-            .draw(Grid::new(1, 9), 4, 0, 0)
-            .unwrap_err();
+        let error = OfficialMasks::default().draw(Grid::new(1, 9), 4, 0, 0).unwrap_err();
         assert!(matches!(error, MaskError::NoBlock { .. }), "{error}");
     }
 
@@ -383,10 +327,7 @@ mod tests {
         };
         let packed = masks.draw(Grid::new(14, 14), 4, 0, 0).unwrap();
         assert!(packed.context_len > masks.min_keep);
-        let open = OfficialMasks {
-            allow_overlap: true,
-            ..masks
-        };
+        let open = OfficialMasks { allow_overlap: true, ..masks };
         let packed = open.draw(Grid::new(14, 14), 4, 0, 0).unwrap();
         assert_eq!(packed.context_len, 13 * 13);
     }

@@ -50,12 +50,9 @@ impl Shares {
         }
         let most = grid.tokens() - 1;
         match self.min_keep {
-            Some(min_keep) if min_keep > most => Err(MaskError::KeepsAll {
-                rows: grid.rows,
-                cols: grid.cols,
-                min_keep,
-                most,
-            }),
+            Some(min_keep) if min_keep > most => {
+                Err(MaskError::KeepsAll { rows: grid.rows, cols: grid.cols, min_keep, most })
+            }
             _ => Ok(()),
         }
     }
@@ -72,12 +69,7 @@ impl Shares {
         let target_len = of(target_share, n).clamp(1, (n - keep) / targets);
         let left = n - targets * target_len;
         let context_len = of(context_share, left).clamp(keep, left);
-        Counts {
-            targets,
-            target_len,
-            context_len,
-            hidden_len: left - context_len,
-        }
+        Counts { targets, target_len, context_len, hidden_len: left - context_len }
     }
 }
 
@@ -91,18 +83,8 @@ pub(super) fn uniform((low, high): (f64, f64), rng: &mut impl Rng) -> f64 {
 }
 
 /// Packs a batch: `label` writes sample `i`'s labels over an all-[`CONTEXT`] grid.
-pub(super) fn pack(
-    counts: Counts,
-    grid: Grid,
-    batch: usize,
-    mut label: impl FnMut(usize, &mut [u8]),
-) -> BatchMasks {
-    let Counts {
-        targets,
-        target_len,
-        context_len,
-        ..
-    } = counts;
+pub(super) fn pack(counts: Counts, grid: Grid, batch: usize, mut label: impl FnMut(usize, &mut [u8])) -> BatchMasks {
+    let Counts { targets, target_len, context_len, .. } = counts;
     let mut context = Vec::with_capacity(batch * context_len);
     let mut target = vec![0; batch * targets * target_len];
     let mut labels = vec![CONTEXT; grid.tokens()];
@@ -125,12 +107,5 @@ pub(super) fn pack(
             }
         }
     }
-    BatchMasks {
-        batch,
-        context_len,
-        context,
-        targets,
-        target_len,
-        target,
-    }
+    BatchMasks { batch, context_len, context, targets, target_len, target }
 }

@@ -27,12 +27,7 @@ pub struct RandomMasks {
 
 impl Default for RandomMasks {
     fn default() -> Self {
-        Self {
-            targets: 4,
-            target_scale: (0.15, 0.2),
-            context_scale: (1.0, 1.0),
-            min_keep: None,
-        }
+        Self { targets: 4, target_scale: (0.15, 0.2), context_scale: (1.0, 1.0), min_keep: None }
     }
 }
 
@@ -52,17 +47,9 @@ impl RandomMasks {
     }
 
     /// The masks of the batch of `step`.
-    pub fn draw(
-        &self,
-        grid: Grid,
-        batch: usize,
-        seed: u64,
-        step: u64,
-    ) -> Result<BatchMasks, MaskError> {
+    pub fn draw(&self, grid: Grid, batch: usize, seed: u64, step: u64) -> Result<BatchMasks, MaskError> {
         self.check(grid)?;
-        let counts = self
-            .shares()
-            .draw(grid, &mut rng(seed, Stream::Mask, step, u64::MAX));
+        let counts = self.shares().draw(grid, &mut rng(seed, Stream::Mask, step, u64::MAX));
         let mut order: Vec<u32> = Vec::with_capacity(grid.tokens());
         Ok(pack(counts, grid, batch, |i, labels| {
             // From the raster each time: a sample's mask must not depend on the samples before it.
@@ -73,11 +60,7 @@ impl RandomMasks {
             let (drawn, _) = order.partial_shuffle(&mut rng, masked);
             for (place, &token) in drawn.iter().enumerate() {
                 let k = place / counts.target_len;
-                labels[token as usize] = if k < counts.targets {
-                    k as u8 + 1
-                } else {
-                    HIDDEN
-                };
+                labels[token as usize] = if k < counts.targets { k as u8 + 1 } else { HIDDEN };
             }
         }))
     }

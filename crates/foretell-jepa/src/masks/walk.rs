@@ -38,11 +38,7 @@ impl Walks {
         let mut layouts = Vec::new();
         if grid.rows.min(grid.cols) >= 2 {
             for upright in [false, true] {
-                let (across, along) = if upright {
-                    (grid.cols, grid.rows)
-                } else {
-                    (grid.rows, grid.cols)
-                };
+                let (across, along) = if upright { (grid.cols, grid.rows) } else { (grid.rows, grid.cols) };
                 for strips in (2..=across).step_by(2) {
                     let thickness = across as f64 / strips as f64;
                     let length = run as f64 / thickness;
@@ -51,11 +47,7 @@ impl Walks {
                         continue;
                     }
                     let log = (thickness / length).ln();
-                    layouts.push(Layout {
-                        upright,
-                        strips,
-                        log_aspect: if upright { -log } else { log },
-                    });
+                    layouts.push(Layout { upright, strips, log_aspect: if upright { -log } else { log } });
                 }
             }
         }
@@ -68,33 +60,20 @@ impl Walks {
         walk.clear();
         let log = aspect.ln();
         let away = |layout: &Layout| (layout.log_aspect - log).abs();
-        let Some(layout) = self
-            .layouts
-            .iter()
-            .min_by(|a, b| away(a).total_cmp(&away(b)))
-        else {
+        let Some(layout) = self.layouts.iter().min_by(|a, b| away(a).total_cmp(&away(b))) else {
             walk.extend(0..self.grid.tokens() as u32);
             return;
         };
-        let (across, along) = if layout.upright {
-            (self.grid.cols, self.grid.rows)
-        } else {
-            (self.grid.rows, self.grid.cols)
-        };
-        let mut path = Path {
-            walk,
-            grid: self.grid,
-            upright: layout.upright,
-            flip_rows: rng.random(),
-            flip_cols: rng.random(),
-        };
+        let (across, along) =
+            if layout.upright { (self.grid.cols, self.grid.rows) } else { (self.grid.rows, self.grid.cols) };
+        let mut path =
+            Path { walk, grid: self.grid, upright: layout.upright, flip_rows: rng.random(), flip_cols: rng.random() };
         let strips = layout.strips;
         let thickness = across as f64 / strips as f64;
         let mut border = |i: usize, before: usize| {
             let stray = STRAY * (2.0 * rng.random::<f64>() - 1.0);
             // At least one token remains for each strip on either side.
-            (((i as f64 + stray) * thickness).round() as usize)
-                .clamp(before + 1, across - (strips - i))
+            (((i as f64 + stray) * thickness).round() as usize).clamp(before + 1, across - (strips - i))
         };
         if strips == 2 {
             let middle = border(1, 0);
@@ -106,23 +85,9 @@ impl Walks {
         let lane = (thickness.round() as usize).clamp(1, along / 2);
         let mut top = 0;
         for strip in 1..=strips {
-            let bottom = if strip == strips {
-                across
-            } else {
-                border(strip, top)
-            };
-            let (start, turn) = if strip % 2 == 1 {
-                (lane, Right)
-            } else {
-                (along - 1, Left)
-            };
-            path.sweep(
-                (top, start),
-                (Down, turn),
-                along - lane,
-                bottom - top,
-                Exit::Far,
-            );
+            let bottom = if strip == strips { across } else { border(strip, top) };
+            let (start, turn) = if strip % 2 == 1 { (lane, Right) } else { (along - 1, Left) };
+            path.sweep((top, start), (Down, turn), along - lane, bottom - top, Exit::Far);
             top = bottom;
         }
         path.sweep((across - 1, lane - 1), (Left, Up), across, lane, Exit::Near);
@@ -177,17 +142,9 @@ impl Path<'_> {
         depth: usize,
         exit: Exit,
     ) {
-        let natural = if slices.is_multiple_of(2) {
-            Exit::Near
-        } else {
-            Exit::Far
-        };
+        let natural = if slices.is_multiple_of(2) { Exit::Near } else { Exit::Far };
         // To and fro ends at one side by parity. For the other one, the last two slices are taken together.
-        let single = if natural == exit || slices < 2 {
-            slices
-        } else {
-            slices - 2
-        };
+        let single = if natural == exit || slices < 2 { slices } else { slices - 2 };
         for slice in 0..single {
             let from = next.from(start, slice);
             for d in 0..depth {
@@ -209,11 +166,7 @@ impl Path<'_> {
     }
 
     fn visit(&mut self, (across, along): (usize, usize)) {
-        let (mut row, mut col) = if self.upright {
-            (along, across)
-        } else {
-            (across, along)
-        };
+        let (mut row, mut col) = if self.upright { (along, across) } else { (across, along) };
         if self.flip_rows {
             row = self.grid.rows - 1 - row;
         }
@@ -244,10 +197,7 @@ mod tests {
         for (rows, cols) in squares.chain(odd_shapes) {
             let grid = Grid::new(rows, cols);
             let n = grid.tokens();
-            for (place, run) in [1, n / 40, n / 20, n / 10, n / 6, n / 2]
-                .into_iter()
-                .enumerate()
-            {
+            for (place, run) in [1, n / 40, n / 20, n / 10, n / 6, n / 2].into_iter().enumerate() {
                 let walks = Walks::new(grid, run.max(1));
                 for (index, aspect) in [0.1, 0.75, 1.0, 1.5, 10.0].into_iter().enumerate() {
                     let mut rng = rng(n as u64, Stream::Mask, place as u64, index as u64);
@@ -269,12 +219,7 @@ mod tests {
         let strips = |run, aspect: f64| {
             let walks = Walks::new(Grid::new(16, 16), run);
             let near = |l: &&Layout| (l.log_aspect - aspect.ln()).abs();
-            let best = walks
-                .layouts
-                .iter()
-                .min_by(|a, b| near(a).total_cmp(&near(b)))
-                .copied()
-                .unwrap();
+            let best = walks.layouts.iter().min_by(|a, b| near(a).total_cmp(&near(b))).copied().unwrap();
             (best.strips, best.upright)
         };
         assert_eq!(strips(45, 1.4), (2, false));

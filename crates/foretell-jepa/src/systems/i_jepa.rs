@@ -83,10 +83,16 @@ impl IJepaConfig {
         let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
         let width = self.width.resolve("model.width", decisions, || of_size(width));
         let depth = self.depth.resolve("model.depth", decisions, || {
-            if setting.on_cpu { (depth.min(6), "on a CPU: twice the images in the same time".to_owned()) } else { of_size(depth) }
+            if setting.on_cpu {
+                (depth.min(6), "on a CPU: twice the images in the same time".to_owned())
+            } else {
+                of_size(depth)
+            }
         });
         self.heads.resolve("model.heads", decisions, || of_size(heads));
-        self.predictor_width.resolve("model.predictor_width", decisions, || (width / 2, "half the encoder's width: the bottleneck".to_owned()));
+        self.predictor_width.resolve("model.predictor_width", decisions, || {
+            (width / 2, "half the encoder's width: the bottleneck".to_owned())
+        });
         self.predictor_depth.resolve("model.predictor_depth", decisions, || {
             ((depth / 2).max(1), "half the encoder's depth".to_owned())
         });
@@ -139,7 +145,13 @@ impl IJepaConfig {
             heads,
             hidden: if width == w { hidden } else { 4 * width },
         };
-        let predictor = PredictorConfig { grid: vit.grid(), encoder_width: width, width: predictor_width, depth: resolved(self.predictor_depth), heads };
+        let predictor = PredictorConfig {
+            grid: vit.grid(),
+            encoder_width: width,
+            width: predictor_width,
+            depth: resolved(self.predictor_depth),
+            heads,
+        };
         let device = setting.device.clone().autodiff();
         let encoder = vit.init(&mut rng(setting.seed, Stream::Init, 0, 0), &device);
         let predictor = predictor.init(&mut rng(setting.seed, Stream::Init, 0, 1), &device);

@@ -117,7 +117,11 @@ impl LeJepaConfig {
             let (_, full, _, _) = size.dimensions();
             unit = patch.resolve("model.backbone.patch", decisions, || usual_patch(setting.image_size));
             depth.resolve("model.backbone.depth", decisions, || {
-                if setting.on_cpu { (full.min(6), "on a CPU: twice the images in the same time".to_owned()) } else { (full, format!("size = {size:?}").to_lowercase()) }
+                if setting.on_cpu {
+                    (full.min(6), "on a CPU: twice the images in the same time".to_owned())
+                } else {
+                    (full, format!("size = {size:?}").to_lowercase())
+                }
             });
         }
         self.local_size.resolve("model.local_size", decisions, || {
@@ -138,7 +142,11 @@ impl LeJepaConfig {
                 self.global_views, self.local_views
             )));
         }
-        if !(0.0..=1.0).contains(&self.lambda) || self.slices == 0 || self.code_width == 0 || self.projector.contains(&0) {
+        if !(0.0..=1.0).contains(&self.lambda)
+            || self.slices == 0
+            || self.code_width == 0
+            || self.projector.contains(&0)
+        {
             return Err(SystemError::Setting(format!(
                 "`model.lambda` must lie between 0 and 1 (found {}), and `model.slices`, `model.code_width` and every width of `model.projector` must be positive",
                 self.lambda
@@ -168,7 +176,8 @@ impl LeJepaConfig {
                 check_patch(setting.image_size, *patch)?;
                 let (width, _, heads, hidden) = size.dimensions();
                 check_width("encoder", width, heads)?;
-                let config = VitConfig { image, patch: *patch, channels: setting.channels, width, depth: *depth, heads, hidden };
+                let config =
+                    VitConfig { image, patch: *patch, channels: setting.channels, width, depth: *depth, heads, hidden };
                 if let Auto::Value(local) = self.local_size
                     && self.local_views > 0
                     && (local < *patch || !local.is_multiple_of(*patch))
@@ -185,7 +194,8 @@ impl LeJepaConfig {
 
     fn views<B: Backbone>(&self, encoder: B, setting: &Setting) -> Views<B> {
         let device = setting.device.clone().autodiff();
-        let widths: Vec<usize> = [encoder.width()].into_iter().chain(self.projector.iter().copied()).chain([self.code_width]).collect();
+        let widths: Vec<usize> =
+            [encoder.width()].into_iter().chain(self.projector.iter().copied()).chain([self.code_width]).collect();
         let projector = Projector::new(&widths, &mut rng(setting.seed, Stream::Init, 0, 1), &device);
         let collator = ViewsCollator {
             seed: setting.seed,
@@ -199,6 +209,11 @@ impl LeJepaConfig {
             code_width: self.code_width,
             slices: self.slices,
         };
-        Views { networks: ViewsNetworks { encoder, projector }, lambda: self.lambda, collator: Arc::new(collator), device: setting.device.clone() }
+        Views {
+            networks: ViewsNetworks { encoder, projector },
+            lambda: self.lambda,
+            collator: Arc::new(collator),
+            device: setting.device.clone(),
+        }
     }
 }

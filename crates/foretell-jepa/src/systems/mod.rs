@@ -42,9 +42,15 @@ pub enum SystemError {
 
 /// The largest usual patch that divides the image and leaves seven tokens a side.
 pub(crate) fn usual_patch(image_size: usize) -> (usize, String) {
-    let patch = [16, 14, 8, 7, 4, 2].into_iter().find(|p| image_size.is_multiple_of(*p) && image_size / p >= 7).unwrap_or(1);
+    let patch =
+        [16, 14, 8, 7, 4, 2].into_iter().find(|p| image_size.is_multiple_of(*p) && image_size / p >= 7).unwrap_or(1);
     let side = image_size / patch;
-    (patch, format!("the largest usual patch that divides {image_size} pixels and leaves at least 7 tokens a side: {side} × {side} tokens"))
+    (
+        patch,
+        format!(
+            "the largest usual patch that divides {image_size} pixels and leaves at least 7 tokens a side: {side} × {side} tokens"
+        ),
+    )
 }
 
 /// An error if the patch does not divide the image.

@@ -39,7 +39,8 @@ impl Golden {
             for (name, view) in SafeTensors::deserialize(&bytes).unwrap().iter() {
                 let data = view.data();
                 if view.dtype() == Dtype::I64 {
-                    let values = data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect();
+                    let values =
+                        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect();
                     golden.indices.insert(name.to_owned(), values);
                 } else {
                     assert_eq!(view.dtype(), Dtype::F32, "{name}");
@@ -104,7 +105,13 @@ fn model(files: &[&str], vit: VitConfig, predictor_width: usize, predictor_depth
     let device = Device::flex().autodiff();
     let mut rng = rng(9, Stream::Init, 0, 0);
     let encoder = vit.init(&mut rng, &device);
-    let predictor = PredictorConfig { grid: vit.grid(), encoder_width: vit.width, width: predictor_width, depth: predictor_depth, heads: vit.heads };
+    let predictor = PredictorConfig {
+        grid: vit.grid(),
+        encoder_width: vit.width,
+        width: predictor_width,
+        depth: predictor_depth,
+        heads: vit.heads,
+    };
     let predictor = predictor.init(&mut rng, &device);
     // Our own position codes, before the stored ones replace them.
     golden.check("encoder.pos_embed", encoder.pos_embed.val());
@@ -136,7 +143,8 @@ impl Model {
     }
 
     fn masks(&self) -> BatchMasks {
-        let (context, target) = (self.golden.indices["input.context"].clone(), self.golden.indices["input.targets"].clone());
+        let (context, target) =
+            (self.golden.indices["input.context"].clone(), self.golden.indices["input.targets"].clone());
         BatchMasks {
             batch: self.batch,
             context_len: context.len() / self.batch,
@@ -234,8 +242,13 @@ fn the_square_models_objective() {
 
     // What is kept is the target encoder; the state holds all three networks by their official names.
     assert_eq!(objective.encoder_state(), model.golden.network("target_encoder."));
-    let stored: NamedTensors =
-        model.golden.tensors.iter().filter(|(name, _)| !["input.", "output.", "grad."].iter().any(|p| name.starts_with(p))).map(|(n, t)| (n.clone(), t.clone())).collect();
+    let stored: NamedTensors = model
+        .golden
+        .tensors
+        .iter()
+        .filter(|(name, _)| !["input.", "output.", "grad."].iter().any(|p| name.starts_with(p)))
+        .map(|(n, t)| (n.clone(), t.clone()))
+        .collect();
     assert_eq!(objective.state(), stored);
     objective.keep = Keep::Context;
     assert_eq!(objective.encoder_state(), model.golden.network("encoder."));
@@ -251,7 +264,8 @@ fn an_odd_grid_and_unordered_targets() {
     model.golden.check("output.predictions", predictions.clone());
     let seen = model.target_encoder.encode_all(model.patches());
     let width = model.encoder.config().width;
-    let seen = ops::layer_norm(seen, Tensor::ones([width], &Device::flex()), Tensor::zeros([width], &Device::flex()), 1e-5);
+    let seen =
+        ops::layer_norm(seen, Tensor::ones([width], &Device::flex()), Tensor::zeros([width], &Device::flex()), 1e-5);
     let targets = gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
     model.golden.check("output.target", targets.clone());
     let loss = ops::smooth_l1(predictions, targets.autodiff(), 1.0);
@@ -268,16 +282,27 @@ fn the_collator_cuts_the_patches_that_patchify_cuts() {
         let pixels = (0..size * size * channels).map(|i| ((i * 37 + seed * 101) % 251) as u8).collect();
         Image { width: size, height: size, channels, pixels }
     };
-    let samples: Vec<Sample> =
-        (0..3).map(|i| Sample { index: i, name: String::new(), image: Arc::new(image(i)), labels: Vec::new() }).collect();
+    let samples: Vec<Sample> = (0..3)
+        .map(|i| Sample { index: i, name: String::new(), image: Arc::new(image(i)), labels: Vec::new() })
+        .collect();
     let normalise = Normalise { mean: vec![0.2, 0.4, 0.6], std: vec![0.5, 0.3, 0.2] };
-    let collator = MaskedCollator { seed: 5, size, patch, augment: Augment::default(), normalise: normalise.clone(), masks: MaskConfig::default(), width: 4, slices: 0 };
+    let collator = MaskedCollator {
+        seed: 5,
+        size,
+        patch,
+        augment: Augment::default(),
+        normalise: normalise.clone(),
+        masks: MaskConfig::default(),
+        width: 4,
+        slices: 0,
+    };
     let batch = collator.collate(7, &samples).unwrap();
     let mut whole = vec![0.0; 3 * channels * size * size];
     for (sample, out) in samples.iter().zip(whole.chunks_exact_mut(channels * size * size)) {
         normalise.apply(&sample.image, out);
     }
-    let whole = Tensor::<1>::from_data(TensorData::new(whole.clone(), [whole.len()]), &Device::flex()).reshape([3, channels, size, size]);
+    let whole = Tensor::<1>::from_data(TensorData::new(whole.clone(), [whole.len()]), &Device::flex())
+        .reshape([3, channels, size, size]);
     let patches = patchify(whole, patch);
     assert_eq!(batch.patches, ops::values(patches.clone()));
     assert_eq!(batch.context, ops::values(gather_tokens(patches, &batch.masks.context)));
@@ -322,7 +347,10 @@ fn from_transformers(golden: &Golden) -> NamedTensors {
             ] {
                 take(&layer(from), &format!("blocks.{i}.{to}.{kind}"));
             }
-            packed.push((format!("blocks.{i}.attn.qkv.{kind}"), ["query", "key", "value"].map(|role| layer(&format!("attention.attention.{role}")))));
+            packed.push((
+                format!("blocks.{i}.attn.qkv.{kind}"),
+                ["query", "key", "value"].map(|role| layer(&format!("attention.attention.{role}"))),
+            ));
         }
     }
     for (to, from) in packed {

@@ -44,7 +44,11 @@ fn samples(count: usize) -> Vec<Sample> {
 
 fn distance(a: &NamedTensors, b: &NamedTensors) -> f64 {
     assert!(a.keys().eq(b.keys()));
-    let squares = a.values().zip(b.values()).flat_map(|(a, b)| a.values.iter().zip(&b.values)).map(|(a, b)| f64::from(a - b).powi(2));
+    let squares = a
+        .values()
+        .zip(b.values())
+        .flat_map(|(a, b)| a.values.iter().zip(&b.values))
+        .map(|(a, b)| f64::from(a - b).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
@@ -53,12 +57,17 @@ fn a_run_that_would_keep_its_random_teacher_is_refused() {
     // One half-life in the whole run leaves half of it.
     let mut config = IJepaConfig { ema: half_life(3200), ..tiny() };
     let error = config.resolve(&setting(100, 32), &mut Vec::new()).unwrap_err().to_string();
-    assert!(error.contains("50.0 %") && error.contains("5.0 %") && error.contains("model.ema.initial_teacher_limit"), "{error}");
+    assert!(
+        error.contains("50.0 %") && error.contains("5.0 %") && error.contains("model.ema.initial_teacher_limit"),
+        "{error}"
+    );
 
     // Told so, it goes on; as it does where no average is kept, and where the average is short enough.
     config.ema.initial_teacher_limit = 0.6;
     config.resolve(&setting(100, 32), &mut Vec::new()).unwrap();
-    IJepaConfig { ema: half_life(3200), target: TargetKind::StopGradient, ..tiny() }.resolve(&setting(100, 32), &mut Vec::new()).unwrap();
+    IJepaConfig { ema: half_life(3200), target: TargetKind::StopGradient, ..tiny() }
+        .resolve(&setting(100, 32), &mut Vec::new())
+        .unwrap();
     // 0.5^4.32 = 5.006 %, 0.5^4.33 = 4.97 %: the limit lies between.
     IJepaConfig { ema: half_life(100_000), ..tiny() }.resolve(&setting(432, 1000), &mut Vec::new()).unwrap_err();
     IJepaConfig { ema: half_life(100_000), ..tiny() }.resolve(&setting(433, 1000), &mut Vec::new()).unwrap();
