@@ -230,8 +230,10 @@ impl Recipe {
         };
         let mut merged = Self::of(&system)?.to_table();
         merge(&mut merged, &asked);
-        let wrong =
-            |e: toml::de::Error| Error::Misuse(format!("{name}: {}", e.to_string().trim_end().replace('\n', " ")));
+        let wrong = |e: toml::de::Error| {
+            let text = e.to_string().trim_end().replace('\n', " ");
+            Error::Misuse(unknown_field(&text, name).unwrap_or_else(|| format!("{name}: {text}")))
+        };
         let recipe = match system.as_str() {
             "i-jepa" => {
                 Layout::<IJepaConfig>::deserialize(Value::Table(merged)).map(|l| Self::from_layout(l, Model::IJepa))
@@ -352,6 +354,19 @@ fn check_keys(asked: &Table, known: &Table, path: &str, name: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The deserialiser's "unknown field `x`, expected `y` or `z` in `group`" in our words.
+fn unknown_field(text: &str, name: &str) -> Option<String> {
+    let text = &text[text.find("unknown field ")?..];
+    let (fields, path) = text.split_once(" in `").unwrap_or((text, ""));
+    let path = path.trim_end_matches('`');
+    let full = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+    // Every other piece between backticks is a name.
+    let mut named = fields.split('`').skip(1).step_by(2).map(full);
+    let found = named.next()?;
+    let known: Vec<String> = named.collect();
+    Some(unknown("setting", &found, known.iter().map(String::as_str), &format!("in {name}")))
 }
 
 /// "unknown WHAT `x` …: did you mean `y`?"
