@@ -33,6 +33,9 @@ impl Verdict {
 const COLLAPSE_RANK: f64 = 0.02;
 /// `collapse` if the mean pairwise cosine is above this.
 const COLLAPSE_COSINE: f64 = 0.99;
+/// `collapse` if the targets' standard deviation is below this share of the untrained network's: codes that shrink to a
+/// point keep their rank, and a loss that falls with them means nothing.
+const COLLAPSE_SPREAD: f64 = 0.2;
 /// `partial-collapse` if the effective rank is below this share of the untrained network's.
 const PARTIAL_RANK: f64 = 0.25;
 /// `partial-collapse` if more than this share of the dimensions is nearly constant.
@@ -156,6 +159,17 @@ impl Health {
                 untrained.target.effective_rank,
                 format!("≥ {:.1}", COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64),
                 now.target.effective_rank >= COLLAPSE_RANK * now.target.dim.min(now.target.rows) as f64,
+            ),
+            rule(
+                "spread of the targets (standard deviation)",
+                now.target.std_mean,
+                untrained.target.std_mean,
+                format!(
+                    "≥ {:.4} ({:.0} % of untrained)",
+                    COLLAPSE_SPREAD * untrained.target.std_mean,
+                    100.0 * COLLAPSE_SPREAD
+                ),
+                now.target.std_mean >= COLLAPSE_SPREAD * untrained.target.std_mean,
             ),
         ];
         let partial = [

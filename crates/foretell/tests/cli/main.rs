@@ -1,0 +1,29 @@
+//! The binary from outside: runs that are killed and go on, and input that it must refuse.
+
+#[path = "../../../foretell-data/tests/made/mod.rs"]
+mod made;
+
+mod input;
+mod resume;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The binary, with nothing of the caller's that would change what it does.
+fn foretell() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretell"));
+    command.env_remove("RAYON_NUM_THREADS").env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder of `count` pictures without labels.
+fn pictures(root: &Path, count: usize, side: usize) {
+    std::fs::create_dir_all(root).unwrap();
+    for i in 0..count {
+        std::fs::write(root.join(format!("{i:03}.png")), made::png(side, side, 3, i)).unwrap();
+    }
+}

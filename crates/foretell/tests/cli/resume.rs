@@ -1,0 +1,492 @@
+//! A run that was killed, stopped, starved of disk or given other threads ends with the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::{foretell, pictures, stderr};
+
+const STEPS: usize = 24;
+
+/// One for each composition and backbone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum System {
+    IJepa,
+    LeJepa,
+}
+
+const BOTH: [System; 2] = [System::IJepa, System::LeJepa];
+
+impl System {
+    fn arguments(self) -> Vec<&'static str> {
+        let (name, sets): (_, &[_]) = match self {
+            System::IJepa => (
+                "i-jepa",
+                &[
+                    "model.width=64",
+                    "model.heads=2",
+                    "model.depth=2",
+                    "model.predictor_width=32",
+                    "model.predictor_depth=1",
+                    "model.patch=4",
+                ],
+            ),
+            System::LeJepa => (
+                "le-jepa",
+                &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
+            ),
+        };
+        let mut arguments =
+            vec!["train", name, "--steps", "24", "--checkpoint-every", "5", "--image-size", "32", "--seed", "7"];
+        for set in ["train.batch=32", "train.log_every=1", "train.health_every=6"].iter().chain(sets) {
+            arguments.extend(["--set", set]);
+        }
+        arguments
+    }
+}
+
+/// Data, and a run of each system that nothing disturbed.
+struct World {
+    root: tempfile::TempDir,
+    references: BTreeMap<System, PathBuf>,
+}
+
+impl World {
+    fn get() -> &'static World {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        WORLD.get_or_init(|| {
+            let root = tempfile::tempdir().unwrap();
+            pictures(&root.path().join("data"), 150, 32);
+            let mut world = World { root, references: BTreeMap::new() };
+            for system in BOTH {
+                let run = world.place(&format!("reference-{system:?}"));
+                let output = world.start(system, &run, &[], |_| ()).wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", stderr(&output));
+                world.references.insert(system, run);
+            }
+            world
+        })
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.place("data")
+    }
+
+    fn start(&self, system: System, run: &Path, more: &[&str], change: impl Fn(&mut std::process::Command)) -> Child {
+        let mut command = foretell();
+        command.args(system.arguments()).args(more).arg("--data").arg(self.data()).arg("--out").arg(run);
+        change(&mut command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Exactly what the undisturbed run holds.
+    #[track_caller]
+    fn same(&self, system: System, run: &Path) {
+        let reference = &self.references[&system];
+        for file in ["encoder.safetensors", "metrics.jsonl"] {
+            same_bytes(&reference.join(file), &run.join(file));
+        }
+        let last = format!("checkpoints/step-{STEPS:09}");
+        for file in ["model.safetensors", "optimiser.safetensors"] {
+            same_bytes(&reference.join(&last).join(file), &run.join(&last).join(file));
+        }
+        let outcome = |run: &Path| {
+            let mut summary: serde_json::Value =
+                serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+            let summary = summary.as_object_mut().unwrap();
+            for time in ["seconds", "images_per_s", "waited_share"] {
+                summary.remove(time);
+            }
+            summary.clone()
+        };
+        assert_eq!(outcome(reference), outcome(run));
+        // Times are cut back too: one line a step, in order.
+        let steps: Vec<u64> =
+            lines(&run.join("timing.jsonl")).iter().filter_map(|line| line["step"].as_u64()).collect();
+        assert_eq!(steps, (1..=STEPS as u64).collect::<Vec<_>>());
+        assert!(
+            !fs::read_dir(run.join("checkpoints")).unwrap().any(|e| e
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .contains("partial"))
+        );
+    }
+}
+
+#[track_caller]
+fn same_bytes(a: &Path, b: &Path) {
+    let read = |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(read(a) == read(b), "{} and {} differ", a.display(), b.display());
+}
+
+fn lines(path: &Path) -> Vec<serde_json::Value> {
+    fs::read_to_string(path).unwrap_or_default().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Names in the checkpoints' folder, those being written included.
+fn checkpoints(run: &Path) -> Vec<String> {
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Waits for a moment in the life of a run.
+fn until(child: &mut Child, moment: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !moment() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the moment never came");
+        if let Some(status) = child.try_wait().unwrap() {
+            // It may have come in the last instant.
+            assert!(moment(), "the run ended ({status}) before the moment came");
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn resume(run: &Path) -> Output {
+    foretell().args(["train", "--resume"]).arg(run).output().unwrap()
+}
+
+#[track_caller]
+fn resumed(run: &Path) -> String {
+    let output = resume(run);
+    assert!(output.status.success(), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.lines().last().unwrap_or_default().starts_with("error: ") && !text.contains("panicked"), "{text}");
+    text
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &to) } else { { fs::copy(entry.path(), to).unwrap(); } }
+    }
+}
+
+#[test]
+fn what_a_run_leaves() {
+    let world = World::get();
+    for system in BOTH {
+        let run = &world.references[&system];
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let metrics = lines(&run.join("metrics.jsonl"));
+        assert_eq!(metrics.len(), text.lines().count(), "a line is not JSON");
+        let losses: Vec<u64> =
+            metrics.iter().filter(|l| l.get("loss").is_some()).filter_map(|l| l["step"].as_u64()).collect();
+        assert_eq!(losses, (1..=STEPS as u64).collect::<Vec<_>>());
+        let judged: Vec<u64> =
+            metrics.iter().filter(|l| l.get("health").is_some()).filter_map(|l| l["step"].as_u64()).collect();
+        assert_eq!(judged, [0, 6, 12, 18, 24]);
+        for clock in ["second", "time", "per_s"] {
+            assert!(!text.contains(clock), "metrics.jsonl holds a clock: {clock}");
+        }
+        // The schedules end with the last step that was taken.
+        let last = metrics.iter().rfind(|l| l.get("loss").is_some()).unwrap();
+        let config: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+        let train = |key: &str| config["train"][key].as_float().unwrap();
+        assert!((last["lr"].as_f64().unwrap() / (train("lr") * train("final_lr")) - 1.0).abs() < 1e-9, "{last}");
+        assert!((last["weight_decay"].as_f64().unwrap() / train("final_weight_decay") - 1.0).abs() < 1e-9, "{last}");
+        let peak = metrics.iter().filter_map(|l| l["lr"].as_f64()).fold(0.0, f64::max);
+        assert!((peak / train("lr") - 1.0).abs() < 1e-9);
+        // The last two checkpoints, and the best if that is another.
+        let kept = checkpoints(run);
+        assert!(
+            kept.ends_with(&["step-000000020".to_owned(), "step-000000024".to_owned()]) && kept.len() <= 3,
+            "{kept:?}"
+        );
+        let summary: serde_json::Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+        assert_eq!(summary["steps"], STEPS);
+        assert!(["healthy", "partial-collapse", "collapse"].contains(&summary["health"]["verdict"].as_str().unwrap()));
+        assert!(summary["health"]["rankme"].as_f64().unwrap() >= 1.0);
+    }
+}
+
+/// SIGKILL in the middle of a step, during the write of a checkpoint, right after one, and after the last one.
+#[test]
+fn killed_at_any_moment() {
+    let world = World::get();
+    for system in BOTH {
+        type Moment = Box<dyn Fn(&Path) -> bool>;
+        let logged = |n: usize| -> Moment { Box::new(move |run| lines(&run.join("metrics.jsonl")).len() >= n) };
+        let moments: Vec<(&str, Moment)> = vec![
+            ("logged", logged(9)),
+            ("late", logged(23)),
+            ("partial", Box::new(|run| checkpoints(run).iter().any(|name| name.ends_with(".partial")))),
+            ("written", Box::new(|run| checkpoints(run).contains(&"step-000000010".to_owned()))),
+            ("last", Box::new(|run| checkpoints(run).contains(&"step-000000024".to_owned()))),
+        ];
+        for (name, moment) in moments {
+            let run = world.place(&format!("killed-{system:?}-{name}"));
+            let mut child = world.start(system, &run, &[], |_| ());
+            until(&mut child, || moment(&run));
+            child.kill().unwrap();
+            assert!(!child.wait().unwrap().success());
+            assert!(!run.join("summary.json").exists(), "{name}: killed too late to show anything");
+            resumed(&run);
+            world.same(system, &run);
+        }
+    }
+}
+
+#[test]
+fn killed_again_while_it_goes_on() {
+    let world = World::get();
+    let run = world.place("killed-twice");
+    let mut child = world.start(System::IJepa, &run, &[], |_| ());
+    until(&mut child, || checkpoints(&run).contains(&"step-000000005".to_owned()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = foretell().args(["train", "--resume"]).arg(&run).stderr(Stdio::null()).spawn().unwrap();
+    until(&mut child, || checkpoints(&run).contains(&"step-000000015".to_owned()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A kill in the middle of a write leaves a folder that is not whole and does not count.
+    let half = run.join("checkpoints/.step-000000020.partial");
+    fs::create_dir_all(&half).unwrap();
+    fs::write(half.join("model.safetensors"), [0; 100]).unwrap();
+    // And half a line, or whole lines that the checkpoint does not vouch for.
+    let mut metrics = fs::read(run.join("metrics.jsonl")).unwrap();
+    metrics.extend(b"{\"step\":99,\"loss\":0.1}\n{\"step\":1");
+    fs::write(run.join("metrics.jsonl"), metrics).unwrap();
+    resumed(&run);
+    world.same(System::IJepa, &run);
+}
+
+#[test]
+fn killed_before_its_first_checkpoint() {
+    let world = World::get();
+    for system in BOTH {
+        for (name, lines_seen) in [("config", 0), ("steps", 3)] {
+            let run = world.place(&format!("early-{system:?}-{name}"));
+            let mut child = world.start(system, &run, &[], |_| ());
+            until(&mut child, || {
+                run.join("config.toml").exists() && lines(&run.join("metrics.jsonl")).len() >= lines_seen
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(checkpoints(&run).is_empty(), "killed too late to show anything: {:?}", checkpoints(&run));
+            let said = resumed(&run);
+            assert!(said.contains("no checkpoint yet: starting again from its stored config"), "{said}");
+            world.same(system, &run);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_with_ctrl_c() {
+    let world = World::get();
+    for system in BOTH {
+        let run = world.place(&format!("stopped-{system:?}"));
+        let mut child = world.start(system, &run, &[], |_| ());
+        until(&mut child, || lines(&run.join("metrics.jsonl")).len() >= 9);
+        assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert!(
+            said.contains("saved") && said.contains(&format!("foretell train --resume {}", run.display())),
+            "{said}"
+        );
+        assert!(!run.join("summary.json").exists(), "stopped too late to show anything");
+        // It was saved where it stopped, not where the last checkpoint happened to be.
+        let stopped = lines(&run.join("metrics.jsonl")).iter().filter_map(|l| l["step"].as_u64()).max().unwrap();
+        assert!(
+            checkpoints(&run).contains(&format!("step-{stopped:09}")),
+            "{:?} and step {stopped}",
+            checkpoints(&run)
+        );
+        let said = resumed(&run);
+        assert!(said.contains(&format!("step {stopped} of {STEPS}")), "{said}");
+        world.same(system, &run);
+    }
+}
+
+#[test]
+fn a_finished_run_goes_on_to_nowhere() {
+    let world = World::get();
+    let run = world.place("finished");
+    copy(&world.references[&System::IJepa], &run);
+    fs::remove_file(run.join("encoder.safetensors")).unwrap();
+    fs::remove_file(run.join("summary.json")).unwrap();
+    resumed(&run);
+    world.same(System::IJepa, &run);
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter() {
+    let world = World::get();
+    for system in BOTH {
+        for (compute, loading) in [("1", "2"), ("2", "3"), ("4", "1")] {
+            let run = world.place(&format!("threads-{system:?}-{compute}-{loading}"));
+            let set = format!("train.loader_threads={loading}");
+            let child =
+                world.start(system, &run, &["--set", &set], |command| drop(command.env("RAYON_NUM_THREADS", compute)));
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+            world.same(system, &run);
+            let config = |run: &Path| fs::read_to_string(run.join("config.toml")).unwrap();
+            let (ours, theirs) = (config(&run), config(&world.references[&system]));
+            let differ: Vec<_> = ours.lines().zip(theirs.lines()).filter(|(a, b)| a != b).collect();
+            assert_eq!(ours.lines().count(), theirs.lines().count());
+            assert!(differ.iter().all(|(line, _)| line.starts_with("loader_threads")), "{differ:?}");
+        }
+    }
+}
+
+/// Another seed is another run: the comparisons above can fail.
+#[test]
+fn another_seed_is_another_run() {
+    let world = World::get();
+    let run = world.place("another-seed");
+    let output = world.start(System::LeJepa, &run, &["--set", "seed=8"], |_| ()).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    // `--seed 7` stands on the line too and wins over `--set`.
+    world.same(System::LeJepa, &run);
+    let changed = world.place("another-seed-changed");
+    let mut command = foretell();
+    let arguments = System::LeJepa.arguments().into_iter().map(|a| if a == "7" { "8" } else { a });
+    let output = command.args(arguments).arg("--data").arg(world.data()).arg("--out").arg(&changed).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for file in ["encoder.safetensors", "metrics.jsonl"] {
+        assert_ne!(fs::read(run.join(file)).unwrap(), fs::read(changed.join(file)).unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_never_passed_over() {
+    let world = World::get();
+    let newest = format!("checkpoints/step-{STEPS:09}");
+    let damage: [(&str, &dyn Fn(&Path)); 4] = [
+        ("flipped", &|folder| {
+            let file = folder.join("model.safetensors");
+            let mut bytes = fs::read(&file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(file, bytes).unwrap();
+        }),
+        ("cut", &|folder| {
+            let file = folder.join("optimiser.safetensors");
+            let bytes = fs::read(&file).unwrap();
+            fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("gone", &|folder| fs::remove_file(folder.join("model.safetensors")).unwrap()),
+        ("progress", &|folder| fs::write(folder.join("progress.json"), "{\"step\": 24").unwrap()),
+    ];
+    for (name, damage) in damage {
+        let run = world.place(&format!("damaged-{name}"));
+        copy(&world.references[&System::LeJepa], &run);
+        damage(&run.join(&newest));
+        let before = fs::read(run.join("metrics.jsonl")).unwrap();
+        let said = refused(&resume(&run));
+        assert!(said.contains(&newest) && said.contains("Remove this folder"), "{name}: {said}");
+        assert_eq!(fs::read(run.join("metrics.jsonl")).unwrap(), before, "{name}: the refusal changed the run");
+        // What it tells one to do works.
+        fs::remove_dir_all(run.join(&newest)).unwrap();
+        let said = resumed(&run);
+        assert!(said.contains(&format!("step 20 of {STEPS}")), "{said}");
+        world.same(System::LeJepa, &run);
+    }
+}
+
+#[test]
+fn metrics_that_were_cut_and_data_that_changed() {
+    let world = World::get();
+    let run = world.place("cut-metrics");
+    copy(&world.references[&System::IJepa], &run);
+    let metrics = fs::read(run.join("metrics.jsonl")).unwrap();
+    fs::write(run.join("metrics.jsonl"), &metrics[..metrics.len() / 2]).unwrap();
+    let said = refused(&resume(&run));
+    assert!(said.contains("metrics.jsonl") && said.contains("bytes"), "{said}");
+    assert_eq!(fs::read(run.join("metrics.jsonl")).unwrap().len(), metrics.len() / 2);
+
+    let (data, run) = (world.place("changing"), world.place("changed-data"));
+    pictures(&data, 150, 32);
+    let mut command = foretell();
+    command.args(System::LeJepa.arguments()).arg("--data").arg(&data).arg("--out").arg(&run);
+    assert!(command.output().unwrap().status.success());
+    fs::remove_file(data.join("017.png")).unwrap();
+    let said = refused(&resume(&run));
+    assert!(said.contains("is not what this run began with") && said.contains("changing"), "{said}");
+    // Put back, it is the same data again.
+    fs::write(data.join("017.png"), crate::made::png(32, 32, 3, 17)).unwrap();
+    resumed(&run);
+    world.same_tensors(System::LeJepa, &run);
+}
+
+impl World {
+    /// The summary names the data's path; tensors and metrics do not.
+    #[track_caller]
+    fn same_tensors(&self, system: System, run: &Path) {
+        for file in ["encoder.safetensors", "metrics.jsonl"] {
+            same_bytes(&self.references[&system].join(file), &run.join(file));
+        }
+    }
+}
+
+/// A limit on the size of files fails writes in their middle, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_full_disk() {
+    let world = World::get();
+    let begun = world.place("disk");
+    let mut child = world.start(System::IJepa, &begun, &[], |_| ());
+    until(&mut child, || checkpoints(&begun).contains(&"step-000000010".to_owned()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let newest = || checkpoints(&begun).pop().unwrap();
+    let before = newest();
+    assert!(before < "step-000000020".to_owned(), "killed too late to show anything");
+    let limited = |blocks: u64| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --resume \"$1\"");
+        std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_foretell")])
+            .arg(&begun)
+            .output()
+            .unwrap()
+    };
+
+    // The next checkpoint does not fit (a block is 512 or 1024 bytes, as the shell has it).
+    let said = refused(&limited(100));
+    assert!(said.contains("cannot write the checkpoint"), "{said}");
+    assert_eq!(newest(), before, "{said}");
+    assert!(!checkpoints(&begun).iter().any(|name| name.contains("partial")), "{:?}", checkpoints(&begun));
+
+    // Not even the metrics fit: a line is cut in its middle.
+    let said = refused(&limited(2));
+    assert!(said.contains(".jsonl") || said.contains("events"), "{said}");
+    assert_eq!(newest(), before, "{said}");
+
+    resumed(&begun);
+    world.same(System::IJepa, &begun);
+}
+
+#[test]
+fn there_must_be_a_run_to_go_on_with() {
+    let world = World::get();
+    let empty = world.place("empty");
+    fs::create_dir_all(&empty).unwrap();
+    for place in [&empty, &world.place("nowhere")] {
+        let said = refused(&resume(place));
+        assert!(said.contains("holds no run") && said.lines().count() == 1, "{said}");
+    }
+    let output =
+        foretell().args(["train", "--seed", "3", "--resume"]).arg(&world.references[&System::IJepa]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "a resumed run takes no other settings");
+}
