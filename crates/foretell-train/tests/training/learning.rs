@@ -1,4 +1,5 @@
-//! Short runs on generated scenes: what is known to collapse is called so, and the defaults are called healthy.
+//! Short runs on generated scenes, two seeds each: what is known to collapse is called so, and the same run with the
+//! defaults, as long and on the same images, is called healthy.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,29 +10,13 @@ use foretell_jepa::systems::i_jepa::IJepaConfig;
 use foretell_jepa::systems::le_jepa::{BackboneConfig, LeJepa, LeJepaConfig};
 use foretell_jepa::target::{TargetKind, TargetTransform};
 use foretell_jepa::{Auto, Objective};
-use foretell_train::{Finished, Fit, Health, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
+use foretell_train::{Fit, HealthRecord, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
 
-struct Quiet;
+const SEEDS: [u64; 2] = [0, 1];
+const SIZE: usize = 24;
+const BATCH: usize = 64;
 
-impl Observer for Quiet {
-    fn step(&mut self, _: &Report) {}
-    fn note(&mut self, _: &str) {}
-}
-
-/// A system at the size of a test.
-enum System {
-    IJepa(IJepaConfig),
-    LeJepa(LeJepaConfig),
-}
-
-struct Recipe {
-    system: System,
-    steps: u64,
-    batch: usize,
-    lr: f64,
-    seed: u64,
-}
-
+/// I-JEPA at the size of a test; everything else is the default.
 fn i_jepa() -> IJepaConfig {
     IJepaConfig {
         width: Auto::Value(48),
@@ -44,6 +29,7 @@ fn i_jepa() -> IJepaConfig {
     }
 }
 
+/// LeJEPA at the size of a test; everything else is the default.
 fn le_jepa() -> LeJepaConfig {
     LeJepaConfig {
         backbone: BackboneConfig::Resnet { widths: vec![16, 32], blocks: 1, stem_kernel: 3, stem_stride: 2 },
@@ -54,104 +40,137 @@ fn le_jepa() -> LeJepaConfig {
     }
 }
 
-impl Recipe {
-    fn run(self) -> Health {
-        let dataset = Dataset::scenes(&ScenesConfig { size: 24, train: 1024, held_out: 256, seed: 0 });
-        let normalise = Normalise::measure(&dataset, 24, 1, OnBadSample::Fail).unwrap();
+/// The judgement of the untrained network and the one after the last step.
+struct Judged {
+    first: HealthRecord,
+    last: HealthRecord,
+}
+
+struct Scenes {
+    dataset: Dataset,
+    normalise: Normalise,
+    setting: Setting,
+    config: TrainConfig,
+}
+
+impl Scenes {
+    fn new(steps: u64, lr: f64, seed: u64) -> Self {
+        let dataset = Dataset::scenes(&ScenesConfig { size: SIZE, train: 1024, held_out: 256, seed: 0 });
+        let normalise = Normalise::measure(&dataset, SIZE, 1, OnBadSample::Fail).unwrap();
+        let mut config = TrainConfig { batch: BATCH, lr, health_every: Auto::Value(steps), ..TrainConfig::default() };
+        config.resolve(steps, 2, &mut Vec::new());
         let setting = Setting {
-            image_size: 24,
+            image_size: SIZE,
             channels: 3,
             normalise: normalise.clone(),
-            seed: self.seed,
-            total_steps: self.steps,
-            batch: self.batch,
+            seed,
+            total_steps: steps,
+            batch: BATCH,
             device: Device::flex(),
             on_cpu: true,
         };
-        let mut config = TrainConfig {
-            batch: self.batch,
-            lr: self.lr,
-            health_every: Auto::Value(self.steps),
-            checkpoint_every: Auto::Value(self.steps),
-            ..TrainConfig::default()
-        };
-        config.resolve(self.steps, 2, &mut Vec::new());
-        config.log_every = Auto::Value(1);
-        match self.system {
-            System::IJepa(mut system) => {
-                system.resolve(&setting, &mut Vec::new()).unwrap();
-                carry_out(|| system.init(&setting).unwrap(), &dataset, &normalise, &config, self.seed)
-            }
-            System::LeJepa(mut system) => {
-                system.resolve(&setting, &mut Vec::new()).unwrap();
-                let objective = || match system.init(&setting).unwrap() {
-                    LeJepa::Resnet(objective) => objective,
-                    LeJepa::Vit(_) => unreachable!("a residual network was asked for"),
-                };
-                carry_out(objective, &dataset, &normalise, &config, self.seed)
-            }
+        Self { dataset, normalise, setting, config }
+    }
+
+    fn run<O: Objective>(&self, objective: impl Fn() -> O) -> Judged {
+        struct Quiet;
+        impl Observer for Quiet {
+            fn step(&mut self, _: &Report) {}
+            fn note(&mut self, _: &str) {}
         }
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(&root.path().join("run"), "").unwrap();
+        let stop = AtomicBool::new(false);
+        let fitting = Fit {
+            folder: &folder,
+            config: &self.config,
+            dataset: &self.dataset,
+            normalise: &self.normalise,
+            seed: self.setting.seed,
+            on_bad: OnBadSample::Fail,
+            device: Device::flex(),
+            initial_teacher_left: None,
+            stop: &stop,
+        };
+        let untrained = settle(objective(), &fitting).unwrap();
+        let finished = fit(objective(), &untrained, &fitting, &mut Quiet).unwrap();
+        assert!(!finished.stopped && finished.steps == self.setting.total_steps);
+        let metrics = std::fs::read_to_string(folder.metrics()).unwrap();
+        let first = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        Judged { first, last: finished.health }
     }
 }
 
-fn carry_out<O: Objective>(
-    objective: impl Fn() -> O,
-    dataset: &Dataset,
-    normalise: &Normalise,
-    config: &TrainConfig,
-    seed: u64,
-) -> Health {
-    let root = tempfile::tempdir().unwrap();
-    let folder = RunFolder::create(&root.path().join("run"), "").unwrap();
-    let stop = AtomicBool::new(false);
-    let fitting = Fit {
-        folder: &folder,
-        config,
-        dataset,
-        normalise,
-        seed,
-        on_bad: OnBadSample::Fail,
-        device: Device::flex(),
-        initial_teacher_left: None,
-        stop: &stop,
-    };
-    let untrained = settle(objective(), &fitting).unwrap();
-    let finished: Finished<O> = fit(objective(), &untrained, &fitting, &mut Quiet).unwrap();
-    let h = finished.health.health;
-    println!(
-        "{:?}: rank {:.2}, untrained {:.2}, cosine {:.4}, target std {:.4}",
-        h.verdict, h.effective_rank, h.untrained_effective_rank, h.cosine_mean, h.target_std
-    );
-    h
+fn run_i_jepa(mut config: IJepaConfig, steps: u64, seed: u64) -> Judged {
+    let scenes = Scenes::new(steps, 1e-3, seed);
+    config.resolve(&scenes.setting, &mut Vec::new()).unwrap();
+    scenes.run(|| config.init(&scenes.setting).unwrap())
 }
 
-/// The verdicts of two seeds.
-fn verdicts(system: impl Fn() -> System, steps: u64, lr: f64) -> [Verdict; 2] {
-    [0, 1].map(|seed| Recipe { system: system(), steps, batch: 64, lr, seed }.run().verdict)
+fn run_le_jepa(mut config: LeJepaConfig, steps: u64, seed: u64) -> Judged {
+    let scenes = Scenes::new(steps, 2e-3, seed);
+    config.resolve(&scenes.setting, &mut Vec::new()).unwrap();
+    scenes.run(|| match config.init(&scenes.setting).unwrap() {
+        LeJepa::Resnet(objective) => objective,
+        LeJepa::Vit(_) => unreachable!("a residual network was asked for"),
+    })
 }
+
+#[track_caller]
+fn assert_verdict(judged: &Judged, expected: Verdict, seed: u64) {
+    let Judged { first, last } = judged;
+    assert_eq!((first.step, first.health.verdict), (0, Verdict::Healthy), "the untrained network is its own measure");
+    assert_eq!(last.health.verdict, expected, "seed {seed}: {:#?}", last.health);
+    let broken = last.health.thresholds.iter().filter(|rule| !rule.met).count();
+    assert_eq!(broken == 0, expected == Verdict::Healthy, "the verdict names its reasons");
+}
+
+/// Steps of I-JEPA's runs.
+const I_JEPA: u64 = 200;
+/// Steps of LeJEPA's runs.
+const LE_JEPA: u64 = 100;
 
 #[test]
+fn i_jepa_with_its_defaults_is_healthy() {
+    for seed in SEEDS {
+        let judged = run_i_jepa(i_jepa(), I_JEPA, seed);
+        assert_verdict(&judged, Verdict::Healthy, seed);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+        // The teacher is another network than the student, and not far from it.
+        let distance = judged.last.health.teacher_distance.unwrap();
+        assert!(distance > 0.0 && distance < 0.5, "{distance}");
+    }
+}
+
+/// The published objective with gradients through its targets: a constant is its best answer.
+#[test]
 fn i_jepa_without_stop_gradient_and_average_collapses() {
-    // The released objective: ours has SIGReg and standardised targets, which hold even without a teacher.
-    let live = || {
-        System::IJepa(IJepaConfig {
+    for seed in SEEDS {
+        let ablation = IJepaConfig {
             target: TargetKind::Live,
             target_transform: TargetTransform::LayerNorm,
             sigreg: 0.0,
             ..i_jepa()
-        })
-    };
-    assert_eq!(verdicts(live, 150, 3e-3), [Verdict::Collapse; 2]);
+        };
+        assert_verdict(&run_i_jepa(ablation, I_JEPA, seed), Verdict::Collapse, seed);
+    }
+}
+
+#[test]
+fn le_jepa_with_its_defaults_is_healthy() {
+    for seed in SEEDS {
+        let judged = run_le_jepa(le_jepa(), LE_JEPA, seed);
+        assert_verdict(&judged, Verdict::Healthy, seed);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+        // SIGReg's goal is a standard deviation of 1.
+        assert!((0.5..1.5).contains(&judged.last.health.target_std), "{}", judged.last.health.target_std);
+    }
 }
 
 #[test]
 fn le_jepa_without_sigreg_collapses() {
-    let invariance = || System::LeJepa(LeJepaConfig { lambda: 0.0, ..le_jepa() });
-    assert_eq!(verdicts(invariance, 60, 2e-3), [Verdict::Collapse; 2]);
-}
-
-#[test]
-fn the_defaults_are_healthy() {
-    assert_eq!(verdicts(|| System::LeJepa(le_jepa()), 60, 2e-3), [Verdict::Healthy; 2]);
-    assert_eq!(verdicts(|| System::IJepa(i_jepa()), 60, 1e-3), [Verdict::Healthy; 2]);
+    for seed in SEEDS {
+        let judged = run_le_jepa(LeJepaConfig { lambda: 0.0, ..le_jepa() }, LE_JEPA, seed);
+        assert_verdict(&judged, Verdict::Collapse, seed);
+    }
 }
