@@ -29,6 +29,9 @@ pub struct Progress {
     pub effective_rank: f64,
     /// Seconds of training so far, over all sessions.
     pub seconds: f64,
+    /// Names of samples that were passed over so far, over all sessions.
+    #[serde(default)]
+    pub skipped: Vec<String>,
     /// xxh3 of the two tensor files.
     pub checksums: [u64; 2],
 }
@@ -162,7 +165,15 @@ mod tests {
     }
 
     fn progress(step: u64, effective_rank: f64) -> Progress {
-        Progress { step, metrics_bytes: 0, timing_bytes: 0, effective_rank, seconds: 0.0, checksums: [0; 2] }
+        Progress {
+            step,
+            metrics_bytes: 0,
+            timing_bytes: 0,
+            effective_rank,
+            seconds: 0.0,
+            skipped: Vec::new(),
+            checksums: [0; 2],
+        }
     }
 
     #[test]

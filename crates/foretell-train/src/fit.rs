@@ -1,5 +1,6 @@
 //! The loop: written once, for every system.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,7 @@ pub fn fit<O: Objective>(
         timing_bytes: 0,
         effective_rank: untrained.image.effective_rank,
         seconds: 0.0,
+        skipped: Vec::new(),
         checksums: [0; 2],
     };
     if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
@@ -156,7 +158,12 @@ pub fn fit<O: Objective>(
     let lr = config.lr_schedule(steps);
     let weight_decay = config.weight_decay_schedule(steps);
     let (started, before, first) = (Instant::now(), progress.seconds, progress.step);
-    let mut skipped = 0;
+    // Unreadable samples by name, whichever session met them: what a resumed run reports is what a whole one reports.
+    let mut skipped: BTreeSet<String> = held_out.skipped.iter().chain(&progress.skipped).cloned().collect();
+    if !skipped.is_empty() {
+        observer.note(&format!("{} unreadable images passed over so far", skipped.len()));
+    }
+    let mut met = 0;
     let mut stopped = false;
     let mut step = progress.step;
     while step < steps {
@@ -223,9 +230,10 @@ pub fn fit<O: Objective>(
                 events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
             }
         }
-        if loader.skipped() > skipped {
-            skipped = loader.skipped();
-            observer.note(&format!("{skipped} unreadable images passed over so far"));
+        if loader.skipped() > met {
+            met = loader.skipped();
+            skipped.extend(loader.skipped_names());
+            observer.note(&format!("{} unreadable images passed over so far", skipped.len()));
         }
         observer.step(&Report {
             step,
@@ -240,7 +248,12 @@ pub fn fit<O: Objective>(
                 &objective,
                 &optimiser,
                 fit,
-                &Progress { step, seconds: before + elapsed, ..progress },
+                &Progress {
+                    step,
+                    seconds: before + elapsed,
+                    skipped: skipped.iter().cloned().collect(),
+                    ..progress
+                },
                 &mut metrics,
                 &mut timing,
             )?;
@@ -248,11 +261,13 @@ pub fn fit<O: Objective>(
     }
     let seconds = if step == first { before } else { before + started.elapsed().as_secs_f64() };
     if stopped && progress.step != step {
-        save(&objective, &optimiser, fit, &Progress { step, seconds, ..progress }, &mut metrics, &mut timing)?;
+        let progress = Progress { step, seconds, skipped: skipped.iter().cloned().collect(), ..progress };
+        save(&objective, &optimiser, fit, &progress, &mut metrics, &mut timing)?;
     }
     events.flush().map_err(TrainError::io("write", &fit.folder.events()))?;
     let waited = loader.waited().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
-    Ok(Finished { objective, steps: step, stopped, seconds, health, skipped: loader.skipped_names(), waited })
+    let skipped = loader.skipped_names().into_iter().chain(held_out.skipped).collect();
+    Ok(Finished { objective, steps: step, stopped, seconds, health, skipped, waited })
 }
 
 /// Seconds of a training step: the median of as many as fit into `limit` (at least three), after one that is not
@@ -341,6 +356,8 @@ struct HeldOut<B> {
     images: Vec<f32>,
     count: usize,
     batch: B,
+    /// Names of held-out images that could not be read.
+    skipped: Vec<String>,
 }
 
 impl<B: Send + 'static> HeldOut<B> {
@@ -350,7 +367,7 @@ impl<B: Send + 'static> HeldOut<B> {
         let part = if fit.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train };
         let pixels = size * size * objective.encoder().channels();
         let (mut images, mut samples): (Vec<f32>, Vec<Sample>) = (Vec::new(), Vec::new());
-        for_each_fitted(fit.dataset, part, size, 2, Some(HELD_OUT), fit.on_bad, |sample| {
+        let mut skipped = for_each_fitted(fit.dataset, part, size, 2, Some(HELD_OUT), fit.on_bad, |sample| {
             let at = images.len();
             images.resize(at + pixels, 0.0);
             fit.normalise.apply(&sample.image, &mut images[at..]);
@@ -359,7 +376,11 @@ impl<B: Send + 'static> HeldOut<B> {
             }
         })?;
         let batch = objective.collator().collate(HELD_OUT_STEP, &samples)?;
-        Ok(Self { count: images.len() / pixels, images, batch })
+        if part == Part::Train {
+            // The loader meets and counts them too.
+            skipped.clear();
+        }
+        Ok(Self { count: images.len() / pixels, images, batch, skipped })
     }
 
     fn probe<O: Objective<Batch = B>>(&self, objective: &O, fit: &Fit<'_>, clock: Clock) -> Result<Probe, TrainError> {
