@@ -67,7 +67,10 @@ pub fn check_batch(found: usize, batch: usize) -> Result<(), DataError> {
         most => {
             // The largest power of two that works: what a user would have chosen.
             let works = 1_usize << most.ilog2();
-            format!("pass `--set batch={works}`, or add images until there are {}", batch.max(1).saturating_mul(2))
+            format!(
+                "pass `--set train.batch={works}`, or add images until there are {}",
+                batch.max(1).saturating_mul(2)
+            )
         }
     };
     Err(DataError::TooFew { found, batch, remedy })

@@ -238,8 +238,11 @@ fn a_sample_that_does_not_exist() {
 #[test]
 fn a_batch_that_is_too_large_names_one_that_works() {
     assert!(check_batch(512, 256).is_ok());
-    says(&check_batch(511, 256).unwrap_err().to_string(), &["511 training images", "--set batch=128", "there are 512"]);
-    says(&check_batch(3, 0).unwrap_err().to_string(), &["--set batch=1"]);
+    says(
+        &check_batch(511, 256).unwrap_err().to_string(),
+        &["511 training images", "--set train.batch=128", "there are 512"],
+    );
+    says(&check_batch(3, 0).unwrap_err().to_string(), &["--set train.batch=1"]);
     says(&check_batch(1, 64).unwrap_err().to_string(), &["add more"]);
     assert!(check_batch(511, 128).is_ok() && check_batch(3, 1).is_ok());
     assert!(check_batch(5, usize::MAX).is_err());

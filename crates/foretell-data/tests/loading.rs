@@ -165,7 +165,7 @@ fn large_images_are_shrunk_once_and_the_cache_keeps_its_limit() {
 #[test]
 fn too_few_images_for_the_batch_is_said_at_once() {
     let error = Loader::new(scenes(100), Part::Train, config(64), Arc::new(Keep), 1).err().unwrap().to_string();
-    assert!(error.contains("--set batch=32"), "{error}");
+    assert!(error.contains("--set train.batch=32"), "{error}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Recipe {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
             text.parse::<Table>()
-                .map_err(|e| Error::Misuse(format!("{system} is not TOML: {}", e.to_string().trim_end())))?
+                .map_err(|e| Error::Misuse(format!("{system} is not TOML: {}", in_one_line(&e, &text))))?
         } else {
             [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect()
         };
@@ -163,7 +163,7 @@ impl Recipe {
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
         let table = text
             .parse::<Table>()
-            .map_err(|e| Error::Misuse(format!("{name} is not TOML: {}", e.to_string().trim_end())))?;
+            .map_err(|e| Error::Misuse(format!("{name} is not TOML: {}", in_one_line(&e, text))))?;
         Self::from_table(table, &[], name)
     }
 
@@ -282,6 +282,12 @@ impl Recipe {
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_table()).expect("every setting has a TOML form")
     }
+}
+
+/// A TOML error as one line: where, and what.
+fn in_one_line(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).lines().count().max(1));
+    format!("line {line}: {}", error.message().replace('\n', "; "))
 }
 
 /// `key.path=value`; a value that is not TOML is taken as text.

@@ -174,7 +174,15 @@ fn a_corrupt_image_in_the_middle() {
             folder(&bench.data(), [(format!("test/x/{i:03}.png").as_str(), png(16, 16, 3, 100 + i))]);
         }
         folder(&bench.data(), [(name, whole[..whole.len() / 2].to_vec())]);
-        bench.refuses_data(&bench.data(), &[name, "cannot be decoded", "--on-bad-sample skip"]);
+        // Found on the way, so the run has introduced itself by then: the sentence is the last line.
+        let output = bench.train_on(&bench.data(), &["--set", "train.steps=8"]);
+        let text = stderr(&output);
+        let last = text.trim_end().lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        for part in ["error: ", name, "cannot be decoded", "--on-bad-sample skip"] {
+            assert!(last.contains(part), "`{part}` is not in: {text}");
+        }
+        assert!(!bench.run().exists(), "a run folder was left behind");
 
         let output = bench.train_on(&bench.data(), &["--on-bad-sample", "skip", "--set", "train.steps=8"]);
         assert!(output.status.success(), "{}", stderr(&output));
