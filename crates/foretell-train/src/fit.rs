@@ -248,12 +248,7 @@ pub fn fit<O: Objective>(
                 &objective,
                 &optimiser,
                 fit,
-                &Progress {
-                    step,
-                    seconds: before + elapsed,
-                    skipped: skipped.iter().cloned().collect(),
-                    ..progress
-                },
+                &Progress { step, seconds: before + elapsed, skipped: skipped.iter().cloned().collect(), ..progress },
                 &mut metrics,
                 &mut timing,
             )?;
