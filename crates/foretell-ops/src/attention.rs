@@ -54,7 +54,7 @@ impl Lengths {
     }
 
     /// Query, key or value (`part` 0, 1, 2) of one head in one sample's packed rows.
-    fn part<'a>(self, packed: &'a [f32], part: usize, head: usize) -> Matrix<'a> {
+    fn part(self, packed: &[f32], part: usize, head: usize) -> Matrix<'_> {
         let stride = 3 * self.width();
         Matrix::strided(&packed[part * self.width() + head * self.head..], self.tokens, self.head, stride)
     }

@@ -8,6 +8,10 @@
 //!
 //! This is the only crate with `unsafe` code: each block states the invariant that makes it sound.
 #![allow(unsafe_code)]
+// A loop that is not inlined into its dispatch is compiled for the oldest machine.
+#![allow(clippy::inline_always)]
+// Constants of approximations stand with the digits of their source.
+#![allow(clippy::excessive_precision)]
 
 mod activation;
 mod attention;

@@ -109,7 +109,8 @@ impl TrainConfig {
         for (name, value) in
             [("warmup", self.warmup), ("final_lr", self.final_lr), ("beta1", self.beta1), ("beta2", self.beta2)]
         {
-            if !(0.0..1.0).contains(&value) && !(name == "final_lr" && value == 1.0) {
+            let whole = name == "final_lr" && value == 1.0;
+            if !whole && !(0.0..1.0).contains(&value) {
                 return Err(format!("`train.{name}` must lie in 0 ≤ x < 1, found {value}"));
             }
         }

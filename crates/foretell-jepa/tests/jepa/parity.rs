@@ -1,6 +1,7 @@
 //! I-JEPA against PyTorch: the networks with random weights, their predictions, targets, loss and gradients, within
 //! 1e-5 in f32 of what `bench/peers/export_parity.py` computed in f64; and transformers' `IJepaModel` for the encoder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ struct Golden {
 
 impl Golden {
     fn open(names: &[&str]) -> Self {
-        let mut golden = Self { tensors: NamedTensors::new(), indices: Default::default() };
+        let mut golden = Self { tensors: NamedTensors::new(), indices: BTreeMap::default() };
         for name in names {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name);
             let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -143,7 +143,7 @@ fn checkpoints(run: &Path) -> Vec<String> {
 fn until(child: &mut Child, moment: impl Fn() -> bool) {
     let begun = Instant::now();
     while !moment() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the moment never came");
+        assert!(begun.elapsed() < Duration::from_mins(2), "the moment never came");
         if let Some(status) = child.try_wait().unwrap() {
             // It may have come in the last instant.
             assert!(moment(), "the run ended ({status}) before the moment came");
@@ -177,11 +177,9 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &to)
+            copy(&entry.path(), &to);
         } else {
-            {
-                fs::copy(entry.path(), to).unwrap();
-            }
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
@@ -344,8 +342,9 @@ fn the_number_of_threads_does_not_matter() {
         for (compute, loading) in [("1", "2"), ("2", "3"), ("4", "1")] {
             let run = world.place(&format!("threads-{system:?}-{compute}-{loading}"));
             let set = format!("train.loader_threads={loading}");
-            let child =
-                world.start(system, &run, &["--set", &set], |command| drop(command.env("RAYON_NUM_THREADS", compute)));
+            let child = world.start(system, &run, &["--set", &set], |command| {
+                command.env("RAYON_NUM_THREADS", compute);
+            });
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", stderr(&output));
             world.same(system, &run);
@@ -377,11 +376,14 @@ fn another_seed_is_another_run() {
     }
 }
 
+/// A way to damage a checkpoint's folder, by name.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_damaged_checkpoint_is_never_passed_over() {
     let world = World::get();
     let newest = format!("checkpoints/step-{STEPS:09}");
-    let damage: [(&str, &dyn Fn(&Path)); 4] = [
+    let damage: [Damage<'_>; 4] = [
         ("flipped", &|folder| {
             let file = folder.join("model.safetensors");
             let mut bytes = fs::read(&file).unwrap();
@@ -464,7 +466,7 @@ fn a_full_disk() {
     child.wait().unwrap();
     let newest = || checkpoints(&begun).pop().unwrap();
     let before = newest();
-    assert!(before < "step-000000020".to_owned(), "killed too late to show anything");
+    assert!(before.as_str() < "step-000000020", "killed too late to show anything");
     let limited = |blocks: u64| {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --resume \"$1\"");
         std::process::Command::new("sh")
