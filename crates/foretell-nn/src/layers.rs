@@ -74,7 +74,7 @@ pub enum Pass<'a> {
 
 /// Batch normalisation over all axes but the last (features are channels-last).
 ///
-/// Running averages are buffers: a training pass hands the batch's statistics out, [`absorb`] puts them in.
+/// Running averages are buffers: a training pass hands the batch's statistics out, [`absorb`](BatchNorm::absorb) puts them in.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// `[C]`.
