@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Dataset, Loader, LoaderConfig, Normalise, OnBadSample, Part, Sample, for_each_fitted};
 use foretell_eval::Features;
@@ -321,6 +322,8 @@ pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainE
         max_short_side: 2 * objective.encoder().image().0,
     };
     let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
+    // Without gradients: a tape that no backward pass consumes would keep every activation.
+    objective = objective.update(|networks| networks.valid());
     for step in 1..=BATCHES {
         let clock = Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
         let outcome = objective.loss(&loader.next()?, &clock);
@@ -383,6 +386,10 @@ impl<B: Send + 'static> HeldOut<B> {
         let (image, token) = features_of(encoder.as_ref(), &self.images, self.count, &fit.device)?;
         let outcome = objective.loss(&self.batch, &clock);
         let loss = f64::from(outcome.loss.clone().inner().into_scalar::<f32>());
+        if outcome.loss.is_tracked() {
+            // The tape keeps every activation until a backward pass consumes it.
+            drop(outcome.loss.backward());
+        }
         let matrix = |tensor: Tensor<2>| {
             let [rows, dim] = tensor.dims();
             Features::new(rows, dim, ops::values(tensor)).map(|features| thin(&features))
