@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Dataset, Loader, LoaderConfig, Normalise, OnBadSample, Part, Sample, for_each_fitted};
-use foretell_eval::Features;
+use foretell_eval::{Features, Statistics};
 use foretell_jepa::{Auto, Clock, Latents, Objective};
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -18,7 +18,7 @@ use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder};
-use crate::health::{Health, HealthRecord, Probe, statistics};
+use crate::health::{Health, HealthRecord, Probe};
 use crate::optimiser::Optimiser;
 
 /// What the loop works on besides the objective.
@@ -398,10 +398,10 @@ impl<B: Send + 'static> HeldOut<B> {
             return Err(TrainError::Setting("the objective gave no latents when they were due".to_owned()));
         };
         Ok(Probe {
-            image: statistics(&image)?,
-            token: statistics(&thin(&token))?,
-            prediction: statistics(&matrix(predictions)?)?,
-            target: statistics(&matrix(targets)?)?,
+            image: Statistics::of(&image)?,
+            token: Statistics::of(&thin(&token))?,
+            prediction: Statistics::of(&matrix(predictions)?)?,
+            target: Statistics::of(&matrix(targets)?)?,
             loss,
             teacher_distance: objective.teacher_distance(),
         })

@@ -3,7 +3,7 @@
 //! The thresholds are starting points that were set on one data set and checked on others; each judgement prints the
 //! figure, what it is held against, and the same figure of the untrained network.
 
-use foretell_eval::{EvalError, Features, Statistics};
+use foretell_eval::Statistics;
 use serde::{Deserialize, Serialize};
 
 /// One word on a run.
@@ -115,12 +115,6 @@ pub struct HealthRecord {
     pub held_out_loss: f64,
     /// The judgement.
     pub health: Health,
-}
-
-/// Centred features of many images differ in common offset; the cosine that shows collapse is that between the raw
-/// vectors, and of the centred ones the rank.
-pub(crate) fn statistics(features: &Features) -> Result<Statistics, EvalError> {
-    Statistics::of(features)
 }
 
 impl Health {

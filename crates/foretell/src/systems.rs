@@ -24,7 +24,7 @@ pub struct System {
 /// How far a system has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Trains from one command, and its claim was measured beside its controls.
+    /// Trains from one command and is judged beside its controls; what was measured stands in `docs/results`.
     Trains,
     /// Some of it works: what, in words.
     Partial(&'static str),
