@@ -31,6 +31,12 @@ pub trait Encode: Send {
     fn pool(&self, map: &FeatureMap) -> Tensor<2> {
         map.tokens.clone().mean_dim(1).squeeze_dim(1)
     }
+
+    /// What linear probes are given of images `[B, C, H, W]`: `[B, F]`.
+    fn probed(&self, images: Tensor<4>) -> Tensor<2> {
+        let map = self.tokens(images);
+        self.pool(&map)
+    }
 }
 
 /// An encoder that learns from whole views.

@@ -221,7 +221,20 @@ impl Block {
 
     /// `[B, N, D]` → `[B, N, D]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
-        x.clone() + self.mlp.forward(self.norm2.forward(x))
+        let [b, n, d] = x.dims();
+        self.forward_sets(x.reshape([b * n, d]), &ops::Sets::uniform(b, n)).reshape([b, n, d])
+    }
+
+    /// Rows of several sets, each attending to itself: `[T, D]` → `[T, D]`.
+    pub fn forward_sets(&self, x: Tensor<2>, sets: &ops::Sets) -> Tensor<2> {
+        let weights = ops::BlockWeights {
+            norm1: (self.norm1.weight.val(), self.norm1.bias.val()),
+            qkv: (self.attn.qkv.weight.val(), self.attn.qkv.bias.val()),
+            proj: (self.attn.proj.weight.val(), self.attn.proj.bias.val()),
+            norm2: (self.norm2.weight.val(), self.norm2.bias.val()),
+            fc1: (self.mlp.fc1.weight.val(), self.mlp.fc1.bias.val()),
+            fc2: (self.mlp.fc2.weight.val(), self.mlp.fc2.bias.val()),
+        };
+        ops::transformer_block(x, sets, weights, self.attn.heads, self.norm1.eps)
     }
 }

@@ -193,6 +193,20 @@ impl Encode for Vit {
         FeatureMap { tokens: self.encode_all(patchify(images, self.config.patch)), grid: self.config.grid() }
     }
 
+    fn probed(&self, images: Tensor<4>) -> Tensor<2> {
+        const LAST: usize = 4;
+        let mut x = self.embed(patchify(images, self.config.patch)) + self.pos_embed.val().inner();
+        let first = self.blocks.len().saturating_sub(LAST);
+        let mut pooled = Vec::new();
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x);
+            if i >= first {
+                pooled.push(self.norm.forward(x.clone()).mean_dim(1).squeeze_dim::<2>(1));
+            }
+        }
+        Tensor::cat(pooled, 1)
+    }
+
     fn width(&self) -> usize {
         self.config.width
     }

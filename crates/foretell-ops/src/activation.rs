@@ -39,30 +39,57 @@ pub fn relu_composed<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::relu(x)
 }
 
-/// `(Φ(x), exp(−x²/2))`. Φ after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7; both share one exponential.
+/// Beyond this Φ is 0 or 1 to 1e-7.
+const FAR: f32 = 5.2;
+
+/// The normal distribution function: `Φ(x) = ½ + x P(x²)`, P a least-squares fit at Chebyshev's nodes of
+/// `erf(√(u/2)) / (2 √u)` on [0, 5.2²], as a polynomial in `2u / 5.2² − 1`. The error is below 2.5e-7.
 #[inline(always)]
-fn normal(x: f32) -> (f32, f32) {
-    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / 0.327_591_1_f32.mul_add(z, 1.0);
-    let mut p = 1.061_405_4_f32;
-    p = p.mul_add(t, -1.453_152);
-    p = p.mul_add(t, 1.421_413_7);
-    p = p.mul_add(t, -0.284_496_74);
-    p = p.mul_add(t, 0.254_829_6);
-    let e = exp(-z * z);
-    let tail = 0.5 * p * t * e; // 1 − Φ(|x|)
-    (if x < 0.0 { tail } else { 1.0 - tail }, e)
+fn normal(x: f32) -> f32 {
+    let near = x.clamp(-FAR, FAR);
+    let t = (near * near).mul_add(2.0 / (FAR * FAR), -1.0);
+    let mut p = -5.824_338_3e-4_f32;
+    p = p.mul_add(t, 1.319_198_6e-3);
+    p = p.mul_add(t, -9.180_87e-4);
+    p = p.mul_add(t, 1.660_736_6e-3);
+    p = p.mul_add(t, -5.136_607_2e-3);
+    p = p.mul_add(t, 8.702_516e-3);
+    p = p.mul_add(t, -1.231_559_5e-2);
+    p = p.mul_add(t, 1.788_826_8e-2);
+    p = p.mul_add(t, -2.477_336_3e-2);
+    p = p.mul_add(t, 3.200_381_6e-2);
+    p = p.mul_add(t, -3.992_429_7e-2);
+    p = p.mul_add(t, 5.002_348_1e-2);
+    p = p.mul_add(t, -6.774_383_8e-2);
+    p = p.mul_add(t, 1.359_5e-1);
+    let inside = near.mul_add(p, 0.5);
+    if x > FAR {
+        1.0
+    } else if x < -FAR {
+        0.0
+    } else {
+        inside
+    }
+}
+
+/// GELU of one value.
+#[inline(always)]
+pub(crate) fn gelu_at(x: f32) -> f32 {
+    x * normal(x)
+}
+
+/// GELU of one value and its slope.
+#[inline(always)]
+pub(crate) fn gelu_and_slope(x: f32) -> (f32, f32) {
+    let phi = normal(x);
+    let density = 0.398_942_3 * exp(-0.5 * x * x); // 1/√(2π)
+    (x * phi, x.mul_add(density, phi))
 }
 
 pub(crate) fn gelu_forward(x: &FlexTensor) -> FlexTensor {
     let values = slice(x);
     let mut y = buffer(values.len());
-    map(
-        values,
-        &mut y,
-        #[inline(always)]
-        |x| x * normal(x).0,
-    );
+    map(values, &mut y, gelu_at);
     tensor(y, dims(x))
 }
 
@@ -73,10 +100,7 @@ pub(crate) fn gelu_backward(x: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
         slice(dy),
         &mut dx,
         #[inline(always)]
-        |x, dy| {
-            let (phi, e) = normal(x);
-            dy * (x * e).mul_add(0.398_942_3, phi) // 1/√(2π)
-        },
+        |x, dy| dy * gelu_and_slope(x).1,
     );
     tensor(dx, dims(x))
 }

@@ -1,5 +1,7 @@
 //! Scaled dot-product self-attention on packed queries, keys and values (Vaswani et al., 2017).
 
+use std::ops::Range;
+
 use burn::Tensor;
 use burn::backend::Dispatch;
 use burn::tensor::activation::softmax;
@@ -8,7 +10,9 @@ use rayon::prelude::*;
 
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
-use crate::matrix::{Matrix, Store, Threads, product};
+use crate::kernel::Start;
+use crate::matrix::{Matrix, product_once, room};
+use crate::sets::{Sets, split_at_lengths};
 use crate::simd::{dispatch, exp};
 
 /// `softmax(q kᵀ / √d) v` for each head, on the packed output of one linear map.
@@ -17,10 +21,37 @@ use crate::simd::{dispatch, exp};
 /// - `qkv`: `[B, N, 3 D]`, the last axis `[q | k | v]`, each `[heads, D / heads]`
 /// - output: `[B, N, D]`
 pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [b, n, packed] = qkv.dims();
+    attention(qkv.reshape([b * n, packed]), &Sets::uniform(b, n), heads).reshape([b, n, packed / 3])
+}
+
+/// [`self_attention`] within each of several sets of any lengths.
+///
+/// # Shapes
+/// - `qkv`: `[T, 3 D]`, the sets' rows one after the other
+/// - output: `[T, D]`
+pub fn attention(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2> {
+    assert_eq!(qkv.dims()[0], sets.rows(), "rows and sets differ");
     if is_fused(&qkv) {
-        return Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), heads));
+        return Tensor::from_dispatch(Dispatch::fused_attention(qkv.into_dispatch(), sets.clone(), heads));
     }
-    self_attention_composed(qkv, heads)
+    attention_composed(qkv, sets, heads)
+}
+
+/// The composed body of [`attention`].
+pub fn attention_composed(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2> {
+    let [rows, packed] = qkv.dims();
+    if let Some(len) = sets.common_len() {
+        let count = rows / len.max(1);
+        return self_attention_composed(qkv.reshape([count, len, packed]), heads).reshape([rows, packed / 3]);
+    }
+    let one = |set: usize| {
+        let range = sets.range(set);
+        let len = range.len();
+        let qkv = qkv.clone().slice([range, 0..packed]).reshape([1, len, packed]);
+        self_attention_composed(qkv, heads).reshape([len, packed / 3])
+    };
+    Tensor::cat((0..sets.count()).filter(|set| !sets.range(*set).is_empty()).map(one).collect(), 0)
 }
 
 /// The composed body of [`self_attention`].
@@ -35,50 +66,140 @@ pub fn self_attention_composed(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     softmax(scores, 3).matmul(part(2)).swap_dims(1, 2).reshape([b, n, width])
 }
 
-/// The lengths of one call.
+/// Queries whose scores are in memory at a time.
+const QUERIES: usize = 128;
+/// With fewer sets than this, the heads of a set are tasks of their own.
+const FEW: usize = 8;
+
+/// One set's packed rows, `[N, 3 D]`.
 #[derive(Clone, Copy)]
-struct Lengths {
+pub(crate) struct Packed<'a> {
+    rows: &'a [f32],
     tokens: usize,
     heads: usize,
     head: usize,
 }
 
-impl Lengths {
-    fn of(qkv: &FlexTensor, heads: usize) -> Self {
-        let dims = dims(qkv);
-        Self { tokens: dims[1], heads, head: dims[2] / 3 / heads }
+impl<'a> Packed<'a> {
+    /// `rows` of `3 · width` values.
+    pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize) -> Self {
+        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads }
     }
 
     fn width(self) -> usize {
         self.heads * self.head
     }
 
-    /// Query, key or value (`part` 0, 1, 2) of one head in one sample's packed rows.
-    fn part(self, packed: &[f32], part: usize, head: usize) -> Matrix<'_> {
+    /// Query, key or value (`part` 0, 1, 2) of one head for some tokens.
+    fn part(self, part: usize, head: usize, tokens: Range<usize>) -> Matrix<'a> {
         let stride = 3 * self.width();
-        Matrix::strided(&packed[part * self.width() + head * self.head..], self.tokens, self.head, stride)
+        let at = tokens.start * stride + part * self.width() + head * self.head;
+        Matrix::strided(&self.rows[at..], tokens.len(), self.head, stride)
     }
 
     fn scale(self) -> f32 {
         1.0 / (self.head as f32).sqrt()
     }
+
+    /// Keys or values (`part` 1, 2) of one head, transposed: `[head, N]`.
+    fn transposed(self, part: usize, head: usize, out: &mut [f32]) {
+        let (n, stride) = (self.tokens, 3 * self.width());
+        let from = &self.rows[part * self.width() + head * self.head..];
+        for (token, row) in from.chunks(stride).enumerate() {
+            for (i, value) in row[..self.head].iter().enumerate() {
+                out[i * n + token] = *value;
+            }
+        }
+    }
+
+    /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`; `keys` is `kᵀ`.
+    fn probabilities(self, head: usize, queries: Range<usize>, keys: &[f32], scores: &mut [f32]) {
+        let n = self.tokens;
+        let q = self.part(0, head, queries);
+        product_once(scores, n, Start::Zero, q, Matrix::new(keys, self.head, n));
+        softmax_rows(scores, n, self.scale());
+    }
+
+    /// Output rows of some tokens, `[tokens, D]`, on the calling thread.
+    pub(crate) fn attend(self, tokens: Range<usize>, out: &mut [f32], s: &mut Scratch) {
+        let (n, width) = (self.tokens, self.width());
+        // A set of no tokens has no places to point to.
+        let heads = if tokens.is_empty() { 0 } else { self.heads };
+        for head in 0..heads {
+            let keys = room(&mut s.keys, self.head * n);
+            self.transposed(1, head, keys);
+            let v = self.part(2, head, 0..n);
+            for start in tokens.clone().step_by(QUERIES) {
+                let queries = start..tokens.end.min(start + QUERIES);
+                let p = room(&mut s.p, queries.len() * n);
+                self.probabilities(head, queries.clone(), keys, p);
+                let out = &mut out[(start - tokens.start) * width + head * self.head..];
+                product_once(out, width, Start::Zero, Matrix::new(p, queries.len(), n), v);
+            }
+        }
+    }
+
+    /// The gradient of one head: written into `dout`, whose query, key and value columns begin at `at` and whose rows
+    /// lie `stride` apart. The probabilities are computed again: cheaper than writing and reading `[heads, N, N]`.
+    fn backward(self, head: usize, dy: &[f32], (dout, at, stride): (&mut [f32], [usize; 3], usize), s: &mut Scratch) {
+        let (n, width) = (self.tokens, self.width());
+        let (keys, values) = (room(&mut s.keys, self.head * n), room(&mut s.values, self.head * n));
+        self.transposed(1, head, keys);
+        self.transposed(2, head, values);
+        let k = self.part(1, head, 0..n);
+        for start in (0..n).step_by(QUERIES) {
+            let queries = start..n.min(start + QUERIES);
+            let m = queries.len();
+            let begin = if start == 0 { Start::Zero } else { Start::Kept };
+            let (p, dp) = (room(&mut s.p, m * n), room(&mut s.dp, m * n));
+            let q = self.part(0, head, queries.clone());
+            self.probabilities(head, queries, keys, p);
+            let dy = Matrix::strided(&dy[start * width + head * self.head..], m, self.head, width);
+            product_once(dp, n, Start::Zero, dy, Matrix::new(values, self.head, n));
+            product_once(&mut dout[at[2]..], stride, begin, Matrix::new(p, m, n).t(), dy);
+            softmax_rows_backward(p, dp, n, self.scale());
+            let ds = Matrix::new(dp, m, n);
+            product_once(&mut dout[at[0] + start * stride..], stride, Start::Zero, ds, k);
+            product_once(&mut dout[at[1]..], stride, begin, ds.t(), q);
+        }
+    }
+
+    /// The gradient of all heads, `[N, 3 D]`, on the calling thread.
+    pub(crate) fn backward_all(self, dy: &[f32], dout: &mut [f32], s: &mut Scratch) {
+        let width = self.width();
+        for head in 0..if self.tokens == 0 { 0 } else { self.heads } {
+            let at = head * self.head;
+            self.backward(head, dy, (dout, [at, width + at, 2 * width + at], 3 * width), s);
+        }
+    }
 }
 
-/// `softmax(q kᵀ · scale)` of one head, `[N, N]`.
-fn probabilities(lengths: Lengths, packed: &[f32], head: usize, scores: &mut [f32]) {
-    let n = lengths.tokens;
-    let (q, k) = (lengths.part(packed, 0, head), lengths.part(packed, 1, head));
-    product(scores, n, Store::Replace, lengths.scale(), q, k.t(), Threads::One);
+/// Room of one thread.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    p: Vec<f32>,
+    dp: Vec<f32>,
+}
+
+/// Softmax of each row of `n` values times `scale` (positive), in place.
+fn softmax_rows(scores: &mut [f32], n: usize, scale: f32) {
     dispatch(
         #[inline(always)]
         || {
             for row in scores.chunks_exact_mut(n) {
-                let mut highest = f32::NEG_INFINITY;
-                for s in row.iter() {
-                    highest = if *s > highest { *s } else { highest };
+                let mut highest = [f32::NEG_INFINITY; 16];
+                let mut groups = row.chunks_exact(16);
+                for group in &mut groups {
+                    for (lane, s) in highest.iter_mut().zip(group) {
+                        *lane = if *s > *lane { *s } else { *lane };
+                    }
                 }
+                let rest = groups.remainder().iter().copied();
+                let highest = highest.into_iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
                 for s in row.iter_mut() {
-                    *s = exp(*s - highest);
+                    *s = exp((*s - highest) * scale);
                 }
                 let mut lanes = [0.0_f32; 16];
                 let mut groups = row.chunks_exact(16);
@@ -97,86 +218,98 @@ fn probabilities(lengths: Lengths, packed: &[f32], head: usize, scores: &mut [f3
     );
 }
 
-pub(crate) fn forward(qkv: &FlexTensor, heads: usize) -> FlexTensor {
-    let lengths = Lengths::of(qkv, heads);
-    let (n, width) = (lengths.tokens, lengths.width());
-    let packed = slice(qkv);
-    let mut out = buffer(packed.len() / 3);
-    out.par_chunks_mut((n * width).max(1)).zip(packed.par_chunks((3 * n * width).max(1))).for_each_init(
-        || buffer(n * n),
-        |scores, (out, packed)| {
-            for head in 0..heads {
-                probabilities(lengths, packed, head, scores);
-                let v = lengths.part(packed, 2, head);
-                product(
-                    &mut out[head * lengths.head..],
-                    width,
-                    Store::Replace,
-                    1.0,
-                    Matrix::new(scores, n, n),
-                    v,
-                    Threads::One,
-                );
+/// Turns the gradient of softmax's output, `dp`, into that of its input before the scale, given its output `p`.
+fn softmax_rows_backward(p: &[f32], dp: &mut [f32], n: usize, scale: f32) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for (p, dp) in p.chunks_exact(n).zip(dp.chunks_exact_mut(n)) {
+                let mut lanes = [0.0_f32; 16];
+                let (mut ps, mut ds) = (p.chunks_exact(16), dp.chunks_exact(16));
+                for (ps, ds) in (&mut ps).zip(&mut ds) {
+                    for ((lane, p), d) in lanes.iter_mut().zip(ps).zip(ds) {
+                        *lane = p.mul_add(*d, *lane);
+                    }
+                }
+                let mut dot: f32 = lanes.iter().sum();
+                for (p, d) in ps.remainder().iter().zip(ds.remainder()) {
+                    dot = p.mul_add(*d, dot);
+                }
+                for (p, d) in p.iter().zip(dp.iter_mut()) {
+                    *d = p * (*d - dot) * scale;
+                }
             }
         },
     );
-    let mut shape = dims(qkv);
-    shape[2] = width;
-    tensor(out, shape)
 }
 
-/// The probabilities are computed again: cheaper than writing and reading `[B, heads, N, N]`.
-pub(crate) fn backward(qkv: &FlexTensor, heads: usize, dy: &FlexTensor) -> FlexTensor {
-    let lengths = Lengths::of(qkv, heads);
-    let (n, width) = (lengths.tokens, lengths.width());
-    let packed = slice(qkv);
-    let mut dqkv = buffer(packed.len());
-    let samples = dqkv.par_chunks_mut((3 * n * width).max(1)).zip(packed.par_chunks((3 * n * width).max(1)));
-    samples.zip(slice(dy).par_chunks((n * width).max(1))).for_each_init(
-        || (buffer(n * n), buffer(n * n)),
-        |(p, dp), ((dpacked, packed), dy)| {
-            for head in 0..heads {
-                probabilities(lengths, packed, head, p);
-                let (q, k, v) =
-                    (lengths.part(packed, 0, head), lengths.part(packed, 1, head), lengths.part(packed, 2, head));
-                let dy = Matrix::strided(&dy[head * lengths.head..], n, lengths.head, width);
-                product(dp, n, Store::Replace, 1.0, dy, v.t(), Threads::One);
-                let at = |part: usize| part * width + head * lengths.head;
-                product(
-                    &mut dpacked[at(2)..],
-                    3 * width,
-                    Store::Replace,
-                    1.0,
-                    Matrix::new(p, n, n).t(),
-                    dy,
-                    Threads::One,
-                );
-                dispatch(
-                    #[inline(always)]
-                    || {
-                        for (p, dp) in p.chunks_exact(n).zip(dp.chunks_exact_mut(n)) {
-                            let mut lanes = [0.0_f32; 16];
-                            let (mut ps, mut ds) = (p.chunks_exact(16), dp.chunks_exact(16));
-                            for (ps, ds) in (&mut ps).zip(&mut ds) {
-                                for ((lane, p), d) in lanes.iter_mut().zip(ps).zip(ds) {
-                                    *lane = p.mul_add(*d, *lane);
-                                }
-                            }
-                            let mut dot: f32 = lanes.iter().sum();
-                            for (p, d) in ps.remainder().iter().zip(ds.remainder()) {
-                                dot = p.mul_add(*d, dot);
-                            }
-                            for (p, d) in p.iter().zip(dp.iter_mut()) {
-                                *d = p * (*d - dot);
-                            }
-                        }
-                    },
-                );
-                let ds = Matrix::new(dp, n, n);
-                product(&mut dpacked[at(0)..], 3 * width, Store::Replace, lengths.scale(), ds, k, Threads::One);
-                product(&mut dpacked[at(1)..], 3 * width, Store::Replace, lengths.scale(), ds.t(), q, Threads::One);
+/// Attention within each set, rows of `width` values each.
+pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, out: &mut [f32]) {
+    // Queries are tasks: one long set keeps every thread busy.
+    let tasks: Vec<(usize, Range<usize>)> = (0..sets.count())
+        .flat_map(|set| {
+            let len = sets.range(set).len();
+            (0..len).step_by(QUERIES).map(move |start| (set, start..len.min(start + QUERIES)))
+        })
+        .collect();
+    let outs = split_at_lengths(out, tasks.iter().map(|(_, tokens)| tokens.len() * width));
+    outs.into_par_iter().zip(tasks).for_each_init(Scratch::default, |s, (out, (set, tokens))| {
+        let rows = sets.range(set);
+        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads);
+        packed.attend(tokens, out, s);
+    });
+}
+
+/// The gradient of [`forward_sets`] with respect to `qkv`.
+pub(crate) fn backward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, dy: &[f32], dqkv: &mut [f32]) {
+    let packed = |set: usize| {
+        let rows = sets.range(set);
+        (Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads), &dy[width * rows.start..])
+    };
+    if sets.count() >= FEW {
+        let outs = split_at_lengths(dqkv, (0..sets.count()).map(|set| sets.range(set).len() * 3 * width));
+        outs.into_par_iter().enumerate().for_each_init(Scratch::default, |s, (set, dout)| {
+            let (packed, dy) = packed(set);
+            packed.backward_all(dy, dout, s);
+        });
+        return;
+    }
+    let head = width / heads;
+    let sets_with_rows = (0..sets.count()).filter(|set| !sets.range(*set).is_empty());
+    let tasks: Vec<(usize, usize)> = sets_with_rows.clone().flat_map(|set| (0..heads).map(move |h| (set, h))).collect();
+    let parts: Vec<Vec<f32>> = tasks
+        .into_par_iter()
+        .map(|(set, h)| {
+            let (packed, dy) = packed(set);
+            let mut out = buffer(packed.tokens * 3 * head);
+            packed.backward(h, dy, (&mut out, [0, head, 2 * head], 3 * head), &mut Scratch::default());
+            out
+        })
+        .collect();
+    for (set, parts) in sets_with_rows.zip(parts.chunks_exact(heads)) {
+        let rows = sets.range(set);
+        let dout = &mut dqkv[3 * width * rows.start..3 * width * rows.end];
+        dout.par_chunks_exact_mut(3 * width).enumerate().for_each(|(row, dout)| {
+            for (h, part) in parts.iter().enumerate() {
+                for (i, from) in part[row * 3 * head..][..3 * head].chunks_exact(head).enumerate() {
+                    dout[i * width + h * head..][..head].copy_from_slice(from);
+                }
             }
-        },
-    );
-    tensor(dqkv, dims(qkv))
+        });
+    }
+}
+
+pub(crate) fn forward(qkv: &FlexTensor, sets: &Sets, heads: usize) -> FlexTensor {
+    let shape = dims(qkv);
+    let width = shape[1] / 3;
+    let mut out = buffer(shape[0] * width);
+    forward_sets(slice(qkv), sets, width, heads, &mut out);
+    tensor(out, [shape[0], width])
+}
+
+pub(crate) fn backward(qkv: &FlexTensor, sets: &Sets, heads: usize, dy: &FlexTensor) -> FlexTensor {
+    let shape = dims(qkv);
+    let mut dqkv = buffer(shape[0] * shape[1]);
+    backward_sets(slice(qkv), sets, shape[1] / 3, heads, slice(dy), &mut dqkv);
+    tensor(dqkv, shape)
 }

@@ -12,7 +12,7 @@ use burn_autodiff::{
 use burn_flex::FlexTensor;
 
 use crate::{
-    activation, attention, batch_norm, conv,
+    Sets, activation, attention, batch_norm, block, conv,
     flex::contiguous,
     linear, loss, norm,
     sigreg::{self, Knots},
@@ -35,7 +35,24 @@ pub(crate) trait Fused: Backend {
         bias: FloatTensor<Self>,
         eps: f32,
     ) -> FloatTensor<Self>;
-    fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+    fn fused_attention(qkv: FloatTensor<Self>, sets: Sets, heads: usize) -> FloatTensor<Self>;
+    #[allow(clippy::too_many_arguments)]
+    fn fused_block(
+        x: FloatTensor<Self>,
+        norm1: FloatTensor<Self>,
+        norm1_bias: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
+        qkv_bias: FloatTensor<Self>,
+        proj: FloatTensor<Self>,
+        proj_bias: FloatTensor<Self>,
+        norm2: FloatTensor<Self>,
+        norm2_bias: FloatTensor<Self>,
+        fc1: FloatTensor<Self>,
+        fc1_bias: FloatTensor<Self>,
+        fc2: FloatTensor<Self>,
+        fc2_bias: FloatTensor<Self>,
+        shape: block::Shape,
+    ) -> FloatTensor<Self>;
     fn fused_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -57,13 +74,34 @@ impl Fused for Flex {
         activation::relu_forward(&contiguous(x))
     }
     fn fused_layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
-        norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps).0
+        norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps)
     }
     fn fused_batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
         batch_norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps).0
     }
-    fn fused_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
-        attention::forward(&contiguous(qkv), heads)
+    fn fused_attention(qkv: FlexTensor, sets: Sets, heads: usize) -> FlexTensor {
+        attention::forward(&contiguous(qkv), &sets, heads)
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn fused_block(
+        x: FlexTensor,
+        norm1: FlexTensor,
+        norm1_bias: FlexTensor,
+        qkv: FlexTensor,
+        qkv_bias: FlexTensor,
+        proj: FlexTensor,
+        proj_bias: FlexTensor,
+        norm2: FlexTensor,
+        norm2_bias: FlexTensor,
+        fc1: FlexTensor,
+        fc1_bias: FlexTensor,
+        fc2: FlexTensor,
+        fc2_bias: FlexTensor,
+        shape: block::Shape,
+    ) -> FlexTensor {
+        let weights =
+            [norm1, norm1_bias, qkv, qkv_bias, proj, proj_bias, norm2, norm2_bias, fc1, fc1_bias, fc2, fc2_bias];
+        block::forward(&contiguous(x), &weights.map(contiguous), &shape, false).0
     }
     fn fused_conv2d(x: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
         conv::forward(&contiguous(x), &contiguous(weight), stride, padding)
@@ -103,15 +141,21 @@ backward!(LinearBackward, 3, (FlexTensor, FlexTensor), |(x, weight), dy, want| l
 ));
 backward!(GeluBackward, 1, FlexTensor, |x, dy, _| [Some(activation::gelu_backward(&x, &dy))]);
 backward!(ReluBackward, 1, FlexTensor, |y, dy, _| [Some(activation::relu_backward(&y, &dy))]);
-backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, norm::Saved), |(x, weight, saved), dy, want| {
-    norm::backward(&x, &weight, &saved, &dy, want)
+backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, f32), |(x, weight, eps), dy, want| {
+    norm::backward(&x, &weight, eps, &dy, want)
 });
 backward!(BatchNormBackward, 3, (FlexTensor, FlexTensor, batch_norm::Saved), |(x, weight, saved), dy, want| {
     batch_norm::backward(&x, &weight, &saved, &dy, want)
 });
-backward!(AttentionBackward, 1, (FlexTensor, usize), |(qkv, heads), dy, _| [Some(attention::backward(
-    &qkv, heads, &dy
+backward!(AttentionBackward, 1, (FlexTensor, Sets, usize), |(qkv, sets, heads), dy, _| [Some(attention::backward(
+    &qkv, &sets, heads, &dy
 ))]);
+type BlockState = (FlexTensor, Box<[FlexTensor; block::WEIGHTS]>, block::Shape, block::Saved);
+backward!(BlockBackward, 13, BlockState, |(x, weights, shape, saved), dy, want| {
+    let (dx, gradients) = block::backward(&x, &weights, &shape, &saved, &dy);
+    let mut gradients = std::iter::once(dx).chain(gradients).map(Some);
+    want.map(|want| gradients.next().flatten().filter(|_| want))
+});
 backward!(Conv2dBackward, 2, (FlexTensor, FlexTensor, usize, usize), |(x, weight, stride, padding), dy, want| {
     conv::backward(&x, &weight, stride, padding, &dy, want)
 });
@@ -161,8 +205,8 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(LayerNormBackward, S, [a, b, c], {
-            let (y, saved) = norm::forward(&x, &weight, &contiguous(bias), eps);
-            (y, (x, weight, saved))
+            let y = norm::forward(&x, &weight, &contiguous(bias), eps);
+            (y, (x, weight, eps))
         })
     }
     fn fused_batch_norm(
@@ -178,10 +222,47 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
             (y, (x, weight, saved))
         })
     }
-    fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn fused_attention(qkv: FloatTensor<Self>, sets: Sets, heads: usize) -> FloatTensor<Self> {
         let (qkv, a) = qkv.into_parts();
         let qkv = contiguous(qkv);
-        taped!(AttentionBackward, S, [a], (attention::forward(&qkv, heads), (qkv, heads)))
+        taped!(AttentionBackward, S, [a], (attention::forward(&qkv, &sets, heads), (qkv, sets, heads)))
+    }
+    #[allow(clippy::too_many_arguments)]
+    fn fused_block(
+        x: FloatTensor<Self>,
+        norm1: FloatTensor<Self>,
+        norm1_bias: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
+        qkv_bias: FloatTensor<Self>,
+        proj: FloatTensor<Self>,
+        proj_bias: FloatTensor<Self>,
+        norm2: FloatTensor<Self>,
+        norm2_bias: FloatTensor<Self>,
+        fc1: FloatTensor<Self>,
+        fc1_bias: FloatTensor<Self>,
+        fc2: FloatTensor<Self>,
+        fc2_bias: FloatTensor<Self>,
+        shape: block::Shape,
+    ) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let x = contiguous(x);
+        let weights =
+            [norm1, norm1_bias, qkv, qkv_bias, proj, proj_bias, norm2, norm2_bias, fc1, fc1_bias, fc2, fc2_bias]
+                .map(|weight| weight.into_parts());
+        let mut nodes = vec![node];
+        let weights = Box::new(weights.map(|(weight, node)| {
+            nodes.push(node);
+            contiguous(weight)
+        }));
+        let nodes = nodes.try_into().unwrap_or_else(|_| unreachable!("as many nodes as tensors"));
+        let prepared = BlockBackward.prepare::<S>(nodes).compute_bound().stateful();
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                let (y, saved) = block::forward(&x, &weights, &shape, true);
+                prepared.finish((x, weights, shape, saved.expect("kept as asked")), y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(block::forward(&x, &weights, &shape, false).0),
+        }
     }
     fn fused_conv2d(
         x: FloatTensor<Self>,

@@ -16,34 +16,43 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod block;
 mod conv;
 mod flex;
 mod fused;
+mod kernel;
 mod linear;
 mod loss;
 mod matrix;
+mod memory;
 mod norm;
 mod optimise;
 mod reduce;
+mod sets;
 mod sigreg;
 mod simd;
 
 pub use activation::{gelu, relu};
-pub use attention::self_attention;
+pub use attention::{attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
+pub use block::{BlockWeights, transformer_block};
 pub use conv::conv2d;
 pub use linear::linear;
 pub use loss::smooth_l1;
+pub use matrix::product_ceiling;
+pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, adamw, lerp};
 pub use reduce::{sum_of_squares, values};
+pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
 
 /// The composed bodies, which run on every backend and in f64.
 pub mod composed {
     pub use crate::activation::{gelu_composed as gelu, relu_composed as relu};
-    pub use crate::attention::self_attention_composed as self_attention;
+    pub use crate::attention::{attention_composed as attention, self_attention_composed as self_attention};
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
+    pub use crate::block::transformer_block_composed as transformer_block;
     pub use crate::conv::conv2d_composed as conv2d;
     pub use crate::linear::linear_composed as linear;
     pub use crate::loss::smooth_l1_composed as smooth_l1;

@@ -1,6 +1,13 @@
 //! Matrix products on slices: a checked face of the `gemm` crate.
 
+use std::sync::OnceLock;
+
 use gemm::Parallelism;
+
+use rayon::prelude::*;
+
+use crate::flex::buffer;
+use crate::kernel::{self, Left, PANEL, Right, Start};
 
 /// A matrix in a slice: element `(i, j)` lies at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -22,6 +29,11 @@ impl<'a> Matrix<'a> {
     /// Row-major, without gaps.
     pub(crate) fn new(values: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::strided(values, rows, cols, cols)
+    }
+
+    fn left(self) -> Left {
+        let (row, col) = (self.row_stride, self.col_stride);
+        Left { start: self.values.as_ptr(), strip: kernel::ROWS * row, row, col }
     }
 
     /// The transpose, without a copy.
@@ -94,9 +106,190 @@ pub(crate) fn product(
     }
 }
 
+/// Whether products on one thread use the crate's own kernel.
+fn own() -> bool {
+    static OWN: OnceLock<bool> = OnceLock::new();
+    *OWN.get_or_init(kernel::available)
+}
+
+/// A right operand made ready once for many products on one thread.
+pub(crate) struct Ready {
+    values: Vec<f32>,
+    rows: usize,
+    cols: usize,
+}
+
+impl Ready {
+    /// Copies `b`, in panels where the kernel wants them.
+    pub(crate) fn of(b: Matrix<'_>) -> Self {
+        let (rows, cols) = (b.rows, b.cols);
+        let panel = if own() { PANEL } else { cols.max(1) };
+        let mut values = buffer(rows * cols.div_ceil(panel) * panel);
+        values.par_chunks_mut((rows * panel).max(1)).enumerate().for_each(|(i, values)| {
+            let first = i * panel;
+            let width = panel.min(cols - first);
+            if b.col_stride == 1 {
+                for (j, values) in values.chunks_exact_mut(panel).enumerate() {
+                    let at = j * b.row_stride + first;
+                    values[..width].copy_from_slice(&b.values[at..at + width]);
+                    values[width..].fill(0.0);
+                }
+            } else {
+                // Sixteen rows at a time: each line of the transposed operand is read once and written nearby.
+                if width < panel {
+                    values.fill(0.0);
+                }
+                for top in (0..rows).step_by(16) {
+                    for c in 0..width {
+                        let from = (first + c) * b.col_stride;
+                        for j in top..rows.min(top + 16) {
+                            values[j * panel + c] = b.values[from + j * b.row_stride];
+                        }
+                    }
+                }
+            }
+        });
+        Self { values, rows, cols }
+    }
+}
+
+impl Ready {
+    /// Its rows: the width of what it is applied to.
+    pub(crate) fn inputs(&self) -> usize {
+        self.rows
+    }
+}
+
+/// `out = start + a b` on the calling thread, `out` without gaps.
+pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b: &Ready) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner lengths differ");
+    assert_eq!(out.len(), m * n, "output of another shape");
+    check_start(start, m, n);
+    if own() {
+        let left = a.left();
+        let right = Right { start: b.values.as_ptr(), row: PANEL, panel: k * PANEL };
+        // SAFETY: `own` saw the instruction set. `Matrix::strided` bounds the left operand; `Ready::of` made whole panels
+        // of `k` rows; the assertions bound output, bias and residual; `out` is a unique borrow.
+        unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, left, right) };
+        return;
+    }
+    begin(out, n, n, start);
+    product(out, n, Store::Add, 1.0, a, Matrix::new(&b.values, k, n), Threads::One);
+}
+
+/// The first `len` values of scratch, which the caller writes before it reads them.
+pub(crate) fn room(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if values.len() < len {
+        *values = buffer(len);
+    }
+    &mut values[..len]
+}
+
+/// `out = start + a b` on the calling thread for a right operand whose rows have no gaps between columns, used once.
+pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner lengths differ");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!((n <= out_stride || m == 1) && (m - 1) * out_stride + n <= out.len(), "product outside its output");
+    check_start(start, m, n);
+    if own() && b.col_stride == 1 {
+        let left = a.left();
+        let right = Right { start: b.values.as_ptr(), row: b.row_stride, panel: PANEL };
+        // SAFETY: `own` saw the instruction set. `Matrix::strided` bounds both operands, the assertions bound output, bias
+        // and residual; `out` is a unique borrow.
+        unsafe { kernel::run((m, n, k), out.as_mut_ptr(), out_stride, start, left, right) };
+        return;
+    }
+    begin(out, out_stride, n, start);
+    product(out, out_stride, Store::Add, 1.0, a, b, Threads::One);
+}
+
+fn check_start(start: Start<'_>, m: usize, n: usize) {
+    match start {
+        Start::Zero | Start::Kept => {}
+        Start::Bias(bias) => assert_eq!(bias.len(), n, "bias of another length"),
+        Start::BiasAnd(bias, plus) => assert_eq!((bias.len(), plus.len()), (n, m * n), "bias or residual"),
+    }
+}
+
+/// Writes what the sums begin with, where the kernel does not do it itself.
+fn begin(out: &mut [f32], stride: usize, n: usize, start: Start<'_>) {
+    for (i, out) in out.chunks_mut(stride.max(1)).enumerate() {
+        let width = n.min(out.len());
+        let out = &mut out[..width];
+        match start {
+            Start::Zero => out.fill(0.0),
+            Start::Kept => {}
+            Start::Bias(bias) => out.copy_from_slice(bias),
+            Start::BiasAnd(bias, plus) => {
+                for ((out, b), x) in out.iter_mut().zip(bias).zip(&plus[i * n..(i + 1) * n]) {
+                    *out = b + x;
+                }
+            }
+        }
+    }
+}
+
+/// What the machine can do at most, by measurement: 10⁹ floating-point operations a second in a large matrix product on
+/// every core, the best of several.
+pub fn product_ceiling() -> f64 {
+    const SIDE: usize = 1536;
+    let (a, b) = (vec![0.5; SIDE * SIDE], vec![0.25; SIDE * SIDE]);
+    let mut out = vec![0.0; SIDE * SIDE];
+    let mut best = f64::INFINITY;
+    for _ in 0..12 {
+        let started = std::time::Instant::now();
+        let (a, b) = (Matrix::new(&a, SIDE, SIDE), Matrix::new(&b, SIDE, SIDE));
+        product(&mut out, SIDE, Store::Replace, 1.0, a, b, Threads::All);
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn products_of_any_shape_begin_where_they_should() {
+        let value = |i: usize| ((i * 7919) % 23) as f32 - 11.0;
+        for (m, n, k) in [(1, 1, 1), (8, 48, 3), (9, 49, 257), (17, 100, 513), (3, 15, 0), (30, 64, 31), (2, 96, 600)] {
+            let a: Vec<f32> = (0..m * k).map(value).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| value(i + 3)).collect();
+            let (bias, plus): (Vec<f32>, Vec<f32>) = ((0..n).map(value).collect(), (0..m * n).map(value).collect());
+            let exact = |i: usize, j: usize| (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum::<f32>();
+            let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k.max(1)) * n + i / k.max(1)]).collect();
+            let at: Vec<f32> = (0..m * k).map(|i| a[(i % m) * k + i / m]).collect();
+            for start in [Start::Zero, Start::Kept, Start::Bias(&bias), Start::BiasAnd(&bias, &plus)] {
+                let first = |i: usize, j: usize| match start {
+                    Start::Zero => 0.0,
+                    Start::Kept => 5.0,
+                    Start::Bias(bias) => bias[j],
+                    Start::BiasAnd(bias, plus) => bias[j] + plus[i * n + j],
+                };
+                // Small whole numbers: every order of the sum gives the same bits.
+                let right = |out: &[f32], stride: usize| {
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        assert_eq!(out[i * stride + j], first(i, j) + exact(i, j), "{m}x{n}x{k} at {i}, {j}");
+                    }
+                };
+                for a in [Matrix::new(&a, m, k), Matrix::new(&at, k, m).t()] {
+                    for b in [Ready::of(Matrix::new(&b, k, n)), Ready::of(Matrix::new(&bt, n, k).t())] {
+                        let mut out = vec![5.0; m * n];
+                        product_ready(&mut out, start, a, &b);
+                        right(&out, n);
+                    }
+                    let mut out = vec![5.0; m * (n + 3)];
+                    product_once(&mut out, n + 3, start, a, Matrix::new(&b, k, n));
+                    right(&out, n + 3);
+                    assert!((0..m).all(|i| out[i * (n + 3) + n..(i + 1) * (n + 3)] == [5.0; 3]), "gaps are left alone");
+                }
+            }
+        }
+    }
 
     #[test]
     fn strides_and_transposes_reach_the_right_elements() {

@@ -30,13 +30,6 @@ pub fn layer_norm_composed<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias
     centred / (var + eps).sqrt() * weight.unsqueeze() + bias.unsqueeze()
 }
 
-/// What the backward pass needs: the mean and the reciprocal standard deviation of each row.
-#[derive(Clone, Debug)]
-pub(crate) struct Saved {
-    mean: Vec<f32>,
-    rstd: Vec<f32>,
-}
-
 /// Sums in 16 lanes: vectors for the compiler, and rounding errors that grow with √D/16 and not D.
 #[inline(always)]
 fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
@@ -54,98 +47,123 @@ fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
-pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, eps: f32) -> (FlexTensor, Saved) {
-    let (n, width) = rows(x);
+/// `(mean, 1 / √(var + eps))` of a row.
+#[inline(always)]
+fn moments(x: &[f32], eps: f32) -> (f32, f32) {
+    let width = x.len() as f32;
+    let mean = lane_sum(
+        x,
+        #[inline(always)]
+        |x| x,
+    ) / width;
+    let var = lane_sum(
+        x,
+        #[inline(always)]
+        |x| (x - mean) * (x - mean),
+    ) / width;
+    (mean, 1.0 / (var + eps).sqrt())
+}
+
+/// Normalises whole rows, on the calling thread.
+pub(crate) fn normalise_rows(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]) {
+    let width = weight.len();
+    dispatch(
+        #[inline(always)]
+        || {
+            for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                let (mean, rstd) = moments(x, eps);
+                for (((y, x), w), b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                    *y = ((x - mean) * rstd).mul_add(*w, *b);
+                }
+            }
+        },
+    );
+}
+
+/// The gradients of [`normalise_rows`], on the calling thread: added to `dw` and `db`; `dx` is replaced, or added to.
+/// The rows' moments are computed again: cheaper than keeping them.
+pub(crate) fn normalise_rows_backward<const ADD: bool>(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+    dw: &mut [f32],
+    db: &mut [f32],
+) {
+    let width = weight.len();
+    let (mut xhat, mut g) = (vec![0.0_f32; width], vec![0.0_f32; width]);
+    // Of these rows alone first: short sums keep their digits.
+    let (mut weight_sum, mut bias_sum) = (vec![0.0_f32; width], vec![0.0_f32; width]);
+    dispatch(
+        #[inline(always)]
+        || {
+            let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width));
+            for ((dx, x), dy) in rows {
+                let (mean, rstd) = moments(x, eps);
+                for ((((g, xhat), x), dy), w) in g.iter_mut().zip(&mut xhat).zip(x).zip(dy).zip(weight) {
+                    *xhat = (x - mean) * rstd;
+                    *g = dy * w;
+                }
+                for (((dw, db), xhat), dy) in weight_sum.iter_mut().zip(&mut bias_sum).zip(&xhat).zip(dy) {
+                    *dw = dy.mul_add(*xhat, *dw);
+                    *db += dy;
+                }
+                let mean_g = lane_sum(
+                    &g,
+                    #[inline(always)]
+                    |g| g,
+                ) / width as f32;
+                let mut lanes = [0.0_f32; 16];
+                let (mut gs, mut xs) = (g.chunks_exact(16), xhat.chunks_exact(16));
+                for (gs, xs) in (&mut gs).zip(&mut xs) {
+                    for ((lane, g), x) in lanes.iter_mut().zip(gs).zip(xs) {
+                        *lane = g.mul_add(*x, *lane);
+                    }
+                }
+                let mut dot = lanes.iter().sum::<f32>();
+                for (g, x) in gs.remainder().iter().zip(xs.remainder()) {
+                    dot = g.mul_add(*x, dot);
+                }
+                let mean_gx = dot / width as f32;
+                for ((dx, g), xhat) in dx.iter_mut().zip(&g).zip(&xhat) {
+                    let slope = rstd * (g - mean_g - xhat * mean_gx);
+                    *dx = if ADD { *dx + slope } else { slope };
+                }
+            }
+            for (total, sum) in dw.iter_mut().zip(&weight_sum).chain(db.iter_mut().zip(&bias_sum)) {
+                *total += sum;
+            }
+        },
+    );
+}
+
+pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, eps: f32) -> FlexTensor {
+    let (_, width) = rows(x);
     let (values, weight, bias) = (slice(x), slice(weight), slice(bias));
     let mut y = buffer(values.len());
-    let mut saved = Saved { mean: vec![0.0; n], rstd: vec![0.0; n] };
-    let chunk = rows_in_chunk(width);
-    y.par_chunks_mut(chunk * width.max(1))
-        .zip(values.par_chunks(chunk * width.max(1)))
-        .zip(saved.mean.par_chunks_mut(chunk).zip(saved.rstd.par_chunks_mut(chunk)))
-        .for_each(|((y, x), (means, rstds))| {
-            dispatch(
-                #[inline(always)]
-                || {
-                    for (((y, x), mean), rstd) in
-                        y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(means).zip(rstds)
-                    {
-                        let m = lane_sum(
-                            x,
-                            #[inline(always)]
-                            |x| x,
-                        ) / width as f32;
-                        let var = lane_sum(
-                            x,
-                            #[inline(always)]
-                            |x| (x - m) * (x - m),
-                        ) / width as f32;
-                        let r = 1.0 / (var + eps).sqrt();
-                        for (((y, x), w), b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-                            *y = ((x - m) * r).mul_add(*w, *b);
-                        }
-                        (*mean, *rstd) = (m, r);
-                    }
-                },
-            );
-        });
-    (tensor(y, dims(x)), saved)
+    let chunk = (rows_in_chunk(width) * width).max(1);
+    y.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).for_each(|(y, x)| normalise_rows(x, weight, bias, eps, y));
+    tensor(y, dims(x))
 }
 
 pub(crate) fn backward(
     x: &FlexTensor,
     weight: &FlexTensor,
-    saved: &Saved,
+    eps: f32,
     dy: &FlexTensor,
     want: [bool; 3],
 ) -> [Option<FlexTensor>; 3] {
     let (_, width) = rows(x);
     let (values, weight, dy) = (slice(x), slice(weight), slice(dy));
     let mut dx = buffer(values.len());
-    let chunk = rows_in_chunk(width);
+    let chunk = (rows_in_chunk(width) * width).max(1);
     let parts: Vec<(Vec<f32>, Vec<f32>)> = dx
-        .par_chunks_mut(chunk * width.max(1))
-        .zip(values.par_chunks(chunk * width.max(1)).zip(dy.par_chunks(chunk * width.max(1))))
-        .zip(saved.mean.par_chunks(chunk).zip(saved.rstd.par_chunks(chunk)))
-        .map(|((dx, (x, dy)), (means, rstds))| {
+        .par_chunks_mut(chunk)
+        .zip(values.par_chunks(chunk).zip(dy.par_chunks(chunk)))
+        .map(|(dx, (x, dy))| {
             let (mut dw, mut db) = (vec![0.0_f32; width], vec![0.0_f32; width]);
-            let mut g = vec![0.0_f32; width];
-            dispatch(
-                #[inline(always)]
-                || {
-                    let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width));
-                    for (((dx, x), dy), (m, r)) in rows.zip(means.iter().zip(rstds)) {
-                        for ((((g, dx), x), dy), w) in g.iter_mut().zip(dx.iter_mut()).zip(x).zip(dy).zip(weight) {
-                            *dx = (x - m) * r; // normalised x, for now
-                            *g = dy * w;
-                        }
-                        for (((dw, db), xhat), dy) in dw.iter_mut().zip(db.iter_mut()).zip(dx.iter()).zip(dy) {
-                            *dw = dy.mul_add(*xhat, *dw);
-                            *db += dy;
-                        }
-                        let mean_g = lane_sum(
-                            &g,
-                            #[inline(always)]
-                            |g| g,
-                        ) / width as f32;
-                        let mut lanes = [0.0_f32; 16];
-                        let (mut gs, mut xs) = (g.chunks_exact(16), dx.chunks_exact(16));
-                        for (gs, xs) in (&mut gs).zip(&mut xs) {
-                            for ((lane, g), x) in lanes.iter_mut().zip(gs).zip(xs) {
-                                *lane = g.mul_add(*x, *lane);
-                            }
-                        }
-                        let mut dot = lanes.iter().sum::<f32>();
-                        for (g, x) in gs.remainder().iter().zip(xs.remainder()) {
-                            dot = g.mul_add(*x, dot);
-                        }
-                        let mean_gx = dot / width as f32;
-                        for (dx, g) in dx.iter_mut().zip(&g) {
-                            *dx = r * (g - mean_g - *dx * mean_gx);
-                        }
-                    }
-                },
-            );
+            normalise_rows_backward::<false>(x, weight, eps, dy, dx, &mut dw, &mut db);
             (dw, db)
         })
         .collect();

@@ -291,10 +291,122 @@ fn adamw_and_lerp_follow_their_composed_bodies() {
     assert_near("lerp", &read(fused), &read(exact), 1e-6);
 }
 
+/// The weights of a block from flat leaves, in the order of [`ops::BlockWeights`].
+fn block_weights(t: &[Tensor<1>], d: usize, h: usize) -> ops::BlockWeights {
+    let matrix = |i: usize, o: usize, inputs: usize| t[i].clone().reshape([o, inputs]);
+    ops::BlockWeights {
+        norm1: (t[0].clone(), t[1].clone()),
+        qkv: (matrix(2, 3 * d, d), t[3].clone()),
+        proj: (matrix(4, d, d), t[5].clone()),
+        norm2: (t[6].clone(), t[7].clone()),
+        fc1: (matrix(8, h, d), t[9].clone()),
+        fc2: (matrix(10, d, h), t[11].clone()),
+    }
+}
+
+/// Small weights for a block `d` wide, and its input of `rows` rows last.
+fn block_inputs(rows: usize, d: usize, h: usize, scale: f64) -> Vec<Vec<f64>> {
+    let lengths = [d, d, 3 * d * d, 3 * d, d * d, d, d, d, h * d, h, d * h, d];
+    let mut inputs: Vec<Vec<f64>> =
+        lengths.iter().enumerate().map(|(i, len)| scaled(noise(40 + i as u64, *len), 0.3)).collect();
+    inputs.push(scaled(noise(60, rows * d), scale));
+    inputs
+}
+
+/// Lengths of sets that lead to every way of sharing out rows: whole sets, chunks of rows, sets of one token, none.
+fn some_sets() -> Vec<(Vec<usize>, usize, usize, usize)> {
+    vec![
+        (vec![1], 6, 10, 2),
+        (vec![5, 1, 9, 2], 8, 24, 2),
+        (vec![0, 3, 0, 4], 8, 16, 1),
+        (vec![64; 40], 12, 20, 3),
+        ((0..300).map(|i| 1 + i % 13).collect(), 20, 30, 5),
+        (vec![300, 7, 150], 16, 33, 4),
+        (vec![196; 9], 12, 48, 3),
+    ]
+}
+
+#[test]
+fn blocks_agree() {
+    for (lengths, d, h, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let rows = sets.rows();
+        let (f_sets, c_sets) = (sets.clone(), sets.clone());
+        let x = move |t: &[Tensor<1>]| t[12].clone().reshape([rows, d]);
+        let f = move |t: &[Tensor<1>]| {
+            ops::transformer_block(x(t), &f_sets, block_weights(t, d, h), heads, 1e-6).reshape([rows * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::transformer_block(x(t), &c_sets, block_weights(t, d, h), heads, 1e-6).reshape([rows * d])
+        };
+        for scale in [1.0, 1e4] {
+            let name = format!("block of {} sets, {rows} rows, {d} wide, scale {scale}", lengths.len());
+            agree(&name, &f, &c, &block_inputs(rows, d, h, scale));
+        }
+    }
+    let sets = ops::Sets::of_lengths(&[3, 1, 2]);
+    let c = move |t: &[Tensor<1>]| {
+        let x = t[12].clone().reshape([6, 4]);
+        composed::transformer_block(x, &sets, block_weights(t, 4, 8), 2, 1e-6).reshape([24])
+    };
+    finite_differences("block", &c, &block_inputs(6, 4, 8, 1.0));
+}
+
+#[test]
+fn attention_within_sets_agrees() {
+    for (lengths, d, _, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let rows = sets.rows();
+        let (f_sets, c_sets) = (sets.clone(), sets.clone());
+        let f = move |t: &[Tensor<1>]| {
+            ops::attention(t[0].clone().reshape([rows, 3 * d]), &f_sets, heads).reshape([rows * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::attention(t[0].clone().reshape([rows, 3 * d]), &c_sets, heads).reshape([rows * d])
+        };
+        for scale in [1.0, 8.0] {
+            let name = format!("attention in {} sets, {rows} rows, scale {scale}", lengths.len());
+            agree(&name, &f, &c, &[scaled(noise(61, rows * 3 * d), scale)]);
+        }
+    }
+}
+
+#[test]
+fn a_block_without_gradients_gives_the_same_bits() {
+    let device = Device::flex();
+    for (lengths, d, h, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let leaf = |values: &Vec<f64>| {
+            Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), (&device, DType::F32))
+        };
+        let plain: Vec<_> = block_inputs(sets.rows(), d, h, 1.0).iter().map(leaf).collect();
+        let tracked: Vec<_> = plain.iter().map(|t| t.clone().autodiff().require_grad()).collect();
+        let run = |t: &[Tensor<1>]| {
+            let x = t[12].clone().reshape([sets.rows(), d]);
+            ops::values(ops::transformer_block(x, &sets, block_weights(t, d, h), heads, 1e-6))
+        };
+        assert_eq!(run(&plain), run(&tracked), "{lengths:?}");
+    }
+}
+
 #[test]
 fn the_thread_count_changes_no_bit() {
     let device = Device::flex();
     let (b, n, heads, width) = (4, 50, 4, 64);
+    let weights: Vec<_> = block_inputs(0, width, 2 * width, 1.0)
+        .iter()
+        .take(12)
+        .map(|values| {
+            let plain = Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), (&device, DType::F32));
+            plain.autodiff().require_grad()
+        })
+        .collect();
+    // Whole sets, then chunks of rows with attention between them.
+    let within = |h: &Tensor<3>| {
+        let h = h.clone().reshape([b * n, width]);
+        let block = |h, sets| ops::transformer_block(h, &sets, block_weights(&weights, width, 2 * width), heads, 1e-6);
+        block(block(h, ops::Sets::uniform(20, 10)), ops::Sets::uniform(1, b * n)).reshape([b, n, width])
+    };
     let work = || {
         let leaf = |seed, len| {
             Tensor::<1>::from_data(TensorData::new(noise(seed, len), [len]), (&device, DType::F32))
@@ -305,6 +417,7 @@ fn the_thread_count_changes_no_bit() {
             (leaf(1, b * n * width), leaf(2, 3 * width * width), leaf(3, 3 * width), leaf(4, width));
         let h = ops::layer_norm(x.clone().reshape([b, n, width]), gain.clone(), gain.clone(), 1e-6);
         let h = ops::self_attention(ops::linear(h, w.clone().reshape([3 * width, width]), bias.clone()), heads);
+        let h = within(&h);
         let h = ops::batch_norm(ops::gelu(h), gain.clone(), gain.clone(), 1e-5).output;
         let loss = ops::smooth_l1(h.clone(), x.clone().reshape([b, n, width]).detach(), 1.0) + ops::sigreg_statistic(h);
         let grads = loss.backward();

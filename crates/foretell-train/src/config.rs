@@ -1,6 +1,7 @@
 //! Settings of the loop, the same for every system.
 
 use foretell_jepa::{Auto, Decision};
+use foretell_ops::AdamW;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
@@ -78,6 +79,19 @@ impl TrainConfig {
                 format!("half of {cores} cores decode and augment; the rest of the time is the step's"),
             )
         });
+    }
+
+    /// AdamW at a step, before any schedule.
+    pub fn adamw(&self, step: u64) -> AdamW {
+        AdamW {
+            lr: self.lr,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: 1e-8,
+            weight_decay: self.weight_decay,
+            step,
+            gradient_scale: 1.0,
+        }
     }
 
     /// An error if a setting is out of its range.

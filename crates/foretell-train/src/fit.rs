@@ -146,15 +146,7 @@ pub fn fit<O: Objective>(
     }
 
     let threads = if let Auto::Value(threads) = config.loader_threads { threads } else { 1 };
-    let loading = LoaderConfig {
-        batch: config.batch,
-        seed: fit.seed,
-        threads,
-        prefetch: 4,
-        on_bad: fit.on_bad,
-        cache_bytes: 1 << 30,
-        max_short_side: 2 * objective.encoder().image().0,
-    };
+    let loading = LoaderConfig { threads, cache_bytes: 1 << 30, ..loading(&objective, config, fit.seed, fit.on_bad) };
     let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), progress.step + 1)?;
     let lr = config.lr_schedule(steps);
     let weight_decay = config.weight_decay_schedule(steps);
@@ -173,45 +165,28 @@ pub fn fit<O: Objective>(
             break;
         }
         step += 1;
-        let batch = loader.next()?;
-        let outcome = objective.loss(&batch, &clock(step, false));
-        let loss = f64::from(outcome.loss.clone().into_scalar::<f32>());
-        if !loss.is_finite() {
-            return Err(TrainError::Diverged { step, value: loss });
-        }
-        let gradients = outcome.loss.backward();
-        let hyper = ops::AdamW {
-            lr: lr.at(step),
-            beta1: config.beta1,
-            beta2: config.beta2,
-            eps: 1e-8,
-            weight_decay: weight_decay.at(step),
-            step,
-            gradient_scale: 1.0,
-        };
-        let mut norm = 0.0;
-        objective = objective.update(|networks| {
-            let (networks, length) = optimiser.step(networks, gradients, config.clip, hyper);
-            norm = length;
-            networks
-        });
-        objective = objective.advance(&clock(step, false), &outcome.seen);
+        let hyper = ops::AdamW { lr: lr.at(step), weight_decay: weight_decay.at(step), ..config.adamw(step) };
+        let taken = take_step(objective, &mut optimiser, &loader.next()?, &clock(step, false), config.clip, hyper)?;
+        let Taken { loss, terms, gradient_norm } = taken.1;
+        objective = taken.0;
 
         let elapsed = started.elapsed().as_secs_f64();
         if step.is_multiple_of(value(config.log_every)) || step == steps {
             let mut line = json!({ "step": step, "samples": step * config.batch as u64, "loss": loss });
-            for (name, term) in outcome.terms {
+            for (name, term) in terms {
                 line[name] = json!(f64::from(term.into_scalar::<f32>()));
             }
             line["lr"] = json!(hyper.lr);
             line["weight_decay"] = json!(hyper.weight_decay);
-            line["gradient_norm"] = json!(norm);
+            line["gradient_norm"] = json!(gradient_norm);
             metrics.append(&line)?;
             let rate = (step - first) as f64 * config.batch as f64 / elapsed;
             timing.append(&json!({ "step": step, "seconds": before + elapsed, "images_per_s": rate, "waited_s": loader.waited().as_secs_f64() }))?;
             let wall =
                 std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-            for (tag, value) in [("loss", loss), ("lr", hyper.lr), ("gradient_norm", norm), ("images_per_s", rate)] {
+            for (tag, value) in
+                [("loss", loss), ("lr", hyper.lr), ("gradient_norm", gradient_norm), ("images_per_s", rate)]
+            {
                 events.scalar(tag, step, value, wall).map_err(TrainError::io("write", &fit.folder.events()))?;
             }
         }
@@ -266,8 +241,55 @@ pub fn fit<O: Objective>(
     Ok(Finished { objective, steps: step, stopped, seconds, health, skipped, waited })
 }
 
-/// Seconds of a training step: the median of as many as fit into `limit` (at least three), after one that is not
-/// counted. The objective is used up.
+/// What a step found.
+pub struct Taken {
+    /// Finite.
+    pub loss: f64,
+    /// Its named terms, scalars `[1]`, untracked.
+    pub terms: Vec<(&'static str, Tensor<1>)>,
+    /// Global norm before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One optimiser step.
+pub fn take_step<O: Objective>(
+    objective: O,
+    optimiser: &mut Optimiser,
+    batch: &O::Batch,
+    clock: &Clock,
+    clip: f64,
+    hyper: ops::AdamW,
+) -> Result<(O, Taken), TrainError> {
+    let outcome = objective.loss(batch, clock);
+    let loss = f64::from(outcome.loss.clone().into_scalar::<f32>());
+    if !loss.is_finite() {
+        return Err(TrainError::Diverged { step: clock.step, value: loss });
+    }
+    let gradients = outcome.loss.backward();
+    let mut gradient_norm = 0.0;
+    let objective = objective.update(|networks| {
+        let (networks, length) = optimiser.step(networks, gradients, clip, hyper);
+        gradient_norm = length;
+        networks
+    });
+    Ok((objective.advance(clock, &outcome.seen), Taken { loss, terms: outcome.terms, gradient_norm }))
+}
+
+/// How batches are loaded where nobody waits for them: one thread, nothing kept.
+fn loading<O: Objective>(objective: &O, config: &TrainConfig, seed: u64, on_bad: OnBadSample) -> LoaderConfig {
+    LoaderConfig {
+        batch: config.batch,
+        seed,
+        threads: 1,
+        prefetch: 4,
+        on_bad,
+        cache_bytes: 0,
+        max_short_side: 2 * objective.encoder().image().0,
+    }
+}
+
+/// Seconds of a training step: the lower quartile of as many as fit into `limit` (at least three), after one that is
+/// not counted; other work on the machine only ever adds. The objective is used up.
 pub fn time_steps<O: Objective>(
     mut objective: O,
     dataset: &Dataset,
@@ -276,27 +298,16 @@ pub fn time_steps<O: Objective>(
     on_bad: OnBadSample,
     limit: Duration,
 ) -> Result<f64, TrainError> {
-    let loading = LoaderConfig {
-        batch: config.batch,
-        seed,
-        threads: 1,
-        prefetch: 4,
-        on_bad,
-        cache_bytes: 0,
-        max_short_side: 2 * objective.encoder().image().0,
-    };
+    let loading = loading(&objective, config, seed, on_bad);
     let mut loader = Loader::new(dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
     let mut optimiser = Optimiser::default();
     let (mut times, begun) = (Vec::new(), Instant::now());
     for step in 1.. {
         let started = Instant::now();
         let clock = Clock { step, total: 1_000_000, batch: config.batch, health_due: false };
-        let outcome = objective.loss(&loader.next()?, &clock);
-        let gradients = outcome.loss.backward();
-        let hyper =
-            ops::AdamW { lr: 1e-6, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step, gradient_scale: 1.0 };
-        objective = objective.update(|networks| optimiser.step(networks, gradients, 1.0, hyper).0);
-        objective = objective.advance(&clock, &outcome.seen);
+        // A rate so small that nothing can diverge.
+        let hyper = ops::AdamW { lr: 1e-6, weight_decay: 0.0, ..config.adamw(step) };
+        (objective, _) = take_step(objective, &mut optimiser, &loader.next()?, &clock, 1.0, hyper)?;
         if step > 1 {
             times.push(started.elapsed().as_secs_f64());
         }
@@ -305,22 +316,14 @@ pub fn time_steps<O: Objective>(
         }
     }
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    Ok(times[times.len() / 4])
 }
 
 /// An untrained objective whose running averages have seen data: without this, a network with batch normalisation
 /// would be judged on statistics that belong to no input, and training would look better than it is.
 pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainError> {
     const BATCHES: u64 = 30;
-    let loading = LoaderConfig {
-        batch: fit.config.batch,
-        seed: fit.seed,
-        threads: 1,
-        prefetch: 1,
-        on_bad: fit.on_bad,
-        cache_bytes: 0,
-        max_short_side: 2 * objective.encoder().image().0,
-    };
+    let loading = LoaderConfig { prefetch: 1, ..loading(&objective, fit.config, fit.seed, fit.on_bad) };
     let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
     // Without gradients: a tape that no backward pass consumes would keep every activation.
     objective = objective.update(|networks| networks.valid());

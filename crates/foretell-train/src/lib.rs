@@ -17,7 +17,7 @@ pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use events::EventWriter;
-pub use fit::{Finished, Fit, Observer, Report, features_of, fit, settle, time_steps};
+pub use fit::{Finished, Fit, Observer, Report, Taken, features_of, fit, settle, take_step, time_steps};
 pub use folder::{RunFolder, write_whole};
 pub use health::{Health, HealthRecord, Probe, Threshold, Verdict};
 pub use optimiser::Optimiser;

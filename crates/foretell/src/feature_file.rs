@@ -19,6 +19,31 @@ enum Container {
     Npz,
     /// `features`, with `names` as a JSON list in the metadata.
     Safetensors,
+    /// A row for each image (or token): `name` and `features`, a list.
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+/// The container that a file's name asks for.
+fn container(out: &Path) -> Result<Container, Error> {
+    match out.extension().and_then(|e| e.to_str()) {
+        Some("npz") => Ok(Container::Npz),
+        Some("safetensors") => Ok(Container::Safetensors),
+        #[cfg(feature = "parquet")]
+        Some("parquet") => Ok(Container::Parquet),
+        #[cfg(not(feature = "parquet"))]
+        Some("parquet") => Err(Error::Misuse(format!(
+            "`--out {}`: this build does not write parquet. Write .npz or .safetensors, or build with `--features parquet`",
+            out.display()
+        ))),
+        _ => {
+            let parquet = if cfg!(feature = "parquet") { ", .parquet" } else { "" };
+            Err(Error::Misuse(format!(
+                "`--out {}`: expected a file name that ends with .npz{parquet} or .safetensors",
+                out.display()
+            )))
+        }
+    }
 }
 
 /// A file that is removed unless it was renamed.
@@ -42,19 +67,10 @@ pub struct FeatureFile {
 }
 
 impl FeatureFile {
-    /// Begins a file whose name ends with `.npz` or `.safetensors`. One that exists is replaced when the new one is
+    /// Begins a file whose name ends with `.npz`, `.safetensors` or, with the feature, `.parquet`. One that exists is replaced when the new one is
     /// whole.
     pub fn create(out: &Path) -> Result<Self, Error> {
-        let container = match out.extension().and_then(|e| e.to_str()) {
-            Some("npz") => Container::Npz,
-            Some("safetensors") => Container::Safetensors,
-            _ => {
-                return Err(Error::Misuse(format!(
-                    "`--out {}`: expected a file name that ends with .npz or .safetensors",
-                    out.display()
-                )));
-            }
-        };
+        let container = container(out)?;
         if out.is_dir() {
             return Err(Error::Misuse(format!("`--out {}` is a folder: expected the name of a file", out.display())));
         }
@@ -65,7 +81,7 @@ impl FeatureFile {
 
     /// An error if so many names do not fit: found out before the work is done.
     pub fn check_names(&self, names: impl Iterator<Item = Result<String, Error>>) -> Result<(), Error> {
-        if self.container == Container::Npz {
+        if self.container != Container::Safetensors {
             return Ok(());
         }
         let mut length = 0;
@@ -111,6 +127,8 @@ impl FeatureFile {
         let file = match self.container {
             Container::Npz => write_npz(file, shape, rows, names, &out)?,
             Container::Safetensors => write_safetensors(file, shape, rows, names, &out)?,
+            #[cfg(feature = "parquet")]
+            Container::Parquet => crate::parquet_file::write(file, shape, rows, names(), &out)?,
         };
         file.sync_all().map_err(failed)?;
         fs::rename(&aside.0, &out).map_err(failed)
@@ -122,7 +140,7 @@ fn beside(out: &Path, what: &str) -> PathBuf {
     out.with_file_name(format!(".{name}.{}.{what}", std::process::id()))
 }
 
-fn wrong(out: &Path, error: io::Error) -> Error {
+pub(crate) fn wrong(out: &Path, error: io::Error) -> Error {
     let text = format!("cannot write {}: {error}", out.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::Interrupted => Error::Failure(text),

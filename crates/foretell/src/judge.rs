@@ -62,10 +62,9 @@ impl<'a> Extractor<'a> {
         let (height, width) = self.encoder.image();
         let shape = [self.pixels.len() / self.image_len(), self.encoder.channels(), height, width];
         let images = Tensor::<4>::from_data(TensorData::new(std::mem::take(&mut self.pixels), shape), self.device);
-        let map = self.encoder.tokens(images);
         match self.pool {
-            Pool::Image => ops::values(self.encoder.pool(&map)),
-            Pool::Tokens => ops::values(map.tokens),
+            Pool::Image => ops::values(self.encoder.probed(images)),
+            Pool::Tokens => ops::values(self.encoder.tokens(images).tokens),
         }
     }
 }
@@ -88,6 +87,15 @@ pub struct Judgement<'a> {
 struct Seen {
     features: Vec<Features>,
     labels: Vec<Vec<u32>>,
+    skipped: Vec<String>,
+}
+
+/// What judging found.
+pub struct Judged {
+    /// Every probe of every factor.
+    pub table: ProbeTable,
+    /// Names of images that could not be read.
+    pub skipped: Vec<String>,
 }
 
 impl Judgement<'_> {
@@ -100,7 +108,7 @@ impl Judgement<'_> {
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
         let mut labels: Vec<Vec<u32>> = vec![Vec::new(); self.dataset.factors().len()];
         let mut rows = 0;
-        for_each_fitted(self.dataset, part, size, 2, None, self.on_bad, |sample| {
+        let skipped = for_each_fitted(self.dataset, part, size, 2, None, self.on_bad, |sample| {
             if !keep(sample.index) {
                 return;
             }
@@ -119,17 +127,18 @@ impl Judgement<'_> {
         }
         let features =
             values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
-        Ok(Seen { features, labels })
+        Ok(Seen { features, labels, skipped })
     }
 
     /// The table, or `None` where there are no labels or no held-out images.
-    pub fn table(&self, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Option<ProbeTable>, Error> {
+    pub fn table(&self, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Option<Judged>, Error> {
         if self.dataset.factors().is_empty() || self.dataset.len(Part::HeldOut) == 0 {
             return Ok(None);
         }
         let encoders = [trained, untrained];
         let train = self.see(Part::Train, &encoders, self.train_images)?;
         let test = self.see(Part::HeldOut, &encoders, usize::MAX)?;
+        let skipped = train.skipped.into_iter().chain(test.skipped).collect();
         let columns = train.labels.into_iter().zip(test.labels);
         let factors: Vec<Factor> = self
             .dataset
@@ -143,6 +152,6 @@ impl Judgement<'_> {
         for (kind, (train, test)) in kinds.into_iter().zip(train.features.iter().zip(&test.features)) {
             table.rows.extend(judge(kind, train, test, &factors, &Budget::default())?);
         }
-        Ok(Some(table))
+        Ok(Some(Judged { table, skipped }))
     }
 }

@@ -12,6 +12,8 @@ pub mod interrupt;
 pub mod judge;
 pub mod kept;
 pub mod output;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod pictures;
 mod progress;
 pub mod recipe;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretell::commands::{embed, inspect, probe, report, systems, train};
+use foretell::commands::{bench, embed, inspect, probe, report, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 
@@ -30,11 +30,14 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Write a finished run's report.html again.
     Report(report::ReportArgs),
+    /// Time the work on this machine.
+    Bench(bench::BenchArgs),
     /// List the family's members and their state.
     Systems(systems::SystemsArgs),
 }
 
 fn main() -> ExitCode {
+    foretell_ops::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Train(args) => {
             stop_on_interrupt();
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         }
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Report(args) => report::report(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Systems(args) => systems::systems(&args),
     };
     match result {

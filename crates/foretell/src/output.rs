@@ -32,3 +32,11 @@ pub fn say(line: impl Display) {
 pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
+
+/// Names some of the images that were passed over, if any were.
+pub fn say_skipped(names: &[String]) {
+    if !names.is_empty() {
+        let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+        say(format_args!("{} passed over as unreadable: {some}", counted(names.len(), "image")));
+    }
+}

@@ -23,7 +23,11 @@ use crate::{Auto, Decision};
 pub enum BackboneConfig {
     /// A small residual network, the better choice for minutes on a CPU.
     Resnet {
-        /// Width of each stage; each but the first halves the resolution.
+        /// The dial that sets the widths.
+        #[serde(default)]
+        size: Size,
+        /// Width of each stage; each but the first halves the resolution. Empty: by the size.
+        #[serde(default)]
         widths: Vec<usize>,
         /// Basic blocks in each stage.
         blocks: usize,
@@ -94,7 +98,13 @@ impl Default for LeJepaConfig {
             local_size: Auto::Auto,
             projector: vec![512],
             code_width: 64,
-            backbone: BackboneConfig::Resnet { widths: vec![64, 128, 256], blocks: 1, stem_kernel: 3, stem_stride: 2 },
+            backbone: BackboneConfig::Resnet {
+                size: Size::Tiny,
+                widths: Vec::new(),
+                blocks: 1,
+                stem_kernel: 3,
+                stem_stride: 2,
+            },
             local: Augment { crop_scale: (0.05, 0.3), ..global.clone() },
             global,
         }
@@ -109,20 +119,45 @@ pub enum LeJepa {
     Vit(Views<Vit>),
 }
 
+/// Widths of a residual network's stages. `tiny` is ours, for minutes on a CPU; `base` and up have the four stages of
+/// ResNet-18 (He et al., 2016) and its multiples.
+fn stages(size: Size) -> Vec<usize> {
+    match size {
+        Size::Tiny => vec![64, 128, 256],
+        Size::Small => vec![96, 192, 384],
+        Size::Base => vec![64, 128, 256, 512],
+        Size::Large => vec![128, 256, 512, 1024],
+        Size::Huge => vec![192, 384, 768, 1536],
+        Size::Giant => vec![256, 512, 1024, 2048],
+    }
+}
+
 impl LeJepaConfig {
     /// Chooses what is open, and says why.
     pub fn resolve(&mut self, setting: &Setting, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let mut unit = 4;
-        if let BackboneConfig::Vit { size, patch, depth } = &mut self.backbone {
-            let (_, full, _, _) = size.dimensions();
-            unit = patch.resolve("model.backbone.patch", decisions, || usual_patch(setting.image_size));
-            depth.resolve("model.backbone.depth", decisions, || {
-                if setting.on_cpu {
-                    (full.min(6), "on a CPU: twice the images in the same time".to_owned())
-                } else {
-                    (full, format!("size = {size:?}").to_lowercase())
+        match &mut self.backbone {
+            BackboneConfig::Resnet { size, widths, .. } => {
+                if widths.is_empty() {
+                    *widths = stages(*size);
+                    decisions.push(Decision {
+                        what: "model.backbone.widths".to_owned(),
+                        value: format!("{widths:?}"),
+                        reason: format!("size = {size:?}").to_lowercase(),
+                    });
                 }
-            });
+            }
+            BackboneConfig::Vit { size, patch, depth } => {
+                let (_, full, _, _) = size.dimensions();
+                unit = patch.resolve("model.backbone.patch", decisions, || usual_patch(setting.image_size));
+                depth.resolve("model.backbone.depth", decisions, || {
+                    if setting.on_cpu {
+                        (full.min(6), "on a CPU: twice the images in the same time".to_owned())
+                    } else {
+                        (full, format!("size = {size:?}").to_lowercase())
+                    }
+                });
+            }
         }
         self.local_size.resolve("model.local_size", decisions, || {
             let half = (setting.image_size / 2 / unit.max(1) * unit.max(1)).max(unit);
@@ -156,7 +191,7 @@ impl LeJepaConfig {
         let mut weights = rng(setting.seed, Stream::Init, 0, 0);
         let image = (setting.image_size, setting.image_size);
         match &self.backbone {
-            BackboneConfig::Resnet { widths, blocks, stem_kernel, stem_stride } => {
+            BackboneConfig::Resnet { widths, blocks, stem_kernel, stem_stride, .. } => {
                 if widths.is_empty() || widths.contains(&0) || *blocks == 0 || *stem_kernel == 0 || *stem_stride == 0 {
                     return Err(SystemError::Setting(
                         "`model.backbone` needs at least one positive width, and positive `blocks`, `stem_kernel` and `stem_stride`".to_owned(),

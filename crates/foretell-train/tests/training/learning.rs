@@ -10,6 +10,7 @@ use foretell_jepa::systems::i_jepa::IJepaConfig;
 use foretell_jepa::systems::le_jepa::{BackboneConfig, LeJepa, LeJepaConfig};
 use foretell_jepa::target::{TargetKind, TargetTransform};
 use foretell_jepa::{Auto, Objective};
+use foretell_nn::vit::Size;
 use foretell_train::{Fit, HealthRecord, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
 
 const SEEDS: [u64; 2] = [0, 1];
@@ -32,7 +33,13 @@ fn i_jepa() -> IJepaConfig {
 /// LeJEPA at the size of a test; everything else is the default.
 fn le_jepa() -> LeJepaConfig {
     LeJepaConfig {
-        backbone: BackboneConfig::Resnet { widths: vec![16, 32], blocks: 1, stem_kernel: 3, stem_stride: 2 },
+        backbone: BackboneConfig::Resnet {
+            size: Size::Tiny,
+            widths: vec![16, 32],
+            blocks: 1,
+            stem_kernel: 3,
+            stem_stride: 2,
+        },
         projector: vec![64],
         code_width: 16,
         slices: 64,

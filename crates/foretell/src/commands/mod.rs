@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod bench;
 pub mod embed;
 pub mod inspect;
 pub mod probe;

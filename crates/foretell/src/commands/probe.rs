@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use foretell_eval::{ProbeRow, ProbeTable};
+use foretell_eval::ProbeRow;
 use foretell_jepa::Auto;
 use foretell_nn::Encode;
 use serde::Serialize;
 
-use crate::judge::Judgement;
+use crate::judge::{self, Judgement};
 use crate::kept::Kept;
-use crate::output::{print, print_json, say};
+use crate::output::{print, print_json, say, say_skipped};
 use crate::session::{Session, open_data};
 use crate::{DeviceChoice, Error};
 
@@ -36,6 +36,8 @@ struct Judged<'a> {
     data: String,
     probes: &'a [ProbeRow],
     chance: &'a [(String, f64)],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<String>,
 }
 
 /// Runs the command.
@@ -44,15 +46,22 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     let (session, untrained) = control(&kept, args)?;
     let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
     let data = args.data.as_ref().map_or(kept.recipe.data_name().to_owned(), |path| path.display().to_string());
-    let Some(table) = table else {
+    let Some(judge::Judged { table, skipped }) = table else {
         return Err(Error::Misuse(format!(
             "{data} cannot be probed: labels and a held-out part are needed, found {} kinds of labels and {} held-out images. Name labelled images with `--data`",
             session.dataset.factors().len(),
             session.dataset.len(foretell_data::Part::HeldOut)
         )));
     };
+    say_skipped(&skipped);
     if args.json {
-        print_json(&Judged { system: kept.recipe.model.name(), data, probes: &table.rows, chance: &table.chance })
+        print_json(&Judged {
+            system: kept.recipe.model.name(),
+            data,
+            probes: &table.rows,
+            chance: &table.chance,
+            skipped,
+        })
     } else {
         print(table)
     }
@@ -88,7 +97,7 @@ pub(super) fn table(
     session: &Session,
     trained: &dyn Encode,
     untrained: &dyn Encode,
-) -> Result<Option<ProbeTable>, Error> {
+) -> Result<Option<judge::Judged>, Error> {
     let recipe = &session.recipe;
     let judgement = Judgement {
         dataset: &session.dataset,

@@ -1,11 +1,11 @@
 //! `foretell train`: from images to a judged encoder.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use foretell_data::Part;
-use foretell_jepa::systems::le_jepa::BackboneConfig;
 use foretell_jepa::target::TargetKind;
 use foretell_jepa::{Auto, Decision, Objective};
 use foretell_nn::weights;
@@ -14,7 +14,7 @@ use foretell_train::{Health, RunFolder, fit, settle, write_whole};
 use super::probe::table;
 use crate::account::{write_decisions, write_report};
 use crate::kept::Kept;
-use crate::output::{counted, print, print_json, say};
+use crate::output::{print, print_json, say, say_skipped};
 use crate::progress::{Progress, clock};
 use crate::recipe::{Model, Recipe};
 use crate::session::{AnyObjective, Session};
@@ -149,14 +149,7 @@ impl TrainArgs {
         if let Some(size) = &self.size {
             let key = match Recipe::read(system, &sets)?.model {
                 Model::IJepa(_) => "model.size",
-                Model::LeJepa(config) => match config.backbone {
-                    BackboneConfig::Vit { .. } => "model.backbone.size",
-                    BackboneConfig::Resnet { .. } => {
-                        return Err(Error::Misuse(
-                            "`--size` is for transformers and this backbone is a residual network: set its widths, such as `--set model.backbone.widths=[64,128,256]`, or take a transformer with `--set model.backbone.kind=vit`".to_owned(),
-                        ));
-                    }
-                },
+                Model::LeJepa(_) => "model.backbone.size",
             };
             sets.push(format!("{key}={size}"));
         }
@@ -263,19 +256,22 @@ fn run<O: Objective>(
     let finished = fit(objective, &untrained, &fitting, &mut Progress::new(steps, "step"))?;
     if finished.stopped {
         let path = folder.path().display();
-        say(format_args!(
-            "stopped at step {} of {steps} and saved. Go on with: foretell train --resume {path}",
-            finished.steps
-        ));
+        let where_ = match finished.steps {
+            0 => "before the first step".to_owned(),
+            step => format!("at step {step} of {steps} and saved"),
+        };
+        say(format_args!("stopped {where_}. Go on with: foretell train --resume {path}"));
         return Ok(());
     }
     let (encoder, untrained) = (finished.objective.encoder(), untrained.encoder());
     write_whole(&folder.encoder(), &weights::to_bytes(&finished.objective.encoder_state()))?;
-    if !finished.skipped.is_empty() {
-        let some = finished.skipped.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-        say(format_args!("{} passed over as unreadable: {some}", counted(finished.skipped.len(), "image")));
-    }
-    let table = table(session, encoder.as_ref(), untrained.as_ref())?.unwrap_or_default();
+    let (table, judged) = match table(session, encoder.as_ref(), untrained.as_ref())? {
+        Some(judged) => (judged.table, judged.skipped),
+        None => Default::default(),
+    };
+    let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(judged).collect();
+    let skipped: Vec<String> = skipped.into_iter().collect();
+    say_skipped(&skipped);
     let summary = Summary {
         system: recipe.model.name().to_owned(),
         data: recipe.data_name().to_owned(),
@@ -285,7 +281,7 @@ fn run<O: Objective>(
         images_per_s: finished.steps as f64 * recipe.train.batch as f64 / finished.seconds.max(1e-9),
         parameters: parameters(&finished.objective),
         waited_share: finished.waited,
-        skipped: finished.skipped,
+        skipped,
         health: finished.health.health,
         probes: table.rows,
         chance: table.chance,

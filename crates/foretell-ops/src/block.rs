@@ -1,0 +1,519 @@
+//! A whole pre-norm transformer block as one operation.
+//!
+//! Composed of its parts, a block writes and reads every intermediate value through memory. Here a group of rows (a
+//! few samples) goes through the block while it lies in the caches, one group a thread. Forward alone keeps nothing;
+//! with gradients the queries, keys and values, the attention's output, the middle of the residual stream and the
+//! MLP's input are kept, and what is cheap is computed again: normalised rows, probabilities, GELU.
+//!
+//! Weight gradients are summed within a *lane*, a fixed share of the groups, and lanes are added in order: groups and
+//! lanes are functions of the shapes alone, so that the thread count never changes a bit.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::backend::Dispatch;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::activation::{gelu_and_slope, gelu_at, gelu_composed};
+use crate::attention::{self, Packed, attention_composed, backward_sets, forward_sets};
+use crate::flex::{buffer, is_fused, slice, tensor};
+use crate::fused::Fused;
+use crate::kernel::Start;
+use crate::linear::linear_composed;
+use crate::matrix::{Matrix, Ready, Store, Threads, product, product_ready, room};
+use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
+use crate::sets::{Sets, split_at_lengths};
+use crate::simd::{CHUNK, dispatch};
+
+/// The weights of a [`transformer_block`], D wide with a hidden width of H.
+#[derive(Clone, Debug)]
+pub struct BlockWeights {
+    /// Layer norm before attention, `[D]`, `[D]`.
+    pub norm1: (Tensor<1>, Tensor<1>),
+    /// Queries, keys and values, `[3 D, D]`, `[3 D]`.
+    pub qkv: (Tensor<2>, Tensor<1>),
+    /// After attention, `[D, D]`, `[D]`.
+    pub proj: (Tensor<2>, Tensor<1>),
+    /// Layer norm before the MLP, `[D]`, `[D]`.
+    pub norm2: (Tensor<1>, Tensor<1>),
+    /// The MLP's first map, `[H, D]`, `[H]`.
+    pub fc1: (Tensor<2>, Tensor<1>),
+    /// The MLP's second map, `[D, H]`, `[D]`.
+    pub fc2: (Tensor<2>, Tensor<1>),
+}
+
+/// `x ← x + proj(attention(qkv(norm1(x))))`, then `x ← x + fc2(gelu(fc1(norm2(x))))` (Dosovitskiy et al., 2021), with
+/// attention within each set.
+///
+/// # Shapes
+/// - `x` and output: `[T, D]`, the sets' rows one after the other
+pub fn transformer_block(x: Tensor<2>, sets: &Sets, weights: BlockWeights, heads: usize, eps: f64) -> Tensor<2> {
+    assert_eq!(x.dims()[0], sets.rows(), "rows and sets differ");
+    if !is_fused(&x) || !is_fused(&weights.qkv.0) {
+        return transformer_block_composed(x, sets, weights, heads, eps);
+    }
+    let w = weights;
+    Tensor::from_dispatch(Dispatch::fused_block(
+        x.into_dispatch(),
+        w.norm1.0.into_dispatch(),
+        w.norm1.1.into_dispatch(),
+        w.qkv.0.into_dispatch(),
+        w.qkv.1.into_dispatch(),
+        w.proj.0.into_dispatch(),
+        w.proj.1.into_dispatch(),
+        w.norm2.0.into_dispatch(),
+        w.norm2.1.into_dispatch(),
+        w.fc1.0.into_dispatch(),
+        w.fc1.1.into_dispatch(),
+        w.fc2.0.into_dispatch(),
+        w.fc2.1.into_dispatch(),
+        Shape { sets: sets.clone(), heads, eps: eps as f32 },
+    ))
+}
+
+/// The composed body of [`transformer_block`].
+pub fn transformer_block_composed(x: Tensor<2>, sets: &Sets, w: BlockWeights, heads: usize, eps: f64) -> Tensor<2> {
+    let y = layer_norm_composed(x.clone(), w.norm1.0, w.norm1.1, eps);
+    let y = attention_composed(linear_composed(y, w.qkv.0, w.qkv.1), sets, heads);
+    let x = x + linear_composed(y, w.proj.0, w.proj.1);
+    let y = layer_norm_composed(x.clone(), w.norm2.0, w.norm2.1, eps);
+    x + linear_composed(gelu_composed(linear_composed(y, w.fc1.0, w.fc1.1)), w.fc2.0, w.fc2.1)
+}
+
+/// What a block is besides its weights.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    sets: Sets,
+    heads: usize,
+    eps: f32,
+}
+
+/// Number of weight tensors.
+pub(crate) const WEIGHTS: usize = 12;
+
+/// The weights' values.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    norm1: [&'a [f32]; 2],
+    qkv: [&'a [f32]; 2],
+    proj: [&'a [f32]; 2],
+    norm2: [&'a [f32]; 2],
+    fc1: [&'a [f32]; 2],
+    fc2: [&'a [f32]; 2],
+    width: usize,
+    hidden: usize,
+    eps: f32,
+}
+
+impl<'a> Weights<'a> {
+    fn of(tensors: &'a [FlexTensor; WEIGHTS], eps: f32) -> Self {
+        let pair = |i: usize| [slice(&tensors[i]), slice(&tensors[i + 1])];
+        let (width, hidden) = (slice(&tensors[0]).len(), slice(&tensors[9]).len());
+        Self {
+            norm1: pair(0),
+            qkv: pair(2),
+            proj: pair(4),
+            norm2: pair(6),
+            fc1: pair(8),
+            fc2: pair(10),
+            width,
+            hidden,
+            eps,
+        }
+    }
+
+    /// Lengths of the weight tensors.
+    fn lengths(&self) -> [usize; WEIGHTS] {
+        let (d, h) = (self.width, self.hidden);
+        [d, d, 3 * d * d, 3 * d, d * d, d, d, d, h * d, h, d * h, d]
+    }
+}
+
+/// `dw += dyᵀ a` and `db += Σ dy`.
+fn add_gradients(dw: &mut [f32], db: &mut [f32], dy: &[f32], a: &[f32]) {
+    let outputs = db.len();
+    let (rows, inputs) = (dy.len() / outputs, dw.len() / outputs);
+    // Both operands are long and used once: the packing of `gemm` beats reading them where they lie.
+    let (dy_rows, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));
+    product(dw, inputs, Store::Add, 1.0, dy_rows.t(), a, Threads::One);
+    // Of these rows alone first: short sums keep their digits.
+    let mut sums = vec![0.0_f32; outputs];
+    dispatch(
+        #[inline(always)]
+        || {
+            for dy in dy.chunks_exact(outputs) {
+                for (sum, dy) in sums.iter_mut().zip(dy) {
+                    *sum += dy;
+                }
+            }
+            for (db, sum) in db.iter_mut().zip(&sums) {
+                *db += sum;
+            }
+        },
+    );
+}
+
+/// Scratch of one thread.
+#[derive(Default)]
+struct Scratch {
+    narrow: Vec<f32>,
+    wide: Vec<f32>,
+    wide2: Vec<f32>,
+    attention: attention::Scratch,
+}
+
+/// The four maps as right operands: transposed on the way forward, as they are on the way back.
+struct Maps {
+    qkv: Ready,
+    proj: Ready,
+    fc1: Ready,
+    fc2: Ready,
+}
+
+impl Maps {
+    fn of(w: &Weights<'_>, forward: bool) -> Self {
+        let (d, h) = (w.width, w.hidden);
+        let ready = |weight: &[f32], outputs: usize, inputs: usize| {
+            let weight = Matrix::new(weight, outputs, inputs);
+            Ready::of(if forward { weight.t() } else { weight })
+        };
+        Self {
+            qkv: ready(w.qkv[0], 3 * d, d),
+            proj: ready(w.proj[0], d, d),
+            fc1: ready(w.fc1[0], h, d),
+            fc2: ready(w.fc2[0], d, h),
+        }
+    }
+}
+
+impl Weights<'_> {
+    /// `out = start + rows · map`.
+    fn map(&self, out: &mut [f32], start: Start<'_>, rows: &[f32], map: &Ready) {
+        product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), map);
+    }
+
+    /// `qkv(norm1(x))`.
+    fn before(&self, ready: &Maps, x: &[f32], qkv: &mut [f32], s: &mut Scratch) {
+        let normed = room(&mut s.narrow, x.len());
+        normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
+        self.map(qkv, Start::Bias(self.qkv[1]), normed, &ready.qkv);
+    }
+
+    /// From the attention's output to the block's.
+    #[allow(clippy::too_many_arguments)]
+    fn after(
+        &self,
+        ready: &Maps,
+        x: &[f32],
+        attended: &[f32],
+        middle: &mut [f32],
+        hidden: &mut [f32],
+        y: &mut [f32],
+        s: &mut Scratch,
+    ) {
+        self.map(middle, Start::BiasAnd(self.proj[1], x), attended, &ready.proj);
+        let normed = room(&mut s.narrow, x.len());
+        normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
+        self.map(hidden, Start::Bias(self.fc1[1]), normed, &ready.fc1);
+        let active = room(&mut s.wide, hidden.len());
+        dispatch(
+            #[inline(always)]
+            || {
+                for (active, hidden) in active.iter_mut().zip(hidden.iter()) {
+                    *active = gelu_at(*hidden);
+                }
+            },
+        );
+        self.map(y, Start::BiasAnd(self.fc2[1], middle), active, &ready.fc2);
+    }
+
+    /// From the block's output gradient to that of the residual stream's middle (`dmiddle`) and of the attention's
+    /// output (`dattended`).
+    #[allow(clippy::too_many_arguments)]
+    fn after_backward(
+        &self,
+        ready: &Maps,
+        (attended, middle, hidden): (&[f32], &[f32], &[f32]),
+        dy: &[f32],
+        dmiddle: &mut [f32],
+        dattended: &mut [f32],
+        sums: &mut [&mut [f32]; WEIGHTS],
+        s: &mut Scratch,
+    ) {
+        let [.., dproj, dproj_b, dnorm, dnorm_b, dfc1, dfc1_b, dfc2, dfc2_b] = sums;
+        let (active, dhidden) = (room(&mut s.wide, hidden.len()), room(&mut s.wide2, hidden.len()));
+        self.map(dhidden, Start::Zero, dy, &ready.fc2);
+        dispatch(
+            #[inline(always)]
+            || {
+                for ((active, dhidden), hidden) in active.iter_mut().zip(dhidden.iter_mut()).zip(hidden) {
+                    let (value, slope) = gelu_and_slope(*hidden);
+                    *active = value;
+                    *dhidden *= slope;
+                }
+            },
+        );
+        add_gradients(dfc2, dfc2_b, dy, active);
+        // `dattended` lends its room until it is due.
+        let normed = room(&mut s.narrow, dy.len());
+        normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
+        add_gradients(dfc1, dfc1_b, dhidden, normed);
+        self.map(dattended, Start::Zero, dhidden, &ready.fc1);
+        dmiddle.copy_from_slice(dy);
+        normalise_rows_backward::<true>(middle, self.norm2[0], self.eps, dattended, dmiddle, dnorm, dnorm_b);
+        add_gradients(dproj, dproj_b, dmiddle, attended);
+        self.map(dattended, Start::Zero, dmiddle, &ready.proj);
+    }
+
+    /// From the gradients of the residual stream's middle and of queries, keys and values to that of the input, which
+    /// replaces `dmiddle`.
+    fn before_backward(
+        &self,
+        ready: &Maps,
+        x: &[f32],
+        dqkv: &[f32],
+        dmiddle: &mut [f32],
+        sums: &mut [&mut [f32]; WEIGHTS],
+        s: &mut Scratch,
+    ) {
+        let [dnorm, dnorm_b, dqkv_w, dqkv_b, ..] = sums;
+        let normed = room(&mut s.narrow, x.len());
+        normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
+        add_gradients(dqkv_w, dqkv_b, dqkv, normed);
+        self.map(normed, Start::Zero, dqkv, &ready.qkv);
+        normalise_rows_backward::<true>(x, self.norm1[0], self.eps, normed, dmiddle, dnorm, dnorm_b);
+    }
+}
+
+/// How rows are shared out: a function of the shapes alone.
+struct Plan {
+    /// Rows of each piece of work.
+    spans: Vec<Range<usize>>,
+    /// The sets of each piece, where pieces are whole sets and each is taken through the block by one task. Otherwise
+    /// sets are too few or too long for that: pieces are chunks of rows, and attention comes between.
+    groups: Option<Vec<Range<usize>>>,
+    /// Lanes of weight gradients; divides the number of pieces.
+    lanes: usize,
+}
+
+/// Rows of a group or chunk, about.
+const ROWS: usize = 256;
+/// Rows that a lane of weight gradients has at least.
+const LANE: usize = 1024;
+/// Most lanes.
+const LANES: usize = 16;
+
+impl Plan {
+    fn of(sets: &Sets) -> Self {
+        let (rows, count) = (sets.rows(), sets.count());
+        let lanes = 1 << (rows / LANE).clamp(2, LANES).ilog2();
+        // As many pieces in each lane.
+        let pieces = rows.div_ceil(ROWS).next_multiple_of(lanes).max(lanes);
+        let share = |of: usize| (0..pieces).map(move |i| i * of / pieces..(i + 1) * of / pieces);
+        if count >= 2 * pieces || count >= pieces && rows >= count * ROWS / 2 {
+            let groups: Vec<_> = share(count).collect();
+            Self { spans: groups.iter().map(|group| sets.span(group)).collect(), groups: Some(groups), lanes }
+        } else {
+            Self { spans: share(rows).collect(), groups: None, lanes }
+        }
+    }
+
+    /// Values of `len` a row as one slice for each piece.
+    fn cut<'a>(&self, values: &'a mut [f32], len: usize) -> Vec<&'a mut [f32]> {
+        split_at_lengths(values, self.spans.iter().map(|span| span.len() * len))
+    }
+
+    /// The same where there are values, and nothing for each piece where there are none.
+    fn lend<'a>(&self, values: &'a mut [f32], len: usize) -> Vec<Option<&'a mut [f32]>> {
+        if values.is_empty() {
+            self.spans.iter().map(|_| None).collect()
+        } else {
+            self.cut(values, len).into_iter().map(Some).collect()
+        }
+    }
+
+    /// A piece's share of values of `len` a row.
+    fn piece<'a>(&self, i: usize, values: &'a [f32], len: usize) -> &'a [f32] {
+        &values[self.spans[i].start * len..self.spans[i].end * len]
+    }
+}
+
+/// What the backward pass needs besides input and weights.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    middle: Vec<f32>,
+    hidden: Vec<f32>,
+}
+
+/// Keeps for the backward pass only if `keep`.
+pub(crate) fn forward(
+    x: &FlexTensor,
+    weights: &[FlexTensor; WEIGHTS],
+    shape: &Shape,
+    keep: bool,
+) -> (FlexTensor, Option<Saved>) {
+    let w = Weights::of(weights, shape.eps);
+    let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
+    let (d, h) = (w.width, w.hidden);
+    let ready = Maps::of(&w, true);
+    let mut y = buffer(rows * d);
+    let plan = Plan::of(sets);
+    // What is not kept lies in scratch, one piece at a time; but between chunks, attention needs it whole.
+    let whole = |needed: bool, len: usize| if needed { buffer(rows * len) } else { Vec::new() };
+    let between = plan.groups.is_none();
+    let (mut qkv, mut attended) = (whole(keep || between, 3 * d), whole(keep || between, d));
+    let (mut middle, mut hidden) = (whole(keep, d), whole(keep, h));
+    if between {
+        let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().enumerate();
+        pieces.for_each_init(Scratch::default, |s, (i, qkv)| w.before(&ready, plan.piece(i, values, d), qkv, s));
+        forward_sets(&qkv, sets, d, shape.heads, &mut attended);
+    }
+    let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
+    let parts = parts.zip(plan.lend(&mut middle, d).into_iter().zip(plan.lend(&mut hidden, h)));
+    let tasks: Vec<_> = plan.cut(&mut y, d).into_iter().zip(parts).collect();
+    tasks.into_par_iter().enumerate().for_each_init(
+        Default::default,
+        |(s, own): &mut (Scratch, [Vec<f32>; 4]), (i, (y, ((qkv, attended), (middle, hidden))))| {
+            let (x, span) = (plan.piece(i, values, d), plan.spans[i].clone());
+            let n = span.len();
+            let [own_qkv, own_attended, own_middle, own_hidden] = own;
+            let attended = attended.unwrap_or_else(|| room(own_attended, n * d));
+            let middle = middle.unwrap_or_else(|| room(own_middle, n * d));
+            let hidden = hidden.unwrap_or_else(|| room(own_hidden, n * h));
+            if let Some(groups) = &plan.groups {
+                let qkv = qkv.unwrap_or_else(|| room(own_qkv, n * 3 * d));
+                w.before(&ready, x, qkv, s);
+                for set in groups[i].clone() {
+                    let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
+                    let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads);
+                    packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
+                }
+            }
+            w.after(&ready, x, attended, middle, hidden, y, s);
+        },
+    );
+    let saved = keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle, hidden })));
+    (tensor(y, [rows, d]), saved)
+}
+
+/// The gradients of the input and of each weight.
+pub(crate) fn backward(
+    x: &FlexTensor,
+    weights: &[FlexTensor; WEIGHTS],
+    shape: &Shape,
+    saved: &Saved,
+    dy: &FlexTensor,
+) -> (FlexTensor, Vec<FlexTensor>) {
+    let w = Weights::of(weights, shape.eps);
+    let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
+    let (d, h) = (w.width, w.hidden);
+    let (dy, kept) = (slice(dy), saved.0.as_ref());
+    let plan = Plan::of(sets);
+    let ready = Maps::of(&w, false);
+    let in_lane = plan.spans.len() / plan.lanes;
+    let mut dx = buffer(rows * d);
+    let total: usize = w.lengths().iter().sum();
+    let mut sums: Vec<Vec<f32>> = (0..plan.lanes).map(|_| vec![0.0; total]).collect();
+    let after = |i: usize, dmiddle: &mut [f32], dattended: &mut [f32], sums: &mut _, s: &mut Scratch| {
+        let kept = (plan.piece(i, &kept.attended, d), plan.piece(i, &kept.middle, d), plan.piece(i, &kept.hidden, h));
+        w.after_backward(&ready, kept, plan.piece(i, dy, d), dmiddle, dattended, sums, s);
+    };
+    let mut pieces = plan.cut(&mut dx, d);
+    if let Some(groups) = &plan.groups {
+        let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
+        lanes.enumerate().for_each(|(lane, (sums, pieces))| {
+            let (mut s, mut own) = (Scratch::default(), Vec::new());
+            let mut sums = weight_views(sums, &w);
+            for (i, dmiddle) in (lane * in_lane..).zip(pieces) {
+                let span = plan.spans[i].clone();
+                let (dattended, dqkv) = room(&mut own, span.len() * 4 * d).split_at_mut(span.len() * d);
+                after(i, dmiddle, dattended, &mut sums, &mut s);
+                for set in groups[i].clone() {
+                    let range = sets.range(set);
+                    let (from, to) = (range.start - span.start, range.end - span.start);
+                    let packed = Packed::new(&kept.qkv[3 * d * range.start..3 * d * range.end], d, shape.heads);
+                    let (dy, dqkv) = (&dattended[d * from..d * to], &mut dqkv[3 * d * from..3 * d * to]);
+                    packed.backward_all(dy, dqkv, &mut s.attention);
+                }
+                w.before_backward(&ready, plan.piece(i, values, d), dqkv, dmiddle, &mut sums, &mut s);
+            }
+        });
+    } else {
+        let mut dattended = buffer(rows * d);
+        let mut dattends = plan.cut(&mut dattended, d);
+        let both = pieces.par_chunks_mut(in_lane).zip(dattends.par_chunks_mut(in_lane));
+        sums.par_iter_mut().zip(both).enumerate().for_each(|(lane, (sums, (pieces, dattends)))| {
+            let mut s = Scratch::default();
+            let mut sums = weight_views(sums, &w);
+            for (i, (dmiddle, dattended)) in (lane * in_lane..).zip(pieces.iter_mut().zip(dattends)) {
+                after(i, dmiddle, dattended, &mut sums, &mut s);
+            }
+        });
+        let mut dqkv = buffer(rows * 3 * d);
+        backward_sets(&kept.qkv, sets, d, shape.heads, &dattended, &mut dqkv);
+        let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
+        lanes.enumerate().for_each(|(lane, (sums, pieces))| {
+            let mut s = Scratch::default();
+            let mut sums = weight_views(sums, &w);
+            for (i, dmiddle) in (lane * in_lane..).zip(pieces) {
+                w.before_backward(
+                    &ready,
+                    plan.piece(i, values, d),
+                    plan.piece(i, &dqkv, 3 * d),
+                    dmiddle,
+                    &mut sums,
+                    &mut s,
+                );
+            }
+        });
+    }
+    let gradients = add_lanes(sums, &w);
+    let gradients = gradients
+        .into_iter()
+        .zip(weights)
+        .map(|(values, weight)| tensor(values, weight.layout().shape().clone()))
+        .collect();
+    (tensor(dx, [rows, d]), gradients)
+}
+
+/// A flat vector as one slice for each weight.
+fn weight_views<'a>(sums: &'a mut [f32], w: &Weights<'_>) -> [&'a mut [f32]; WEIGHTS] {
+    let views = split_at_lengths(sums, w.lengths().into_iter());
+    views.try_into().unwrap_or_else(|_| unreachable!("as many views as lengths"))
+}
+
+/// The lanes' sum, in order, one vector for each weight.
+fn add_lanes(mut lanes: Vec<Vec<f32>>, w: &Weights<'_>) -> Vec<Vec<f32>> {
+    let rest = lanes.split_off(1);
+    let mut start = 0;
+    w.lengths()
+        .into_iter()
+        .map(|len| {
+            let mut sum = buffer(len);
+            let first = &lanes[0][start..start + len];
+            sum.par_chunks_mut(CHUNK).enumerate().for_each(|(i, sum)| {
+                let at = i * CHUNK;
+                sum.copy_from_slice(&first[at..at + sum.len()]);
+                dispatch(
+                    #[inline(always)]
+                    || {
+                        for lane in &rest {
+                            for (sum, x) in sum.iter_mut().zip(&lane[start + at..]) {
+                                *sum += x;
+                            }
+                        }
+                    },
+                );
+            });
+            start += len;
+            sum
+        })
+        .collect()
+}

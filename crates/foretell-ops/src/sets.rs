@@ -1,0 +1,66 @@
+//! Sets of rows of any lengths, packed one after the other.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where each set of tokens begins and ends in packed rows `[T, ..]`: samples of a batch whose lengths may differ,
+/// without padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sets {
+    /// Begins with 0, never falls, ends with T.
+    offsets: Arc<[usize]>,
+}
+
+impl Sets {
+    /// `count` sets of `len` rows.
+    pub fn uniform(count: usize, len: usize) -> Self {
+        Self { offsets: (0..=count).map(|i| i * len).collect() }
+    }
+
+    /// Sets of these lengths.
+    pub fn of_lengths(lengths: &[usize]) -> Self {
+        let mut end = 0;
+        let ends = lengths.iter().map(|len| {
+            end += len;
+            end
+        });
+        Self { offsets: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// Number of sets.
+    pub fn count(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Rows of all sets, T.
+    pub fn rows(&self) -> usize {
+        *self.offsets.last().expect("offsets begin with 0")
+    }
+
+    /// Rows of one set.
+    pub fn range(&self, set: usize) -> Range<usize> {
+        self.offsets[set]..self.offsets[set + 1]
+    }
+
+    /// Rows of some neighbouring sets.
+    pub(crate) fn span(&self, sets: &Range<usize>) -> Range<usize> {
+        self.offsets[sets.start]..self.offsets[sets.end]
+    }
+
+    /// The common length, where there is one.
+    pub(crate) fn common_len(&self) -> Option<usize> {
+        let len = *self.offsets.get(1)?;
+        self.offsets.windows(2).all(|w| w[1] - w[0] == len).then_some(len)
+    }
+}
+
+/// Splits `values` into pieces of these lengths, in order. They must not exceed it together.
+pub(crate) fn split_at_lengths(mut values: &mut [f32], lengths: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+    let mut pieces = Vec::new();
+    for len in lengths {
+        let (piece, rest) = std::mem::take(&mut values).split_at_mut(len);
+        pieces.push(piece);
+        values = rest;
+    }
+    pieces
+}

@@ -1,0 +1,90 @@
+//! `foretell bench`: how fast this machine does the work, and how near that is to what its cores can do.
+
+mod load;
+mod masks;
+mod op;
+mod step;
+mod work;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::Error;
+use crate::output::{print, print_json};
+
+/// What `bench` was asked.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// A training step on images made up beforehand.
+    Step(step::StepArgs),
+    /// Features of a vision transformer with random weights: forward only.
+    Embed(step::EmbedArgs),
+    /// Masks for a batch.
+    Masks(masks::MasksArgs),
+    /// Decoding and augmenting a folder (or anything else that `train --data` takes).
+    Load(load::LoadArgs),
+    /// One operation, forward and backward.
+    Op(op::OpArgs),
+}
+
+/// Runs the command.
+pub fn bench(args: &BenchArgs) -> Result<(), Error> {
+    match &args.what {
+        What::Step(args) => step::step(args),
+        What::Embed(args) => step::embed(args),
+        What::Masks(args) => masks::masks(args),
+        What::Load(args) => load::load(args),
+        What::Op(args) => op::op(args),
+    }
+}
+
+/// Milliseconds of each of `runs` calls, after `warmup` that are not counted.
+fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<Vec<f64>, Error> {
+    for _ in 0..warmup {
+        work()?;
+    }
+    (0..runs.max(1))
+        .map(|_| {
+            let started = Instant::now();
+            work()?;
+            Ok(started.elapsed().as_secs_f64() * 1e3)
+        })
+        .collect()
+}
+
+/// The middle of some times.
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+/// The most memory that this process has held, in MiB; `None` where the system does not say.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// One JSON object, or the same as lines of `name value`.
+fn show(report: &impl Serialize, json: bool) -> Result<(), Error> {
+    if json {
+        return print_json(report);
+    }
+    let value = serde_json::to_value(report).map_err(|error| Error::Failure(error.to_string()))?;
+    let lines = value.as_object().into_iter().flatten().map(|(name, value)| format!("{name:<22}{value}\n"));
+    print(lines.collect::<String>())
+}
+
+/// `x` with two digits after the point.
+fn rounded(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}

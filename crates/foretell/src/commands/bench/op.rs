@@ -1,0 +1,151 @@
+//! `foretell bench op`: one operation at a time, forward alone and with its backward pass.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::random::{Stream, rng};
+use foretell_ops as ops;
+use rand::RngExt;
+use serde::Serialize;
+
+use super::{median, rounded, show, time};
+use crate::{DeviceChoice, Error};
+
+/// What `bench op` was asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct OpArgs {
+    /// The operation.
+    #[arg(value_enum)]
+    op: Op,
+    /// Rows: samples times tokens.
+    #[arg(long, default_value_t = 8192)]
+    rows: usize,
+    /// Tokens that attend to each other; pixels of a feature map's side for convolutions.
+    #[arg(long, default_value_t = 64)]
+    tokens: usize,
+    /// Width of a row.
+    #[arg(long, default_value_t = 192)]
+    width: usize,
+    /// Attention heads.
+    #[arg(long, default_value_t = 3)]
+    heads: usize,
+    /// Calls that are timed.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Op {
+    Linear,
+    Gelu,
+    LayerNorm,
+    BatchNorm,
+    Attention,
+    Block,
+    Conv2d,
+    SmoothL1,
+    Sigreg,
+    Adamw,
+}
+
+#[derive(Serialize)]
+struct Report {
+    op: String,
+    shape: Vec<usize>,
+    forward_ms: f64,
+    /// Forward and backward together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    both_ms: Option<f64>,
+}
+
+/// Uniform noise.
+fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut numbers = rng(0, Stream::Augment, 0, shape.iter().product::<usize>() as u64);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| numbers.random::<f32>() - 0.5).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// An operation on a main input and its parameters, to any tensor's sum.
+type Forward<'a> = dyn Fn(Tensor<2>) -> Tensor<2> + 'a;
+
+pub(super) fn op(args: &OpArgs) -> Result<(), Error> {
+    let (n, d, tokens) = (args.rows, args.width, args.tokens.max(1));
+    if n == 0 || d == 0 || args.heads == 0 || d % args.heads != 0 || n % tokens != 0 {
+        return Err(Error::Misuse(
+            "`--rows` and `--width` must be positive, `--tokens` must divide the rows and `--heads` the width"
+                .to_owned(),
+        ));
+    }
+    let plain = args.device.open()?;
+    let device = plain.clone().autodiff();
+    let weight = |o: usize, i: usize| noise([o, i], &device).require_grad();
+    let vector = |len: usize| noise([len], &device).require_grad();
+    let (w, b) = (weight(d, d), vector(d));
+    let sets = ops::Sets::uniform(n / tokens, tokens);
+    let block = ops::BlockWeights {
+        norm1: (vector(d), vector(d)),
+        qkv: (weight(3 * d, d), vector(3 * d)),
+        proj: (weight(d, d), vector(d)),
+        norm2: (vector(d), vector(d)),
+        fc1: (weight(4 * d, d), vector(4 * d)),
+        fc2: (weight(d, 4 * d), vector(d)),
+    };
+    let mut shape = vec![n, d];
+    let forward: Box<Forward<'_>> = match args.op {
+        Op::Linear => Box::new(|x| ops::linear(x, w.clone(), b.clone())),
+        Op::Gelu => Box::new(ops::gelu),
+        Op::LayerNorm => Box::new(|x| ops::layer_norm(x, b.clone(), b.clone(), 1e-6)),
+        Op::BatchNorm => Box::new(|x| ops::batch_norm(x, b.clone(), b.clone(), 1e-5).output),
+        Op::Attention => {
+            shape = vec![n, 3 * d];
+            Box::new(|x| ops::attention(x, &sets, args.heads))
+        }
+        Op::Block => Box::new(|x| ops::transformer_block(x, &sets, block.clone(), args.heads, 1e-6)),
+        Op::Conv2d => {
+            let (images, kernel) = ((n / (tokens * tokens)).max(1), noise([d, d, 3, 3], &device).require_grad());
+            shape = vec![images * tokens * tokens, d];
+            Box::new(move |x| {
+                let y = ops::conv2d(x.reshape([images, tokens, tokens, d]), kernel.clone(), 1, 1);
+                y.reshape([images * tokens * tokens, d])
+            })
+        }
+        Op::SmoothL1 => {
+            let target = noise([n, d], &plain);
+            Box::new(move |x| ops::smooth_l1(x, target.clone(), 1.0).reshape([1, 1]))
+        }
+        Op::Sigreg => Box::new(|x| ops::sigreg_statistic(x.reshape([1, n, d])).reshape([1, 1])),
+        Op::Adamw => return adamw(args, &plain),
+    };
+    let input = noise([shape[0], shape[1]], &plain);
+    let forward_ms = median(&time(2, args.steps, || {
+        let _ = forward(input.clone());
+        Ok(())
+    })?);
+    let both_ms = median(&time(2, args.steps, || {
+        let _ = forward(input.clone().autodiff().require_grad()).sum().backward();
+        Ok(())
+    })?);
+    report(args, shape, forward_ms, Some(both_ms))
+}
+
+fn adamw(args: &OpArgs, device: &Device) -> Result<(), Error> {
+    let shape = [args.rows, args.width];
+    let mut state = Some((noise(shape, device), noise(shape, device).square(), noise(shape, device).square()));
+    let hyper = foretell_train::TrainConfig::default().adamw(1);
+    let ms = median(&time(2, args.steps, || {
+        let (p, m, v) = state.take().expect("put back after each step");
+        state = Some(ops::adamw(p, noise([1, 1], device).expand(shape), m, v, &hyper));
+        Ok(())
+    })?);
+    report(args, shape.to_vec(), ms, None)
+}
+
+fn report(args: &OpArgs, shape: Vec<usize>, forward_ms: f64, both_ms: Option<f64>) -> Result<(), Error> {
+    let op = format!("{:?}", args.op).to_lowercase();
+    show(&Report { op, shape, forward_ms: rounded(forward_ms), both_ms: both_ms.map(rounded) }, args.json)
+}

@@ -1,0 +1,95 @@
+//! Features as a table: `name`, `token` where tokens were kept, and `features`, a list of 32-bit floats.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use crate::Error;
+use crate::feature_file::wrong;
+
+/// Values in a row group at most: what is held in memory at a time.
+const GROUP: usize = 1 << 22;
+
+/// Writes rows of `shape` (`[N, D]` or `[N, T, D]`), read as little-endian floats, a group of images at a time.
+pub(crate) fn write<N: Iterator<Item = Result<String, Error>>>(
+    file: File,
+    shape: &[usize],
+    rows: File,
+    mut names: N,
+    out: &Path,
+) -> Result<File, Error> {
+    let failed = |error: ParquetError| Error::Failure(format!("cannot write {}: {error}", out.display()));
+    let (images, width) = (shape[0], shape[shape.len() - 1]);
+    let tokens = (shape.len() == 3).then(|| shape[1]);
+    let token = if tokens.is_some() { "required int32 token; " } else { "" };
+    let schema = format!(
+        "message features {{ required binary name (STRING); {token}required group features (LIST) {{ repeated group list {{ required float element; }} }} }}"
+    );
+    let schema = Arc::new(parse_message_type(&schema).map_err(failed)?);
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled("features.list.element".into(), false)
+        .build();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(failed)?;
+    let per_image = tokens.unwrap_or(1);
+    let at_once = (GROUP / (per_image * width).max(1)).max(1);
+    let mut rows = BufReader::with_capacity(1 << 20, rows);
+    for first in (0..images).step_by(at_once) {
+        let count = at_once.min(images - first);
+        let names = names.by_ref().take(count).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<ByteArray> =
+            names.iter().flat_map(|name| std::iter::repeat_n(ByteArray::from(name.as_str()), per_image)).collect();
+        let mut bytes = vec![0; count * per_image * width * 4];
+        rows.read_exact(&mut bytes).map_err(|error| wrong(out, error))?;
+        let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let begins: Vec<i16> = (0..values.len()).map(|i| i16::from(i % width != 0)).collect();
+
+        let mut group = writer.next_row_group().map_err(failed)?;
+        let mut column = group.next_column().map_err(failed)?.expect("the column of names");
+        column.typed::<ByteArrayType>().write_batch(&names, None, None).map_err(failed)?;
+        column.close().map_err(failed)?;
+        if let Some(tokens) = tokens {
+            let tokens: Vec<i32> = (0..count * tokens).map(|i| (i % tokens) as i32).collect();
+            let mut column = group.next_column().map_err(failed)?.expect("the column of tokens");
+            column.typed::<Int32Type>().write_batch(&tokens, None, None).map_err(failed)?;
+            column.close().map_err(failed)?;
+        }
+        let mut column = group.next_column().map_err(failed)?.expect("the column of features");
+        let present = vec![1; values.len()];
+        column.typed::<FloatType>().write_batch(&values, Some(&present), Some(&begins)).map_err(failed)?;
+        column.close().map_err(failed)?;
+        group.close().map_err(failed)?;
+    }
+    writer.into_inner().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use crate::feature_file::FeatureFile;
+
+    #[test]
+    fn a_row_for_each_token_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.parquet");
+        let mut file = FeatureFile::create(&out).unwrap();
+        file.append(&(0..12).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+        file.finish(&[2, 3, 2], || ["a", "b/ü"].into_iter().map(|name| Ok(name.to_owned()))).unwrap();
+        let reader = SerializedFileReader::new(File::open(&out).unwrap()).unwrap();
+        let rows: Vec<String> = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
+        assert_eq!(rows.len(), 6);
+        assert_eq!(rows[0], "{name: \"a\", token: 0, features: [0.0, 1.0]}");
+        assert_eq!(rows[5], "{name: \"b/ü\", token: 2, features: [10.0, 11.0]}");
+    }
+}
