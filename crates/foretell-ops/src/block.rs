@@ -24,8 +24,9 @@ use crate::kernel::Start;
 use crate::linear::linear_composed;
 use crate::matrix::{Matrix, Ready, Store, Threads, product, product_ready, room};
 use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
+use crate::reduce::add_in_order;
 use crate::sets::{Sets, split_at_lengths};
-use crate::simd::{CHUNK, dispatch};
+use crate::simd::dispatch;
 
 /// The weights of a [`transformer_block`], D wide with a hidden width of H.
 #[derive(Clone, Debug)]
@@ -489,31 +490,14 @@ fn weight_views<'a>(sums: &'a mut [f32], w: &Weights<'_>) -> [&'a mut [f32]; WEI
     views.try_into().unwrap_or_else(|_| unreachable!("as many views as lengths"))
 }
 
-/// The lanes' sum, in order, one vector for each weight.
-fn add_lanes(mut lanes: Vec<Vec<f32>>, w: &Weights<'_>) -> Vec<Vec<f32>> {
-    let rest = lanes.split_off(1);
+/// The lanes' sum, one vector for each weight.
+fn add_lanes(lanes: Vec<Vec<f32>>, w: &Weights<'_>) -> Vec<Vec<f32>> {
+    let lengths = w.lengths();
+    let sum = add_in_order(lanes, lengths.iter().sum());
     let mut start = 0;
-    w.lengths()
-        .into_iter()
-        .map(|len| {
-            let mut sum = buffer(len);
-            let first = &lanes[0][start..start + len];
-            sum.par_chunks_mut(CHUNK).enumerate().for_each(|(i, sum)| {
-                let at = i * CHUNK;
-                sum.copy_from_slice(&first[at..at + sum.len()]);
-                dispatch(
-                    #[inline(always)]
-                    || {
-                        for lane in &rest {
-                            for (sum, x) in sum.iter_mut().zip(&lane[start + at..]) {
-                                *sum += x;
-                            }
-                        }
-                    },
-                );
-            });
-            start += len;
-            sum
-        })
-        .collect()
+    let vectors = lengths.into_iter().map(|len| {
+        start += len;
+        sum[start - len..start].to_vec()
+    });
+    vectors.collect()
 }

@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
-use crate::matrix::{Matrix, Store, Threads, product};
+use crate::kernel::Start;
+use crate::matrix::{Matrix, Ready, Store, Threads, product, product_ready, room};
+use crate::reduce::add_in_order;
 
 /// Cross-correlation with zero padding, without a bias.
 ///
@@ -71,10 +73,6 @@ impl Lengths {
     fn sample(self) -> usize {
         self.height * self.width * self.channels
     }
-    /// Samples whose patches are gathered at a time: about 4 MiB of rows.
-    fn group(self) -> usize {
-        ((1 << 20) / (self.positions() * self.patch()).max(1)).clamp(1, self.batch.max(1))
-    }
     /// Whether the rows of patches are the input itself.
     fn is_pointwise(self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.padding == 0
@@ -125,33 +123,49 @@ impl Lengths {
         });
     }
 
-    fn gather_group(self, x: &[f32], patches: &mut [f32]) {
-        let rows = (self.positions() * self.patch()).max(1);
-        patches
-            .par_chunks_mut(rows)
-            .zip(x.par_chunks(self.sample().max(1)))
-            .for_each(|(patches, x)| self.gather(x, patches));
+    /// The patches of some samples, one after the other.
+    fn gather_all(self, x: &[f32], patches: &mut [f32]) {
+        let samples = x.chunks_exact(self.sample());
+        patches.chunks_exact_mut(self.positions() * self.patch()).zip(samples).for_each(|(p, x)| self.gather(x, p));
+    }
+
+    /// Samples in a piece of work, and pieces in a lane of weight gradients: functions of the shape alone.
+    fn shares(self) -> (usize, usize) {
+        let samples = (ROWS / self.positions().max(1)).clamp(1, self.batch.max(1));
+        let lanes = 1 << (self.batch * self.positions() / LANE).clamp(2, LANES).ilog2();
+        (samples, self.batch.div_ceil(samples).div_ceil(lanes).max(1))
     }
 }
+
+/// Output positions in a piece of work, about.
+const ROWS: usize = 256;
+/// Output positions that a lane of weight gradients has at least.
+const LANE: usize = 2048;
+/// Most lanes.
+const LANES: usize = 8;
 
 /// `weight` is `[O, k, k, C]` here and below.
 pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize) -> FlexTensor {
     let l = Lengths::of(x, weight, stride, padding);
-    let (rows, patch) = (l.positions(), l.patch());
+    let (rows, patch, (samples, _)) = (l.positions(), l.patch(), l.shares());
     let mut y = buffer(l.batch * rows * l.outputs);
-    let w = Matrix::new(slice(weight), l.outputs, patch).t();
     let shape = [l.batch, l.out_height(), l.out_width(), l.outputs];
-    if l.is_pointwise() {
-        product(&mut y, l.outputs, Store::Replace, 1.0, Matrix::new(slice(x), l.batch * rows, patch), w, Threads::All);
+    if y.is_empty() {
         return tensor(y, shape);
     }
-    let mut patches = buffer(l.group() * rows * patch);
-    let inputs = slice(x).chunks(l.group() * l.sample().max(1));
-    for (x, y) in inputs.zip(y.chunks_mut((l.group() * rows * l.outputs).max(1))) {
-        let n = x.len() / l.sample() * rows;
-        l.gather_group(x, &mut patches[..n * patch]);
-        product(y, l.outputs, Store::Replace, 1.0, Matrix::new(&patches, n, patch), w, Threads::All);
-    }
+    let w = Ready::of(Matrix::new(slice(weight), l.outputs, patch).t());
+    let pieces = y.par_chunks_mut(samples * rows * l.outputs).zip(slice(x).par_chunks(samples * l.sample()));
+    pieces.for_each_init(Vec::new, |own, (y, x)| {
+        let n = y.len() / l.outputs;
+        let patches = if l.is_pointwise() {
+            x
+        } else {
+            let patches = room(own, n * patch);
+            l.gather_all(x, patches);
+            patches
+        };
+        product_ready(y, Start::Zero, Matrix::new(patches, n, patch), &w);
+    });
     tensor(y, shape)
 }
 
@@ -164,28 +178,51 @@ pub(crate) fn backward(
     want: [bool; 2],
 ) -> [Option<FlexTensor>; 2] {
     let l = Lengths::of(x, weight, stride, padding);
-    let (rows, patch) = (l.positions(), l.patch());
-    let w = Matrix::new(slice(weight), l.outputs, patch);
-    let mut dw = want[1].then(|| vec![0.0_f32; l.outputs * patch]);
+    let (rows, patch, (samples, in_lane)) = (l.positions(), l.patch(), l.shares());
     let mut dx = want[0].then(|| buffer(l.batch * l.sample()));
-    let mut patches = buffer(l.group() * rows * patch);
-    for (g, dy) in slice(dy).chunks((l.group() * rows * l.outputs).max(1)).enumerate() {
-        let samples = dy.len() / (rows * l.outputs);
-        let n = samples * rows;
-        let at = g * l.group() * l.sample();
-        let dy = Matrix::new(dy, n, l.outputs);
-        let patches = &mut patches[..n * patch];
-        if let Some(dw) = &mut dw {
-            l.gather_group(&slice(x)[at..at + samples * l.sample()], patches);
-            product(dw, patch, Store::Add, 1.0, dy.t(), Matrix::new(patches, n, patch), Threads::All);
-        }
-        if let Some(dx) = &mut dx {
-            product(patches, patch, Store::Replace, 1.0, dy, w, Threads::All);
-            let dx = &mut dx[at..at + samples * l.sample()];
-            dx.par_chunks_mut(l.sample().max(1))
-                .zip(patches.par_chunks(rows * patch))
-                .for_each(|(dx, patches)| l.scatter(patches, dx));
-        }
-    }
+    let per_lane = (samples * in_lane).max(1);
+    let lanes = l.batch.div_ceil(per_lane);
+    let w = want[0].then(|| Ready::of(Matrix::new(slice(weight), l.outputs, patch)));
+    let mut dxs: Vec<Option<&mut [f32]>> = match &mut dx {
+        Some(dx) if !dx.is_empty() => dx.chunks_mut(per_lane * l.sample()).map(Some).collect(),
+        _ => (0..lanes).map(|_| None).collect(),
+    };
+    let parts: Vec<Vec<f32>> = dxs
+        .par_iter_mut()
+        .zip(slice(x).par_chunks((per_lane * l.sample()).max(1)))
+        .zip(slice(dy).par_chunks((per_lane * rows * l.outputs).max(1)))
+        .map(|((dx, x), dy)| {
+            let mut dw = vec![0.0_f32; if want[1] { l.outputs * patch } else { 0 }];
+            let (mut own, mut back) = (Vec::new(), Vec::new());
+            let pieces = x.chunks(samples * l.sample()).zip(dy.chunks(samples * rows * l.outputs));
+            for (i, (x, dy)) in pieces.enumerate() {
+                let n = dy.len() / l.outputs;
+                let dy = Matrix::new(dy, n, l.outputs);
+                if want[1] {
+                    let patches = if l.is_pointwise() {
+                        x
+                    } else {
+                        let patches = room(&mut own, n * patch);
+                        l.gather_all(x, patches);
+                        patches
+                    };
+                    product(&mut dw, patch, Store::Add, 1.0, dy.t(), Matrix::new(patches, n, patch), Threads::One);
+                }
+                if let (Some(dx), Some(w)) = (dx.as_deref_mut(), &w) {
+                    let dx = &mut dx[i * samples * l.sample()..][..x.len()];
+                    if l.is_pointwise() {
+                        product_ready(dx, Start::Zero, dy, w);
+                        continue;
+                    }
+                    let patches = room(&mut back, n * patch);
+                    product_ready(patches, Start::Zero, dy, w);
+                    let of_samples = dx.chunks_exact_mut(l.sample()).zip(patches.chunks_exact(rows * patch));
+                    of_samples.for_each(|(dx, patches)| l.scatter(patches, dx));
+                }
+            }
+            dw
+        })
+        .collect();
+    let dw = want[1].then(|| add_in_order(parts, l.outputs * patch));
     [dx.map(|dx| tensor(dx, dims(x))), dw.map(|dw| tensor(dw, dims(weight)))]
 }

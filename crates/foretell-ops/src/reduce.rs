@@ -52,6 +52,26 @@ pub(crate) fn combine(parts: &[Vec<f32>], width: usize) -> Vec<f32> {
     total.into_iter().map(|sum| sum as f32).collect()
 }
 
+/// The sum of vectors of `len` values, in order; zeros where there are none.
+pub(crate) fn add_in_order(parts: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| vec![0.0; len]);
+    let rest: Vec<Vec<f32>> = parts.collect();
+    sum.par_chunks_mut(CHUNK).enumerate().for_each(|(i, sum)| {
+        dispatch(
+            #[inline(always)]
+            || {
+                for part in &rest {
+                    for (sum, x) in sum.iter_mut().zip(&part[i * CHUNK..]) {
+                        *sum += x;
+                    }
+                }
+            },
+        );
+    });
+    sum
+}
+
 /// The values of a tensor in row-major order, as f32, on the host.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data_as::<f32>().try_into_vec().expect("f32 values")
