@@ -33,23 +33,23 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet-18 with the stem for small images (one 3 x 3 convolution, no pooling); `width` 64 is the standard."""
+    """Basic blocks behind one 3 x 3 convolution, no pooling. Widths 64 to 512, two blocks each and stride 1 are ResNet-18
+    with the stem for small images; the default is the recipe's small one."""
 
-    def __init__(self, width: int):
+    def __init__(self, widths: list[int], blocks: int, stem_stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        blocks, inputs = [], width
-        for stage in range(4):
-            outputs = width * 2**stage
-            for i in range(2):
-                blocks.append(BasicBlock(inputs, outputs, 2 if stage and not i else 1))
+        self.conv1 = nn.Conv2d(3, widths[0], 3, stem_stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        layers, inputs = [], widths[0]
+        for stage, outputs in enumerate(widths):
+            for i in range(blocks):
+                layers.append(BasicBlock(inputs, outputs, 2 if stage and not i else 1))
                 inputs = outputs
-        self.layers = nn.Sequential(*blocks)
+        self.layers = nn.Sequential(*layers)
         self.dim = inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, 8 * width]."""
+        """[B, 3, H, W] -> [B, widths[-1]]."""
         return self.layers(F.relu(self.bn1(self.conv1(images)))).mean(dim=(2, 3))
 
 
@@ -64,12 +64,12 @@ class MeanViT(nn.Module):
         return self.encoder(images).mean(dim=1)
 
 
-def projector(dim: int, hidden: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(dim, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
-        nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
-        nn.Linear(hidden, out),
-    )  # fmt: skip
+def projector(dim: int, hidden: list[int], out: int) -> nn.Sequential:
+    layers = []
+    for width in hidden:
+        layers += [nn.Linear(dim, width), nn.BatchNorm1d(width), nn.ReLU()]
+        dim = width
+    return nn.Sequential(*layers, nn.Linear(dim, out))
 
 
 def le_jepa_loss(z: Tensor, global_views: int, directions: Tensor, trade_off: float) -> Tensor:
@@ -83,27 +83,38 @@ def main() -> None:
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("--encoder", choices=("resnet", "vit"), default="resnet")
     for name, default in (
-        ("image", 32), ("patch", 4), ("depth", 12), ("heads", 3), ("views", 4), ("hidden", 512), ("out", 64),
-        ("slices", 256), ("batch", 64), ("threads", 2), ("steps", 10), ("warmup", 2), ("seed", 0),
+        ("image", 32), ("patch", 4), ("width", 192), ("depth", 12), ("heads", 3), ("views", 2), ("local-views", 2),
+        ("blocks", 1), ("stem-stride", 2), ("out", 64), ("slices", 256), ("batch", 128), ("threads", 2), ("steps", 10),
+        ("warmup", 2), ("seed", 0),
     ):  # fmt: skip
         a.add_argument(f"--{name}", type=int, default=default)
-    a.add_argument("--width", type=int, help="default 64 for resnet, 192 for vit")
-    a.add_argument("--global-views", type=int, help="views whose mean is the target; default all")
+    a.add_argument("--local-size", type=int, help="side of the local views in pixels; default half")
+    a.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of the resnet's stages")
+    a.add_argument("--hidden", type=int, nargs="*", default=[512], help="of the projector's layers")
+    a.add_argument("--channels-last", action="store_true", help="memory format of images and convolutions")
     o = a.parse_args()
-    o.width = o.width or {"resnet": 64, "vit": 192}[o.encoder]
-    o.global_views = o.global_views or o.views
+    o.local_size = o.local_size or o.image // 2
     torch.set_num_threads(o.threads)
     torch.manual_seed(o.seed)
 
     vit = o.encoder == "vit"
-    encoder = MeanViT(o.image, o.patch, o.width, o.depth, o.heads) if vit else ResNet(o.width)
-    model = nn.Sequential(encoder, projector(encoder.dim, o.hidden, o.out))
-    optimiser = torch.optim.AdamW(parameter_groups(model, 5e-2 if vit else 5e-4), lr=5e-4, fused=True)
-    views = torch.randn(o.views * o.batch, 3, o.image, o.image)
+    if vit:
+        encoder = MeanViT(o.image, o.patch, o.width, o.depth, o.heads)
+    else:
+        encoder = ResNet(o.widths, o.blocks, o.stem_stride)
+    head = projector(encoder.dim, o.hidden, o.out)
+    model = nn.ModuleList([encoder, head])
+    optimiser = torch.optim.AdamW(parameter_groups(model, 5e-2), lr=2e-3, fused=True)
+    views = [torch.randn(o.views * o.batch, 3, o.image, o.image)]
+    if o.local_views:
+        views.append(torch.randn(o.local_views * o.batch, 3, o.local_size, o.local_size))
+    if o.channels_last:
+        model.to(memory_format=torch.channels_last)
+        views = [v.to(memory_format=torch.channels_last) for v in views]
 
     def step(i: int) -> float:
-        z = model(views).view(o.views, o.batch, o.out)
-        loss = le_jepa_loss(z, o.global_views, random_directions(o.out, o.slices, i), 0.05)
+        z = head(torch.cat([encoder(v) for v in views])).view(o.views + o.local_views, o.batch, o.out)
+        loss = le_jepa_loss(z, o.views, random_directions(o.out, o.slices, i), 0.05)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

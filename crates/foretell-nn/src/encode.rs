@@ -32,7 +32,8 @@ pub trait Encode: Send {
         map.tokens.clone().mean_dim(1).squeeze_dim(1)
     }
 
-    /// What linear probes are given of images `[B, C, H, W]`: `[B, F]`.
+    /// What probes are given of images `[B, C, H, W]`: `[B, F]`; [`pool`](Self::pool) unless the encoder's paper says
+    /// otherwise.
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {
         let map = self.tokens(images);
         self.pool(&map)

@@ -134,17 +134,27 @@ impl<'a> Weights<'a> {
 
 /// `dw += dyᵀ a` and `db += Σ dy`.
 fn add_gradients(dw: &mut [f32], db: &mut [f32], dy: &[f32], a: &[f32]) {
-    let outputs = db.len();
-    let (rows, inputs) = (dy.len() / outputs, dw.len() / outputs);
-    // Both operands are long and used once: the packing of `gemm` beats reading them where they lie.
-    let (dy_rows, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));
-    product(dw, inputs, Store::Add, 1.0, dy_rows.t(), a, Threads::One);
+    let (outputs, inputs) = (db.len(), dw.len() / db.len().max(1));
+    add_product(dw, inputs, dy, outputs, a, inputs);
+    add_sums(db, dy);
+}
+
+/// `dw += dyᵀ a`, rows of `dw` `stride` apart. Both operands are long and used once: the packing of `gemm` beats reading
+/// them where they lie.
+fn add_product(dw: &mut [f32], stride: usize, dy: &[f32], outputs: usize, a: &[f32], inputs: usize) {
+    let rows = dy.len() / outputs.max(1);
+    let (dy, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));
+    product(dw, stride, Store::Add, 1.0, dy.t(), a, Threads::One);
+}
+
+/// `db += Σ dy`, row by row.
+fn add_sums(db: &mut [f32], dy: &[f32]) {
     // Of these rows alone first: short sums keep their digits.
-    let mut sums = vec![0.0_f32; outputs];
+    let mut sums = vec![0.0_f32; db.len()];
     dispatch(
         #[inline(always)]
         || {
-            for dy in dy.chunks_exact(outputs) {
+            for dy in dy.chunks_exact(sums.len()) {
                 for (sum, dy) in sums.iter_mut().zip(dy) {
                     *sum += dy;
                 }
@@ -165,12 +175,20 @@ struct Scratch {
     attention: attention::Scratch,
 }
 
-/// The four maps as right operands: transposed on the way forward, as they are on the way back.
+/// The maps as right operands: transposed on the way forward, as they are on the way back. The MLP's two come in
+/// shares of the hidden width, [`SHARE`] each.
 struct Maps {
     qkv: Ready,
     proj: Ready,
-    fc1: Ready,
-    fc2: Ready,
+    mlp: Vec<(Ready, Ready)>,
+}
+
+/// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2.
+const SHARE: usize = 192;
+
+/// The hidden layer's shares, as columns.
+fn shares(hidden: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..hidden).step_by(SHARE).map(move |first| first..hidden.min(first + SHARE))
 }
 
 impl Maps {
@@ -180,12 +198,12 @@ impl Maps {
             let weight = Matrix::new(weight, outputs, inputs);
             Ready::of(if forward { weight.t() } else { weight })
         };
-        Self {
-            qkv: ready(w.qkv[0], 3 * d, d),
-            proj: ready(w.proj[0], d, d),
-            fc1: ready(w.fc1[0], h, d),
-            fc2: ready(w.fc2[0], d, h),
-        }
+        let mlp = shares(h).map(|columns| {
+            let fc1 = &w.fc1[0][columns.start * d..columns.end * d];
+            let fc2 = Matrix::strided(&w.fc2[0][columns.start..], d, columns.len(), h);
+            (ready(fc1, columns.len(), d), Ready::of(if forward { fc2.t() } else { fc2 }))
+        });
+        Self { mlp: mlp.collect(), qkv: ready(w.qkv[0], 3 * d, d), proj: ready(w.proj[0], d, d) }
     }
 }
 
@@ -217,17 +235,26 @@ impl Weights<'_> {
         self.map(middle, Start::BiasAnd(self.proj[1], x), attended, &ready.proj);
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
-        self.map(hidden, Start::Bias(self.fc1[1]), normed, &ready.fc1);
-        let active = room(&mut s.wide, hidden.len());
-        dispatch(
-            #[inline(always)]
-            || {
-                for (active, hidden) in active.iter_mut().zip(hidden.iter()) {
-                    *active = gelu_at(*hidden);
-                }
-            },
-        );
-        self.map(y, Start::BiasAnd(self.fc2[1], middle), active, &ready.fc2);
+        let rows = x.len() / self.width.max(1);
+        let mut start = Start::BiasAnd(self.fc2[1], middle);
+        let mut rest = hidden;
+        for (columns, (fc1, fc2)) in shares(self.hidden).zip(&ready.mlp) {
+            // Kept share by share, each without gaps.
+            let (hidden, more) = std::mem::take(&mut rest).split_at_mut(rows * columns.len());
+            rest = more;
+            self.map(hidden, Start::Bias(&self.fc1[1][columns]), normed, fc1);
+            let active = room(&mut s.wide, hidden.len());
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (active, hidden) in active.iter_mut().zip(hidden.iter()) {
+                        *active = gelu_at(*hidden);
+                    }
+                },
+            );
+            self.map(y, start, active, fc2);
+            start = Start::Kept;
+        }
     }
 
     /// From the block's output gradient to that of the residual stream's middle (`dmiddle`) and of the attention's
@@ -244,24 +271,34 @@ impl Weights<'_> {
         s: &mut Scratch,
     ) {
         let [.., dproj, dproj_b, dnorm, dnorm_b, dfc1, dfc1_b, dfc2, dfc2_b] = sums;
-        let (active, dhidden) = (room(&mut s.wide, hidden.len()), room(&mut s.wide2, hidden.len()));
-        self.map(dhidden, Start::Zero, dy, &ready.fc2);
-        dispatch(
-            #[inline(always)]
-            || {
-                for ((active, dhidden), hidden) in active.iter_mut().zip(dhidden.iter_mut()).zip(hidden) {
-                    let (value, slope) = gelu_and_slope(*hidden);
-                    *active = value;
-                    *dhidden *= slope;
-                }
-            },
-        );
-        add_gradients(dfc2, dfc2_b, dy, active);
-        // `dattended` lends its room until it is due.
+        let rows = dy.len() / self.width.max(1);
         let normed = room(&mut s.narrow, dy.len());
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
-        add_gradients(dfc1, dfc1_b, dhidden, normed);
-        self.map(dattended, Start::Zero, dhidden, &ready.fc1);
+        add_sums(dfc2_b, dy);
+        // `dattended` lends its room until it is due.
+        let mut start = Start::Zero;
+        let mut rest = hidden;
+        for (columns, (fc1, fc2)) in shares(self.hidden).zip(&ready.mlp) {
+            let (hidden, more) = rest.split_at(rows * columns.len());
+            rest = more;
+            let (active, dhidden) = (room(&mut s.wide, hidden.len()), room(&mut s.wide2, hidden.len()));
+            self.map(dhidden, Start::Zero, dy, fc2);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for ((active, dhidden), hidden) in active.iter_mut().zip(dhidden.iter_mut()).zip(hidden) {
+                        let (value, slope) = gelu_and_slope(*hidden);
+                        *active = value;
+                        *dhidden *= slope;
+                    }
+                },
+            );
+            add_product(&mut dfc2[columns.start..], self.hidden, dy, self.width, active, columns.len());
+            let of_fc1 = columns.start * self.width..columns.end * self.width;
+            add_gradients(&mut dfc1[of_fc1], &mut dfc1_b[columns], dhidden, normed);
+            self.map(dattended, start, dhidden, fc1);
+            start = Start::Kept;
+        }
         dmiddle.copy_from_slice(dy);
         normalise_rows_backward::<true>(middle, self.norm2[0], self.eps, dattended, dmiddle, dnorm, dnorm_b);
         add_gradients(dproj, dproj_b, dmiddle, attended);

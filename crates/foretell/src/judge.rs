@@ -16,8 +16,10 @@ pub const CHUNK: usize = 128;
 /// One row for each image, or one for each token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// `[D]` an image.
+    /// `[D]` an image: the mean of its tokens.
     Image,
+    /// `[F]` an image: what probes are given, [`Encode::probed`].
+    Probed,
     /// `[N, D]` an image, raster order.
     Tokens,
 }
@@ -63,7 +65,11 @@ impl<'a> Extractor<'a> {
         let shape = [self.pixels.len() / self.image_len(), self.encoder.channels(), height, width];
         let images = Tensor::<4>::from_data(TensorData::new(std::mem::take(&mut self.pixels), shape), self.device);
         match self.pool {
-            Pool::Image => ops::values(self.encoder.probed(images)),
+            Pool::Image => {
+                let map = self.encoder.tokens(images);
+                ops::values(self.encoder.pool(&map))
+            }
+            Pool::Probed => ops::values(self.encoder.probed(images)),
             Pool::Tokens => ops::values(self.encoder.tokens(images).tokens),
         }
     }
@@ -104,7 +110,7 @@ impl Judgement<'_> {
         let count = self.dataset.len(part);
         let keep = |index: usize| count <= limit || index * limit / count != (index + 1) * limit / count;
         let mut extractors: Vec<Extractor<'_>> =
-            encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device, Pool::Image)).collect();
+            encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device, Pool::Probed)).collect();
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
         let mut labels: Vec<Vec<u32>> = vec![Vec::new(); self.dataset.factors().len()];
         let mut rows = 0;

@@ -29,6 +29,9 @@ pub struct EmbedArgs {
     /// Keep every token instead of one vector an image: `features` is [N, T, D].
     #[arg(long)]
     tokens: bool,
+    /// What linear probes are given: of a transformer, the means of the last four blocks side by side.
+    #[arg(long, conflicts_with = "tokens")]
+    probed: bool,
     /// What to do with an image that cannot be read.
     #[arg(long, value_enum, default_value_t)]
     on_bad_sample: BadSample,
@@ -71,7 +74,11 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
     file.check_names((0..count).map(|i| name(&images, i)))?;
 
     let (started, size) = (Instant::now(), kept.encoder.image().0);
-    let pool = if args.tokens { Pool::Tokens } else { Pool::Image };
+    let pool = match (args.tokens, args.probed) {
+        (true, _) => Pool::Tokens,
+        (_, true) => Pool::Probed,
+        _ => Pool::Image,
+    };
     let mut extractor = Extractor::new(kept.encoder.as_ref(), &kept.recipe.data.normalise, &kept.device, pool);
     let mut progress = Progress::new(count as u64, "image");
     let (mut rows, mut skipped) = (0, Vec::new());
@@ -110,7 +117,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
             .map_or(DataError::NoInputs, |source| DataError::AllBad { tried: count, source: Box::new(source) });
         return Err(source.into());
     };
-    let width = kept.encoder.width();
+    let width = if args.tokens { kept.encoder.width() } else { per_image };
     let tokens = args.tokens.then(|| per_image / width.max(1));
     let shape: Vec<usize> = [Some(rows), tokens, Some(width)].into_iter().flatten().collect();
     let good = |index: &usize| skipped.binary_search(index).is_err();
