@@ -112,12 +112,18 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`; `keys` is `kᵀ`.
+    /// Distance of rows of scores: whole vectors, so that loops over them have no rest.
+    fn stride(self) -> usize {
+        self.tokens.next_multiple_of(16)
+    }
+
+    /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`, rows [`stride`](Self::stride) apart; `keys` is `kᵀ`.
     fn probabilities(self, head: usize, queries: Range<usize>, keys: &[f32], scores: &mut [f32]) {
-        let n = self.tokens;
+        let (n, stride) = (self.tokens, self.stride());
         let q = self.part(0, head, queries);
-        product_once(scores, n, Start::Zero, q, Matrix::new(keys, self.head, n));
-        softmax_rows(scores, n, self.scale());
+        product_once(scores, stride, Start::Zero, q, Matrix::new(keys, self.head, n));
+        fill_ends(scores, n, stride, f32::NEG_INFINITY);
+        softmax_rows(scores, stride, self.scale());
     }
 
     /// Output rows of some tokens, `[tokens, D]`, on the calling thread.
@@ -131,10 +137,10 @@ impl<'a> Packed<'a> {
             let v = self.part(2, head, 0..n);
             for start in tokens.clone().step_by(QUERIES) {
                 let queries = start..tokens.end.min(start + QUERIES);
-                let p = room(&mut s.p, queries.len() * n);
+                let p = room(&mut s.p, queries.len() * self.stride());
                 self.probabilities(head, queries.clone(), keys, p);
                 let out = &mut out[(start - tokens.start) * width + head * self.head..];
-                product_once(out, width, Start::Zero, Matrix::new(p, queries.len(), n), v);
+                product_once(out, width, Start::Zero, Matrix::strided(p, queries.len(), n, self.stride()), v);
             }
         }
     }
@@ -151,14 +157,16 @@ impl<'a> Packed<'a> {
             let queries = start..n.min(start + QUERIES);
             let m = queries.len();
             let begin = if start == 0 { Start::Zero } else { Start::Kept };
-            let (p, dp) = (room(&mut s.p, m * n), room(&mut s.dp, m * n));
+            let row = self.stride();
+            let (p, dp) = (room(&mut s.p, m * row), room(&mut s.dp, m * row));
             let q = self.part(0, head, queries.clone());
             self.probabilities(head, queries, keys, p);
             let dy = Matrix::strided(&dy[start * width + head * self.head..], m, self.head, width);
-            product_once(dp, n, Start::Zero, dy, Matrix::new(values, self.head, n));
-            product_once(&mut dout[at[2]..], stride, begin, Matrix::new(p, m, n).t(), dy);
-            softmax_rows_backward(p, dp, n, self.scale());
-            let ds = Matrix::new(dp, m, n);
+            product_once(dp, row, Start::Zero, dy, Matrix::new(values, self.head, n));
+            fill_ends(dp, n, row, 0.0);
+            product_once(&mut dout[at[2]..], stride, begin, Matrix::strided(p, m, n, row).t(), dy);
+            softmax_rows_backward(p, dp, row, self.scale());
+            let ds = Matrix::strided(dp, m, n, row);
             product_once(&mut dout[at[0] + start * stride..], stride, Start::Zero, ds, k);
             product_once(&mut dout[at[1]..], stride, begin, ds.t(), q);
         }
@@ -181,6 +189,13 @@ pub(crate) struct Scratch {
     values: Vec<f32>,
     p: Vec<f32>,
     dp: Vec<f32>,
+}
+
+/// Writes a value behind the first `n` of each row.
+fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
+    if n < stride {
+        rows.chunks_exact_mut(stride).for_each(|row| row[n..].fill(value));
+    }
 }
 
 /// Softmax of each row of `n` values times `scale` (positive), in place.

@@ -71,66 +71,75 @@ fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 }
 
 /// An operation on a main input and its parameters, to any tensor's sum.
-type Forward<'a> = dyn Fn(Tensor<2>) -> Tensor<2> + 'a;
+type Forward = dyn Fn(Tensor<2>) -> Tensor<2>;
 
 pub(super) fn op(args: &OpArgs) -> Result<(), Error> {
-    let (n, d, tokens) = (args.rows, args.width, args.tokens.max(1));
-    if n == 0 || d == 0 || args.heads == 0 || d % args.heads != 0 || n % tokens != 0 {
+    let (n, d) = (args.rows, args.width);
+    if n == 0 || d == 0 || args.heads == 0 || d % args.heads != 0 || args.tokens == 0 || n % args.tokens != 0 {
         return Err(Error::Misuse(
             "`--rows` and `--width` must be positive, `--tokens` must divide the rows and `--heads` the width"
                 .to_owned(),
         ));
     }
     let plain = args.device.open()?;
-    let device = plain.clone().autodiff();
-    let weight = |o: usize, i: usize| noise([o, i], &device).require_grad();
-    let vector = |len: usize| noise([len], &device).require_grad();
-    let (w, b) = (weight(d, d), vector(d));
-    let sets = ops::Sets::uniform(n / tokens, tokens);
-    let block = ops::BlockWeights {
-        norm1: (vector(d), vector(d)),
-        qkv: (weight(3 * d, d), vector(3 * d)),
-        proj: (weight(d, d), vector(d)),
-        norm2: (vector(d), vector(d)),
-        fc1: (weight(4 * d, d), vector(4 * d)),
-        fc2: (weight(d, 4 * d), vector(d)),
-    };
-    let mut shape = vec![n, d];
-    let forward: Box<Forward<'_>> = match args.op {
-        Op::Linear => Box::new(|x| ops::linear(x, w.clone(), b.clone())),
-        Op::Gelu => Box::new(ops::gelu),
-        Op::LayerNorm => Box::new(|x| ops::layer_norm(x, b.clone(), b.clone(), 1e-6)),
-        Op::BatchNorm => Box::new(|x| ops::batch_norm(x, b.clone(), b.clone(), 1e-5).output),
-        Op::Attention => {
-            shape = vec![n, 3 * d];
-            Box::new(|x| ops::attention(x, &sets, args.heads))
-        }
-        Op::Block => Box::new(|x| ops::transformer_block(x, &sets, block.clone(), args.heads, 1e-6)),
-        Op::Conv2d => {
-            let (images, kernel) = ((n / (tokens * tokens)).max(1), noise([d, d, 3, 3], &device).require_grad());
-            shape = vec![images * tokens * tokens, d];
-            Box::new(move |x| {
-                let y = ops::conv2d(x.reshape([images, tokens, tokens, d]), kernel.clone(), 1, 1);
-                y.reshape([images * tokens * tokens, d])
-            })
-        }
-        Op::SmoothL1 => {
-            let target = noise([n, d], &plain);
-            Box::new(move |x| ops::smooth_l1(x, target.clone(), 1.0).reshape([1, 1]))
-        }
-        Op::Sigreg => Box::new(|x| ops::sigreg_statistic(x.reshape([1, n, d])).reshape([1, 1])),
-        Op::Adamw => return adamw(args, &plain),
-    };
-    let input = noise([shape[0], shape[1]], &plain);
+    if args.op == Op::Adamw {
+        return adamw(args, &plain);
+    }
+    let (shape, forward) = build(args, &plain, &|t| t);
+    let input = noise(shape, &plain);
+    // Nothing is tracked here: a tape that nobody plays back would keep every value.
     let forward_ms = median(&time(2, args.steps, || {
         let _ = forward(input.clone());
         Ok(())
     })?);
+    let (_, forward) = build(args, &plain, &|t| t.autodiff().require_grad());
     let both_ms = median(&time(2, args.steps, || {
         let _ = forward(input.clone().autodiff().require_grad()).sum().backward();
         Ok(())
     })?);
-    report(args, shape, forward_ms, Some(both_ms))
+    report(args, shape.to_vec(), forward_ms, Some(both_ms))
+}
+
+/// The operation on parameters made by `leaf`, and its input's shape.
+fn build(args: &OpArgs, device: &Device, leaf: &dyn Fn(Tensor<1>) -> Tensor<1>) -> ([usize; 2], Box<Forward>) {
+    let (n, d, tokens, heads) = (args.rows, args.width, args.tokens, args.heads);
+    let vector = |len: usize| leaf(noise([len], device));
+    let weight = |o: usize, i: usize| vector(o * i).reshape([o, i]);
+    let sets = ops::Sets::uniform(n / tokens, tokens);
+    let (w, b) = (weight(d, d), vector(d));
+    match args.op {
+        Op::Linear => ([n, d], Box::new(move |x| ops::linear(x, w.clone(), b.clone()))),
+        Op::Gelu => ([n, d], Box::new(ops::gelu)),
+        Op::LayerNorm => ([n, d], Box::new(move |x| ops::layer_norm(x, b.clone(), b.clone(), 1e-6))),
+        Op::BatchNorm => ([n, d], Box::new(move |x| ops::batch_norm(x, b.clone(), b.clone(), 1e-5).output)),
+        Op::Attention => ([n, 3 * d], Box::new(move |x| ops::attention(x, &sets, heads))),
+        Op::Block => {
+            let block = ops::BlockWeights {
+                norm1: (vector(d), vector(d)),
+                qkv: (weight(3 * d, d), vector(3 * d)),
+                proj: (weight(d, d), vector(d)),
+                norm2: (vector(d), vector(d)),
+                fc1: (weight(4 * d, d), vector(4 * d)),
+                fc2: (weight(d, 4 * d), vector(d)),
+            };
+            ([n, d], Box::new(move |x| ops::transformer_block(x, &sets, block.clone(), heads, 1e-6)))
+        }
+        Op::Conv2d => {
+            let (images, kernel) = ((n / (tokens * tokens)).max(1), vector(d * d * 9).reshape([d, d, 3, 3]));
+            let rows = images * tokens * tokens;
+            let conv = move |x: Tensor<2>| {
+                let x = x.reshape([images, tokens, tokens, d]);
+                ops::conv2d(x, kernel.clone(), 1, 1).reshape([rows, d])
+            };
+            ([rows, d], Box::new(conv))
+        }
+        Op::SmoothL1 => {
+            let target = noise([n, d], device);
+            ([n, d], Box::new(move |x| ops::smooth_l1(x, target.clone(), 1.0).reshape([1, 1])))
+        }
+        Op::Sigreg => ([n, d], Box::new(move |x| ops::sigreg_statistic(x.reshape([1, n, d])).reshape([1, 1]))),
+        Op::Adamw => unreachable!("timed by itself"),
+    }
 }
 
 fn adamw(args: &OpArgs, device: &Device) -> Result<(), Error> {
