@@ -1,6 +1,7 @@
 """Times one I-JEPA training step on the CPU in f32. Images and masks are made beforehand."""
 
 import argparse
+import json
 
 import torch
 
@@ -17,6 +18,7 @@ def main() -> None:
     ):  # fmt: skip
         a.add_argument(f"--{name}", type=int, default=default)
     a.add_argument("--min-keep", type=int, help="default 10, and 4 where the grid is 8 x 8 or smaller")
+    a.add_argument("--masks", help="a JSON file of masks, as `foretell bench step --save-masks` writes it")
     o = a.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(o.seed)
@@ -26,8 +28,12 @@ def main() -> None:
     grid = model.encoder.grid
     # On 8 x 8 a target block has 9 or 10 tokens: "more than 10" would never come true.
     min_keep = o.min_keep or (4 if min(grid) <= 8 else 10)
-    collate, places = MultiBlock(grid, min_keep=min_keep), torch.Generator().manual_seed(o.seed)
-    masks = [collate(o.batch, i, places) for i in range(o.warmup + o.steps)]
+    if o.masks:
+        with open(o.masks) as file:
+            masks = [(torch.tensor(m["context"]), torch.tensor(m["targets"])) for m in json.load(file)]
+    else:
+        collate, places = MultiBlock(grid, min_keep=min_keep), torch.Generator().manual_seed(o.seed)
+        masks = [collate(o.batch, i, places) for i in range(o.warmup + o.steps)]
     images = torch.randn(o.batch, 3, o.image, o.image)
 
     def step(i: int) -> float:

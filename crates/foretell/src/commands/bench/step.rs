@@ -1,5 +1,7 @@
 //! `foretell bench step` and `foretell bench embed`.
 
+use std::path::{Path, PathBuf};
+
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
@@ -67,6 +69,9 @@ pub(super) struct StepArgs {
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
     warmup: usize,
+    /// Write the masks of all steps as JSON, for a peer that is to have the same ones (i-jepa).
+    #[arg(long, value_name = "FILE")]
+    save_masks: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceChoice,
@@ -169,6 +174,9 @@ fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
     config.resolve(setting, &mut Vec::new())?;
     let objective = config.init(setting)?;
     let batches = batches(&objective, args)?;
+    if let Some(path) = &args.save_masks {
+        save_masks(path, &batches)?;
+    }
     let tokens = (args.image / args.patch).pow(2);
     let block = Block { width: args.width, hidden: 4 * args.width };
     let narrow = Block { width: args.predictor_width, hidden: 4 * args.predictor_width };
@@ -187,6 +195,19 @@ fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
     let mean = |f: &dyn Fn(&MaskedBatch) -> f64| counted.iter().map(f).sum::<f64>() / counted.len() as f64;
     let (flops, c, t) = (mean(&work), mean(&|b| b.masks.context_len as f64), mean(&|b| b.masks.target_len as f64));
     timed(objective, &batches, args)?.report(args, "i-jepa", flops, Some((c, t)))
+}
+
+/// `[{"context": [B][N_c], "targets": [B][K][N_t]}]`, one entry for each step.
+fn save_masks(path: &Path, batches: &[MaskedBatch]) -> Result<(), Error> {
+    let steps = batches.iter().map(|batch| {
+        let m = &batch.masks;
+        let targets: Vec<Vec<&[u32]>> =
+            (0..m.batch).map(|i| (0..m.targets).map(|k| m.target_of(i, k)).collect()).collect();
+        let context: Vec<&[u32]> = (0..m.batch).map(|i| m.context_of(i)).collect();
+        serde_json::json!({ "context": context, "targets": targets })
+    });
+    let text = serde_json::Value::Array(steps.collect()).to_string();
+    std::fs::write(path, text).map_err(|error| Error::Misuse(format!("cannot write {}: {error}", path.display())))
 }
 
 fn le_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
