@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
-use crate::kernel::Start;
+use crate::kernel::{Start, transpose};
 use crate::matrix::{Matrix, product_once, room};
 use crate::sets::{Sets, split_at_lengths};
 use crate::simd::{dispatch, exp};
@@ -105,11 +105,7 @@ impl<'a> Packed<'a> {
     fn transposed(self, part: usize, head: usize, out: &mut [f32]) {
         let (n, stride) = (self.tokens, 3 * self.width());
         let from = &self.rows[part * self.width() + head * self.head..];
-        for (token, row) in from.chunks(stride).enumerate() {
-            for (i, value) in row[..self.head].iter().enumerate() {
-                out[i * n + token] = *value;
-            }
-        }
+        transpose(from, stride, n, self.head, out, n);
     }
 
     /// Distance of rows of scores: whole vectors, so that loops over them have no rest.

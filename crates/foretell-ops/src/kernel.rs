@@ -32,6 +32,81 @@ pub(crate) fn available() -> bool {
     }
 }
 
+/// `to[j · to_row + i] = from[i · from_row + j]` for `i < rows`, `j < cols`.
+pub(crate) fn transpose(from: &[f32], from_row: usize, rows: usize, cols: usize, to: &mut [f32], to_row: usize) {
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    assert!((rows - 1) * from_row + cols <= from.len(), "rows outside their slice");
+    assert!((cols - 1) * to_row + rows <= to.len() && (rows <= to_row || cols == 1), "columns outside their slice");
+    let (mut whole_rows, mut whole_cols) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        (whole_rows, whole_cols) = (rows / LANES * LANES, cols / LANES * LANES);
+        for i in (0..whole_rows).step_by(LANES) {
+            for j in (0..whole_cols).step_by(LANES) {
+                // SAFETY: `available` saw the instruction set; the assertions bound sixteen rows of sixteen values on either
+                // side, as `i + 16 ≤ rows` and `j + 16 ≤ cols`.
+                unsafe {
+                    let (from, to) = (from.as_ptr().add(i * from_row + j), to.as_mut_ptr().add(j * to_row + i));
+                    transpose_square(from, from_row, to, to_row);
+                }
+            }
+        }
+    }
+    for i in 0..rows {
+        let first = if i < whole_rows { whole_cols } else { 0 };
+        for j in first..cols {
+            to[j * to_row + i] = from[i * from_row + j];
+        }
+    }
+}
+
+/// Sixteen by sixteen values.
+///
+/// # Safety
+/// The machine must have AVX-512, and sixteen rows of sixteen values must be readable at `from` and writable at `to`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose_square(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    use std::arch::x86_64::{
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+        _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
+    // SAFETY: the caller's.
+    let rows: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(from.add(i * from_row)) });
+    // Pairs, then fours within each quarter; then quarters change places.
+    let mut pairs = rows;
+    for i in (0..LANES).step_by(2) {
+        pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    let mut fours = pairs;
+    for i in (0..LANES).step_by(4) {
+        let pd = |x| _mm512_castps_pd(x);
+        fours[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(pairs[i]), pd(pairs[i + 2])));
+        fours[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(pairs[i]), pd(pairs[i + 2])));
+        fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
+        fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
+    }
+    for c in 0..4 {
+        // fours[4 r + c] holds, in quarter q, column 4 q + c of rows 4 r to 4 r + 3.
+        let low = _mm512_shuffle_f32x4::<0x88>(fours[c], fours[4 + c]); // quarters 0, 2 of either
+        let high = _mm512_shuffle_f32x4::<0xdd>(fours[c], fours[4 + c]); // quarters 1, 3
+        let low2 = _mm512_shuffle_f32x4::<0x88>(fours[8 + c], fours[12 + c]);
+        let high2 = _mm512_shuffle_f32x4::<0xdd>(fours[8 + c], fours[12 + c]);
+        for (quarter, row) in [
+            (0, _mm512_shuffle_f32x4::<0x88>(low, low2)),
+            (1, _mm512_shuffle_f32x4::<0x88>(high, high2)),
+            (2, _mm512_shuffle_f32x4::<0xdd>(low, low2)),
+            (3, _mm512_shuffle_f32x4::<0xdd>(high, high2)),
+        ] {
+            // SAFETY: the caller's.
+            unsafe { _mm512_storeu_ps(to.add((4 * quarter + c) * to_row), row) };
+        }
+    }
+}
+
 /// Where the sums of the output begin.
 #[derive(Clone, Copy)]
 pub(crate) enum Start<'a> {
@@ -213,6 +288,27 @@ impl Tile {
             for (r, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
                     _mm512_mask_storeu_ps(self.out.add(r * self.stride + v * LANES), mask_of(v), *sum);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_finds_its_transposed_place() {
+        for (rows, cols, from_row, to_row) in
+            [(1, 1, 1, 1), (16, 16, 16, 16), (33, 50, 51, 40), (48, 7, 9, 48), (15, 64, 70, 15)]
+        {
+            let from: Vec<f32> = (0..rows * from_row).map(|i| i as f32).collect();
+            let mut to = vec![-1.0; cols * to_row];
+            transpose(&from, from_row, rows, cols, &mut to, to_row);
+            for (j, row) in to.chunks_exact(to_row).enumerate() {
+                for (i, value) in row.iter().enumerate() {
+                    assert_eq!(*value, if i < rows { from[i * from_row + j] } else { -1.0 });
                 }
             }
         }

@@ -135,15 +135,15 @@ impl Ready {
                     values[width..].fill(0.0);
                 }
             } else {
-                // Sixteen rows at a time: each line of the transposed operand is read once and written nearby.
                 if width < panel {
                     values.fill(0.0);
                 }
-                for top in (0..rows).step_by(16) {
-                    for c in 0..width {
-                        let from = (first + c) * b.col_stride;
-                        for j in top..rows.min(top + 16) {
-                            values[j * panel + c] = b.values[from + j * b.row_stride];
+                if b.row_stride == 1 {
+                    kernel::transpose(&b.values[first * b.col_stride..], b.col_stride, width, rows, values, panel);
+                } else {
+                    for (j, values) in values.chunks_exact_mut(panel).enumerate() {
+                        for (c, value) in values[..width].iter_mut().enumerate() {
+                            *value = b.values[(first + c) * b.col_stride + j * b.row_stride];
                         }
                     }
                 }
