@@ -65,7 +65,7 @@ impl Default for IJepaConfig {
             predictor_depth: Auto::Auto,
             target: TargetKind::Ema,
             target_transform: TargetTransform::default(),
-            sigreg: 0.02,
+            sigreg: 0.001,
             keep: Keep::Target,
             masks: MaskConfig::default(),
             ema: EmaConfig::default(),
