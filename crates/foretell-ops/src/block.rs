@@ -207,17 +207,17 @@ impl Maps {
     }
 }
 
-impl Weights<'_> {
-    /// `out = start + rows · map`.
-    fn map(&self, out: &mut [f32], start: Start<'_>, rows: &[f32], map: &Ready) {
-        product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), map);
-    }
+/// `out = start + rows · map`.
+fn apply(map: &Ready, rows: &[f32], start: Start<'_>, out: &mut [f32]) {
+    product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), map);
+}
 
+impl Weights<'_> {
     /// `qkv(norm1(x))`.
     fn before(&self, ready: &Maps, x: &[f32], qkv: &mut [f32], s: &mut Scratch) {
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
-        self.map(qkv, Start::Bias(self.qkv[1]), normed, &ready.qkv);
+        apply(&ready.qkv, normed, Start::Bias(self.qkv[1]), qkv);
     }
 
     /// From the attention's output to the block's.
@@ -232,7 +232,7 @@ impl Weights<'_> {
         y: &mut [f32],
         s: &mut Scratch,
     ) {
-        self.map(middle, Start::BiasAnd(self.proj[1], x), attended, &ready.proj);
+        apply(&ready.proj, attended, Start::BiasAnd(self.proj[1], x), middle);
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
         let rows = x.len() / self.width.max(1);
@@ -242,7 +242,7 @@ impl Weights<'_> {
             // Kept share by share, each without gaps.
             let (hidden, more) = std::mem::take(&mut rest).split_at_mut(rows * columns.len());
             rest = more;
-            self.map(hidden, Start::Bias(&self.fc1[1][columns]), normed, fc1);
+            apply(fc1, normed, Start::Bias(&self.fc1[1][columns]), hidden);
             let active = room(&mut s.wide, hidden.len());
             dispatch(
                 #[inline(always)]
@@ -252,7 +252,7 @@ impl Weights<'_> {
                     }
                 },
             );
-            self.map(y, start, active, fc2);
+            apply(fc2, active, start, y);
             start = Start::Kept;
         }
     }
@@ -282,7 +282,7 @@ impl Weights<'_> {
             let (hidden, more) = rest.split_at(rows * columns.len());
             rest = more;
             let (active, dhidden) = (room(&mut s.wide, hidden.len()), room(&mut s.wide2, hidden.len()));
-            self.map(dhidden, Start::Zero, dy, fc2);
+            apply(fc2, dy, Start::Zero, dhidden);
             dispatch(
                 #[inline(always)]
                 || {
@@ -296,13 +296,13 @@ impl Weights<'_> {
             add_product(&mut dfc2[columns.start..], self.hidden, dy, self.width, active, columns.len());
             let of_fc1 = columns.start * self.width..columns.end * self.width;
             add_gradients(&mut dfc1[of_fc1], &mut dfc1_b[columns], dhidden, normed);
-            self.map(dattended, start, dhidden, fc1);
+            apply(fc1, dhidden, start, dattended);
             start = Start::Kept;
         }
         dmiddle.copy_from_slice(dy);
         normalise_rows_backward::<true>(middle, self.norm2[0], self.eps, dattended, dmiddle, dnorm, dnorm_b);
         add_gradients(dproj, dproj_b, dmiddle, attended);
-        self.map(dattended, Start::Zero, dmiddle, &ready.proj);
+        apply(&ready.proj, dmiddle, Start::Zero, dattended);
     }
 
     /// From the gradients of the residual stream's middle and of queries, keys and values to that of the input, which
@@ -320,7 +320,7 @@ impl Weights<'_> {
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
         add_gradients(dqkv_w, dqkv_b, dqkv, normed);
-        self.map(normed, Start::Zero, dqkv, &ready.qkv);
+        apply(&ready.qkv, dqkv, Start::Zero, normed);
         normalise_rows_backward::<true>(x, self.norm1[0], self.eps, normed, dmiddle, dnorm, dnorm_b);
     }
 }

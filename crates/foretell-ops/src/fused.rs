@@ -248,7 +248,7 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let x = contiguous(x);
         let weights =
             [norm1, norm1_bias, qkv, qkv_bias, proj, proj_bias, norm2, norm2_bias, fc1, fc1_bias, fc2, fc2_bias]
-                .map(|weight| weight.into_parts());
+                .map(<FloatTensor<Self>>::into_parts);
         let mut nodes = vec![node];
         let weights = Box::new(weights.map(|(weight, node)| {
             nodes.push(node);

@@ -32,7 +32,8 @@ const MOST_STEPS: u64 = 1_000_000_000_000;
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// A system (i-jepa, le-jepa) or a recipe file; le-jepa if nothing is said: it learns most in minutes on a CPU.
+    /// A system (i-jepa, le-jepa) or a recipe file. If nothing is said: le-jepa for images of yours, as it learns most of
+    /// them in minutes on a CPU; i-jepa for the generated scenes, whose colours and places le-jepa's views hide.
     system: Option<String>,
     /// Go on with a run that was stopped or killed.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
@@ -144,7 +145,7 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
 
 impl TrainArgs {
     fn recipe(&self) -> Result<Recipe, Error> {
-        let system = self.system.as_deref().unwrap_or("le-jepa");
+        let system = self.system.as_deref().unwrap_or(if self.data.is_some() { "le-jepa" } else { "i-jepa" });
         let mut sets = self.set.clone();
         if let Some(size) = &self.size {
             let key = match Recipe::read(system, &sets)?.model {

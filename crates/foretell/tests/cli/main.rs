@@ -5,6 +5,7 @@ mod made;
 
 mod input;
 mod resume;
+mod uses;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,0 +1,152 @@
+//! What a user does with a run once it is there, and the other ways to begin one.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{foretell, pictures, stderr};
+
+/// Labelled pictures: two class folders.
+fn labelled(root: &Path) -> PathBuf {
+    let data = root.join("data");
+    pictures(&data.join("first"), 40, 16);
+    pictures(&data.join("second"), 40, 16);
+    data
+}
+
+/// What a command that must succeed prints to standard output.
+#[track_caller]
+fn printed(arguments: &[&str]) -> String {
+    let output = foretell().args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&printed(arguments)).unwrap()
+}
+
+/// A transformer of two narrow blocks, trained for two steps.
+fn small_run(data: &Path, run: &Path) -> Value {
+    let mut arguments = vec!["train", "i-jepa", "--steps", "2", "--json"];
+    for setting in [
+        "train.batch=8",
+        "model.width=24",
+        "model.heads=2",
+        "model.depth=2",
+        "model.predictor_width=8",
+        "model.predictor_depth=1",
+        "model.ema.initial_teacher_limit=1.0",
+    ] {
+        arguments.extend(["--set", setting]);
+    }
+    let (data, run) = (data.to_str().unwrap(), run.to_str().unwrap());
+    arguments.extend(["--data", data, "--out", run]);
+    json(&arguments)
+}
+
+#[test]
+fn a_run_is_probed_embedded_and_inspected() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (labelled(root.path()), root.path().join("run"));
+    let summary = small_run(&data, &run);
+    let (data, run) = (data.to_str().unwrap(), run.to_str().unwrap());
+    assert_eq!(summary["probes"].as_array().map(Vec::len), Some(6), "three features, two probes");
+
+    let again = json(&["probe", run, "--json"]);
+    assert_eq!(again["probes"], summary["probes"], "the same encoder on the same images");
+    let elsewhere = json(&["probe", run, "--data", data, "--json"]);
+    assert_eq!(elsewhere["probes"], summary["probes"]);
+
+    for (more, width) in [(&[][..], 24), (&["--probed"][..], 48), (&["--tokens"][..], 24)] {
+        for end in ["npz", "safetensors"] {
+            let out = root.path().join(format!("x.{end}"));
+            let mut arguments = vec!["embed", run, data, "--json", "--out", out.to_str().unwrap()];
+            arguments.extend(more);
+            let embedded = json(&arguments);
+            assert_eq!((&embedded["rows"], &embedded["width"]), (&80.into(), &width.into()), "{more:?}");
+            let tokens = embedded["tokens"].as_u64().unwrap_or(1);
+            let bytes = std::fs::metadata(&out).unwrap().len();
+            assert!(bytes > 4 * 80 * width * tokens, "{more:?}: {bytes} bytes");
+        }
+    }
+    for thing in [run, data] {
+        let text = printed(&["inspect", thing]);
+        assert!(text.lines().count() > 3, "{text}");
+    }
+    assert!(printed(&["inspect", run]).contains("I-JEPA"));
+}
+
+#[test]
+fn minutes_become_steps_in_the_stored_config() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (labelled(root.path()), root.path().join("run"));
+    let (data, out) = (data.to_str().unwrap(), run.to_str().unwrap());
+    let mut arguments = vec!["train", "le-jepa", "--minutes", "0.01", "--json", "--data", data, "--out", out];
+    for setting in ["train.batch=8", "model.backbone.widths=[8]", "model.projector=[16]", "model.code_width=8"] {
+        arguments.extend(["--set", setting]);
+    }
+    let summary = json(&arguments);
+    let config: toml::Table = std::fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["train"]["steps"].as_integer(), summary["steps"].as_i64());
+    assert_eq!(config["minutes"].as_float(), Some(0.01));
+}
+
+#[test]
+fn the_size_is_one_dial_for_either_backbone() {
+    let root = tempfile::tempdir().unwrap();
+    let data = labelled(root.path());
+    for (kind, key, expected) in [("resnet", "widths", "[96, 192, 384]"), ("vit", "size", "\"small\"")] {
+        let run = root.path().join(kind);
+        let kind = format!("model.backbone.kind={kind}");
+        let mut arguments = vec!["train", "le-jepa", "--size", "small", "--steps", "1", "--json"];
+        for setting in [kind.as_str(), "train.batch=4", "model.projector=[16]", "model.code_width=8"] {
+            arguments.extend(["--set", setting]);
+        }
+        if kind.ends_with("resnet") {
+            let rest = ["model.backbone.blocks=1", "model.backbone.stem_kernel=3", "model.backbone.stem_stride=2"];
+            for setting in rest {
+                arguments.extend(["--set", setting]);
+            }
+        }
+        arguments.extend(["--data", data.to_str().unwrap(), "--out", run.to_str().unwrap()]);
+        json(&arguments);
+        let config: toml::Table = std::fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+        assert_eq!(config["model"]["backbone"][key].to_string(), expected);
+    }
+}
+
+#[test]
+fn benchmarks_count_what_they_time() {
+    let step = json(&[
+        "bench",
+        "step",
+        "--width",
+        "24",
+        "--heads",
+        "2",
+        "--depth",
+        "1",
+        "--predictor-width",
+        "8",
+        "--predictor-depth",
+        "1",
+        "--batch",
+        "4",
+        "--steps",
+        "2",
+        "--json",
+    ]);
+    for key in ["step_ms", "images_per_s", "context_tokens", "target_tokens", "gflops", "gemm_ceiling_gflops"] {
+        assert!(step[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {step}");
+    }
+    assert!(step["target_tokens"].as_f64() <= Some(64.0), "{step}");
+    let masks = json(&["bench", "masks", "--grid", "4", "--batch", "3", "--steps", "2", "--masks", "blocks", "--json"]);
+    assert!(masks["masks_per_s"].as_f64() > Some(0.0));
+    let embed = json(&[
+        "bench", "embed", "--image", "16", "--patch", "4", "--width", "16", "--heads", "2", "--depth", "1", "--batch",
+        "2", "--steps", "1", "--json",
+    ]);
+    assert_eq!(embed["tokens"], 16);
+}
