@@ -14,7 +14,9 @@ use burn_flex::FlexTensor;
 use crate::{
     Sets, activation, attention, batch_norm, block, conv,
     flex::contiguous,
-    linear, loss, norm,
+    gru, linear,
+    loss::{self, Distance},
+    norm,
     sigreg::{self, Knots},
 };
 
@@ -59,7 +61,13 @@ pub(crate) trait Fused: Backend {
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self>;
-    fn fused_smooth_l1(prediction: FloatTensor<Self>, target: FloatTensor<Self>, beta: f32) -> FloatTensor<Self>;
+    fn fused_distance(
+        prediction: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        distance: Distance,
+    ) -> FloatTensor<Self>;
+    fn fused_cosine(prediction: FloatTensor<Self>, target: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_gru(inputs: FloatTensor<Self>, states: FloatTensor<Self>, state: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self>;
 }
 
@@ -106,8 +114,14 @@ impl Fused for Flex {
     fn fused_conv2d(x: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
         conv::forward(&contiguous(x), &contiguous(weight), stride, padding)
     }
-    fn fused_smooth_l1(prediction: FlexTensor, target: FlexTensor, beta: f32) -> FlexTensor {
-        loss::forward(&contiguous(prediction), &contiguous(target), beta)
+    fn fused_distance(prediction: FlexTensor, target: FlexTensor, distance: Distance) -> FlexTensor {
+        loss::forward(&contiguous(prediction), &contiguous(target), distance)
+    }
+    fn fused_cosine(prediction: FlexTensor, target: FlexTensor) -> FlexTensor {
+        loss::cosine_forward(&contiguous(prediction), &contiguous(target))
+    }
+    fn fused_gru(inputs: FlexTensor, states: FlexTensor, state: FlexTensor) -> FlexTensor {
+        gru::forward(&contiguous(inputs), &contiguous(states), &contiguous(state))
     }
     fn fused_sigreg(projected: FlexTensor, knots: Knots) -> FlexTensor {
         sigreg::forward(&contiguous(projected), &knots)
@@ -159,8 +173,14 @@ backward!(BlockBackward, 13, BlockState, |(x, weights, shape, saved), dy, want| 
 backward!(Conv2dBackward, 2, (FlexTensor, FlexTensor, usize, usize), |(x, weight, stride, padding), dy, want| {
     conv::backward(&x, &weight, stride, padding, &dy, want)
 });
-backward!(SmoothL1Backward, 2, (FlexTensor, FlexTensor, f32), |(prediction, target, beta), dy, want| {
-    loss::backward(&prediction, &target, beta, &dy, want)
+backward!(DistanceBackward, 2, (FlexTensor, FlexTensor, Distance), |(prediction, target, distance), dy, want| {
+    loss::backward(&prediction, &target, distance, &dy, want)
+});
+backward!(CosineBackward, 2, (FlexTensor, FlexTensor), |(prediction, target), dy, want| {
+    loss::cosine_backward(&prediction, &target, &dy, want)
+});
+backward!(GruBackward, 3, (FlexTensor, FlexTensor, FlexTensor), |(inputs, states, state), dy, _| {
+    gru::backward(&inputs, &states, &state, &dy).map(Some)
 });
 backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [Some(sigreg::backward(
     &projected, &knots, &dy
@@ -276,10 +296,26 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
             (conv::forward(&x, &weight, stride, padding), (x, weight, stride, padding))
         })
     }
-    fn fused_smooth_l1(prediction: FloatTensor<Self>, target: FloatTensor<Self>, beta: f32) -> FloatTensor<Self> {
+    fn fused_distance(
+        prediction: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        distance: Distance,
+    ) -> FloatTensor<Self> {
         let ((prediction, a), (target, b)) = (prediction.into_parts(), target.into_parts());
         let (prediction, target) = (contiguous(prediction), contiguous(target));
-        taped!(SmoothL1Backward, S, [a, b], (loss::forward(&prediction, &target, beta), (prediction, target, beta)))
+        taped!(DistanceBackward, S, [a, b], {
+            (loss::forward(&prediction, &target, distance), (prediction, target, distance))
+        })
+    }
+    fn fused_cosine(prediction: FloatTensor<Self>, target: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((prediction, a), (target, b)) = (prediction.into_parts(), target.into_parts());
+        let (prediction, target) = (contiguous(prediction), contiguous(target));
+        taped!(CosineBackward, S, [a, b], (loss::cosine_forward(&prediction, &target), (prediction, target)))
+    }
+    fn fused_gru(inputs: FloatTensor<Self>, states: FloatTensor<Self>, state: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((inputs, a), (states, b), (state, c)) = (inputs.into_parts(), states.into_parts(), state.into_parts());
+        let (inputs, states, state) = (contiguous(inputs), contiguous(states), contiguous(state));
+        taped!(GruBackward, S, [a, b, c], (gru::forward(&inputs, &states, &state), (inputs, states, state)))
     }
     fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self> {
         let (projected, a) = projected.into_parts();

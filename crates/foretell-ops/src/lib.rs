@@ -20,6 +20,7 @@ mod block;
 mod conv;
 mod flex;
 mod fused;
+mod gru;
 mod kernel;
 mod linear;
 mod loss;
@@ -37,8 +38,9 @@ pub use attention::{attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
 pub use block::{BlockWeights, transformer_block};
 pub use conv::conv2d;
+pub use gru::{gru_cell, gru_gates};
 pub use linear::linear;
-pub use loss::smooth_l1;
+pub use loss::{cosine_distance, l1, l2, smooth_l1};
 pub use matrix::product_ceiling;
 pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
@@ -54,8 +56,12 @@ pub mod composed {
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
     pub use crate::block::transformer_block_composed as transformer_block;
     pub use crate::conv::conv2d_composed as conv2d;
+    pub use crate::gru::gru_gates_composed as gru_gates;
     pub use crate::linear::linear_composed as linear;
-    pub use crate::loss::smooth_l1_composed as smooth_l1;
+    pub use crate::loss::{
+        cosine_distance_composed as cosine_distance, l1_composed as l1, l2_composed as l2,
+        smooth_l1_composed as smooth_l1,
+    };
     pub use crate::norm::layer_norm_composed as layer_norm;
     pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
 }

@@ -212,6 +212,73 @@ fn convolution_agrees() {
 }
 
 #[test]
+fn latent_losses_agree() {
+    for (rows, width) in [(1, 1), (3, 17), (50, 192), (2, 20_000)] {
+        let n = rows * width;
+        let shape = move |t: &Tensor<1>| t.clone().reshape([rows, width]);
+        for scale in [1.0, 1e4] {
+            let inputs = [scaled(noise(30, n), scale), scaled(noise(31, n), scale)];
+            agree(
+                "l1",
+                &|t| ops::l1(t[0].clone(), t[1].clone()),
+                &|t| composed::l1(t[0].clone(), t[1].clone()),
+                &inputs,
+            );
+            agree(
+                "l2",
+                &|t| ops::l2(t[0].clone(), t[1].clone()),
+                &|t| composed::l2(t[0].clone(), t[1].clone()),
+                &inputs,
+            );
+            if width > 1 {
+                let fused = move |t: &[Tensor<1>]| ops::cosine_distance(shape(&t[0]), shape(&t[1]));
+                let composed = move |t: &[Tensor<1>]| composed::cosine_distance(shape(&t[0]), shape(&t[1]));
+                agree(&format!("cosine {rows}x{width}"), &fused, &composed, &inputs);
+            }
+        }
+    }
+    let cosine =
+        |t: &[Tensor<1>]| composed::cosine_distance(t[0].clone().reshape([3, 4]), t[1].clone().reshape([3, 4]));
+    finite_differences("cosine", &cosine, &[noise(32, 12), noise(33, 12)]);
+    finite_differences("l2", &|t| composed::l2(t[0].clone(), t[1].clone()), &[noise(32, 12), noise(33, 12)]);
+    let device = Device::flex();
+    let zeros = Tensor::<2>::zeros([2, 5], &device);
+    assert_eq!(ops::values(ops::cosine_distance(zeros.clone(), zeros)), [1.0]);
+}
+
+#[test]
+fn recurrent_units_agree() {
+    for (batch, width) in [(1, 1), (3, 5), (40, 64), (700, 33)] {
+        let f = move |t: &[Tensor<1>]| {
+            let [i, h] = [0, 1].map(|k| t[k].clone().reshape([batch, 3 * width]));
+            ops::gru_gates(i, h, t[2].clone().reshape([batch, width])).reshape([batch * width])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            let [i, h] = [0, 1].map(|k| t[k].clone().reshape([batch, 3 * width]));
+            composed::gru_gates(i, h, t[2].clone().reshape([batch, width])).reshape([batch * width])
+        };
+        for scale in [0.01, 1.0, 6.0] {
+            let inputs = [
+                scaled(noise(34, 3 * batch * width), scale),
+                scaled(noise(35, 3 * batch * width), scale),
+                noise(36, batch * width),
+            ];
+            agree(&format!("gru {batch}x{width} scale {scale}"), &f, &c, &inputs);
+        }
+        let huge = [1e4, -1e4].map(|x| vec![x; 3 * batch * width]);
+        let (y, _) = run(&f, &[huge[0].clone(), huge[0].clone(), noise(37, batch * width)], DType::F32);
+        assert!(y.iter().all(|x| x.is_finite()));
+        let (y, _) = run(&f, &[huge[1].clone(), huge[1].clone(), noise(37, batch * width)], DType::F32);
+        assert!(y.iter().all(|x| x.is_finite()));
+    }
+    let c = |t: &[Tensor<1>]| {
+        let [i, h] = [0, 1].map(|k| t[k].clone().reshape([2, 9]));
+        composed::gru_gates(i, h, t[2].clone().reshape([2, 3])).reshape([6])
+    };
+    finite_differences("gru", &c, &[noise(34, 18), noise(35, 18), noise(36, 6)]);
+}
+
+#[test]
 fn smooth_l1_agrees() {
     for n in [1, 17, 50_000] {
         for scale in [0.5, 3.0, 1e4] {
