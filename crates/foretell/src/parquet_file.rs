@@ -84,12 +84,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("x.parquet");
         let mut file = FeatureFile::create(&out).unwrap();
-        file.append(&(0..12).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+        file.append(&(1..=12).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
         file.finish(&[2, 3, 2], || ["a", "b/ü"].into_iter().map(|name| Ok(name.to_owned()))).unwrap();
         let reader = SerializedFileReader::new(File::open(&out).unwrap()).unwrap();
         let rows: Vec<String> = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
         assert_eq!(rows.len(), 6);
-        assert_eq!(rows[0], "{name: \"a\", token: 0, features: [0.0, 1.0]}");
-        assert_eq!(rows[5], "{name: \"b/ü\", token: 2, features: [10.0, 11.0]}");
+        assert_eq!(rows[0], "{name: \"a\", token: 0, features: [1.0, 2.0]}");
+        assert_eq!(rows[5], "{name: \"b/ü\", token: 2, features: [11.0, 12.0]}");
     }
 }
