@@ -157,7 +157,7 @@ impl Conv {
     }
 }
 
-/// Two affine maps with GELU between.
+/// Two affine maps with GELU between; [`Block`] runs them.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Width → hidden.
@@ -166,14 +166,7 @@ pub struct Mlp {
     pub fc2: Linear,
 }
 
-impl Mlp {
-    /// `[.., D]` → `[.., D]`.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
-    }
-}
-
-/// Self-attention with packed queries, keys and values.
+/// Self-attention with packed queries, keys and values; [`Block`] runs it.
 #[derive(Module, Debug)]
 pub struct Attention {
     /// D → 3 D, rows `[q; k; v]`.
@@ -181,13 +174,6 @@ pub struct Attention {
     /// D → D.
     pub proj: Linear,
     heads: usize,
-}
-
-impl Attention {
-    /// `[B, N, D]` → `[B, N, D]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.proj.forward(ops::self_attention(self.qkv.forward(x), self.heads))
-    }
 }
 
 /// A pre-norm transformer block (Dosovitskiy et al., 2021).

@@ -144,7 +144,7 @@ fn add_gradients(dw: &mut [f32], db: &mut [f32], dy: &[f32], a: &[f32]) {
 fn add_product(dw: &mut [f32], stride: usize, dy: &[f32], outputs: usize, a: &[f32], inputs: usize) {
     let rows = dy.len() / outputs.max(1);
     let (dy, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));
-    product(dw, stride, Store::Add, 1.0, dy.t(), a, Threads::One);
+    product(dw, stride, Store::Add, dy.t(), a, Threads::One);
 }
 
 /// `db += Σ dy`, row by row.

@@ -206,7 +206,7 @@ pub(crate) fn backward(
                         l.gather_all(x, patches);
                         patches
                     };
-                    product(&mut dw, patch, Store::Add, 1.0, dy.t(), Matrix::new(patches, n, patch), Threads::One);
+                    product(&mut dw, patch, Store::Add, dy.t(), Matrix::new(patches, n, patch), Threads::One);
                 }
                 if let (Some(dx), Some(w)) = (dx.as_deref_mut(), &w) {
                     let dx = &mut dx[i * samples * l.sample()..][..x.len()];

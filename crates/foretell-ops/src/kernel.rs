@@ -4,6 +4,8 @@
 //! weights are packed once for all the groups of rows that they meet, activations are read where they lie, and a bias
 //! and a residual are where the sums begin.
 
+use std::sync::LazyLock;
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m512, __mmask16, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
@@ -20,16 +22,17 @@ pub(crate) const ROWS: usize = 8;
 /// Rows of a panel that are run through at a time.
 const DEPTH: usize = 256;
 
-/// Whether this machine has what the kernel needs.
+/// Whether this machine has what the kernel needs, and nobody forbids it: with `FORETELL_KERNEL=off` in the environment a
+/// machine with AVX-512 takes the paths of those without.
 pub(crate) fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
+        #[cfg(target_arch = "x86_64")]
+        let has = is_x86_feature_detected!("avx512f");
+        #[cfg(not(target_arch = "x86_64"))]
+        let has = false;
+        has && std::env::var_os("FORETELL_KERNEL").is_none_or(|value| value != "off")
+    });
+    *AVAILABLE
 }
 
 /// `to[j · to_row + i] = from[i · from_row + j]` for `i < rows`, `j < cols`.

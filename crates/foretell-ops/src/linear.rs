@@ -39,7 +39,7 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) ->
     let (outputs, _) = rows(weight);
     let mut y = buffer(n * outputs);
     let w = Matrix::new(slice(weight), outputs, inputs).t();
-    product(&mut y, outputs, Store::Replace, 1.0, Matrix::new(slice(x), n, inputs), w, Threads::All);
+    product(&mut y, outputs, Store::Replace, Matrix::new(slice(x), n, inputs), w, Threads::All);
     let bias = slice(bias);
     y.par_chunks_mut((CHUNK / outputs.max(1)).max(1) * outputs.max(1)).for_each(|chunk| {
         dispatch(
@@ -69,12 +69,12 @@ pub(crate) fn backward(
     let g = Matrix::new(slice(dy), n, outputs);
     let dx = want[0].then(|| {
         let mut dx = buffer(n * inputs);
-        product(&mut dx, inputs, Store::Replace, 1.0, g, Matrix::new(slice(weight), outputs, inputs), Threads::All);
+        product(&mut dx, inputs, Store::Replace, g, Matrix::new(slice(weight), outputs, inputs), Threads::All);
         tensor(dx, dims(x))
     });
     let dw = want[1].then(|| {
         let mut dw = buffer(outputs * inputs);
-        product(&mut dw, inputs, Store::Replace, 1.0, g.t(), Matrix::new(slice(x), n, inputs), Threads::All);
+        product(&mut dw, inputs, Store::Replace, g.t(), Matrix::new(slice(x), n, inputs), Threads::All);
         tensor(dw, [outputs, inputs])
     });
     let db = want[2].then(|| tensor(sum_rows(slice(dy), outputs), [outputs]));

@@ -1,9 +1,10 @@
-//! Matrix products on slices: a checked face of the `gemm` crate.
-
-use std::sync::OnceLock;
+//! Matrix products on slices, with checked bounds.
+//!
+//! Two hands do the work: the crate's own kernel ([`crate::kernel`]) for one thread's share of a larger operation, with
+//! bias and residual where the sums begin ([`product_ready`], [`product_once`]), and the `gemm` crate for everything
+//! else, for transposed operands and for machines without AVX-512 ([`product`]).
 
 use gemm::Parallelism;
-
 use rayon::prelude::*;
 
 use crate::flex::buffer;
@@ -60,12 +61,11 @@ pub(crate) enum Store {
     Add,
 }
 
-/// `out = alpha · a · b` (or `+=`), `out` row-major with rows `out_stride` apart.
+/// `out = a · b` (or `+=`), `out` row-major with rows `out_stride` apart.
 pub(crate) fn product(
     out: &mut [f32],
     out_stride: usize,
     store: Store,
-    alpha: f32,
     a: Matrix<'_>,
     b: Matrix<'_>,
     threads: Threads,
@@ -97,19 +97,13 @@ pub(crate) fn product(
             b.col_stride as isize,
             b.row_stride as isize,
             1.0,
-            alpha,
+            1.0,
             false,
             false,
             false,
             parallelism,
         );
     }
-}
-
-/// Whether products on one thread use the crate's own kernel.
-fn own() -> bool {
-    static OWN: OnceLock<bool> = OnceLock::new();
-    *OWN.get_or_init(kernel::available)
 }
 
 /// A right operand made ready once for many products on one thread.
@@ -120,10 +114,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Copies `b`, in panels where the kernel wants them.
+    /// Copies `b`, a matrix without gaps or its transpose, in panels where the kernel wants them.
     pub(crate) fn of(b: Matrix<'_>) -> Self {
         let (rows, cols) = (b.rows, b.cols);
-        let panel = if own() { PANEL } else { cols.max(1) };
+        assert!(b.col_stride == 1 || b.row_stride == 1, "one axis is without gaps");
+        let panel = if kernel::available() { PANEL } else { cols.max(1) };
         let mut values = buffer(rows * cols.div_ceil(panel) * panel);
         values.par_chunks_mut((rows * panel).max(1)).enumerate().for_each(|(i, values)| {
             let first = i * panel;
@@ -138,22 +133,12 @@ impl Ready {
                 if width < panel {
                     values.fill(0.0);
                 }
-                if b.row_stride == 1 {
-                    kernel::transpose(&b.values[first * b.col_stride..], b.col_stride, width, rows, values, panel);
-                } else {
-                    for (j, values) in values.chunks_exact_mut(panel).enumerate() {
-                        for (c, value) in values[..width].iter_mut().enumerate() {
-                            *value = b.values[(first + c) * b.col_stride + j * b.row_stride];
-                        }
-                    }
-                }
+                kernel::transpose(&b.values[first * b.col_stride..], b.col_stride, width, rows, values, panel);
             }
         });
         Self { values, rows, cols }
     }
-}
 
-impl Ready {
     /// Its rows: the width of what it is applied to.
     pub(crate) fn inputs(&self) -> usize {
         self.rows
@@ -166,16 +151,16 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
     assert_eq!(k, b.rows, "inner lengths differ");
     assert_eq!(out.len(), m * n, "output of another shape");
     check_start(start, m, n);
-    if own() {
+    if kernel::available() {
         let left = a.left();
         let right = Right { start: b.values.as_ptr(), row: PANEL, panel: k * PANEL };
-        // SAFETY: `own` saw the instruction set. `Matrix::strided` bounds the left operand; `Ready::of` made whole panels
+        // SAFETY: `available` saw the instruction set. `Matrix::strided` bounds the left operand; `Ready::of` made whole panels
         // of `k` rows; the assertions bound output, bias and residual; `out` is a unique borrow.
         unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, left, right) };
         return;
     }
-    begin(out, n, n, start);
-    product(out, n, Store::Add, 1.0, a, Matrix::new(&b.values, k, n), Threads::One);
+    begin(out, n, (m, n), start);
+    product(out, n, Store::Add, a, Matrix::new(&b.values, k, n), Threads::One);
 }
 
 /// The first `len` values of scratch, which the caller writes before it reads them.
@@ -195,16 +180,16 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
     }
     assert!((n <= out_stride || m == 1) && (m - 1) * out_stride + n <= out.len(), "product outside its output");
     check_start(start, m, n);
-    if own() && b.col_stride == 1 {
+    if kernel::available() && b.col_stride == 1 {
         let left = a.left();
         let right = Right { start: b.values.as_ptr(), row: b.row_stride, panel: PANEL };
-        // SAFETY: `own` saw the instruction set. `Matrix::strided` bounds both operands, the assertions bound output, bias
+        // SAFETY: `available` saw the instruction set. `Matrix::strided` bounds both operands, the assertions bound output, bias
         // and residual; `out` is a unique borrow.
         unsafe { kernel::run((m, n, k), out.as_mut_ptr(), out_stride, start, left, right) };
         return;
     }
-    begin(out, out_stride, n, start);
-    product(out, out_stride, Store::Add, 1.0, a, b, Threads::One);
+    begin(out, out_stride, (m, n), start);
+    product(out, out_stride, Store::Add, a, b, Threads::One);
 }
 
 fn check_start(start: Start<'_>, m: usize, n: usize) {
@@ -216,8 +201,8 @@ fn check_start(start: Start<'_>, m: usize, n: usize) {
 }
 
 /// Writes what the sums begin with, where the kernel does not do it itself.
-fn begin(out: &mut [f32], stride: usize, n: usize, start: Start<'_>) {
-    for (i, out) in out.chunks_mut(stride.max(1)).enumerate() {
+fn begin(out: &mut [f32], stride: usize, (m, n): (usize, usize), start: Start<'_>) {
+    for (i, out) in out.chunks_mut(stride.max(1)).take(m).enumerate() {
         let width = n.min(out.len());
         let out = &mut out[..width];
         match start {
@@ -243,7 +228,7 @@ pub fn product_ceiling() -> f64 {
     for _ in 0..12 {
         let started = std::time::Instant::now();
         let (a, b) = (Matrix::new(&a, SIDE, SIDE), Matrix::new(&b, SIDE, SIDE));
-        product(&mut out, SIDE, Store::Replace, 1.0, a, b, Threads::All);
+        product(&mut out, SIDE, Store::Replace, a, b, Threads::All);
         best = best.min(started.elapsed().as_secs_f64());
     }
     2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9
@@ -296,22 +281,14 @@ mod tests {
         let a: Vec<f32> = (0..12).map(|i| i as f32).collect(); // 3 rows, stride 4, 2 columns used
         let b: Vec<f32> = (0..6).map(|i| (i as f32) - 2.0).collect(); // [3, 2], used as its transpose
         let mut out = vec![f32::NAN; 3 * 5];
-        product(
-            &mut out,
-            5,
-            Store::Replace,
-            2.0,
-            Matrix::strided(&a, 3, 2, 4),
-            Matrix::new(&b, 3, 2).t(),
-            Threads::All,
-        );
+        product(&mut out, 5, Store::Replace, Matrix::strided(&a, 3, 2, 4), Matrix::new(&b, 3, 2).t(), Threads::All);
         for i in 0..3 {
             for j in 0..3 {
-                let expected: f32 = (0..2).map(|p| 2.0 * a[i * 4 + p] * b[j * 2 + p]).sum();
+                let expected: f32 = (0..2).map(|p| a[i * 4 + p] * b[j * 2 + p]).sum();
                 assert_eq!(out[i * 5 + j], expected);
             }
         }
-        product(&mut out, 5, Store::Add, 1.0, Matrix::strided(&a, 3, 2, 4), Matrix::new(&b, 3, 2).t(), Threads::One);
-        assert_eq!(out[6], 3.0 * (4.0 * b[2] + 5.0 * b[3]));
+        product(&mut out, 5, Store::Add, Matrix::strided(&a, 3, 2, 4), Matrix::new(&b, 3, 2).t(), Threads::One);
+        assert_eq!(out[6], 2.0 * (4.0 * b[2] + 5.0 * b[3]));
     }
 }

@@ -8,7 +8,7 @@ use foretell_data::{Augment, Dataset, Loader, LoaderConfig, Normalise, OnBadSamp
 use foretell_jepa::views::ViewsCollator;
 use serde::Serialize;
 
-use super::{rounded, show};
+use super::{positive, rounded, show};
 use crate::Error;
 
 /// What `bench load` was asked.
@@ -18,16 +18,16 @@ pub(super) struct LoadArgs {
     #[arg(long)]
     data: PathBuf,
     /// Side of the crops in pixels.
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, value_parser = positive, default_value_t = 224)]
     image: usize,
     /// Images in a batch.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_parser = positive, default_value_t = 64)]
     batch: usize,
     /// Threads that decode and augment.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_parser = positive, default_value_t = 2)]
     threads: usize,
     /// Batches.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_parser = positive, default_value_t = 20)]
     steps: usize,
     /// Print one JSON object.
     #[arg(long)]

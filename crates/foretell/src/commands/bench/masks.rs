@@ -3,23 +3,23 @@
 use foretell_jepa::masks::{BlockMasks, Grid, MaskConfig, OfficialMasks, RandomMasks};
 use serde::Serialize;
 
-use super::{median, rounded, show, time};
+use super::{median, positive, rounded, show, time};
 use crate::Error;
 
 /// What `bench masks` was asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct MasksArgs {
     /// Rows and columns of tokens.
-    #[arg(long, default_value_t = 14)]
+    #[arg(long, value_parser = positive, default_value_t = 14)]
     grid: usize,
     /// Samples in a batch.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_parser = positive, default_value_t = 128)]
     batch: usize,
     /// blocks, random or official.
     #[arg(long, value_enum, default_value_t = Kind::Official)]
     masks: Kind,
     /// Batches.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, value_parser = positive, default_value_t = 200)]
     steps: usize,
     /// Print one JSON object.
     #[arg(long)]

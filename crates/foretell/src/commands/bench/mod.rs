@@ -45,12 +45,21 @@ pub fn bench(args: &BenchArgs) -> Result<(), Error> {
     }
 }
 
+/// A dial that starts at one.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it must be a whole number, 1 or more".to_owned()),
+    }
+}
+
 /// Milliseconds of each of `runs` calls, after `warmup` that are not counted.
 fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<Vec<f64>, Error> {
     for _ in 0..warmup {
         work()?;
     }
-    (0..runs.max(1))
+    (0..runs)
         .map(|_| {
             let started = Instant::now();
             work()?;

@@ -6,7 +6,7 @@ use foretell_ops as ops;
 use rand::RngExt;
 use serde::Serialize;
 
-use super::{median, rounded, show, time};
+use super::{median, positive, rounded, show, time};
 use crate::{DeviceChoice, Error};
 
 /// What `bench op` was asked.
@@ -16,19 +16,19 @@ pub(super) struct OpArgs {
     #[arg(value_enum)]
     op: Op,
     /// Rows: samples times tokens.
-    #[arg(long, default_value_t = 8192)]
+    #[arg(long, value_parser = positive, default_value_t = 8192)]
     rows: usize,
     /// Tokens that attend to each other; pixels of a feature map's side for convolutions.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_parser = positive, default_value_t = 64)]
     tokens: usize,
     /// Width of a row.
-    #[arg(long, default_value_t = 192)]
+    #[arg(long, value_parser = positive, default_value_t = 192)]
     width: usize,
     /// Attention heads.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_parser = positive, default_value_t = 3)]
     heads: usize,
     /// Calls that are timed.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_parser = positive, default_value_t = 20)]
     steps: usize,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
@@ -75,24 +75,28 @@ type Forward = dyn Fn(Tensor<2>) -> Tensor<2>;
 
 pub(super) fn op(args: &OpArgs) -> Result<(), Error> {
     let (n, d) = (args.rows, args.width);
-    if n == 0 || d == 0 || args.heads == 0 || d % args.heads != 0 || args.tokens == 0 || n % args.tokens != 0 {
-        return Err(Error::Misuse(
-            "`--rows` and `--width` must be positive, `--tokens` must divide the rows and `--heads` the width"
-                .to_owned(),
-        ));
+    if d % args.heads != 0 || n % args.tokens != 0 {
+        return Err(Error::Misuse("`--tokens` must divide `--rows`, and `--heads` must divide `--width`".to_owned()));
+    }
+    if args.op == Op::Conv2d && n % (args.tokens * args.tokens) != 0 {
+        return Err(Error::Misuse(format!(
+            "a map of {0} × {0} has {1} rows (`--tokens`, the side, twice), and `--rows` must be a multiple of that: found {n}",
+            args.tokens,
+            args.tokens * args.tokens
+        )));
     }
     let plain = args.device.open()?;
     if args.op == Op::Adamw {
         return adamw(args, &plain);
     }
-    let (shape, forward) = build(args, &plain, &|t| t);
+    let (shape, forward) = build(args, &plain, false);
     let input = noise(shape, &plain);
     // Nothing is tracked here: a tape that nobody plays back would keep every value.
     let forward_ms = median(&time(2, args.steps, || {
         let _ = forward(input.clone());
         Ok(())
     })?);
-    let (_, forward) = build(args, &plain, &|t| t.autodiff().require_grad());
+    let (_, forward) = build(args, &plain, true);
     let both_ms = median(&time(2, args.steps, || {
         let _ = forward(input.clone().autodiff().require_grad()).sum().backward();
         Ok(())
@@ -100,11 +104,17 @@ pub(super) fn op(args: &OpArgs) -> Result<(), Error> {
     report(args, shape.to_vec(), forward_ms, Some(both_ms))
 }
 
-/// The operation on parameters made by `leaf`, and its input's shape.
-fn build(args: &OpArgs, device: &Device, leaf: &dyn Fn(Tensor<1>) -> Tensor<1>) -> ([usize; 2], Box<Forward>) {
+/// A parameter of noise, `tracked` by automatic differentiation or not.
+fn leaf<const D: usize>(shape: [usize; D], device: &Device, tracked: bool) -> Tensor<D> {
+    let values = noise(shape, device);
+    if tracked { values.autodiff().require_grad() } else { values }
+}
+
+/// The operation, its parameters `tracked` or not, and its input's shape.
+fn build(args: &OpArgs, device: &Device, tracked: bool) -> ([usize; 2], Box<Forward>) {
     let (n, d, tokens, heads) = (args.rows, args.width, args.tokens, args.heads);
-    let vector = |len: usize| leaf(noise([len], device));
-    let weight = |o: usize, i: usize| vector(o * i).reshape([o, i]);
+    let vector = |len: usize| leaf([len], device, tracked);
+    let weight = |o: usize, i: usize| leaf([o, i], device, tracked);
     let sets = ops::Sets::uniform(n / tokens, tokens);
     let (w, b) = (weight(d, d), vector(d));
     match args.op {
@@ -125,7 +135,7 @@ fn build(args: &OpArgs, device: &Device, leaf: &dyn Fn(Tensor<1>) -> Tensor<1>) 
             ([n, d], Box::new(move |x| ops::transformer_block(x, &sets, block.clone(), heads, 1e-6)))
         }
         Op::Conv2d => {
-            let (images, kernel) = ((n / (tokens * tokens)).max(1), vector(d * d * 9).reshape([d, d, 3, 3]));
+            let (images, kernel) = (n / (tokens * tokens), leaf([d, d, 3, 3], device, tracked));
             let rows = images * tokens * tokens;
             let conv = move |x: Tensor<2>| {
                 let x = x.reshape([images, tokens, tokens, d]);

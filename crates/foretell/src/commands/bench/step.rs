@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::masks::Kind;
 use super::work::{Block, linear, residual};
-use super::{median, peak_memory, rounded, show, time};
+use super::{median, peak_memory, positive, rounded, show, time};
 use crate::{DeviceChoice, Error};
 
 /// What `bench step` was asked.
@@ -34,37 +34,37 @@ pub(super) struct StepArgs {
     #[arg(long, value_enum, default_value_t = Backbone::Resnet)]
     backbone: Backbone,
     /// Side of the images in pixels.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, value_parser = positive, default_value_t = 32)]
     image: usize,
     /// Side of a patch.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, value_parser = positive, default_value_t = 4)]
     patch: usize,
     /// Width of the tokens: 192, 384, 768, 1024, 1280 for le-jepa, any multiple of the heads for i-jepa.
-    #[arg(long, default_value_t = 192)]
+    #[arg(long, value_parser = positive, default_value_t = 192)]
     width: usize,
     /// Blocks of the encoder.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, value_parser = positive, default_value_t = 12)]
     depth: usize,
     /// Attention heads.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_parser = positive, default_value_t = 3)]
     heads: usize,
     /// Width of the predictor (i-jepa).
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, value_parser = positive, default_value_t = 96)]
     predictor_width: usize,
     /// Blocks of the predictor (i-jepa).
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, value_parser = positive, default_value_t = 6)]
     predictor_depth: usize,
     /// Views of an image, all global and of one size (le-jepa); 0 for the recipe's two global and two local ones.
     #[arg(long, default_value_t = 0)]
     views: usize,
     /// Images in a batch.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_parser = positive, default_value_t = 128)]
     batch: usize,
     /// blocks, random or official (i-jepa).
     #[arg(long, value_enum, default_value_t = Kind::Official)]
     masks: Kind,
     /// Steps that are timed.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_parser = positive, default_value_t = 10)]
     steps: usize,
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
@@ -168,7 +168,7 @@ fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
         predictor_depth: Auto::Value(args.predictor_depth),
         target_transform: TargetTransform::LayerNorm,
         sigreg: 0.0,
-        masks: args.masks.config(args.image / args.patch.max(1)),
+        masks: args.masks.config(args.image / args.patch),
         ..IJepaConfig::default()
     };
     config.resolve(setting, &mut Vec::new())?;
@@ -270,9 +270,7 @@ fn batches<O: Objective>(objective: &O, args: &StepArgs) -> Result<Vec<O::Batch>
         })
         .collect();
     let collator = objective.collator();
-    Ok((1..=args.warmup + args.steps.max(1))
-        .map(|step| collator.collate(step as u64, &samples))
-        .collect::<Result<_, _>>()?)
+    Ok((1..=args.warmup + args.steps).map(|step| collator.collate(step as u64, &samples)).collect::<Result<_, _>>()?)
 }
 
 fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs) -> Result<Timed, Error> {
@@ -294,25 +292,25 @@ fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs) -> R
 #[derive(Debug, clap::Args)]
 pub(super) struct EmbedArgs {
     /// Side of the images in pixels.
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, value_parser = positive, default_value_t = 224)]
     image: usize,
     /// Side of a patch.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, value_parser = positive, default_value_t = 16)]
     patch: usize,
     /// Width of the tokens.
-    #[arg(long, default_value_t = 384)]
+    #[arg(long, value_parser = positive, default_value_t = 384)]
     width: usize,
     /// Blocks.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, value_parser = positive, default_value_t = 12)]
     depth: usize,
     /// Attention heads.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, value_parser = positive, default_value_t = 6)]
     heads: usize,
     /// Images in a batch.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, value_parser = positive, default_value_t = 32)]
     batch: usize,
     /// Batches that are timed.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_parser = positive, default_value_t = 10)]
     steps: usize,
     /// Batches before them.
     #[arg(long, default_value_t = 2)]
@@ -339,11 +337,7 @@ struct Embedded {
 }
 
 pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
-    if args.patch == 0
-        || !args.image.is_multiple_of(args.patch)
-        || args.heads == 0
-        || !args.width.is_multiple_of(4 * args.heads)
-    {
+    if !args.image.is_multiple_of(args.patch) || !args.width.is_multiple_of(4 * args.heads) {
         return Err(Error::Misuse(
             "`--patch` must divide `--image`, and `--width` must be a multiple of 4 times `--heads`".to_owned(),
         ));
