@@ -125,17 +125,25 @@ impl ResNet {
 
     /// Images `[B, C, H, W]` → features `[B, H', W', D]`.
     pub fn forward(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
-        let x = images.permute([0, 2, 3, 1]);
-        let x = ops::relu(self.bn1.forward(self.conv1.forward(x), pass));
-        self.layers.iter().flatten().fold(x, |x, block| block.forward(x, pass))
+        let stem = self.stem(images, pass);
+        self.layers.iter().flatten().fold(stem, |x, block| block.forward(x, pass))
     }
+
+    fn stem(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+        let x = images.permute([0, 2, 3, 1]);
+        ops::relu(self.bn1.forward(self.conv1.forward(x), pass))
+    }
+}
+
+/// `[B, H, W, D]` → `[B, D]`.
+fn mean(map: Tensor<4>) -> Tensor<2> {
+    let [b, h, w, d] = map.dims();
+    map.reshape([b, h * w, d]).mean_dim(1).squeeze_dim(1)
 }
 
 impl Backbone for ResNet {
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2> {
-        let map = self.forward(images, pass);
-        let [b, h, w, d] = map.dims();
-        map.reshape([b, h * w, d]).mean_dim(1).squeeze_dim(1)
+        mean(self.forward(images, pass))
     }
 
     fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
@@ -163,5 +171,17 @@ impl Encode for ResNet {
 
     fn channels(&self) -> usize {
         self.config.channels
+    }
+
+    /// The mean of each stage's map, side by side: what the first stages know of texture and brightness helps a linear
+    /// probe as the last blocks of a transformer do.
+    fn probed(&self, images: Tensor<4>) -> Tensor<2> {
+        let mut x = self.stem(images, &mut Pass::Evaluation);
+        let mut means = Vec::new();
+        for stage in &self.layers {
+            x = stage.iter().fold(x, |x, block| block.forward(x, &mut Pass::Evaluation));
+            means.push(mean(x.clone()));
+        }
+        Tensor::cat(means, 1)
     }
 }
