@@ -4,6 +4,7 @@
 //! weights are packed once for all the groups of rows that they meet, activations are read where they lie, and a bias
 //! and a residual are where the sums begin.
 
+use std::ffi::OsString;
 use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
@@ -12,7 +13,7 @@ use std::arch::x86_64::{
 };
 
 /// Floats in a vector.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Vectors in a panel.
 const VECTORS: usize = 3;
 /// Columns of a panel: with [`DEPTH`] rows it stays in L1.
@@ -22,15 +23,21 @@ pub(crate) const ROWS: usize = 8;
 /// Rows of a panel that are run through at a time.
 const DEPTH: usize = 256;
 
-/// Whether this machine has what the kernel needs, and nobody forbids it: with `FORETELL_KERNEL=off` in the environment a
-/// machine with AVX-512 takes the paths of those without.
+/// Whether `FORETELL_KERNEL` in the environment has this value: with `off` a machine takes the paths of those without
+/// AVX-512, with `vectors` of those without AMX tiles, so that a machine with both can test and time all three.
+pub(crate) fn choice_is(value: &str) -> bool {
+    static CHOICE: LazyLock<Option<OsString>> = LazyLock::new(|| std::env::var_os("FORETELL_KERNEL"));
+    CHOICE.as_ref().is_some_and(|choice| choice == value)
+}
+
+/// Whether this machine has what the kernel needs, and nobody forbids it (see [`choice_is`]).
 pub(crate) fn available() -> bool {
     static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
         #[cfg(target_arch = "x86_64")]
         let has = is_x86_feature_detected!("avx512f");
         #[cfg(not(target_arch = "x86_64"))]
         let has = false;
-        has && std::env::var_os("FORETELL_KERNEL").is_none_or(|value| value != "off")
+        has && !choice_is("off")
     });
     *AVAILABLE
 }
@@ -72,12 +79,24 @@ pub(crate) fn transpose(from: &[f32], from_row: usize, rows: usize, cols: usize,
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose_square(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
-    use std::arch::x86_64::{
-        _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
-        _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
-    };
+    use std::arch::x86_64::{_mm512_loadu_ps, _mm512_storeu_ps};
     // SAFETY: the caller's.
     let rows: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(from.add(i * from_row)) });
+    for (i, row) in transposed(rows).into_iter().enumerate() {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_ps(to.add(i * to_row), row) };
+    }
+}
+
+/// Sixteen vectors' transpose.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(crate) fn transposed(rows: [__m512; LANES]) -> [__m512; LANES] {
+    use std::arch::x86_64::{
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_shuffle_f32x4, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
     // Pairs, then fours within each quarter; then quarters change places.
     let mut pairs = rows;
     for i in (0..LANES).step_by(2) {
@@ -92,22 +111,19 @@ unsafe fn transpose_square(from: *const f32, from_row: usize, to: *mut f32, to_r
         fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
         fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
     }
+    let mut columns = rows;
     for c in 0..4 {
         // fours[4 r + c] holds, in quarter q, column 4 q + c of rows 4 r to 4 r + 3.
         let low = _mm512_shuffle_f32x4::<0x88>(fours[c], fours[4 + c]); // quarters 0, 2 of either
         let high = _mm512_shuffle_f32x4::<0xdd>(fours[c], fours[4 + c]); // quarters 1, 3
         let low2 = _mm512_shuffle_f32x4::<0x88>(fours[8 + c], fours[12 + c]);
         let high2 = _mm512_shuffle_f32x4::<0xdd>(fours[8 + c], fours[12 + c]);
-        for (quarter, row) in [
-            (0, _mm512_shuffle_f32x4::<0x88>(low, low2)),
-            (1, _mm512_shuffle_f32x4::<0x88>(high, high2)),
-            (2, _mm512_shuffle_f32x4::<0xdd>(low, low2)),
-            (3, _mm512_shuffle_f32x4::<0xdd>(high, high2)),
-        ] {
-            // SAFETY: the caller's.
-            unsafe { _mm512_storeu_ps(to.add((4 * quarter + c) * to_row), row) };
-        }
+        columns[c] = _mm512_shuffle_f32x4::<0x88>(low, low2);
+        columns[4 + c] = _mm512_shuffle_f32x4::<0x88>(high, high2);
+        columns[8 + c] = _mm512_shuffle_f32x4::<0xdd>(low, low2);
+        columns[12 + c] = _mm512_shuffle_f32x4::<0xdd>(high, high2);
     }
+    columns
 }
 
 /// Where the sums of the output begin.

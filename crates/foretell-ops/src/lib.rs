@@ -32,6 +32,8 @@ mod reduce;
 mod sets;
 mod sigreg;
 mod simd;
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_tiles.rs")]
+mod tiles;
 
 pub use activation::{gelu, relu};
 pub use attention::{attention, self_attention};

@@ -1,14 +1,17 @@
 //! Matrix products on slices, with checked bounds.
 //!
-//! Two hands do the work: the crate's own kernel ([`crate::kernel`]) for one thread's share of a larger operation, with
-//! bias and residual where the sums begin ([`product_ready`], [`product_once`]), and the `gemm` crate for everything
-//! else, for transposed operands and for machines without AVX-512 ([`product`]).
+//! Three hands do the work: AMX tiles where the machine has them ([`crate::tiles`]), else the crate's own kernel for
+//! AVX-512 ([`crate::kernel`]), and the `gemm` crate for what neither takes and for every other machine.
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::flex::buffer;
 use crate::kernel::{self, Left, PANEL, Right, Start};
+use crate::tiles::{self, Line, Operand, Side};
 
 /// A matrix in a slice: element `(i, j)` lies at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -37,6 +40,23 @@ impl<'a> Matrix<'a> {
         Left { start: self.values.as_ptr(), strip: kernel::ROWS * row, row, col }
     }
 
+    /// Its rows (or columns, for [`Side::Right`]) as the outer axis of a product on tiles.
+    fn operand(self, side: Side) -> Operand<'a> {
+        let m = if side == Side::Left { self } else { self.t() };
+        Operand {
+            values: m.values,
+            outer: m.rows,
+            inner: m.cols,
+            outer_stride: m.row_stride,
+            inner_stride: m.col_stride,
+        }
+    }
+
+    /// Some of its rows.
+    fn rows(self, rows: Range<usize>) -> Self {
+        Self { values: &self.values[rows.start * self.row_stride..], rows: rows.len(), ..self }
+    }
+
     /// The transpose, without a copy.
     pub(crate) fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
@@ -61,6 +81,14 @@ pub(crate) enum Store {
     Add,
 }
 
+/// Whether tiles are worth their packing for a product of this shape.
+fn on_tiles(m: usize, n: usize, k: usize) -> bool {
+    tiles::available() && m >= 8 && n >= 16 && k >= 16
+}
+
+/// Rows of the output in one task.
+const SPAN: usize = 256;
+
 /// `out = a · b` (or `+=`), `out` row-major with rows `out_stride` apart.
 pub(crate) fn product(
     out: &mut [f32],
@@ -77,6 +105,53 @@ pub(crate) fn product(
     }
     assert!(n <= out_stride || m == 1, "rows of the output overlap");
     assert!((m - 1) * out_stride + n <= out.len(), "product outside its output");
+    if on_tiles(m, n, k) {
+        let start = if store == Store::Add { Start::Kept } else { Start::Zero };
+        match threads {
+            Threads::One => with_right(b.operand(Side::Right), |right| {
+                tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
+            }),
+            Threads::All => {
+                let right = packed(b);
+                out[..(m - 1) * out_stride + n].par_chunks_mut(SPAN * out_stride).enumerate().for_each(|(i, out)| {
+                    let rows = i * SPAN..m.min((i + 1) * SPAN);
+                    tiles::product(out, out_stride, start, a.rows(rows).operand(Side::Left), &right, n);
+                });
+            }
+        }
+        return;
+    }
+    multiply(out, out_stride, store, a, b, threads);
+}
+
+/// Runs `with` on an operand packed into room of the calling thread.
+fn with_right(b: Operand<'_>, with: impl FnOnce(&[Line])) {
+    thread_local! {
+        static RIGHT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    }
+    RIGHT.with_borrow_mut(|room| {
+        let count = b.lines();
+        if room.len() < count {
+            *room = tiles::lines(count);
+        }
+        b.pack(Side::Right, 0, &mut room[..count]);
+        with(&room[..count]);
+    });
+}
+
+/// A right operand packed for tiles, by the pool.
+fn packed(b: Matrix<'_>) -> Vec<Line> {
+    let b = b.operand(Side::Right);
+    let mut right = tiles::lines(b.lines());
+    let block = b.block_lines();
+    right.par_chunks_mut(block.max(1)).enumerate().for_each(|(block, to)| b.pack(Side::Right, block, to));
+    right
+}
+
+/// [`product`] by the `gemm` crate.
+fn multiply(out: &mut [f32], out_stride: usize, store: Store, a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert!(m == 0 || n == 0 || (m - 1) * out_stride + n <= out.len(), "product outside its output");
     let parallelism =
         if threads == Threads::All && m * n * k > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: `Matrix::strided` and the assertions above bound every address that the strides reach; `out` is a
@@ -108,15 +183,28 @@ pub(crate) fn product(
 
 /// A right operand made ready once for many products on one thread.
 pub(crate) struct Ready {
-    values: Vec<f32>,
+    form: Form,
     rows: usize,
     cols: usize,
 }
 
+/// How a right operand lies in memory.
+enum Form {
+    /// Row-major.
+    Plain(Vec<f32>),
+    /// In panels of columns, for the kernel.
+    Panels(Vec<f32>),
+    /// For tiles.
+    Tiles(Vec<Line>),
+}
+
 impl Ready {
-    /// Copies `b`, a matrix without gaps or its transpose, in panels where the kernel wants them.
+    /// Copies `b`, a matrix without gaps or its transpose, as whoever multiplies wants it.
     pub(crate) fn of(b: Matrix<'_>) -> Self {
         let (rows, cols) = (b.rows, b.cols);
+        if on_tiles(usize::MAX, cols, rows) {
+            return Self { form: Form::Tiles(packed(b)), rows, cols };
+        }
         assert!(b.col_stride == 1 || b.row_stride == 1, "one axis is without gaps");
         let panel = if kernel::available() { PANEL } else { cols.max(1) };
         let mut values = buffer(rows * cols.div_ceil(panel) * panel);
@@ -136,7 +224,8 @@ impl Ready {
                 kernel::transpose(&b.values[first * b.col_stride..], b.col_stride, width, rows, values, panel);
             }
         });
-        Self { values, rows, cols }
+        let form = if kernel::available() { Form::Panels(values) } else { Form::Plain(values) };
+        Self { form, rows, cols }
     }
 
     /// Its rows: the width of what it is applied to.
@@ -151,16 +240,20 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
     assert_eq!(k, b.rows, "inner lengths differ");
     assert_eq!(out.len(), m * n, "output of another shape");
     check_start(start, m, n);
-    if kernel::available() {
-        let left = a.left();
-        let right = Right { start: b.values.as_ptr(), row: PANEL, panel: k * PANEL };
-        // SAFETY: `available` saw the instruction set. `Matrix::strided` bounds the left operand; `Ready::of` made whole panels
-        // of `k` rows; the assertions bound output, bias and residual; `out` is a unique borrow.
-        unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, left, right) };
-        return;
+    match &b.form {
+        Form::Tiles(right) => tiles::product(out, n, start, a.operand(Side::Left), right, n),
+        Form::Panels(values) => {
+            let right = Right { start: values.as_ptr(), row: PANEL, panel: k * PANEL };
+            // SAFETY: panels are made where the instruction set was seen. `Matrix::strided` bounds the left operand;
+            // `Ready::of` made whole panels of `k` rows; the assertions bound output, bias and residual; `out` is a unique
+            // borrow.
+            unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, a.left(), right) };
+        }
+        Form::Plain(values) => {
+            begin(out, n, (m, n), start);
+            multiply(out, n, Store::Add, a, Matrix::new(values, k, n), Threads::One);
+        }
     }
-    begin(out, n, (m, n), start);
-    product(out, n, Store::Add, a, Matrix::new(&b.values, k, n), Threads::One);
 }
 
 /// The first `len` values of scratch, which the caller writes before it reads them.
@@ -189,7 +282,7 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
         return;
     }
     begin(out, out_stride, (m, n), start);
-    product(out, out_stride, Store::Add, a, b, Threads::One);
+    multiply(out, out_stride, Store::Add, a, b, Threads::One);
 }
 
 fn check_start(start: Start<'_>, m: usize, n: usize) {
@@ -228,7 +321,7 @@ pub fn product_ceiling() -> f64 {
     for _ in 0..12 {
         let started = std::time::Instant::now();
         let (a, b) = (Matrix::new(&a, SIDE, SIDE), Matrix::new(&b, SIDE, SIDE));
-        product(&mut out, SIDE, Store::Replace, a, b, Threads::All);
+        multiply(&mut out, SIDE, Store::Replace, a, b, Threads::All);
         best = best.min(started.elapsed().as_secs_f64());
     }
     2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9
