@@ -12,8 +12,8 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __cpuid_count, __m512, __m512i, __mmask16, _mm512_add_epi32, _mm512_add_ps, _mm512_and_epi32, _mm512_castps_si512,
-    _mm512_castsi512_ps, _mm512_load_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_or_epi32,
-    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps,
+    _mm512_castsi512_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_or_epi32,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_srli_epi32, _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_ps,
 };
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -36,8 +36,6 @@ const STEPS: usize = 16;
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub(crate) struct Line([u16; 32]);
-
-const EMPTY: Line = Line([0; 32]);
 
 /// Whether this machine has tiles, its kernel lends them, and nobody forbids it (see [`kernel::choice_is`]).
 pub(crate) fn available() -> bool {
@@ -147,28 +145,37 @@ impl Operand<'_> {
         } else {
             (self.inner_stride, (left.1.min(LANES), LANES * self.inner_stride), (mask(left.0), mask(left.0)))
         };
-        let mut parts = [[_mm512_setzero_ps(); BLOCK]; PARTS];
-        for i in 0..vectors {
+        // SAFETY: the caller's; masked lanes are not read, and lines are aligned.
+        let split = |i: usize| unsafe {
+            if i >= vectors {
+                return [_mm512_setzero_ps(); PARTS];
+            }
+            let from = from.add(i * stride);
             let second_mask = if along_inner || i + LANES < left.1 { second_mask } else { 0 };
-            // SAFETY: the caller's; masked lanes are not read.
-            let pair = unsafe {
-                let from = from.add(i * stride);
-                (_mm512_maskz_loadu_ps(first_mask, from), _mm512_maskz_loadu_ps(second_mask, from.wrapping_add(second)))
-            };
-            let split = split(pair.0, pair.1);
-            for (part, split) in parts.iter_mut().zip(split) {
-                part[i] = split;
-            }
-        }
+            let first = _mm512_maskz_loadu_ps(first_mask, from);
+            split(first, _mm512_maskz_loadu_ps(second_mask, from.wrapping_add(second)))
+        };
+        let store = |part: usize, line: usize, value: __m512| unsafe {
+            _mm512_store_si512(to.add(part * BLOCK + line).cast::<__m512i>(), _mm512_castps_si512(value));
+        };
         // A left tile has a line for each outer place, a right one for each pair.
-        let turn = along_inner != (side == Side::Left);
-        for (p, mut part) in parts.into_iter().enumerate() {
-            if turn {
-                part = transposed(part);
+        if along_inner == (side == Side::Left) {
+            for i in 0..BLOCK {
+                for (part, value) in split(i).into_iter().enumerate() {
+                    store(part, i, value);
+                }
             }
-            for (i, line) in part.into_iter().enumerate() {
-                // SAFETY: the caller's; lines are aligned.
-                unsafe { _mm512_store_si512(to.add(p * BLOCK + i).cast::<__m512i>(), _mm512_castps_si512(line)) };
+        } else {
+            let mut parts = [[_mm512_setzero_ps(); BLOCK]; PARTS];
+            for i in 0..vectors {
+                for (part, value) in parts.iter_mut().zip(split(i)) {
+                    part[i] = value;
+                }
+            }
+            for (p, part) in parts.into_iter().enumerate() {
+                for (i, value) in transposed(part).into_iter().enumerate() {
+                    store(p, i, value);
+                }
             }
         }
     }
@@ -194,9 +201,15 @@ fn split(a: __m512, b: __m512) -> [__m512; PARTS] {
     [both(a1, b1), both(a2, b2), both(a, _mm512_and_epi32(b, upper))]
 }
 
-/// Room for packed lines.
+/// Room for packed lines, which [`Operand::pack`] writes before anything reads them.
 pub(crate) fn lines(count: usize) -> Vec<Line> {
-    vec![EMPTY; count]
+    let mut lines = Vec::with_capacity(count);
+    // SAFETY: the capacity was just reserved, every bit pattern is a line, and `pack` writes each line that it is given.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        lines.set_len(count);
+    }
+    lines
 }
 
 /// `out = start + a b` on the calling thread, rows of `out` `stride` apart, `b` packed whole as [`Side::Right`], `n` columns.
@@ -219,7 +232,7 @@ pub(crate) fn product(out: &mut [f32], stride: usize, start: Start<'_>, a: Opera
                 let top = rows.start;
                 let a = a.part(rows, first * STEP..a.inner.min(last * STEP));
                 if left.len() < a.lines() {
-                    left.resize(a.lines(), EMPTY);
+                    *left = lines(a.lines());
                 }
                 a.pack(Side::Left, 0, &mut left[..a.lines()]);
                 let out = Output { values: out, stride, start, top, n, rows: m };
@@ -242,9 +255,12 @@ struct Output<'a, 'b> {
     rows: usize,
 }
 
-/// Four tiles of sums, `[a₀ b₀, a₀ b₁, a₁ b₀, a₁ b₁]`.
+/// Sixteen by sixteen sums, twice two times: what does not fit into the output whole is brought here first.
 #[repr(C, align(64))]
-struct Sums([[[f32; LANES]; BLOCK]; 4]);
+struct Aside([[f32; 2 * BLOCK]; 2 * BLOCK]);
+
+/// Two blocks of zeros.
+static ZEROS: [f32; 2 * BLOCK] = [0.0; 2 * BLOCK];
 
 impl Output<'_, '_> {
     /// `m` rows, `steps` of them for each block of `left`, `stride` in `right`.
@@ -254,62 +270,84 @@ impl Output<'_, '_> {
     /// `n` columns with `right_steps` between blocks, `steps` after the last one's beginning; the output `m` rows from `top`.
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn fill(mut self, m: usize, steps: usize, left: &[Line], right: &[Line], right_steps: usize) {
-        let mut sums = Sums([[[0.0; LANES]; BLOCK]; 4]);
+        let mut aside = Aside([[0.0; 2 * BLOCK]; 2 * BLOCK]);
         // SAFETY: the caller's.
         unsafe { configure() };
         for column in (0..self.n).step_by(2 * BLOCK) {
             let b = right[column / BLOCK * right_steps * LINES..].as_ptr();
-            let two = self.n - column > BLOCK;
-            let b = [b, if two { b.wrapping_add(right_steps * LINES) } else { b }];
+            let columns = (self.n - column).min(2 * BLOCK);
+            let b = [b, if columns > BLOCK { b.wrapping_add(right_steps * LINES) } else { b }];
             for row in (0..m).step_by(2 * BLOCK) {
                 let a = left[row / BLOCK * steps * LINES..].as_ptr();
-                let a = [a, if m - row > BLOCK { a.wrapping_add(steps * LINES) } else { a }];
-                // SAFETY: the caller's; a block that does not exist is the other one over again, and not stored.
-                unsafe {
-                    multiply(a, b, steps, &mut sums);
-                    self.store(row, m, column, &sums);
-                }
+                let rows = (m - row).min(2 * BLOCK);
+                let a = [a, if rows > BLOCK { a.wrapping_add(steps * LINES) } else { a }];
+                // SAFETY: the caller's: `rows` and `columns` lie in output, bias and residual; a block that does not
+                // exist is the other one over again, and stays aside.
+                unsafe { self.square(a, b, steps, self.top + row, column, (rows, columns), &mut aside) };
             }
         }
         // SAFETY: tiles are configured; nothing of ours is in them any more.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 
+    /// Up to 32 × 32 values of the output.
+    ///
     /// # Safety
-    /// The machine must have AVX-512, and the output rows `top + row..top + m` and columns from `column` on.
+    /// Tiles must be configured; the blocks must be readable for `steps`; the output must have the rows and columns.
     #[target_feature(enable = "avx512f")]
-    unsafe fn store(&mut self, row: usize, m: usize, column: usize, sums: &Sums) {
-        let n = self.n;
-        for half in 0..2 {
-            let column = column + half * BLOCK;
-            if column >= n {
-                break;
-            }
-            let mask = mask(n - column);
-            let bias = match self.start {
-                // SAFETY: a bias has `n` values; masked lanes are not read.
-                Start::Bias(bias) | Start::BiasAnd(bias, _) => unsafe {
-                    _mm512_maskz_loadu_ps(mask, bias.as_ptr().add(column))
-                },
-                Start::Zero | Start::Kept => _mm512_setzero_ps(),
-            };
-            for i in 0..(2 * BLOCK).min(m - row) {
-                let line = &sums.0[2 * (i / BLOCK) + half][i % BLOCK];
-                let row = self.top + row + i;
-                debug_assert!(row < self.rows);
-                // SAFETY: the caller's: row and column lie in the output, and in the residual of `rows · n` values; a line
-                // has sixteen values and is aligned.
-                unsafe {
-                    let out = self.values.as_mut_ptr().add(row * self.stride + column);
-                    let mut sum = _mm512_add_ps(_mm512_load_ps(line.as_ptr()), bias);
-                    match self.start {
-                        Start::Kept => sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, out)),
-                        Start::BiasAnd(_, plus) => {
-                            sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, plus.as_ptr().add(row * n + column)));
-                        }
-                        Start::Zero | Start::Bias(_) => {}
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn square(
+        &mut self,
+        a: [*const Line; 2],
+        b: [*const Line; 2],
+        steps: usize,
+        row: usize,
+        column: usize,
+        (rows, columns): (usize, usize),
+        aside: &mut Aside,
+    ) {
+        debug_assert!(row + rows <= self.rows && column + columns <= self.n);
+        let whole = rows == 2 * BLOCK && columns == 2 * BLOCK;
+        let masks = [mask(columns), mask(columns.saturating_sub(BLOCK))];
+        // SAFETY: the caller's; what lies beyond rows and columns is masked or stays aside.
+        unsafe {
+            let out = self.values.as_mut_ptr().add(row * self.stride + column);
+            let kept = |i: usize, half: usize| {
+                let mask = masks[half];
+                match self.start {
+                    Start::Zero => _mm512_setzero_ps(),
+                    Start::Kept => _mm512_maskz_loadu_ps(mask, out.wrapping_add(i * self.stride + half * BLOCK)),
+                    Start::Bias(bias) => _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(column + half * BLOCK)),
+                    Start::BiasAnd(bias, plus) => {
+                        let column = column + half * BLOCK;
+                        let plus = plus.as_ptr().wrapping_add((row + i) * self.n + column);
+                        let bias = _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(column));
+                        _mm512_add_ps(bias, _mm512_maskz_loadu_ps(mask, plus))
                     }
-                    _mm512_mask_storeu_ps(out, mask, sum);
+                }
+            };
+            match self.start {
+                Start::Zero => begin(ZEROS.as_ptr(), 0),
+                Start::Kept if whole => begin(out, self.stride),
+                Start::Bias(bias) if whole => begin(bias.as_ptr().add(column), 0),
+                _ => {
+                    for i in 0..rows {
+                        for half in 0..2 {
+                            _mm512_storeu_ps(aside.0[i].as_mut_ptr().add(half * BLOCK), kept(i, half));
+                        }
+                    }
+                    begin(aside.0.as_ptr().cast(), 2 * BLOCK);
+                }
+            }
+            multiply(a, b, steps);
+            if whole {
+                return end(out, self.stride);
+            }
+            end(aside.0.as_mut_ptr().cast(), 2 * BLOCK);
+            for i in 0..rows {
+                for (half, mask) in masks.into_iter().enumerate() {
+                    let sums = _mm512_loadu_ps(aside.0[i].as_ptr().add(half * BLOCK));
+                    _mm512_mask_storeu_ps(out.wrapping_add(i * self.stride + half * BLOCK), mask, sums);
                 }
             }
         }
@@ -338,22 +376,59 @@ unsafe fn configure() {
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
 }
 
-/// Two blocks of rows times two of columns, `steps` long.
+/// Loads the sums, tiles 0 to 3, from 32 × 32 values in rows `stride` apart.
+///
+/// # Safety
+/// Tiles must be configured, and the values readable.
+unsafe fn begin(from: *const f32, stride: usize) {
+    // SAFETY: the caller's. Compiled code never uses tiles by itself, so that they keep their values between these calls.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{upper} + {stride}*1]",
+            "tileloadd tmm1, [{upper} + {stride}*1 + 64]",
+            "tileloadd tmm2, [{lower} + {stride}*1]",
+            "tileloadd tmm3, [{lower} + {stride}*1 + 64]",
+            upper = in(reg) from,
+            lower = in(reg) from.wrapping_add(BLOCK * stride),
+            stride = in(reg) 4 * stride,
+            options(nostack, readonly),
+        );
+    }
+}
+
+/// Stores the sums as [`begin`] loads them.
+///
+/// # Safety
+/// Tiles must be configured, and the values writable.
+unsafe fn end(to: *mut f32, stride: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "tilestored [{upper} + {stride}*1], tmm0",
+            "tilestored [{upper} + {stride}*1 + 64], tmm1",
+            "tilestored [{lower} + {stride}*1], tmm2",
+            "tilestored [{lower} + {stride}*1 + 64], tmm3",
+            upper = in(reg) to,
+            lower = in(reg) to.wrapping_add(BLOCK * stride),
+            stride = in(reg) 4 * stride,
+            options(nostack),
+        );
+    }
+}
+
+/// Adds two blocks of rows times two of columns, `steps` long, to the sums.
 ///
 /// # Safety
 /// Tiles must be configured, and `steps · LINES` lines be readable at each pointer.
-unsafe fn multiply(a: [*const Line; 2], b: [*const Line; 2], steps: usize, sums: &mut Sums) {
+unsafe fn multiply(a: [*const Line; 2], b: [*const Line; 2], steps: usize) {
+    if steps == 0 {
+        return;
+    }
     // Tiles 4 and 5 hold parts of the left blocks, 6 and 7 of the right ones. The six products of parts come in an order that
     // changes one side at a time.
     // SAFETY: the caller's. Compiled code never uses tiles by itself, so that none has to be kept.
     unsafe {
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            "test {steps}, {steps}",
-            "jz 3f",
             "2:",
             // x₃ y₁
             "tileloadd tmm4, [{a0} + {line}*1 + 2048]",
@@ -405,19 +480,13 @@ unsafe fn multiply(a: [*const Line; 2], b: [*const Line; 2], steps: usize, sums:
             "add {b1}, 3072",
             "dec {steps}",
             "jnz 2b",
-            "3:",
-            "tilestored [{sums} + {line}*1], tmm0",
-            "tilestored [{sums} + {line}*1 + 1024], tmm1",
-            "tilestored [{sums} + {line}*1 + 2048], tmm2",
-            "tilestored [{sums} + {line}*1 + 3072], tmm3",
             a0 = inout(reg) a[0] => _,
             a1 = inout(reg) a[1] => _,
             b0 = inout(reg) b[0] => _,
             b1 = inout(reg) b[1] => _,
             steps = inout(reg) steps => _,
             line = in(reg) 64_usize,
-            sums = in(reg) &raw mut *sums,
-            options(nostack),
+            options(nostack, readonly),
         );
     }
 }
