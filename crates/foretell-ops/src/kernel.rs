@@ -82,7 +82,7 @@ unsafe fn transpose_square(from: *const f32, from_row: usize, to: *mut f32, to_r
     use std::arch::x86_64::{_mm512_loadu_ps, _mm512_storeu_ps};
     // SAFETY: the caller's.
     let rows: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(from.add(i * from_row)) });
-    for (i, row) in transposed(rows).into_iter().enumerate() {
+    for (i, row) in transposed(&rows).into_iter().enumerate() {
         // SAFETY: the caller's.
         unsafe { _mm512_storeu_ps(to.add(i * to_row), row) };
     }
@@ -92,13 +92,13 @@ unsafe fn transpose_square(from: *const f32, from_row: usize, to: *mut f32, to_r
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(crate) fn transposed(rows: [__m512; LANES]) -> [__m512; LANES] {
+pub(crate) fn transposed(rows: &[__m512; LANES]) -> [__m512; LANES] {
     use std::arch::x86_64::{
         _mm512_castpd_ps, _mm512_castps_pd, _mm512_shuffle_f32x4, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
         _mm512_unpacklo_pd, _mm512_unpacklo_ps,
     };
     // Pairs, then fours within each quarter; then quarters change places.
-    let mut pairs = rows;
+    let mut pairs = *rows;
     for i in (0..LANES).step_by(2) {
         pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
         pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
@@ -111,7 +111,7 @@ pub(crate) fn transposed(rows: [__m512; LANES]) -> [__m512; LANES] {
         fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
         fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(pairs[i + 1]), pd(pairs[i + 3])));
     }
-    let mut columns = rows;
+    let mut columns = *rows;
     for c in 0..4 {
         // fours[4 r + c] holds, in quarter q, column 4 q + c of rows 4 r to 4 r + 3.
         let low = _mm512_shuffle_f32x4::<0x88>(fours[c], fours[4 + c]); // quarters 0, 2 of either

@@ -86,6 +86,9 @@ fn on_tiles(m: usize, n: usize, k: usize) -> bool {
     tiles::available() && m >= 8 && n >= 16 && k >= 16
 }
 
+/// Multiplications from which on it pays to pack both operands of [`product_once`].
+const ONCE: usize = 1 << 19;
+
 /// Rows of the output in one task.
 const SPAN: usize = 256;
 
@@ -273,6 +276,12 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
     }
     assert!((n <= out_stride || m == 1) && (m - 1) * out_stride + n <= out.len(), "product outside its output");
     check_start(start, m, n);
+    if on_tiles(m, n, k) && m * n * k >= ONCE {
+        with_right(b.operand(Side::Right), |right| {
+            tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
+        });
+        return;
+    }
     if kernel::available() && b.col_stride == 1 {
         let left = a.left();
         let right = Right { start: b.values.as_ptr(), row: b.row_stride, panel: PANEL };
@@ -334,7 +343,8 @@ mod tests {
     #[test]
     fn products_of_any_shape_begin_where_they_should() {
         let value = |i: usize| ((i * 7919) % 23) as f32 - 11.0;
-        for (m, n, k) in [(1, 1, 1), (8, 48, 3), (9, 49, 257), (17, 100, 513), (3, 15, 0), (30, 64, 31), (2, 96, 600)] {
+        let shapes = [(1, 1, 1), (8, 48, 3), (9, 49, 257), (17, 100, 513), (3, 15, 0), (30, 64, 31), (2, 96, 600)];
+        for (m, n, k) in shapes.into_iter().chain([(300, 65, 32), (48, 33, 600), (33, 96, 129), (8, 16, 16)]) {
             let a: Vec<f32> = (0..m * k).map(value).collect();
             let b: Vec<f32> = (0..k * n).map(|i| value(i + 3)).collect();
             let (bias, plus): (Vec<f32>, Vec<f32>) = ((0..n).map(value).collect(), (0..m * n).map(value).collect());
@@ -367,6 +377,51 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn tiles_lose_no_digit_against_vectors() {
+        if !on_tiles(64, 64, 64) {
+            return; // Nothing to hold against anything on this machine.
+        }
+        // Values of many magnitudes, from a fixed linear congruence.
+        let mut state = 1_u64;
+        let mut value = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (mantissa, exponent) = ((state >> 40) as f32 / 8_388_608.0 - 1.0, (state >> 33) % 12);
+            mantissa * (exponent as f32 - 6.0).exp2()
+        };
+        for (m, n, k) in [(64, 64, 96), (40, 80, 777), (256, 33, 2048)] {
+            let a: Vec<f32> = (0..m * k).map(|_| value()).collect();
+            let b: Vec<f32> = (0..k * n).map(|_| value()).collect();
+            let (a, b) = (Matrix::new(&a, m, k), Matrix::new(&b, k, n));
+            // Root mean square of the errors, each beside the sum of the products' magnitudes.
+            let error = |out: &[f32]| {
+                let of = |i: usize| {
+                    let terms = |p: usize| f64::from(a.values[i / n * k + p]) * f64::from(b.values[p * n + i % n]);
+                    let (exact, size) = (0..k).map(terms).fold((0.0, 0.0), |(e, s), t| (e + t, s + t.abs()));
+                    ((f64::from(out[i]) - exact) / size).powi(2)
+                };
+                ((0..m * n).map(of).sum::<f64>() / (m * n) as f64).sqrt()
+            };
+            let (mut tiles, mut vectors) = (vec![0.0; m * n], vec![0.0; m * n]);
+            product(&mut tiles, n, Store::Replace, a, b, Threads::One);
+            multiply(&mut vectors, n, Store::Replace, a, b, Threads::One);
+            let (tiles, vectors) = (error(&tiles), error(&vectors));
+            assert!(tiles <= vectors && tiles < 6e-8, "{m}x{n}x{k}: {tiles:e} on tiles, {vectors:e} on vectors");
+        }
+    }
+
+    #[test]
+    fn tiles_keep_what_is_not_finite_and_what_is_tiny() {
+        let (m, n, k) = (16, 32, 40);
+        let mut a = vec![1.0_f32; m * k];
+        (a[0], a[k], a[2 * k], a[3 * k]) = (f32::NAN, f32::INFINITY, 1e38, 1e-30);
+        let b = vec![0.5_f32; k * n];
+        let mut out = vec![0.0; m * n];
+        product(&mut out, n, Store::Replace, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Threads::One);
+        assert!(out[0].is_nan() && !out[n].is_finite(), "{} {}", out[0], out[n]);
+        assert!(out[2 * n] > 4e37 && out[3 * n] == 19.5 && out[4 * n] == 20.0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! three bf16, `x = x₁ + x₂ + x₃`, each the rounded rest of those before; of the nine products of two such sums the six
 //! with `i + j ≤ 4` are kept, and what is dropped lies below 2⁻²³ of `|x y|`: the rounding of an f32 product. Sums run
 //! over 32 products at a time from zero, so that the whole is closer to the exact product than a chain of f32 additions
-//! (the tests hold it against f64 and against the `gemm` crate). An infinite factor gives NaN where f32 gives ∞.
+//! (the tests hold it against f64 and against the `gemm` crate). An infinite factor, or one within a 256th of the largest f32, gives NaN where f32 gives ∞ or a number.
 //!
 //! Operands are packed into lines of 32 bf16. Tiles want pairs of neighbours along the inner axis; pairs here are `(j, j + 16)`
 //! of every 32, on both sides, which spares a permutation.
@@ -31,6 +31,8 @@ const LINES: usize = PARTS * BLOCK;
 /// Rows of the left operand that are packed at a time, and steps of the inner axis: about half of L2.
 const ROWS: usize = 256;
 const STEPS: usize = 16;
+/// Steps that two blocks of columns go through all rows at a time: with two blocks of rows they stay in L1.
+const NEAR: usize = 4;
 
 /// A row of a tile.
 #[repr(C, align(64))]
@@ -172,7 +174,7 @@ impl Operand<'_> {
                     part[i] = value;
                 }
             }
-            for (p, part) in parts.into_iter().enumerate() {
+            for (p, part) in parts.iter().enumerate() {
                 for (i, value) in transposed(part).into_iter().enumerate() {
                     store(p, i, value);
                 }
@@ -273,17 +275,24 @@ impl Output<'_, '_> {
         let mut aside = Aside([[0.0; 2 * BLOCK]; 2 * BLOCK]);
         // SAFETY: the caller's.
         unsafe { configure() };
+        let (start, pieces) = (self.start, steps.div_ceil(NEAR).max(1));
         for column in (0..self.n).step_by(2 * BLOCK) {
-            let b = right[column / BLOCK * right_steps * LINES..].as_ptr();
             let columns = (self.n - column).min(2 * BLOCK);
-            let b = [b, if columns > BLOCK { b.wrapping_add(right_steps * LINES) } else { b }];
-            for row in (0..m).step_by(2 * BLOCK) {
-                let a = left[row / BLOCK * steps * LINES..].as_ptr();
-                let rows = (m - row).min(2 * BLOCK);
-                let a = [a, if rows > BLOCK { a.wrapping_add(steps * LINES) } else { a }];
-                // SAFETY: the caller's: `rows` and `columns` lie in output, bias and residual; a block that does not
-                // exist is the other one over again, and stays aside.
-                unsafe { self.square(a, b, steps, self.top + row, column, (rows, columns), &mut aside) };
+            for piece in 0..pieces {
+                let (first, last) = (piece * steps / pieces, (piece + 1) * steps / pieces);
+                self.start = if piece > 0 { Start::Kept } else { start };
+                let b = right[(column / BLOCK * right_steps + first) * LINES..].as_ptr();
+                let b = [b, if columns > BLOCK { b.wrapping_add(right_steps * LINES) } else { b }];
+                for row in (0..m).step_by(2 * BLOCK) {
+                    let a = left[(row / BLOCK * steps + first) * LINES..].as_ptr();
+                    let rows = (m - row).min(2 * BLOCK);
+                    let a = [a, if rows > BLOCK { a.wrapping_add(steps * LINES) } else { a }];
+                    // SAFETY: the caller's: `rows` and `columns` lie in output, bias and residual; a block that does not
+                    // exist is the other one over again, and stays aside.
+                    unsafe {
+                        self.square(a, b, last - first, self.top + row, column, (rows, columns), &mut aside);
+                    }
+                }
             }
         }
         // SAFETY: tiles are configured; nothing of ours is in them any more.
