@@ -22,7 +22,7 @@ use crate::flex::{buffer, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
 use crate::linear::linear_composed;
-use crate::matrix::{Matrix, Ready, Store, Threads, product, product_ready, room};
+use crate::matrix::{Matrix, NARROW, Ready, Store, Threads, are_few, product, product_of_few, product_ready, room};
 use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
 use crate::reduce::add_in_order;
 use crate::sets::{Sets, split_at_lengths};
@@ -90,6 +90,9 @@ pub(crate) struct Shape {
     heads: usize,
     eps: f32,
 }
+
+/// Rows of a task between the maps of few rows.
+const FEW_ROWS: usize = 16;
 
 /// Number of weight tensors.
 pub(crate) const WEIGHTS: usize = 12;
@@ -213,6 +216,45 @@ fn apply(map: &Ready, rows: &[f32], start: Start<'_>, out: &mut [f32]) {
 }
 
 impl Weights<'_> {
+    /// Whether tiles take every map and every share of the MLP, so that it makes no difference to a bit where they end.
+    fn are_wide(&self) -> bool {
+        let rest = self.hidden % SHARE;
+        self.width >= NARROW && (rest == 0 || rest >= NARROW)
+    }
+
+    /// The block over few rows, map after map, each on all threads.
+    fn few(&self, x: &[f32], sets: &Sets, heads: usize) -> Vec<f32> {
+        let (d, h) = (self.width, self.hidden);
+        let rows = x.len() / d.max(1);
+        let apply = |x: &[f32], inputs: usize, weight: &[f32], outputs: usize, start: Start<'_>| {
+            let mut y = buffer(rows * outputs);
+            product_of_few(&mut y, start, Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs));
+            y
+        };
+        let normed = |x: &[f32], [gain, bias]: [&[f32]; 2]| {
+            let mut y = buffer(x.len());
+            let pieces = y.par_chunks_mut((FEW_ROWS * d).max(1)).zip(x.par_chunks((FEW_ROWS * d).max(1)));
+            pieces.for_each(|(y, x)| normalise_rows(x, gain, bias, self.eps, y));
+            y
+        };
+        let qkv = apply(&normed(x, self.norm1), d, self.qkv[0], 3 * d, Start::Bias(self.qkv[1]));
+        let mut attended = buffer(rows * d);
+        forward_sets(&qkv, sets, d, heads, &mut attended);
+        let middle = apply(&attended, d, self.proj[0], d, Start::BiasAnd(self.proj[1], x));
+        let mut hidden = apply(&normed(&middle, self.norm2), d, self.fc1[0], h, Start::Bias(self.fc1[1]));
+        hidden.par_chunks_mut((FEW_ROWS * h).max(1)).for_each(|hidden| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    for hidden in hidden.iter_mut() {
+                        *hidden = gelu_at(*hidden);
+                    }
+                },
+            );
+        });
+        apply(&hidden, h, self.fc2[0], d, Start::BiasAnd(self.fc2[1], &middle))
+    }
+
     /// `qkv(norm1(x))`.
     fn before(&self, ready: &Maps, x: &[f32], qkv: &mut [f32], s: &mut Scratch) {
         let normed = room(&mut s.narrow, x.len());
@@ -400,6 +442,9 @@ pub(crate) fn forward(
     let w = Weights::of(weights, shape.eps);
     let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
     let (d, h) = (w.width, w.hidden);
+    if !keep && are_few(rows) && w.are_wide() {
+        return (tensor(w.few(values, sets, shape.heads), [rows, d]), None);
+    }
     let ready = Maps::of(&w, true);
     let mut y = buffer(rows * d);
     let plan = Plan::of(sets);

@@ -83,11 +83,29 @@ pub(crate) enum Store {
 
 /// Whether tiles are worth their packing for a product of this shape.
 fn on_tiles(m: usize, n: usize, k: usize) -> bool {
-    tiles::available() && m >= 8 && n >= 16 && k >= 16
+    tiles::available() && m >= 8 && n >= NARROW && k >= NARROW
 }
+
+/// Columns and inner values from which on tiles are worth it.
+pub(crate) const NARROW: usize = 16;
 
 /// Multiplications from which on it pays to pack both operands of [`product_once`].
 const ONCE: usize = 1 << 19;
+
+/// Rows of the output up to which the right operand is packed where it is used.
+const FEW: usize = 512;
+
+/// Whether `rows` are few enough that [`product_of_few`] beats packing a right operand for them.
+pub(crate) fn are_few(rows: usize) -> bool {
+    tiles::available() && rows <= FEW
+}
+
+/// `out = start + a bᵀ` on all threads for few rows ([`are_few`]), both operands row-major, `out` without gaps.
+pub(crate) fn product_of_few(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    assert_eq!(out.len(), a.rows * b.rows, "output of another shape");
+    check_start(start, a.rows, b.rows);
+    tiles::product_of_few(out, b.rows, start, a.operand(Side::Left), b.t().operand(Side::Right));
+}
 
 /// Rows of the output in one task.
 const SPAN: usize = 256;
@@ -114,6 +132,9 @@ pub(crate) fn product(
             Threads::One => with_right(b.operand(Side::Right), |right| {
                 tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
             }),
+            Threads::All if m <= FEW => {
+                tiles::product_of_few(out, out_stride, start, a.operand(Side::Left), b.operand(Side::Right));
+            }
             Threads::All => {
                 let right = packed(b);
                 out[..(m - 1) * out_stride + n].par_chunks_mut(SPAN * out_stride).enumerate().for_each(|(i, out)| {
@@ -132,14 +153,7 @@ fn with_right(b: Operand<'_>, with: impl FnOnce(&[Line])) {
     thread_local! {
         static RIGHT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
     }
-    RIGHT.with_borrow_mut(|room| {
-        let count = b.lines();
-        if room.len() < count {
-            *room = tiles::lines(count);
-        }
-        b.pack(Side::Right, 0, &mut room[..count]);
-        with(&room[..count]);
-    });
+    RIGHT.with_borrow_mut(|room| with(b.packed(Side::Right, room)));
 }
 
 /// A right operand packed for tiles, by the pool.

@@ -2,9 +2,6 @@
 
 use crate::kernel::Start;
 
-pub(crate) const BLOCK: usize = 16;
-pub(crate) const STEP: usize = 32;
-
 #[derive(Clone, Copy)]
 pub(crate) struct Line;
 
@@ -36,6 +33,10 @@ impl Operand<'_> {
         unreachable!("guarded by `available`")
     }
 
+    pub(crate) fn packed(self, _: Side, _: &mut Vec<Line>) -> &[Line] {
+        unreachable!("guarded by `available`")
+    }
+
     pub(crate) fn pack(self, _: Side, _: usize, _: &mut [Line]) {
         unreachable!("guarded by `available`")
     }
@@ -46,5 +47,9 @@ pub(crate) fn lines(_: usize) -> Vec<Line> {
 }
 
 pub(crate) fn product(_: &mut [f32], _: usize, _: Start<'_>, _: Operand<'_>, _: &[Line], _: usize) {
+    unreachable!("guarded by `available`")
+}
+
+pub(crate) fn product_of_few(_: &mut [f32], _: usize, _: Start<'_>, _: Operand<'_>, _: Operand<'_>) {
     unreachable!("guarded by `available`")
 }

@@ -16,7 +16,10 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_srli_epi32, _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_ps,
 };
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::LazyLock;
+
+use rayon::prelude::*;
 
 use crate::kernel::{self, LANES, Start, transposed};
 
@@ -104,7 +107,7 @@ impl Operand<'_> {
     }
 
     /// The same without what lies before `outer` and `inner`, and at most so much of it.
-    fn part(self, outer: std::ops::Range<usize>, inner: std::ops::Range<usize>) -> Self {
+    fn part(self, outer: Range<usize>, inner: Range<usize>) -> Self {
         let at = outer.start * self.outer_stride + inner.start * self.inner_stride;
         Self { values: &self.values[at..], outer: outer.len(), inner: inner.len(), ..self }
     }
@@ -132,6 +135,16 @@ impl Operand<'_> {
                 self.pack_step(from, left, side, to.as_mut_ptr());
             }
         }
+    }
+
+    /// The whole operand packed into `room`.
+    pub(crate) fn packed(self, side: Side, room: &mut Vec<Line>) -> &[Line] {
+        let count = self.lines();
+        if room.len() < count {
+            *room = lines(count);
+        }
+        self.pack(side, 0, &mut room[..count]);
+        &room[..count]
     }
 
     /// # Safety
@@ -216,15 +229,12 @@ pub(crate) fn lines(count: usize) -> Vec<Line> {
 
 /// `out = start + a b` on the calling thread, rows of `out` `stride` apart, `b` packed whole as [`Side::Right`], `n` columns.
 pub(crate) fn product(out: &mut [f32], stride: usize, start: Start<'_>, a: Operand<'_>, b: &[Line], n: usize) {
-    thread_local! {
-        static LEFT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-    }
     let (m, steps) = (a.outer, a.steps());
     assert_eq!(b.len(), n.div_ceil(BLOCK) * steps * LINES, "right operand of another shape");
     assert!(m == 0 || n == 0 || (n <= stride || m == 1) && (m - 1) * stride + n <= out.len(), "outside its output");
     a.check();
     let (spans, depths) = (m.div_ceil(ROWS), steps.div_ceil(STEPS).max(1));
-    LEFT.with_borrow_mut(|left| {
+    ROOM.with_borrow_mut(|[left, _]| {
         for depth in 0..depths {
             let (first, last) = (depth * steps / depths, (depth + 1) * steps / depths);
             let start = if depth > 0 { Start::Kept } else { start };
@@ -233,28 +243,79 @@ pub(crate) fn product(out: &mut [f32], stride: usize, start: Start<'_>, a: Opera
                 let rows = span * blocks / spans * BLOCK..m.min((span + 1) * blocks / spans * BLOCK);
                 let top = rows.start;
                 let a = a.part(rows, first * STEP..a.inner.min(last * STEP));
-                if left.len() < a.lines() {
-                    *left = lines(a.lines());
-                }
-                a.pack(Side::Left, 0, &mut left[..a.lines()]);
-                let out = Output { values: out, stride, start, top, n, rows: m };
-                // SAFETY: `pack` saw the tiles; `left` holds the blocks of these rows, `b` those of `n` columns with `steps`
-                // steps, of which `first..last` are read; `out` was bounded above.
-                unsafe { out.fill(a.outer, last - first, &left[..a.lines()], &b[first * LINES..], steps) };
+                let left = a.packed(Side::Left, left);
+                let out = Output { values: out.as_mut_ptr(), stride, start, top, n };
+                // SAFETY: `packed` saw the tiles; `left` holds the blocks of these rows, `b` those of `n` columns with `steps`
+                // steps, of which `first..last` are read; `out` was bounded above and is a unique borrow.
+                unsafe { out.fill(a.outer, 0..n, last - first, left, &b[first * LINES..], steps) };
             }
         }
     });
 }
 
+/// The same on all threads, for few rows: each thread takes a share of the columns and packs its part of `b` while it uses
+/// it, as a large matrix that few rows meet costs more to pack into memory and back than to multiply. The rows are packed by
+/// each thread for itself: that is quicker than to fetch them from another core.
+pub(crate) fn product_of_few(out: &mut [f32], stride: usize, start: Start<'_>, a: Operand<'_>, b: Operand<'_>) {
+    let (m, n, steps) = (a.outer, b.outer, a.steps());
+    assert_eq!(a.inner, b.inner, "inner lengths differ");
+    assert!(m == 0 || n == 0 || (n <= stride || m == 1) && (m - 1) * stride + n <= out.len(), "outside its output");
+    let (values, threads) = (Shared(out.as_mut_ptr()), rayon::current_num_threads());
+    let (groups, depths) = (n.div_ceil(COLUMNS), steps.div_ceil(STEPS).max(1));
+    (0..threads.min(groups)).into_par_iter().for_each(|task| {
+        let mine = task * groups / threads.min(groups)..(task + 1) * groups / threads.min(groups);
+        ROOM.with_borrow_mut(|[left, right]| {
+            for depth in 0..depths {
+                let (first, last) = (depth * steps / depths, (depth + 1) * steps / depths);
+                let inner = first * STEP..a.inner.min(last * STEP);
+                let left = a.part(0..m, inner.clone()).packed(Side::Left, left);
+                for group in mine.clone() {
+                    let columns = group * COLUMNS..n.min((group + 1) * COLUMNS);
+                    let right = b.part(columns.clone(), inner.clone()).packed(Side::Right, right);
+                    let start = if depth > 0 { Start::Kept } else { start };
+                    let out = Output { values: values.get(), stride, start, top: 0, n };
+                    // SAFETY: `packed` saw the tiles; `left` holds all rows' blocks and `right` those of these columns, which
+                    // no other task writes; `out` was bounded above, and its unique borrow outlives the tasks.
+                    unsafe { out.fill(m, columns, last - first, left, right, last - first) };
+                }
+            }
+        });
+    });
+}
+
+thread_local! {
+    /// Packed operands of one thread, left and right.
+    static ROOM: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// Columns that [`product_of_few`] packs at a time.
+const COLUMNS: usize = 64;
+
+/// The beginning of an output that several threads write, each its own columns.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: tasks write disjoint places and read none of each other's (see `product_of_few`).
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
 /// Where a product goes.
-struct Output<'a, 'b> {
-    values: &'a mut [f32],
+struct Output<'a> {
+    /// The first value of the whole output.
+    values: *mut f32,
     stride: usize,
-    start: Start<'b>,
+    start: Start<'a>,
     /// The first of the rows that are written.
     top: usize,
+    /// Columns of the whole output.
     n: usize,
-    rows: usize,
 }
 
 /// Sixteen by sixteen sums, twice two times: what does not fit into the output whole is brought here first.
@@ -264,24 +325,34 @@ struct Aside([[f32; 2 * BLOCK]; 2 * BLOCK]);
 /// Two blocks of zeros.
 static ZEROS: [f32; 2 * BLOCK] = [0.0; 2 * BLOCK];
 
-impl Output<'_, '_> {
-    /// `m` rows, `steps` of them for each block of `left`, `stride` in `right`.
+impl Output<'_> {
+    /// `m` rows of some columns.
     ///
     /// # Safety
-    /// The machine must have lent its tiles; `left` must hold the blocks of `m` rows with `steps` steps, `right` those of
-    /// `n` columns with `right_steps` between blocks, `steps` after the last one's beginning; the output `m` rows from `top`.
+    /// The machine must have lent its tiles; `left` must hold the blocks of `m` rows with `steps` steps each, `right` those
+    /// of the columns with `right_steps`, of which the first `steps` are read; the output must have `m` rows from `top` on
+    /// and the columns, bias and residual all of them, and nobody else may touch them.
     #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn fill(mut self, m: usize, steps: usize, left: &[Line], right: &[Line], right_steps: usize) {
+    unsafe fn fill(
+        mut self,
+        m: usize,
+        columns: Range<usize>,
+        steps: usize,
+        left: &[Line],
+        right: &[Line],
+        right_steps: usize,
+    ) {
         let mut aside = Aside([[0.0; 2 * BLOCK]; 2 * BLOCK]);
         // SAFETY: the caller's.
         unsafe { configure() };
         let (start, pieces) = (self.start, steps.div_ceil(NEAR).max(1));
-        for column in (0..self.n).step_by(2 * BLOCK) {
-            let columns = (self.n - column).min(2 * BLOCK);
+        let begin = columns.start;
+        for column in columns.clone().step_by(2 * BLOCK) {
+            let columns = (columns.end - column).min(2 * BLOCK);
             for piece in 0..pieces {
                 let (first, last) = (piece * steps / pieces, (piece + 1) * steps / pieces);
                 self.start = if piece > 0 { Start::Kept } else { start };
-                let b = right[(column / BLOCK * right_steps + first) * LINES..].as_ptr();
+                let b = right[((column - begin) / BLOCK * right_steps + first) * LINES..].as_ptr();
                 let b = [b, if columns > BLOCK { b.wrapping_add(right_steps * LINES) } else { b }];
                 for row in (0..m).step_by(2 * BLOCK) {
                     let a = left[(row / BLOCK * steps + first) * LINES..].as_ptr();
@@ -315,12 +386,12 @@ impl Output<'_, '_> {
         (rows, columns): (usize, usize),
         aside: &mut Aside,
     ) {
-        debug_assert!(row + rows <= self.rows && column + columns <= self.n);
+        debug_assert!(column + columns <= self.n);
         let whole = rows == 2 * BLOCK && columns == 2 * BLOCK;
         let masks = [mask(columns), mask(columns.saturating_sub(BLOCK))];
         // SAFETY: the caller's; what lies beyond rows and columns is masked or stays aside.
         unsafe {
-            let out = self.values.as_mut_ptr().add(row * self.stride + column);
+            let out = self.values.add(row * self.stride + column);
             let kept = |i: usize, half: usize| {
                 let mask = masks[half];
                 match self.start {
