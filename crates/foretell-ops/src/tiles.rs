@@ -31,9 +31,10 @@ pub(crate) const STEP: usize = 32;
 const PARTS: usize = 3;
 /// Lines of one block and step: [`PARTS`] tiles.
 const LINES: usize = PARTS * BLOCK;
-/// Rows of the left operand that are packed at a time, and steps of the inner axis: about half of L2.
-const ROWS: usize = 256;
+/// Steps of the inner axis that are gone through at a time.
 const STEPS: usize = 16;
+/// Lines of the left operand that are packed at a time: less than half of L2.
+const LEFT: usize = 12 * 1024;
 /// Steps that two blocks of columns go through all rows at a time: with two blocks of rows they stay in L1.
 const NEAR: usize = 4;
 
@@ -233,7 +234,8 @@ pub(crate) fn product(out: &mut [f32], stride: usize, start: Start<'_>, a: Opera
     assert_eq!(b.len(), n.div_ceil(BLOCK) * steps * LINES, "right operand of another shape");
     assert!(m == 0 || n == 0 || (n <= stride || m == 1) && (m - 1) * stride + n <= out.len(), "outside its output");
     a.check();
-    let (spans, depths) = (m.div_ceil(ROWS), steps.div_ceil(STEPS).max(1));
+    let depths = steps.div_ceil(STEPS).max(1);
+    let spans = (a.blocks() * steps.div_ceil(depths) * LINES).div_ceil(LEFT);
     ROOM.with_borrow_mut(|[left, _]| {
         for depth in 0..depths {
             let (first, last) = (depth * steps / depths, (depth + 1) * steps / depths);
