@@ -2,8 +2,8 @@
 //!
 //! Composed of its parts, a block writes and reads every intermediate value through memory. Here a group of rows (a
 //! few samples) goes through the block while it lies in the caches, one group a thread. Forward alone keeps nothing;
-//! with gradients the queries, keys and values, the attention's output, the middle of the residual stream and the
-//! MLP's input are kept, and what is cheap is computed again: normalised rows, probabilities, GELU.
+//! with gradients the queries, keys and values, the attention's output and the middle of the residual stream are kept, and
+//! what costs less than to write and read it is computed again: normalised rows, probabilities, the MLP's hidden layer.
 //!
 //! Weight gradients are summed within a *lane*, a fixed share of the groups, and lanes are added in order: groups and
 //! lanes are functions of the shapes alone, so that the thread count never changes a bit.
@@ -183,7 +183,10 @@ struct Scratch {
 struct Maps {
     qkv: Ready,
     proj: Ready,
-    mlp: Vec<(Ready, Ready)>,
+    fc1: Vec<Ready>,
+    fc2: Vec<Ready>,
+    /// On the way back alone: the first map as on the way forward.
+    fc1_again: Vec<Ready>,
 }
 
 /// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2.
@@ -197,16 +200,16 @@ fn shares(hidden: usize) -> impl Iterator<Item = Range<usize>> {
 impl Maps {
     fn of(w: &Weights<'_>, forward: bool) -> Self {
         let (d, h) = (w.width, w.hidden);
-        let ready = |weight: &[f32], outputs: usize, inputs: usize| {
-            let weight = Matrix::new(weight, outputs, inputs);
-            Ready::of(if forward { weight.t() } else { weight })
-        };
-        let mlp = shares(h).map(|columns| {
-            let fc1 = &w.fc1[0][columns.start * d..columns.end * d];
-            let fc2 = Matrix::strided(&w.fc2[0][columns.start..], d, columns.len(), h);
-            (ready(fc1, columns.len(), d), Ready::of(if forward { fc2.t() } else { fc2 }))
-        });
-        Self { mlp: mlp.collect(), qkv: ready(w.qkv[0], 3 * d, d), proj: ready(w.proj[0], d, d) }
+        let fc1 = |columns: Range<usize>| Matrix::new(&w.fc1[0][columns.start * d..columns.end * d], columns.len(), d);
+        let fc2 = |columns: Range<usize>| Matrix::strided(&w.fc2[0][columns.start..], d, columns.len(), h);
+        let turned = |weight: Matrix<'_>| Ready::of(if forward { weight.t() } else { weight });
+        Self {
+            qkv: turned(Matrix::new(w.qkv[0], 3 * d, d)),
+            proj: turned(Matrix::new(w.proj[0], d, d)),
+            fc1: shares(h).map(|columns| turned(fc1(columns))).collect(),
+            fc2: shares(h).map(|columns| turned(fc2(columns))).collect(),
+            fc1_again: shares(if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
+        }
     }
 }
 
@@ -264,33 +267,20 @@ impl Weights<'_> {
 
     /// From the attention's output to the block's.
     #[allow(clippy::too_many_arguments)]
-    fn after(
-        &self,
-        ready: &Maps,
-        x: &[f32],
-        attended: &[f32],
-        middle: &mut [f32],
-        hidden: &mut [f32],
-        y: &mut [f32],
-        s: &mut Scratch,
-    ) {
+    fn after(&self, ready: &Maps, x: &[f32], attended: &[f32], middle: &mut [f32], y: &mut [f32], s: &mut Scratch) {
         apply(&ready.proj, attended, Start::BiasAnd(self.proj[1], x), middle);
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
         let rows = x.len() / self.width.max(1);
         let mut start = Start::BiasAnd(self.fc2[1], middle);
-        let mut rest = hidden;
-        for (columns, (fc1, fc2)) in shares(self.hidden).zip(&ready.mlp) {
-            // Kept share by share, each without gaps.
-            let (hidden, more) = std::mem::take(&mut rest).split_at_mut(rows * columns.len());
-            rest = more;
-            apply(fc1, normed, Start::Bias(&self.fc1[1][columns]), hidden);
-            let active = room(&mut s.wide, hidden.len());
+        for (columns, (fc1, fc2)) in shares(self.hidden).zip(ready.fc1.iter().zip(&ready.fc2)) {
+            let active = room(&mut s.wide, rows * columns.len());
+            apply(fc1, normed, Start::Bias(&self.fc1[1][columns]), active);
             dispatch(
                 #[inline(always)]
                 || {
-                    for (active, hidden) in active.iter_mut().zip(hidden.iter()) {
-                        *active = gelu_at(*hidden);
+                    for active in active.iter_mut() {
+                        *active = gelu_at(*active);
                     }
                 },
             );
@@ -305,7 +295,7 @@ impl Weights<'_> {
     fn after_backward(
         &self,
         ready: &Maps,
-        (attended, middle, hidden): (&[f32], &[f32], &[f32]),
+        (attended, middle): (&[f32], &[f32]),
         dy: &[f32],
         dmiddle: &mut [f32],
         dattended: &mut [f32],
@@ -319,17 +309,17 @@ impl Weights<'_> {
         add_sums(dfc2_b, dy);
         // `dattended` lends its room until it is due.
         let mut start = Start::Zero;
-        let mut rest = hidden;
-        for (columns, (fc1, fc2)) in shares(self.hidden).zip(&ready.mlp) {
-            let (hidden, more) = rest.split_at(rows * columns.len());
-            rest = more;
-            let (active, dhidden) = (room(&mut s.wide, hidden.len()), room(&mut s.wide2, hidden.len()));
+        let maps = ready.fc1.iter().zip(&ready.fc2).zip(&ready.fc1_again);
+        for (columns, ((fc1, fc2), again)) in shares(self.hidden).zip(maps) {
+            let len = rows * columns.len();
+            let (active, dhidden) = (room(&mut s.wide, len), room(&mut s.wide2, len));
+            apply(again, normed, Start::Bias(&self.fc1[1][columns.clone()]), active);
             apply(fc2, dy, Start::Zero, dhidden);
             dispatch(
                 #[inline(always)]
                 || {
-                    for ((active, dhidden), hidden) in active.iter_mut().zip(dhidden.iter_mut()).zip(hidden) {
-                        let (value, slope) = gelu_and_slope(*hidden);
+                    for (active, dhidden) in active.iter_mut().zip(dhidden.iter_mut()) {
+                        let (value, slope) = gelu_and_slope(*active);
                         *active = value;
                         *dhidden *= slope;
                     }
@@ -429,7 +419,6 @@ struct Kept {
     qkv: Vec<f32>,
     attended: Vec<f32>,
     middle: Vec<f32>,
-    hidden: Vec<f32>,
 }
 
 /// Keeps for the backward pass only if `keep`.
@@ -441,7 +430,7 @@ pub(crate) fn forward(
 ) -> (FlexTensor, Option<Saved>) {
     let w = Weights::of(weights, shape.eps);
     let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
-    let (d, h) = (w.width, w.hidden);
+    let d = w.width;
     if !keep && are_few(rows) && w.are_wide() {
         return (tensor(w.few(values, sets, shape.heads), [rows, d]), None);
     }
@@ -452,24 +441,23 @@ pub(crate) fn forward(
     let whole = |needed: bool, len: usize| if needed { buffer(rows * len) } else { Vec::new() };
     let between = plan.groups.is_none();
     let (mut qkv, mut attended) = (whole(keep || between, 3 * d), whole(keep || between, d));
-    let (mut middle, mut hidden) = (whole(keep, d), whole(keep, h));
+    let mut middle = whole(keep, d);
     if between {
         let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().enumerate();
         pieces.for_each_init(Scratch::default, |s, (i, qkv)| w.before(&ready, plan.piece(i, values, d), qkv, s));
         forward_sets(&qkv, sets, d, shape.heads, &mut attended);
     }
     let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
-    let parts = parts.zip(plan.lend(&mut middle, d).into_iter().zip(plan.lend(&mut hidden, h)));
+    let parts = parts.zip(plan.lend(&mut middle, d));
     let tasks: Vec<_> = plan.cut(&mut y, d).into_iter().zip(parts).collect();
     tasks.into_par_iter().enumerate().for_each_init(
         Default::default,
-        |(s, own): &mut (Scratch, [Vec<f32>; 4]), (i, (y, ((qkv, attended), (middle, hidden))))| {
+        |(s, own): &mut (Scratch, [Vec<f32>; 3]), (i, (y, ((qkv, attended), middle)))| {
             let (x, span) = (plan.piece(i, values, d), plan.spans[i].clone());
             let n = span.len();
-            let [own_qkv, own_attended, own_middle, own_hidden] = own;
+            let [own_qkv, own_attended, own_middle] = own;
             let attended = attended.unwrap_or_else(|| room(own_attended, n * d));
             let middle = middle.unwrap_or_else(|| room(own_middle, n * d));
-            let hidden = hidden.unwrap_or_else(|| room(own_hidden, n * h));
             if let Some(groups) = &plan.groups {
                 let qkv = qkv.unwrap_or_else(|| room(own_qkv, n * 3 * d));
                 w.before(&ready, x, qkv, s);
@@ -479,10 +467,10 @@ pub(crate) fn forward(
                     packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
                 }
             }
-            w.after(&ready, x, attended, middle, hidden, y, s);
+            w.after(&ready, x, attended, middle, y, s);
         },
     );
-    let saved = keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle, hidden })));
+    let saved = keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle })));
     (tensor(y, [rows, d]), saved)
 }
 
@@ -496,7 +484,7 @@ pub(crate) fn backward(
 ) -> (FlexTensor, Vec<FlexTensor>) {
     let w = Weights::of(weights, shape.eps);
     let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
-    let (d, h) = (w.width, w.hidden);
+    let d = w.width;
     let (dy, kept) = (slice(dy), saved.0.as_ref());
     let plan = Plan::of(sets);
     let ready = Maps::of(&w, false);
@@ -505,7 +493,7 @@ pub(crate) fn backward(
     let total: usize = w.lengths().iter().sum();
     let mut sums: Vec<Vec<f32>> = (0..plan.lanes).map(|_| vec![0.0; total]).collect();
     let after = |i: usize, dmiddle: &mut [f32], dattended: &mut [f32], sums: &mut _, s: &mut Scratch| {
-        let kept = (plan.piece(i, &kept.attended, d), plan.piece(i, &kept.middle, d), plan.piece(i, &kept.hidden, h));
+        let kept = (plan.piece(i, &kept.attended, d), plan.piece(i, &kept.middle, d));
         w.after_backward(&ready, kept, plan.piece(i, dy, d), dmiddle, dattended, sums, s);
     };
     let mut pieces = plan.cut(&mut dx, d);
