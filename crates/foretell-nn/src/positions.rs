@@ -1,6 +1,7 @@
 //! Fixed sine–cosine position codes.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use foretell_ops as ops;
 
 /// One-dimensional code of width `width` (even): `[sin(p ω) | cos(p ω)]`, `ω_i = 10000^(−i / (width / 2))`.
 fn code(position: f64, width: usize) -> impl Iterator<Item = f32> {
@@ -36,10 +37,7 @@ pub fn sincos_2d_spread(grid: (usize, usize), over: (usize, usize), width: usize
 /// - `table`: `[N, D]`; `indices`: `[B, K]` row-major, each below N; output: `[B, K, D]`
 pub fn gather(table: Tensor<2>, indices: &[u32], batch: usize) -> Tensor<3> {
     let [_, width] = table.dims();
-    let per_sample = indices.len() / batch.max(1);
-    let indices: Vec<i32> = indices.iter().map(|i| *i as i32).collect();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [batch * per_sample]), &table.device().inner());
-    table.select(0, indices).reshape([batch, per_sample, width])
+    ops::gather(table, indices).reshape([batch, indices.len() / batch.max(1), width])
 }
 
 /// Tokens of each sample by index.
@@ -56,6 +54,8 @@ pub fn gather_tokens(tokens: Tensor<3>, indices: &[u32]) -> Tensor<3> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::TensorData;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use crate::fused::Fused;
 use crate::kernel::{Start, transpose};
 use crate::matrix::{Matrix, product_once, room};
 use crate::sets::{Sets, split_at_lengths};
-use crate::simd::{dispatch, exp};
+use crate::softmax::{softmax_rows, softmax_rows_backward};
 
 /// `softmax(q kᵀ / √d) v` for each head, on the packed output of one linear map.
 ///
@@ -192,66 +192,6 @@ fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
     if n < stride {
         rows.chunks_exact_mut(stride).for_each(|row| row[n..].fill(value));
     }
-}
-
-/// Softmax of each row of `n` values times `scale` (positive), in place.
-fn softmax_rows(scores: &mut [f32], n: usize, scale: f32) {
-    dispatch(
-        #[inline(always)]
-        || {
-            for row in scores.chunks_exact_mut(n) {
-                let mut highest = [f32::NEG_INFINITY; 16];
-                let mut groups = row.chunks_exact(16);
-                for group in &mut groups {
-                    for (lane, s) in highest.iter_mut().zip(group) {
-                        *lane = if *s > *lane { *s } else { *lane };
-                    }
-                }
-                let rest = groups.remainder().iter().copied();
-                let highest = highest.into_iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-                for s in row.iter_mut() {
-                    *s = exp((*s - highest) * scale);
-                }
-                let mut lanes = [0.0_f32; 16];
-                let mut groups = row.chunks_exact(16);
-                for group in &mut groups {
-                    for (lane, s) in lanes.iter_mut().zip(group) {
-                        *lane += s;
-                    }
-                }
-                let total: f32 = lanes.iter().sum::<f32>() + groups.remainder().iter().sum::<f32>();
-                let inverse = 1.0 / total;
-                for s in row.iter_mut() {
-                    *s *= inverse;
-                }
-            }
-        },
-    );
-}
-
-/// Turns the gradient of softmax's output, `dp`, into that of its input before the scale, given its output `p`.
-fn softmax_rows_backward(p: &[f32], dp: &mut [f32], n: usize, scale: f32) {
-    dispatch(
-        #[inline(always)]
-        || {
-            for (p, dp) in p.chunks_exact(n).zip(dp.chunks_exact_mut(n)) {
-                let mut lanes = [0.0_f32; 16];
-                let (mut ps, mut ds) = (p.chunks_exact(16), dp.chunks_exact(16));
-                for (ps, ds) in (&mut ps).zip(&mut ds) {
-                    for ((lane, p), d) in lanes.iter_mut().zip(ps).zip(ds) {
-                        *lane = p.mul_add(*d, *lane);
-                    }
-                }
-                let mut dot: f32 = lanes.iter().sum();
-                for (p, d) in ps.remainder().iter().zip(ds.remainder()) {
-                    dot = p.mul_add(*d, dot);
-                }
-                for (p, d) in p.iter().zip(dp.iter_mut()) {
-                    *d = p * (*d - dot) * scale;
-                }
-            }
-        },
-    );
 }
 
 /// Attention within each set, rows of `width` values each.

@@ -2,6 +2,8 @@
 //!
 //! Each operation's arithmetic stands in its own file as functions on slices; here they meet Burn's tape.
 
+use std::sync::Arc;
+
 use burn::backend::{Backend, Flex, backend_extension, tensor::FloatTensor};
 use burn_autodiff::{
     Autodiff,
@@ -13,11 +15,12 @@ use burn_flex::FlexTensor;
 
 use crate::{
     Sets, activation, attention, batch_norm, block, conv,
-    flex::contiguous,
-    gru, linear,
+    flex::{contiguous, rows},
+    gather, gru, linear,
     loss::{self, Distance},
     norm,
     sigreg::{self, Knots},
+    softmax,
 };
 
 #[backend_extension(Flex, Autodiff)]
@@ -69,6 +72,8 @@ pub(crate) trait Fused: Backend {
     fn fused_cosine(prediction: FloatTensor<Self>, target: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gru(inputs: FloatTensor<Self>, states: FloatTensor<Self>, state: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self>;
+    fn fused_softmax(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_gather(table: FloatTensor<Self>, indices: Arc<[u32]>) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -125,6 +130,12 @@ impl Fused for Flex {
     }
     fn fused_sigreg(projected: FlexTensor, knots: Knots) -> FlexTensor {
         sigreg::forward(&contiguous(projected), &knots)
+    }
+    fn fused_softmax(x: FlexTensor) -> FlexTensor {
+        softmax::forward(&contiguous(x))
+    }
+    fn fused_gather(table: FlexTensor, indices: Arc<[u32]>) -> FlexTensor {
+        gather::forward(&contiguous(table), &indices)
     }
 }
 
@@ -185,6 +196,8 @@ backward!(GruBackward, 3, (FlexTensor, FlexTensor, FlexTensor), |(inputs, states
 backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [Some(sigreg::backward(
     &projected, &knots, &dy
 ))]);
+backward!(SoftmaxBackward, 1, FlexTensor, |y, dy, _| [Some(softmax::backward(&y, &dy))]);
+backward!(GatherBackward, 1, (usize, Arc<[u32]>), |(n, indices), dy, _| [Some(gather::backward(n, &indices, &dy))]);
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
 macro_rules! taped {
@@ -321,5 +334,17 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let (projected, a) = projected.into_parts();
         let projected = contiguous(projected);
         taped!(SigregBackward, S, [a], (sigreg::forward(&projected, &knots), (projected, knots)))
+    }
+    fn fused_softmax(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, a) = x.into_parts();
+        taped!(SoftmaxBackward, S, [a], {
+            let y = softmax::forward(&contiguous(x));
+            (y.clone(), y)
+        })
+    }
+    fn fused_gather(table: FloatTensor<Self>, indices: Arc<[u32]>) -> FloatTensor<Self> {
+        let (table, a) = table.into_parts();
+        let table = contiguous(table);
+        taped!(GatherBackward, S, [a], (gather::forward(&table, &indices), (rows(&table).0, indices)))
     }
 }

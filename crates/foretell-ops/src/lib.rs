@@ -20,6 +20,7 @@ mod block;
 mod conv;
 mod flex;
 mod fused;
+mod gather;
 mod gru;
 mod kernel;
 mod linear;
@@ -32,6 +33,7 @@ mod reduce;
 mod sets;
 mod sigreg;
 mod simd;
+mod softmax;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_tiles.rs")]
 mod tiles;
 
@@ -40,6 +42,7 @@ pub use attention::{attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
 pub use block::{BlockWeights, transformer_block};
 pub use conv::conv2d;
+pub use gather::gather;
 pub use gru::{gru_cell, gru_gates};
 pub use linear::linear;
 pub use loss::{cosine_distance, l1, l2, smooth_l1};
@@ -50,6 +53,7 @@ pub use optimise::{AdamW, adamw, lerp};
 pub use reduce::{sum_of_squares, values};
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
+pub use softmax::softmax;
 
 /// The composed bodies, which run on every backend and in f64.
 pub mod composed {
@@ -58,6 +62,7 @@ pub mod composed {
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
     pub use crate::block::transformer_block_composed as transformer_block;
     pub use crate::conv::conv2d_composed as conv2d;
+    pub use crate::gather::gather_composed as gather;
     pub use crate::gru::gru_gates_composed as gru_gates;
     pub use crate::linear::linear_composed as linear;
     pub use crate::loss::{
@@ -66,4 +71,5 @@ pub mod composed {
     };
     pub use crate::norm::layer_norm_composed as layer_norm;
     pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
+    pub use crate::softmax::softmax_composed as softmax;
 }

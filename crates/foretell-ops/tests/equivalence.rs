@@ -111,6 +111,36 @@ fn activations_agree() {
 }
 
 #[test]
+fn softmax_agrees() {
+    for (rows, n) in [(1, 1), (3, 5), (40, 196), (2, 40_000), (17, 33)] {
+        for scale in [1.0, 1e4] {
+            let x = [scaled(noise(6, rows * n), scale)];
+            let f = move |t: &[Tensor<1>]| ops::softmax(t[0].clone().reshape([rows, n])).reshape([rows * n]);
+            let c = move |t: &[Tensor<1>]| composed::softmax(t[0].clone().reshape([rows, n])).reshape([rows * n]);
+            agree(&format!("softmax {rows}x{n}, ±{scale}"), &f, &c, &x);
+        }
+    }
+    let c = |t: &[Tensor<1>]| composed::softmax(t[0].clone().reshape([2, 3, 4])).reshape([24]);
+    finite_differences("softmax", &c, &[scaled(noise(7, 24), 3.0)]);
+}
+
+#[test]
+fn gathering_agrees() {
+    let several: Vec<u32> = (0..900).map(|i| i * 7919 % 300).collect();
+    for (n, width, indices) in [(1, 1, vec![0]), (5, 3, vec![4, 0, 4, 4]), (300, 192, several), (7, 40_000, vec![6, 2])]
+    {
+        let len = indices.len() * width;
+        let own = indices.clone();
+        let f = move |t: &[Tensor<1>]| ops::gather(t[0].clone().reshape([n, width]), &own).reshape([len]);
+        let c = move |t: &[Tensor<1>]| composed::gather(t[0].clone().reshape([n, width]), &indices).reshape([len]);
+        for scale in [1.0, 1e4] {
+            agree(&format!("gather {n}x{width}"), &f, &c, &[scaled(noise(8, n * width), scale)]);
+        }
+        finite_differences("gather", &c, &[noise(8, n * width)]);
+    }
+}
+
+#[test]
 fn norms_agree() {
     for (n, d) in [(1, 3), (3, 5), (50, 192), (300, 67), (2, 40_000)] {
         let f = move |t: &[Tensor<1>]| {

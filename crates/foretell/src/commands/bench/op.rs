@@ -48,7 +48,13 @@ enum Op {
     Attention,
     Block,
     Conv2d,
+    Softmax,
+    Gather,
+    Gru,
     SmoothL1,
+    L1,
+    L2,
+    Cosine,
     Sigreg,
     Adamw,
 }
@@ -143,9 +149,27 @@ fn build(args: &OpArgs, device: &Device, tracked: bool) -> ([usize; 2], Box<Forw
             };
             ([rows, d], Box::new(conv))
         }
-        Op::SmoothL1 => {
-            let target = noise([n, d], device);
-            ([n, d], Box::new(move |x| ops::smooth_l1(x, target.clone(), 1.0).reshape([1, 1])))
+        Op::Softmax => ([n, d], Box::new(ops::softmax)),
+        Op::Gather => {
+            // A permutation: every row once.
+            let indices: Vec<u32> = (0..n as u32).rev().collect();
+            ([n, d], Box::new(move |x| ops::gather(x, &indices)))
+        }
+        Op::Gru => {
+            let (input, recurrent) = ((weight(3 * d, d), vector(3 * d)), (weight(3 * d, d), vector(3 * d)));
+            let state = noise([n, d], device);
+            let cell = move |x| ops::gru_cell(x, state.clone(), input.clone(), recurrent.clone());
+            ([n, d], Box::new(cell))
+        }
+        Op::SmoothL1 | Op::L1 | Op::L2 | Op::Cosine => {
+            let (op, target) = (args.op, noise([n, d], device));
+            let distance = move |x: Tensor<2>| match op {
+                Op::SmoothL1 => ops::smooth_l1(x, target.clone(), 1.0),
+                Op::L1 => ops::l1(x, target.clone()),
+                Op::L2 => ops::l2(x, target.clone()),
+                _ => ops::cosine_distance(x, target.clone()),
+            };
+            ([n, d], Box::new(move |x| distance(x).reshape([1, 1])))
         }
         Op::Sigreg => ([n, d], Box::new(move |x| ops::sigreg_statistic(x.reshape([1, n, d])).reshape([1, 1]))),
         Op::Adamw => unreachable!("timed by itself"),
