@@ -39,7 +39,16 @@ pub(crate) fn backward(y: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
     let mut dx = slice(dy).to_vec();
     let chunk = (rows_in_chunk(n) * n).max(1);
     let pieces = dx.par_chunks_mut(chunk).zip(slice(y).par_chunks(chunk));
-    pieces.for_each(|(dx, y)| softmax_rows_backward(y, dx, n, 1.0));
+    pieces.for_each(|(dx, y)| {
+        // A constant added to a row's gradient changes nothing, and taken from that at the largest probability it spares
+        // the difference of two nearly equal numbers where that probability is nearly one.
+        for (dx, y) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
+            let top = y.iter().enumerate().fold(0, |top, (i, p)| if *p > y[top] { i } else { top });
+            let shift = dx[top];
+            dx.iter_mut().for_each(|dx| *dx -= shift);
+        }
+        softmax_rows_backward(y, dx, n, 1.0);
+    });
     tensor(dx, dims(y))
 }
 
