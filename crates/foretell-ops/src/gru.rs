@@ -60,12 +60,18 @@ fn tanh(x: f32) -> f32 {
     if x2 < 0.04 { near } else { far }
 }
 
+/// The three parts of a row of `3 · width` values. Their lengths are plain to see, so that loops over them vectorise.
+#[inline(always)]
+fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
+    [&row[..width], &row[width..2 * width], &row[2 * width..3 * width]]
+}
+
 /// `(r, z, n)` of one unit.
 #[inline(always)]
-fn gates(inputs: &[f32], states: &[f32], i: usize, width: usize) -> (f32, f32, f32) {
-    let r = logistic(inputs[i] + states[i]);
-    let z = logistic(inputs[width + i] + states[width + i]);
-    (r, z, tanh(states[2 * width + i].mul_add(r, inputs[2 * width + i])))
+fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
+    let r = logistic(inputs[0][i] + states[0][i]);
+    let z = logistic(inputs[1][i] + states[1][i]);
+    (r, z, tanh(states[2][i].mul_add(r, inputs[2][i])))
 }
 
 pub(crate) fn forward(inputs: &FlexTensor, states: &FlexTensor, state: &FlexTensor) -> FlexTensor {
@@ -82,9 +88,11 @@ pub(crate) fn forward(inputs: &FlexTensor, states: &FlexTensor, state: &FlexTens
                 dispatch(
                     #[inline(always)]
                     || {
-                        for (i, (out, h)) in out.iter_mut().zip(state).enumerate() {
-                            let (_, z, n) = gates(inputs, states, i, width);
-                            *out = z.mul_add(h - n, n);
+                        let (inputs, states) = (parts(inputs, width), parts(states, width));
+                        let (out, state) = (&mut out[..width], &state[..width]);
+                        for i in 0..width {
+                            let (_, z, n) = gates(inputs, states, i);
+                            out[i] = z.mul_add(state[i] - n, n);
                         }
                     },
                 );
@@ -112,18 +120,26 @@ pub(crate) fn backward(
             let (one, three) = (row * width..(row + 1) * width, 3 * row * width..3 * (row + 1) * width);
             let (inputs, states, state, dy) =
                 (&inputs[three.clone()], &states[three.clone()], &state[one.clone()], &dy[one.clone()]);
-            let (dstate, di, dh) = (&mut dstate[one], &mut di[three.clone()], &mut dh[three]);
+            let dstate = &mut dstate[one];
+            let (ir, rest) = di[three.clone()].split_at_mut(width);
+            let (iz, in_) = rest.split_at_mut(width);
+            let (hr, rest) = dh[three].split_at_mut(width);
+            let (hz, hn) = rest.split_at_mut(width);
             dispatch(
                 #[inline(always)]
                 || {
+                    let (inputs, states) = (parts(inputs, width), parts(states, width));
+                    let (state, dy, dstate) = (&state[..width], &dy[..width], &mut dstate[..width]);
+                    let (ir, iz, in_) = (&mut ir[..width], &mut iz[..width], &mut in_[..width]);
+                    let (hr, hz, hn) = (&mut hr[..width], &mut hz[..width], &mut hn[..width]);
                     for i in 0..width {
-                        let (r, z, n) = gates(inputs, states, i, width);
+                        let (r, z, n) = gates(inputs, states, i);
                         dstate[i] = dy[i] * z;
                         let dn = dy[i] * (1.0 - z) * (1.0 - n * n);
-                        let dr = dn * states[2 * width + i] * r * (1.0 - r);
+                        let dr = dn * states[2][i] * r * (1.0 - r);
                         let dz = dy[i] * (state[i] - n) * z * (1.0 - z);
-                        (di[i], di[width + i], di[2 * width + i]) = (dr, dz, dn);
-                        (dh[i], dh[width + i], dh[2 * width + i]) = (dr, dz, dn * r);
+                        (ir[i], iz[i], in_[i]) = (dr, dz, dn);
+                        (hr[i], hz[i], hn[i]) = (dr, dz, dn * r);
                     }
                 },
             );
