@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::colour::turn_hue;
-use crate::resample::{Planes, resample};
+use crate::resample::{Planes, recut, resample};
 use crate::transform::Crop;
 use crate::{DataError, Image};
 
@@ -92,6 +92,9 @@ impl Augment {
     pub fn apply(&self, image: &Image, size: usize, rng: &mut impl Rng) -> Image {
         let crop = self.crop(image, rng);
         let flip = happens(self.flip, rng);
+        if [self.jitter, self.grey, self.blur, self.solarise] == [0.0; 4] {
+            return recut(image, crop, size, flip);
+        }
         let mut planes = resample(image, crop, size, flip);
         if happens(self.jitter, rng) {
             self.change_colours(&mut planes, rng);
