@@ -79,10 +79,32 @@ fn a_collator_may_be_a_trait_object_and_dropping_in_the_middle_ends_the_threads(
     let config = LoaderConfig { threads: 4, prefetch: 8, ..config(3) };
     let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::clone(&collate), 1).unwrap();
     assert_eq!(loader.next().unwrap().1.len(), 3);
-    assert!(loader.waited().as_nanos() > 0);
     drop(loader);
     // The threads held the collator; none is left.
     assert_eq!(Arc::strong_count(&collate), 1);
+}
+
+/// Takes its time over each batch.
+struct Slow;
+
+impl Collate for Slow {
+    type Batch = ();
+
+    fn collate(&self, _: u64, _: &[Sample]) -> Result<(), DataError> {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        Ok(())
+    }
+}
+
+#[test]
+fn waiting_for_a_batch_is_counted() {
+    let config = LoaderConfig { threads: 1, prefetch: 1, ..config(3) };
+    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::new(Slow), 1).unwrap();
+    // One after the other, at once: a machine would have to pause us at each of ten for nothing to be waited for.
+    for _ in 0..10 {
+        loader.next().unwrap();
+    }
+    assert!(loader.waited().as_nanos() > 0);
 }
 
 /// Cannot make its second batch.

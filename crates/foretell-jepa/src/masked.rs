@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::masks::{BatchMasks, Grid, MaskConfig};
 use crate::sigreg::{directions, sigreg};
-use crate::target::{EmaConfig, TargetKind, TargetTransform, distance, follow};
+use crate::target::{Average, EmaConfig, TargetKind, TargetTransform, distance};
 use crate::{Clock, Latents, Objective, Outcome};
 
 /// Which of the two encoders is kept after training.
@@ -191,8 +191,14 @@ impl Objective for Masked {
         &self.networks
     }
 
-    fn update(mut self, step: impl FnOnce(MaskedNetworks) -> MaskedNetworks) -> Self {
-        self.networks = step(self.networks);
+    fn update(mut self, clock: &Clock, step: impl FnOnce(MaskedNetworks, &mut Average) -> MaskedNetworks) -> Self {
+        if self.target != TargetKind::Ema {
+            self.networks = step(self.networks, &mut Average::default());
+            return self;
+        }
+        let mut average = Average::of(self.target_encoder, clock, &self.ema);
+        self.networks = step(self.networks, &mut average);
+        self.target_encoder = average.into_module(self.networks.encoder.valid());
         self
     }
 
@@ -212,10 +218,7 @@ impl Objective for Masked {
         Outcome { loss: prediction + regulariser * self.sigreg, terms, latents, seen: Vec::new() }
     }
 
-    fn advance(mut self, clock: &Clock, _: &[BatchStatistics]) -> Self {
-        if self.target == TargetKind::Ema {
-            self.target_encoder = follow(self.target_encoder, &self.networks.encoder, clock, &self.ema);
-        }
+    fn advance(self, _: &[BatchStatistics]) -> Self {
         self
     }
 

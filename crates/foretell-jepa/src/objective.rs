@@ -8,6 +8,8 @@ use foretell_data::Collate;
 use foretell_nn::layers::BatchStatistics;
 use foretell_nn::{Encode, NamedTensors, WeightsError};
 
+use crate::target::Average;
+
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
@@ -54,14 +56,15 @@ pub trait Objective: Sized + Send {
     /// What the optimiser may touch.
     fn trained(&self) -> &Self::Trained;
 
-    /// The objective with its trained networks replaced by `step` of them.
-    fn update(self, step: impl FnOnce(Self::Trained) -> Self::Trained) -> Self;
+    /// The objective with its trained networks replaced by `step` of them, which also moves the average that follows them:
+    /// the target network, taken apart, or nothing.
+    fn update(self, clock: &Clock, step: impl FnOnce(Self::Trained, &mut Average) -> Self::Trained) -> Self;
 
     /// The loss of a batch.
     fn loss(&self, batch: &Self::Batch, clock: &Clock) -> Outcome;
 
-    /// After the optimiser's step: moves the target, takes in `seen`, or does nothing.
-    fn advance(self, clock: &Clock, seen: &[BatchStatistics]) -> Self;
+    /// After the optimiser's step: takes in `seen`, or does nothing.
+    fn advance(self, seen: &[BatchStatistics]) -> Self;
 
     /// The network that is kept, in evaluation mode: `probe`, `embed` and `encoder.safetensors` use nothing else.
     fn encoder(&self) -> Box<dyn Encode>;

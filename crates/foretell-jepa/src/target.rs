@@ -1,6 +1,6 @@
 //! Target networks: an exponential moving average of the trained one, and how long its memory is.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use foretell_ops as ops;
@@ -126,26 +126,62 @@ impl ModuleVisitor for Values {
     }
 }
 
-struct Follow {
-    online: GradientsParams,
+/// A target network taken apart, so that the optimiser can move each tensor in the pass that moves the parameter.
+pub struct Average {
+    tensors: GradientsParams,
+    /// The weight of the new value.
     weight: f64,
 }
 
-impl ModuleMapper for Follow {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.online.remove::<D>(param.id) {
-            Some(online) => param.map(|target| ops::lerp(target, online, self.weight)),
-            None => param,
-        }
+impl Default for Average {
+    /// Nothing follows.
+    fn default() -> Self {
+        Self { tensors: GradientsParams::new(), weight: 0.0 }
     }
 }
 
-/// One step of the average: `target` is a clone of `online` without gradients (`online.valid()`), from any time.
-pub fn follow<M: Module>(target: M, online: &M, clock: &Clock, config: &EmaConfig) -> M {
-    let mut values = Values(GradientsParams::new());
-    online.visit(&mut values);
-    let weight = 1.0 - config.momentum(clock.step, clock.total, clock.batch);
-    target.map(&mut Follow { online: values.0, weight })
+impl Average {
+    /// Of `target`, a clone of the trained network without gradients (`online.valid()`) from any time.
+    pub fn of<M: Module>(target: M, clock: &Clock, config: &EmaConfig) -> Self {
+        let mut values = Values(GradientsParams::new());
+        // The module ends here, so that its tensors have one owner and are moved in place.
+        target.visit(&mut values);
+        drop(target);
+        Self { tensors: values.0, weight: 1.0 - config.momentum(clock.step, clock.total, clock.batch) }
+    }
+
+    /// The average of a parameter and the weight of the new value, to be moved and [`put`](Self::put) back.
+    pub fn take<const D: usize>(&mut self, id: ParamId) -> Option<(Tensor<D>, f64)> {
+        self.tensors.remove(id).map(|tensor| (tensor, self.weight))
+    }
+
+    /// The other half of [`take`](Self::take).
+    pub fn put<const D: usize>(&mut self, id: ParamId, average: Tensor<D>) {
+        self.tensors.register(id, average);
+    }
+
+    /// One step towards a parameter that the optimiser left alone.
+    pub fn approach<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some((average, weight)) = self.take(param.id) {
+            self.put(param.id, ops::lerp(average, param.val().inner(), weight));
+        }
+    }
+
+    /// The target network again; `online` is the trained one without gradients, whose tensors are replaced.
+    pub fn into_module<M: Module>(self, online: M) -> M {
+        online.map(&mut Replace(self.tensors))
+    }
+}
+
+struct Replace(GradientsParams);
+
+impl ModuleMapper for Replace {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.remove::<D>(param.id) {
+            Some(tensor) => param.map(|_| tensor),
+            None => param,
+        }
+    }
 }
 
 struct Distance {

@@ -12,6 +12,7 @@ use foretell_nn::mlp::Projector;
 use foretell_nn::{Backbone, Encode, NamedTensors, WeightsError, weights};
 
 use crate::sigreg::{directions, sigreg};
+use crate::target::Average;
 use crate::{Clock, Latents, Objective, Outcome};
 
 /// Views of a batch on the host.
@@ -133,8 +134,8 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         &self.networks
     }
 
-    fn update(mut self, step: impl FnOnce(ViewsNetworks<B>) -> ViewsNetworks<B>) -> Self {
-        self.networks = step(self.networks);
+    fn update(mut self, _: &Clock, step: impl FnOnce(ViewsNetworks<B>, &mut Average) -> ViewsNetworks<B>) -> Self {
+        self.networks = step(self.networks, &mut Average::default());
         self
     }
 
@@ -154,7 +155,7 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         Outcome { loss, terms, latents, seen }
     }
 
-    fn advance(mut self, _: &Clock, seen: &[BatchStatistics]) -> Self {
+    fn advance(mut self, seen: &[BatchStatistics]) -> Self {
         let ViewsNetworks { encoder, projector } = self.networks;
         self.networks =
             ViewsNetworks { encoder: encoder.absorb(seen, MOMENTUM), projector: projector.absorb(seen, MOMENTUM) };

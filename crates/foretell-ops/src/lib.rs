@@ -49,7 +49,7 @@ pub use loss::{cosine_distance, l1, l2, smooth_l1};
 pub use matrix::product_ceiling;
 pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
-pub use optimise::{AdamW, adamw, lerp};
+pub use optimise::{AdamW, Stepped, adamw, lerp};
 pub use reduce::{sum_of_squares, values};
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;

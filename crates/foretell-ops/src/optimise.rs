@@ -26,26 +26,36 @@ pub struct AdamW {
     pub gradient_scale: f64,
 }
 
-/// The parameter and its two moments after one AdamW step; none of the tensors is tracked.
+/// A parameter and what goes with it through a step; none of the tensors is tracked, all have the same shape.
+#[derive(Clone, Debug)]
+pub struct Stepped<const D: usize> {
+    /// The parameter.
+    pub parameter: Tensor<D>,
+    /// The first moment: the gradient's moving average.
+    pub first: Tensor<D>,
+    /// The second moment: that of its square.
+    pub second: Tensor<D>,
+    /// The parameter's own moving average, if there is one, and the weight of the new value in it.
+    pub average: Option<(Tensor<D>, f64)>,
+}
+
+/// One AdamW step, and one of the moving average that follows the parameter, in a single pass.
 ///
 /// # Shapes
-/// - all `[..]`, the same
-pub fn adamw<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
-    m: Tensor<D>,
-    v: Tensor<D>,
-    step: &AdamW,
-) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+/// - `gradient`: `[..]`, as the parameter
+pub fn adamw<const D: usize>(state: Stepped<D>, gradient: Tensor<D>, step: &AdamW) -> Stepped<D> {
+    let Stepped { parameter, first: m, second: v, average } = state;
     let bias1 = 1.0 - step.beta1.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
     let bias2 = 1.0 - step.beta2.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
-    if !(is_fused(&parameter) && is_fused(&gradient) && is_fused(&m) && is_fused(&v)) {
+    let tensors = [&parameter, &gradient, &m, &v].into_iter().chain(average.as_ref().map(|(average, _)| average));
+    if !tensors.into_iter().all(is_fused) {
         let g = gradient * step.gradient_scale;
         let m = m * step.beta1 + g.clone() * (1.0 - step.beta1);
         let v = v * step.beta2 + g.square() * (1.0 - step.beta2);
         let denominator = v.clone().sqrt() / bias2.sqrt() + step.eps;
         let parameter = parameter * (1.0 - step.lr * step.weight_decay) - m.clone() / denominator * (step.lr / bias1);
-        return (parameter, m, v);
+        let average = average.map(|(average, weight)| (lerp(average, parameter.clone(), weight), weight));
+        return Stepped { parameter, first: m, second: v, average };
     }
     let take = |t: Tensor<D>| owned(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
     let (mut p, mut m, mut v, g) = (take(parameter), take(m), take(v), take(gradient));
@@ -54,10 +64,7 @@ pub fn adamw<const D: usize>(
     let (scale, eps) = (step.gradient_scale as f32, step.eps as f32);
     let keep = (1.0 - step.lr * step.weight_decay) as f32;
     let (rate, root) = ((step.lr / bias1) as f32, (1.0 / bias2.sqrt()) as f32);
-    let ps = p.storage_mut::<f32>().par_chunks_mut(CHUNK);
-    let ms = m.storage_mut::<f32>().par_chunks_mut(CHUNK);
-    let vs = v.storage_mut::<f32>().par_chunks_mut(CHUNK);
-    ps.zip(ms).zip(vs).zip(slice(&g).par_chunks(CHUNK)).for_each(|(((p, m), v), g)| {
+    let move_chunk = move |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
         dispatch(
             #[inline(always)]
             || {
@@ -70,8 +77,35 @@ pub fn adamw<const D: usize>(
                 }
             },
         );
-    });
-    (Tensor::from_primitive::<Flex>(p), Tensor::from_primitive::<Flex>(m), Tensor::from_primitive::<Flex>(v))
+    };
+    let moments = m.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(v.storage_mut::<f32>().par_chunks_mut(CHUNK));
+    let chunks = p.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(moments).zip(slice(&g).par_chunks(CHUNK));
+    let average = if let Some((average, weight)) = average {
+        let (mut average, share) = (take(average), weight as f32);
+        chunks.zip(average.storage_mut::<f32>().par_chunks_mut(CHUNK)).for_each(|(((p, (m, v)), g), average)| {
+            move_chunk(p, m, v, g);
+            // The chunk lies in L2 still.
+            approach(average, p, share);
+        });
+        Some((Tensor::from_primitive::<Flex>(average), weight))
+    } else {
+        chunks.for_each(|((p, (m, v)), g)| move_chunk(p, m, v, g));
+        None
+    };
+    let [parameter, first, second] = [p, m, v].map(Tensor::from_primitive::<Flex>);
+    Stepped { parameter, first, second, average }
+}
+
+/// `target += (online − target) · weight`.
+fn approach(target: &mut [f32], online: &[f32], weight: f32) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for (t, o) in target.iter_mut().zip(online) {
+                *t = (o - *t).mul_add(weight, *t);
+            }
+        },
+    );
 }
 
 /// `target + (online − target) · weight`: one step of a moving average; neither tensor is tracked.
@@ -85,15 +119,7 @@ pub fn lerp<const D: usize>(target: Tensor<D>, online: Tensor<D>, weight: f64) -
     let take = |t: Tensor<D>| owned(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
     let (mut target, online) = (take(target), take(online));
     let weight = weight as f32;
-    target.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(slice(&online).par_chunks(CHUNK)).for_each(|(t, o)| {
-        dispatch(
-            #[inline(always)]
-            || {
-                for (t, o) in t.iter_mut().zip(o) {
-                    *t = (o - *t).mul_add(weight, *t);
-                }
-            },
-        );
-    });
+    let chunks = target.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(slice(&online).par_chunks(CHUNK));
+    chunks.for_each(|(target, online)| approach(target, online, weight));
     Tensor::from_primitive::<Flex>(target)
 }

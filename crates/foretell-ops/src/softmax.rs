@@ -45,7 +45,9 @@ pub(crate) fn backward(y: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
         for (dx, y) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
             let top = y.iter().enumerate().fold(0, |top, (i, p)| if *p > y[top] { i } else { top });
             let shift = dx[top];
-            dx.iter_mut().for_each(|dx| *dx -= shift);
+            for dx in dx.iter_mut() {
+                *dx -= shift;
+            }
         }
         softmax_rows_backward(y, dx, n, 1.0);
     });

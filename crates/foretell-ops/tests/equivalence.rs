@@ -362,26 +362,24 @@ fn adamw_and_lerp_follow_their_composed_bodies() {
     let device = Device::flex();
     let tensor = |seed, dtype| Tensor::<1>::from_data(TensorData::new(noise(seed, 33_000), [33_000]), (&device, dtype));
     let read = |t: Tensor<1>| t.into_data_as::<f64>().try_into_vec::<f64>().unwrap();
-    let mut states: Vec<Vec<Tensor<1>>> = [DType::F32, DType::F64]
-        .map(|dtype| {
-            vec![
-                tensor(20, dtype),
-                Tensor::zeros([33_000], (&device, dtype)),
-                Tensor::zeros([33_000], (&device, dtype)),
-            ]
-        })
-        .to_vec();
+    let mut states = [DType::F32, DType::F64].map(|dtype| {
+        let zeros = || Tensor::zeros([33_000], (&device, dtype));
+        let average = Some((tensor(19, dtype), 0.2));
+        ops::Stepped { parameter: tensor(20, dtype), first: zeros(), second: zeros(), average }
+    });
     for step in 1..=4 {
         let hyper =
             ops::AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, gradient_scale: 0.5 };
         for (state, dtype) in states.iter_mut().zip([DType::F32, DType::F64]) {
-            let gradient = tensor(21 + step, dtype);
-            let (p, m, v) = ops::adamw(state[0].clone(), gradient, state[1].clone(), state[2].clone(), &hyper);
-            *state = vec![p, m, v];
+            *state = ops::adamw(state.clone(), tensor(21 + step, dtype), &hyper);
         }
     }
-    for (a, b) in states[0].iter().zip(&states[1]) {
-        assert_near("adamw", &read(a.clone()), &read(b.clone()), 1e-5);
+    let [fused, exact] = states.map(|state| {
+        let (average, _) = state.average.expect("one goes in, one comes out");
+        [state.parameter, state.first, state.second, average].map(read)
+    });
+    for (fused, exact) in fused.iter().zip(&exact) {
+        assert_near("adamw and the average", fused, exact, 1e-5);
     }
     let fused = ops::lerp(tensor(30, DType::F32), tensor(31, DType::F32), 0.3);
     let exact = ops::lerp(tensor(30, DType::F64), tensor(31, DType::F64), 0.3);

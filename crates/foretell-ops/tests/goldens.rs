@@ -157,11 +157,9 @@ fn adamw_over_three_steps() {
     let [steps, rows, cols] = g.tensor::<3>("adamw.grads").dims();
     assert_eq!(steps, 3);
     let of = |name: &str, i: usize| g.tensor::<3>(name).slice([i..i + 1, 0..rows, 0..cols]).reshape([rows, cols]);
-    let mut state = (
-        g.tensor::<2>("adamw.parameter"),
-        Tensor::<2>::zeros([rows, cols], &device),
-        Tensor::<2>::zeros([rows, cols], &device),
-    );
+    let zeros = || Tensor::<2>::zeros([rows, cols], &device);
+    let mut state =
+        ops::Stepped { parameter: g.tensor("adamw.parameter"), first: zeros(), second: zeros(), average: None };
     for i in 0..steps {
         let hyper = ops::AdamW {
             lr: 1e-2,
@@ -172,11 +170,11 @@ fn adamw_over_three_steps() {
             step: i as u64 + 1,
             gradient_scale: 1.0,
         };
-        state = ops::adamw(state.0, of("adamw.grads", i), state.1, state.2, &hyper);
-        near(&format!("adamw.after[{i}]"), &ops::values(state.0.clone()), &ops::values(of("adamw.after", i)));
+        state = ops::adamw(state, of("adamw.grads", i), &hyper);
+        near(&format!("adamw.after[{i}]"), &ops::values(state.parameter.clone()), &ops::values(of("adamw.after", i)));
     }
-    g.check("adamw.first_moment", state.1);
-    g.check("adamw.second_moment", state.2);
+    g.check("adamw.first_moment", state.first);
+    g.check("adamw.second_moment", state.second);
 }
 
 #[test]

@@ -267,12 +267,12 @@ pub fn take_step<O: Objective>(
     }
     let gradients = outcome.loss.backward();
     let mut gradient_norm = 0.0;
-    let objective = objective.update(|networks| {
-        let (networks, length) = optimiser.step(networks, gradients, clip, hyper);
+    let objective = objective.update(clock, |networks, average| {
+        let (networks, length) = optimiser.step(networks, average, gradients, clip, hyper);
         gradient_norm = length;
         networks
     });
-    Ok((objective.advance(clock, &outcome.seen), Taken { loss, terms: outcome.terms, gradient_norm }))
+    Ok((objective.advance(&outcome.seen), Taken { loss, terms: outcome.terms, gradient_norm }))
 }
 
 /// How batches are loaded where nobody waits for them: one thread, nothing kept.
@@ -326,14 +326,14 @@ pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainE
     let loading = LoaderConfig { prefetch: 1, ..loading(&objective, fit.config, fit.seed, fit.on_bad) };
     let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
     // Without gradients: a tape that no backward pass consumes would keep every activation.
-    objective = objective.update(|networks| networks.valid());
+    let clock = |step| Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
+    objective = objective.update(&clock(1), |networks, _| networks.valid());
     for step in 1..=BATCHES {
-        let clock = Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
-        let outcome = objective.loss(&loader.next()?, &clock);
+        let outcome = objective.loss(&loader.next()?, &clock(step));
         if outcome.seen.is_empty() {
             break;
         }
-        objective = objective.advance(&clock, &outcome.seen);
+        objective = objective.advance(&outcome.seen);
     }
     Ok(objective)
 }

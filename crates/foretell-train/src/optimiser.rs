@@ -1,8 +1,10 @@
-//! AdamW over a network: one pass over each parameter, decay for matrices alone, the global norm clipped.
+//! AdamW over a network and the moving average that follows it: one pass over each parameter, decay for matrices alone,
+//! the global norm clipped.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor, TensorData};
+use foretell_jepa::target::Average;
 use foretell_nn::{NamedTensor, NamedTensors, WeightsError};
 use foretell_ops as ops;
 
@@ -30,6 +32,7 @@ impl ModuleVisitor for SquaredNorm<'_> {
 struct Step<'a> {
     gradients: GradientsParams,
     moments: &'a mut Optimiser,
+    average: &'a mut Average,
     hyper: ops::AdamW,
     path: Vec<String>,
 }
@@ -43,33 +46,50 @@ impl ModuleMapper for Step<'_> {
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let id = param.id;
-        let Some(gradient) = self.gradients.remove::<D>(id) else { return param };
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            self.average.approach(&param);
+            return param;
+        };
         let decays = D >= 2 && self.path.last().is_none_or(|name| name != "bias");
         let hyper = ops::AdamW { weight_decay: if decays { self.hyper.weight_decay } else { 0.0 }, ..self.hyper };
         param.map(|parameter| {
             let parameter = parameter.inner();
             let zeros = || Tensor::zeros(parameter.shape(), &parameter.device());
-            let first = self.moments.first.remove(id).unwrap_or_else(zeros);
-            let second = self.moments.second.remove(id).unwrap_or_else(zeros);
-            let (parameter, first, second) = ops::adamw(parameter, gradient, first, second, &hyper);
+            let state = ops::Stepped {
+                first: self.moments.first.remove(id).unwrap_or_else(zeros),
+                second: self.moments.second.remove(id).unwrap_or_else(zeros),
+                average: self.average.take(id),
+                parameter,
+            };
+            let ops::Stepped { parameter, first, second, average } = ops::adamw(state, gradient, &hyper);
             self.moments.first.register(id, first);
             self.moments.second.register(id, second);
+            if let Some((average, _)) = average {
+                self.average.put(id, average);
+            }
             parameter.autodiff().require_grad()
         })
     }
 }
 
 impl Optimiser {
-    /// One step: `network` after it, and the gradient's global norm before clipping. `hyper.gradient_scale` is set here:
-    /// gradients longer than `clip` (if positive) are shortened to it.
-    pub fn step<M: Module>(&mut self, network: M, gradients: Gradients, clip: f64, hyper: ops::AdamW) -> (M, f64) {
+    /// One step: `network` after it, its `average` moved along, and the gradient's global norm before clipping.
+    /// `hyper.gradient_scale` is set here: gradients longer than `clip` (if positive) are shortened to it.
+    pub fn step<M: Module>(
+        &mut self,
+        network: M,
+        average: &mut Average,
+        gradients: Gradients,
+        clip: f64,
+        hyper: ops::AdamW,
+    ) -> (M, f64) {
         let gradients = GradientsParams::from_grads(gradients, &network);
         let mut norm = SquaredNorm { gradients: &gradients, sum: 0.0 };
         network.visit(&mut norm);
         let norm = norm.sum.sqrt();
         let gradient_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let hyper = ops::AdamW { gradient_scale, ..hyper };
-        let network = network.map(&mut Step { gradients, moments: self, hyper, path: Vec::new() });
+        let network = network.map(&mut Step { gradients, moments: self, average, hyper, path: Vec::new() });
         (network, norm)
     }
 

@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
+use foretell_jepa::Clock;
+use foretell_jepa::target::{Average, EmaConfig, EmaSchedule};
 use foretell_nn::conv::ResNetConfig;
 use foretell_nn::layers::Pass;
 use foretell_nn::mlp::Projector;
@@ -61,7 +63,8 @@ fn weight_decay_takes_matrices_and_leaves_biases_norms_and_buffers() {
     let before = networks(&Device::flex().autodiff());
     // Gradients that are zero: what moves is moved by decay alone.
     let gradients = (loss(&before) * 0.0).backward();
-    let (after, norm) = Optimiser::default().step(before.clone(), gradients, 1.0, hyper(0.5, 1));
+    let (after, norm) =
+        Optimiser::default().step(before.clone(), &mut Average::default(), gradients, 1.0, hyper(0.5, 1));
     assert_eq!(norm, 0.0);
     let (before, after) = (weights::read(&before, ""), weights::read(&after, ""));
     let (mut decayed, mut kept) = (0, 0);
@@ -99,7 +102,8 @@ fn gradients_are_clipped_by_their_global_norm() {
     let start = networks(&Device::flex().autodiff());
     let step = |clip: f64| {
         let mut optimiser = Optimiser::default();
-        let (network, norm) = optimiser.step(start.clone(), loss(&start).backward(), clip, hyper(0.0, 1));
+        let (network, norm) =
+            optimiser.step(start.clone(), &mut Average::default(), loss(&start).backward(), clip, hyper(0.0, 1));
         let state = optimiser.state(&network);
         // After one step the first moment is 0.1 of the gradient as it was used.
         (norm, self::norm(&state, "first.") / 0.1, state)
@@ -119,11 +123,36 @@ fn gradients_are_clipped_by_their_global_norm() {
     assert!((used / free - 1.0).abs() < 1e-5, "a short gradient is left as it is");
 }
 
+/// The average moves towards the new value of a parameter, in the optimiser's pass as after it, and what the optimiser leaves
+/// alone is followed too.
+#[test]
+fn the_average_follows_what_the_step_made() {
+    let start = networks(&Device::flex().autodiff());
+    let config = EmaConfig { schedule: EmaSchedule::Ramp { start: 0.75 }, ..EmaConfig::default() };
+    let clock = Clock { step: 1, total: 10, batch: 2, health_due: false };
+    let target = start.encoder.clone().valid();
+    let old = weights::read(&target, "encoder.");
+    let mut average = Average::of(target, &clock, &config);
+    let (after, _) =
+        Optimiser::default().step(start.clone(), &mut average, loss(&start).backward(), 1.0, hyper(0.1, 1));
+    let new = weights::read(&after.encoder, "encoder.");
+    let target = weights::read(&average.into_module(after.encoder.valid()), "encoder.");
+    assert_eq!(target.len(), old.len());
+    for (name, target) in &target {
+        for ((target, old), new) in target.values.iter().zip(&old[name].values).zip(&new[name].values) {
+            let expected = old + (new - old) * 0.25;
+            assert!((target - expected).abs() < 1e-6, "{name}: {target} where {expected} was expected");
+        }
+    }
+    assert_ne!(old["encoder.norm.weight"], new["encoder.norm.weight"], "the step moved something");
+}
+
 #[test]
 fn moments_that_were_written_down_go_on_as_if_nothing_had_happened() {
     let start = networks(&Device::flex().autodiff());
     let mut optimiser = Optimiser::default();
-    let (network, _) = optimiser.step(start.clone(), loss(&start).backward(), 1.0, hyper(0.1, 1));
+    let (network, _) =
+        optimiser.step(start.clone(), &mut Average::default(), loss(&start).backward(), 1.0, hyper(0.1, 1));
     let (state, tensors) = (optimiser.state(&network), weights::read(&network, ""));
 
     let mut written = tensors.clone();
@@ -131,11 +160,15 @@ fn moments_that_were_written_down_go_on_as_if_nothing_had_happened() {
     let mut again = Optimiser::with_state(&restored, state.clone()).unwrap();
     assert_eq!(again.state(&restored), state);
 
-    let (on, _) = optimiser.step(network.clone(), loss(&network).backward(), 1.0, hyper(0.1, 2));
-    let (on_again, _) = again.step(restored.clone(), loss(&restored).backward(), 1.0, hyper(0.1, 2));
+    let (on, _) =
+        optimiser.step(network.clone(), &mut Average::default(), loss(&network).backward(), 1.0, hyper(0.1, 2));
+    let (on_again, _) =
+        again.step(restored.clone(), &mut Average::default(), loss(&restored).backward(), 1.0, hyper(0.1, 2));
     assert_eq!(weights::read(&on, ""), weights::read(&on_again, ""));
     assert_eq!(optimiser.state(&on), again.state(&on_again));
-    let fresh = Optimiser::default().step(network.clone(), loss(&network).backward(), 1.0, hyper(0.1, 2)).0;
+    let fresh = Optimiser::default()
+        .step(network.clone(), &mut Average::default(), loss(&network).backward(), 1.0, hyper(0.1, 2))
+        .0;
     assert_ne!(weights::read(&on, ""), weights::read(&fresh, ""), "moments matter");
 
     let mut spare = state.clone();

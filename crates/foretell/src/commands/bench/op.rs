@@ -178,11 +178,13 @@ fn build(args: &OpArgs, device: &Device, tracked: bool) -> ([usize; 2], Box<Forw
 
 fn adamw(args: &OpArgs, device: &Device) -> Result<(), Error> {
     let shape = [args.rows, args.width];
-    let mut state = Some((noise(shape, device), noise(shape, device).square(), noise(shape, device).square()));
-    let hyper = foretell_train::TrainConfig::default().adamw(1);
+    let square = || noise(shape, device).square();
+    let average = Some((noise(shape, device), 0.01));
+    let mut state = Some(ops::Stepped { parameter: noise(shape, device), first: square(), second: square(), average });
+    let (hyper, gradient) = (foretell_train::TrainConfig::default().adamw(1), noise(shape, device));
     let ms = median(&time(2, args.steps, || {
-        let (p, m, v) = state.take().expect("put back after each step");
-        state = Some(ops::adamw(p, noise([1, 1], device).expand(shape), m, v, &hyper));
+        let before = state.take().expect("put back after each step");
+        state = Some(ops::adamw(before, gradient.clone(), &hyper));
         Ok(())
     })?);
     report(args, shape.to_vec(), ms, None)
