@@ -87,11 +87,7 @@ fn all(c: &mut Criterion) {
     both!("conv2d", [32, 16, 16, 64], |m, x, d| m::conv2d(x, weight([64, 64, 3, 3], d), 1, 1));
     let indices: Vec<u32> = (0..ROWS as u32).rev().step_by(4).collect();
     both!("gather", rows, |m, x, _d| m::gather(x, &indices));
-    both!("gru_gates", rows, |m, x, d| m::gru_gates(
-        weight([ROWS, 3 * WIDTH], d),
-        weight([ROWS, 3 * WIDTH], d),
-        x
-    ));
+    both!("gru_gates", rows, |m, x, d| m::gru_gates(weight([ROWS, 3 * WIDTH], d), weight([ROWS, 3 * WIDTH], d), x));
     let target = noise(rows, &Device::flex());
     both!("smooth_l1", rows, |m, x, _d| m::smooth_l1(x, target.clone(), 1.0));
     both!("cosine_distance", rows, |m, x, _d| m::cosine_distance(x, target.clone()));

@@ -1,12 +1,13 @@
 //! The bridge between tensors and plain slices on Flex, Burn's CPU backend.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
+use crate::device::on_cpu;
+
 /// Whether the fused bodies take this tensor: f32, on Flex, tracked or not.
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && matches!(tensor.device().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+    tensor.dtype() == DType::F32 && on_cpu(&tensor.device())
 }
 
 /// The same values in row-major order, without gaps.

@@ -1,5 +1,8 @@
 //! Fused bodies (f32) against composed bodies (f64), outputs and gradients, on random and extreme inputs; and composed
 //! bodies against finite differences.
+//!
+//! With `FORETELL_TEST_DEVICE=webgpu` (or another device that the build has) what runs in f32 runs there; f64 stays on the
+//! processor.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use foretell_ops::{self as ops, composed};
@@ -21,9 +24,21 @@ fn noise(seed: u64, len: usize) -> Vec<f64> {
         .collect()
 }
 
+/// Where a precision runs.
+fn place(dtype: DType) -> Device {
+    if dtype == DType::F32 { device() } else { Device::flex() }
+}
+
+/// Where f32 runs.
+fn device() -> Device {
+    let name = std::env::var("FORETELL_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    let place = ops::Place::named(&name).unwrap_or_else(|| panic!("FORETELL_TEST_DEVICE={name} is no device"));
+    place.open().unwrap_or_else(|e| panic!("{e}"))
+}
+
 /// Output, and the gradient of `Σ r·output` for a fixed random r with respect to each input.
 fn run(f: &Function, inputs: &[Vec<f64>], dtype: DType) -> (Vec<f64>, Vec<Vec<f64>>) {
-    let device = Device::flex();
+    let device = place(dtype);
     let leaf = |values: &Vec<f64>| {
         let plain = Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), (&device, dtype));
         plain.autodiff().require_grad()
@@ -182,8 +197,8 @@ fn norms_agree() {
 
 #[test]
 fn batch_statistics_are_mean_and_unbiased_variance() {
-    let x = Tensor::<2>::from_data([[1.0_f32, 1000.0], [3.0, 1002.0], [8.0, 1007.0]], &Device::flex());
-    let ones = Tensor::<1>::from_data([1.0_f32, 1.0], &Device::flex());
+    let x = Tensor::<2>::from_data([[1.0_f32, 1000.0], [3.0, 1002.0], [8.0, 1007.0]], &device());
+    let ones = Tensor::<1>::from_data([1.0_f32, 1.0], &device());
     let stats = ops::batch_norm(x, ones.clone(), ones, 1e-5);
     assert_eq!(stats.mean, vec![4.0, 1003.0]);
     assert_near("variance", &stats.variance.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(), &[13.0, 13.0], 1e-6);
@@ -271,7 +286,7 @@ fn latent_losses_agree() {
         |t: &[Tensor<1>]| composed::cosine_distance(t[0].clone().reshape([3, 4]), t[1].clone().reshape([3, 4]));
     finite_differences("cosine", &cosine, &[noise(32, 12), noise(33, 12)]);
     finite_differences("l2", &|t| composed::l2(t[0].clone(), t[1].clone()), &[noise(32, 12), noise(33, 12)]);
-    let device = Device::flex();
+    let device = device();
     let zeros = Tensor::<2>::zeros([2, 5], &device);
     assert_eq!(ops::values(ops::cosine_distance(zeros.clone(), zeros)), [1.0]);
 }
@@ -343,7 +358,7 @@ fn sigreg_agrees_and_meets_its_golden_values() {
         &[scaled(noise(18, 30), 2.0)],
     );
 
-    let device = Device::flex();
+    let device = device();
     let collapsed = ops::sigreg_statistic(Tensor::<3>::zeros([2, 300, 8], &device)).into_scalar::<f32>();
     assert!((f64::from(collapsed) / 300.0 - 0.4020).abs() < 1e-4, "collapsed: {collapsed}");
     // N(0, 1) by Box and Muller.
@@ -359,11 +374,11 @@ fn sigreg_agrees_and_meets_its_golden_values() {
 
 #[test]
 fn adamw_and_lerp_follow_their_composed_bodies() {
-    let device = Device::flex();
-    let tensor = |seed, dtype| Tensor::<1>::from_data(TensorData::new(noise(seed, 33_000), [33_000]), (&device, dtype));
+    let tensor =
+        |seed, dtype| Tensor::<1>::from_data(TensorData::new(noise(seed, 33_000), [33_000]), (&place(dtype), dtype));
     let read = |t: Tensor<1>| t.into_data_as::<f64>().try_into_vec::<f64>().unwrap();
     let mut states = [DType::F32, DType::F64].map(|dtype| {
-        let zeros = || Tensor::zeros([33_000], (&device, dtype));
+        let zeros = || Tensor::zeros([33_000], (&place(dtype), dtype));
         let average = Some((tensor(19, dtype), 0.2));
         ops::Stepped { parameter: tensor(20, dtype), first: zeros(), second: zeros(), average }
     });

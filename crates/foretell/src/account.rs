@@ -8,6 +8,7 @@ use foretell_train::{Health, HealthRecord, RunFolder, Verdict, write_whole};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::device::described;
 use crate::output::counted;
 use crate::pictures::Pictures;
 use crate::progress::clock;
@@ -88,7 +89,7 @@ fn facts(session: &Session, summary: &Summary) -> Result<Vec<(String, String)>, 
         ("steps", format!("{} of {} images, {epochs:.1} epochs", summary.steps, recipe.train.batch)),
         ("time", format!("{} of training, {:.0} images/s", clock(summary.seconds), summary.images_per_s)),
         ("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
-        ("device", format!("cpu, {} cores", session.cores)),
+        ("device", described(&session.device, session.cores)),
         ("seed", recipe.seed.to_string()),
         ("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
     ];

@@ -210,7 +210,7 @@ impl Recipe {
             total_steps: steps,
             batch: self.train.batch,
             device: device.clone(),
-            on_cpu: true,
+            on_cpu: foretell_ops::on_cpu(device),
         })
     }
 
