@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Part};
-use crate::loader::OnBadSample;
+use crate::images::OnBadSample;
 use crate::ordered::Ordered;
 use crate::transform::fit;
 use crate::visit::pass_over;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::DataError;
 use crate::dataset::{Dataset, Part, Sample};
-use crate::loader::OnBadSample;
+use crate::images::OnBadSample;
 use crate::ordered::Ordered;
 use crate::transform::fit;
 

@@ -15,6 +15,7 @@ struct Keep;
 type Kept = (u64, Vec<(usize, String, Vec<u32>, Vec<u8>)>);
 
 impl Collate for Keep {
+    type Sample = Sample;
     type Batch = Kept;
 
     fn collate(&self, step: u64, samples: &[Sample]) -> Result<Kept, DataError> {
@@ -41,7 +42,7 @@ fn scenes(train: usize) -> Dataset {
 }
 
 fn batches(dataset: &Dataset, config: &LoaderConfig, start: u64, count: usize) -> Vec<Kept> {
-    let mut loader = Loader::new(dataset.clone(), Part::Train, config.clone(), Arc::new(Keep), start).unwrap();
+    let mut loader = Loader::images(dataset.clone(), Part::Train, config.clone(), Arc::new(Keep), start).unwrap();
     (0..count).map(|_| loader.next().unwrap()).collect()
 }
 
@@ -75,9 +76,9 @@ fn every_epoch_has_each_sample_once_and_its_own_order_across_the_borders_of_batc
 
 #[test]
 fn a_collator_may_be_a_trait_object_and_dropping_in_the_middle_ends_the_threads() {
-    let collate: Arc<dyn Collate<Batch = Kept>> = Arc::new(Keep);
+    let collate: Arc<dyn Collate<Sample = Sample, Batch = Kept>> = Arc::new(Keep);
     let config = LoaderConfig { threads: 4, prefetch: 8, ..config(3) };
-    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::clone(&collate), 1).unwrap();
+    let mut loader = Loader::images(scenes(30), Part::Train, config, Arc::clone(&collate), 1).unwrap();
     assert_eq!(loader.next().unwrap().1.len(), 3);
     drop(loader);
     // The threads held the collator; none is left.
@@ -88,6 +89,7 @@ fn a_collator_may_be_a_trait_object_and_dropping_in_the_middle_ends_the_threads(
 struct Slow;
 
 impl Collate for Slow {
+    type Sample = Sample;
     type Batch = ();
 
     fn collate(&self, _: u64, _: &[Sample]) -> Result<(), DataError> {
@@ -99,7 +101,7 @@ impl Collate for Slow {
 #[test]
 fn waiting_for_a_batch_is_counted() {
     let config = LoaderConfig { threads: 1, prefetch: 1, ..config(3) };
-    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::new(Slow), 1).unwrap();
+    let mut loader = Loader::images(scenes(30), Part::Train, config, Arc::new(Slow), 1).unwrap();
     // One after the other, at once: a machine would have to pause us at each of ten for nothing to be waited for.
     for _ in 0..10 {
         loader.next().unwrap();
@@ -111,6 +113,7 @@ fn waiting_for_a_batch_is_counted() {
 struct Fails;
 
 impl Collate for Fails {
+    type Sample = Sample;
     type Batch = u64;
 
     fn collate(&self, step: u64, _: &[Sample]) -> Result<u64, DataError> {
@@ -121,7 +124,7 @@ impl Collate for Fails {
 #[test]
 fn what_a_collator_cannot_make_is_the_error_of_its_step() {
     let config = LoaderConfig { threads: 2, ..config(3) };
-    let mut loader = Loader::new(scenes(30), Part::Train, config, Arc::new(Fails), 1).unwrap();
+    let mut loader = Loader::images(scenes(30), Part::Train, config, Arc::new(Fails), 1).unwrap();
     assert_eq!(loader.next().unwrap(), 1);
     assert_eq!(loader.next().unwrap_err().to_string(), "cannot make a batch: no mask fits");
     assert_eq!(loader.next().unwrap(), 3);
@@ -151,12 +154,12 @@ fn a_bad_sample_is_replaced_by_the_next_good_one_whoever_meets_it_first() {
     let counts = |index: usize| one[..3].iter().flat_map(|(_, samples)| samples).filter(|kept| kept.0 == index).count();
     assert_eq!([counts(2), counts(3), counts(28), counts(29), counts(0), counts(1)], [0, 2, 0, 0, 3, 1]);
 
-    let mut loader = Loader::new(dataset.clone(), Part::Train, skip, Arc::new(Keep), 1).unwrap();
+    let mut loader = Loader::images(dataset.clone(), Part::Train, skip, Arc::new(Keep), 1).unwrap();
     (0..3).for_each(|_| drop(loader.next().unwrap()));
     assert_eq!(loader.skipped(), 3);
     assert_eq!(loader.skipped_names(), ["train/0/04.png", "train/1/27.png", "train/1/29.png"]);
 
-    let mut loader = Loader::new(dataset, Part::Train, config(15), Arc::new(Keep), 1).unwrap();
+    let mut loader = Loader::images(dataset, Part::Train, config(15), Arc::new(Keep), 1).unwrap();
     let error = loader.next().err().or_else(|| loader.next().err()).unwrap().to_string();
     assert!(error.contains(".png` cannot be decoded") && error.contains("--on-bad-sample skip"), "{error}");
 }
@@ -166,7 +169,7 @@ fn when_files_vanish_the_loader_says_that_none_is_left() {
     let (root, dataset) = with_bad(&[]);
     std::fs::remove_dir_all(root.path().join("train")).unwrap();
     let skip = LoaderConfig { on_bad: OnBadSample::Skip, ..config(10) };
-    let mut loader = Loader::new(dataset, Part::Train, skip, Arc::new(Keep), 1).unwrap();
+    let mut loader = Loader::images(dataset, Part::Train, skip, Arc::new(Keep), 1).unwrap();
     for _ in 0..2 {
         let error = loader.next().unwrap_err().to_string();
         assert!(error.contains("none of the 30 images tried can be read"), "{error}");
@@ -186,7 +189,7 @@ fn large_images_are_shrunk_once_and_the_cache_keeps_its_limit() {
 
 #[test]
 fn too_few_images_for_the_batch_is_said_at_once() {
-    let error = Loader::new(scenes(100), Part::Train, config(64), Arc::new(Keep), 1).err().unwrap().to_string();
+    let error = Loader::images(scenes(100), Part::Train, config(64), Arc::new(Keep), 1).err().unwrap().to_string();
     assert!(error.contains("--set train.batch=32"), "{error}");
 }
 

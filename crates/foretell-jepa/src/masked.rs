@@ -82,6 +82,7 @@ fn write_patches(image: &[f32], channels: usize, size: usize, patch: usize, out:
 }
 
 impl Collate for MaskedCollator {
+    type Sample = Sample;
     type Batch = MaskedBatch;
 
     fn collate(&self, step: u64, samples: &[Sample]) -> Result<MaskedBatch, DataError> {
@@ -180,10 +181,11 @@ fn flatten(latents: Tensor<3>) -> Tensor<2> {
 }
 
 impl Objective for Masked {
+    type Sample = Sample;
     type Batch = MaskedBatch;
     type Trained = MaskedNetworks;
 
-    fn collator(&self) -> Arc<dyn Collate<Batch = MaskedBatch>> {
+    fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = MaskedBatch>> {
         self.collator.clone()
     }
 

@@ -45,13 +45,15 @@ pub struct Outcome {
 
 /// One self-supervised objective: everything the loop needs to know of a system.
 pub trait Objective: Sized + Send {
+    /// What its collator is given.
+    type Sample: Send + 'static;
     /// Host data only (views, tokens, masks), made by the collator in the loader's threads.
     type Batch: Send + 'static;
     /// What the optimiser may touch. The target network is never inside it.
     type Trained: Module;
 
     /// Makes batches.
-    fn collator(&self) -> Arc<dyn Collate<Batch = Self::Batch>>;
+    fn collator(&self) -> Arc<dyn Collate<Sample = Self::Sample, Batch = Self::Batch>>;
 
     /// What the optimiser may touch.
     fn trained(&self) -> &Self::Trained;

@@ -52,6 +52,7 @@ pub struct ViewsCollator {
 }
 
 impl Collate for ViewsCollator {
+    type Sample = Sample;
     type Batch = ViewsBatch;
 
     fn collate(&self, step: u64, samples: &[Sample]) -> Result<ViewsBatch, DataError> {
@@ -123,10 +124,11 @@ impl<B: Backbone> Views<B> {
 }
 
 impl<B: Backbone + 'static> Objective for Views<B> {
+    type Sample = Sample;
     type Batch = ViewsBatch;
     type Trained = ViewsNetworks<B>;
 
-    fn collator(&self) -> Arc<dyn Collate<Batch = ViewsBatch>> {
+    fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = ViewsBatch>> {
         self.collator.clone()
     }
 

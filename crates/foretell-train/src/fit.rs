@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::{Dataset, Loader, LoaderConfig, Normalise, OnBadSample, Part, Sample, for_each_fitted};
+use foretell_data::{Demand, HeldOutDemand, Loader, Material};
 use foretell_eval::{Features, Statistics};
 use foretell_jepa::{Auto, Clock, Latents, Objective};
 use foretell_nn::Encode;
@@ -22,19 +22,15 @@ use crate::health::{Health, HealthRecord, Probe};
 use crate::optimiser::Optimiser;
 
 /// What the loop works on besides the objective.
-pub struct Fit<'a> {
+pub struct Fit<'a, S> {
     /// Where the run is kept.
     pub folder: &'a RunFolder,
     /// Resolved settings.
     pub config: &'a TrainConfig,
-    /// Images.
-    pub dataset: &'a Dataset,
-    /// Mean and standard deviation of the training part.
-    pub normalise: &'a Normalise,
+    /// What is learnt from and judged on.
+    pub material: &'a dyn Material<Sample = S>,
     /// Of the run.
     pub seed: u64,
-    /// What to do with a sample that cannot be read.
-    pub on_bad: OnBadSample,
     /// Where the networks lie, without autodiff.
     pub device: Device,
     /// Share of the random initial teacher left after a number of steps, where there is a teacher.
@@ -86,9 +82,9 @@ pub struct Finished<O> {
     pub waited: f64,
 }
 
-/// Images of the held-out part that health looks at.
+/// Held-out observations that health looks at.
 const HELD_OUT: usize = 1024;
-/// Images that go through an encoder at a time.
+/// Observations that go through an encoder at a time.
 const CHUNK: usize = 64;
 /// The step whose randomness the held-out batch uses: no training step has this number.
 const HELD_OUT_STEP: u64 = u64::MAX / 2;
@@ -99,7 +95,7 @@ const HELD_OUT_STEP: u64 = u64::MAX / 2;
 pub fn fit<O: Objective>(
     objective: O,
     untrained: &O,
-    fit: &Fit<'_>,
+    fit: &Fit<'_, O::Sample>,
     observer: &mut dyn Observer,
 ) -> Result<Finished<O>, TrainError> {
     let value = |auto: Auto<u64>| if let Auto::Value(value) = auto { value.max(1) } else { 1 };
@@ -146,8 +142,8 @@ pub fn fit<O: Objective>(
     }
 
     let threads = if let Auto::Value(threads) = config.loader_threads { threads } else { 1 };
-    let loading = LoaderConfig { threads, cache_bytes: 1 << 30, ..loading(&objective, config, fit.seed, fit.on_bad) };
-    let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), progress.step + 1)?;
+    let source = fit.material.training(&Demand { cache_bytes: 1 << 30, ..demand(&objective, config, fit.seed) })?;
+    let mut loader = Loader::new(source, objective.collator(), threads, AHEAD, progress.step + 1);
     let lr = config.lr_schedule(steps);
     let weight_decay = config.weight_decay_schedule(steps);
     let (started, before, first) = (Instant::now(), progress.seconds, progress.step);
@@ -275,31 +271,25 @@ pub fn take_step<O: Objective>(
     Ok((objective.advance(&outcome.seen), Taken { loss, terms: outcome.terms, gradient_norm }))
 }
 
-/// How batches are loaded where nobody waits for them: one thread, nothing kept.
-fn loading<O: Objective>(objective: &O, config: &TrainConfig, seed: u64, on_bad: OnBadSample) -> LoaderConfig {
-    LoaderConfig {
-        batch: config.batch,
-        seed,
-        threads: 1,
-        prefetch: 4,
-        on_bad,
-        cache_bytes: 0,
-        max_short_side: 2 * objective.encoder().image().0,
-    }
+/// Batches that the loader makes ahead.
+const AHEAD: usize = 4;
+
+/// Samples for training, nothing kept.
+fn demand<O: Objective>(objective: &O, config: &TrainConfig, seed: u64) -> Demand {
+    Demand { batch: config.batch, seed, image: objective.encoder().image(), cache_bytes: 0 }
 }
 
 /// Seconds of a training step: the lower quartile of as many as fit into `limit` (at least three), after one that is
 /// not counted; other work on the machine only ever adds. The objective is used up.
 pub fn time_steps<O: Objective>(
     mut objective: O,
-    dataset: &Dataset,
+    material: &dyn Material<Sample = O::Sample>,
     config: &TrainConfig,
     seed: u64,
-    on_bad: OnBadSample,
     limit: Duration,
 ) -> Result<f64, TrainError> {
-    let loading = loading(&objective, config, seed, on_bad);
-    let mut loader = Loader::new(dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
+    let source = material.training(&demand(&objective, config, seed))?;
+    let mut loader = Loader::new(source, objective.collator(), 1, AHEAD, 1);
     let mut optimiser = Optimiser::default();
     let (mut times, begun) = (Vec::new(), Instant::now());
     for step in 1.. {
@@ -321,10 +311,10 @@ pub fn time_steps<O: Objective>(
 
 /// An untrained objective whose running averages have seen data: without this, a network with batch normalisation
 /// would be judged on statistics that belong to no input, and training would look better than it is.
-pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainError> {
+pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_, O::Sample>) -> Result<O, TrainError> {
     const BATCHES: u64 = 30;
-    let loading = LoaderConfig { prefetch: 1, ..loading(&objective, fit.config, fit.seed, fit.on_bad) };
-    let mut loader = Loader::new(fit.dataset.clone(), Part::Train, loading, objective.collator(), 1)?;
+    let source = fit.material.training(&demand(&objective, fit.config, fit.seed))?;
+    let mut loader = Loader::new(source, objective.collator(), 1, 1, 1);
     // Without gradients: a tape that no backward pass consumes would keep every activation.
     let clock = |step| Clock { step, total: BATCHES, batch: fit.config.batch, health_due: false };
     objective = objective.update(&clock(1), |networks, _| networks.valid());
@@ -341,7 +331,7 @@ pub fn settle<O: Objective>(mut objective: O, fit: &Fit<'_>) -> Result<O, TrainE
 fn save<O: Objective>(
     objective: &O,
     optimiser: &Optimiser,
-    fit: &Fit<'_>,
+    fit: &Fit<'_, O::Sample>,
     progress: &Progress,
     metrics: &mut Lines,
     timing: &mut Lines,
@@ -351,42 +341,34 @@ fn save<O: Objective>(
     Ok(progress)
 }
 
-/// Held-out images, fitted and normalised, and one batch as the objective sees it.
+/// Held-out observations, and one batch as the objective sees it.
 struct HeldOut<B> {
-    /// `[n, C, S, S]`.
-    images: Vec<f32>,
+    /// `[n, C, H, W]`, normalised.
+    observations: Vec<f32>,
     count: usize,
     batch: B,
-    /// Names of held-out images that could not be read.
+    /// Names of held-out samples that could not be read.
     skipped: Vec<String>,
 }
 
 impl<B: Send + 'static> HeldOut<B> {
-    fn gather<O: Objective<Batch = B>>(objective: &O, fit: &Fit<'_>) -> Result<Self, TrainError> {
-        let (size, _) = objective.encoder().image();
-        // A data set without a held-out part is judged on training images; the caller says so.
-        let part = if fit.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train };
-        let pixels = size * size * objective.encoder().channels();
-        let (mut images, mut samples): (Vec<f32>, Vec<Sample>) = (Vec::new(), Vec::new());
-        let mut skipped = for_each_fitted(fit.dataset, part, size, 2, Some(HELD_OUT), fit.on_bad, |sample| {
-            let at = images.len();
-            images.resize(at + pixels, 0.0);
-            fit.normalise.apply(&sample.image, &mut images[at..]);
-            if samples.len() < 2 * CHUNK {
-                samples.push(sample);
-            }
-        })?;
-        let batch = objective.collator().collate(HELD_OUT_STEP, &samples)?;
-        if part == Part::Train {
-            // The loader meets and counts them too.
-            skipped.clear();
-        }
-        Ok(Self { count: images.len() / pixels, images, batch, skipped })
+    fn gather<O: Objective<Batch = B>>(objective: &O, fit: &Fit<'_, O::Sample>) -> Result<Self, TrainError> {
+        let image = objective.encoder().image();
+        let demand = HeldOutDemand { image, observations: HELD_OUT, samples: 2 * CHUNK };
+        let held_out = fit.material.held_out(&demand)?;
+        let batch = objective.collator().collate(HELD_OUT_STEP, &held_out.samples)?;
+        let foretell_data::HeldOut { observations, count, skipped, .. } = held_out;
+        Ok(Self { observations, count, batch, skipped })
     }
 
-    fn probe<O: Objective<Batch = B>>(&self, objective: &O, fit: &Fit<'_>, clock: Clock) -> Result<Probe, TrainError> {
+    fn probe<O: Objective<Batch = B>>(
+        &self,
+        objective: &O,
+        fit: &Fit<'_, O::Sample>,
+        clock: Clock,
+    ) -> Result<Probe, TrainError> {
         let encoder = objective.encoder();
-        let (image, token) = features_of(encoder.as_ref(), &self.images, self.count, &fit.device)?;
+        let (image, token) = features_of(encoder.as_ref(), &self.observations, self.count, &fit.device)?;
         let outcome = objective.loss(&self.batch, &clock);
         let loss = f64::from(outcome.loss.clone().inner().into_scalar::<f32>());
         if outcome.loss.is_tracked() {
@@ -420,19 +402,19 @@ fn thin(features: &Features) -> Features {
     features.select(&(0..MOST).map(|i| i * features.rows / MOST).collect::<Vec<_>>())
 }
 
-/// Features `[n, D]` and tokens `[n·N, D]` of normalised images `[n, C, S, S]`.
+/// Features `[n, D]` and tokens `[n·N, D]` of normalised observations `[n, C, H, W]`.
 pub fn features_of(
     encoder: &dyn Encode,
-    images: &[f32],
+    observations: &[f32],
     count: usize,
     device: &Device,
 ) -> Result<(Features, Features), TrainError> {
-    let (size, _) = encoder.image();
-    let channels = encoder.channels();
+    let ((height, width), channels) = (encoder.image(), encoder.channels());
+    let values = (channels * height * width).max(1);
     let (mut image, mut token) = (Vec::new(), Vec::new());
-    for chunk in images.chunks(CHUNK * channels * size * size) {
-        let n = chunk.len() / (channels * size * size);
-        let batch = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), [n, channels, size, size]), device);
+    for chunk in observations.chunks(CHUNK * values) {
+        let n = chunk.len() / values;
+        let batch = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), [n, channels, height, width]), device);
         let map = encoder.tokens(batch);
         image.extend(ops::values(encoder.pool(&map)));
         token.extend(ops::values(map.tokens));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use foretell_data::{Dataset, Normalise, Part, ScenesConfig, check_batch};
+use foretell_data::{Dataset, Images, Normalise, Part, Sample, ScenesConfig, check_batch};
 use foretell_jepa::masked::Masked;
 use foretell_jepa::systems::{Setting, le_jepa::LeJepa};
 use foretell_jepa::views::Views;
@@ -121,15 +121,24 @@ impl Session {
         objective_of(&self.recipe, &self.setting(steps)?)
     }
 
+    /// The images as the loop takes them.
+    pub fn images(&self) -> Images<'_> {
+        let data = &self.recipe.data;
+        Images { dataset: &self.dataset, normalise: &data.normalise, on_bad: data.on_bad_sample }
+    }
+
     /// What the loop needs besides the objective.
-    pub fn fit<'a>(&'a self, folder: &'a RunFolder, initial_teacher_left: Option<&'a dyn Fn(u64) -> f64>) -> Fit<'a> {
+    pub fn fit<'a>(
+        &'a self,
+        folder: &'a RunFolder,
+        images: &'a Images<'a>,
+        initial_teacher_left: Option<&'a dyn Fn(u64) -> f64>,
+    ) -> Fit<'a, Sample> {
         Fit {
             folder,
             config: &self.recipe.train,
-            dataset: &self.dataset,
-            normalise: &self.recipe.data.normalise,
+            material: images,
             seed: self.recipe.seed,
-            on_bad: self.recipe.data.on_bad_sample,
             device: self.device.clone(),
             initial_teacher_left,
             stop: &STOP,
@@ -139,7 +148,8 @@ impl Session {
     /// The control: the run's encoder before its first step, settled on the data as training settles it.
     pub fn untrained(&self, folder: &RunFolder) -> Result<Box<dyn Encode>, Error> {
         let objective = self.objective(self.recipe.steps()?)?;
-        Ok(with_objective!(objective, |objective| settle(objective, &self.fit(folder, None))?.encoder()))
+        Ok(with_objective!(objective, |objective| settle(objective, &self.fit(folder, &self.images(), None))?
+            .encoder()))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use foretell_data::{Dataset, Normalise, OnBadSample, ScenesConfig};
+use foretell_data::{Dataset, Images, Normalise, OnBadSample, Sample, ScenesConfig};
 use foretell_jepa::systems::Setting;
 use foretell_jepa::systems::i_jepa::IJepaConfig;
 use foretell_jepa::systems::le_jepa::{BackboneConfig, LeJepa, LeJepaConfig};
@@ -79,7 +79,7 @@ impl Scenes {
         Self { dataset, normalise, setting, config }
     }
 
-    fn run<O: Objective>(&self, objective: impl Fn() -> O) -> Judged {
+    fn run<O: Objective<Sample = Sample>>(&self, objective: impl Fn() -> O) -> Judged {
         struct Quiet;
         impl Observer for Quiet {
             fn step(&mut self, _: &Report) {}
@@ -91,10 +91,8 @@ impl Scenes {
         let fitting = Fit {
             folder: &folder,
             config: &self.config,
-            dataset: &self.dataset,
-            normalise: &self.normalise,
+            material: &Images { dataset: &self.dataset, normalise: &self.normalise, on_bad: OnBadSample::Fail },
             seed: self.setting.seed,
-            on_bad: OnBadSample::Fail,
             device: Device::flex(),
             initial_teacher_left: None,
             stop: &stop,

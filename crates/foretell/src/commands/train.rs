@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use foretell_data::Part;
+use foretell_data::{Part, Sample};
 use foretell_jepa::target::TargetKind;
 use foretell_jepa::{Auto, Decision, Objective};
 use foretell_nn::weights;
@@ -13,6 +13,7 @@ use foretell_train::{Health, RunFolder, fit, settle, write_whole};
 
 use super::probe::table;
 use crate::account::{write_decisions, write_report};
+use crate::device::described;
 use crate::kept::Kept;
 use crate::output::{print, print_json, say, say_skipped};
 use crate::progress::{Progress, clock};
@@ -230,18 +231,11 @@ fn seconds_a_step(session: &Session, limit: Duration) -> Result<f64, Error> {
     let recipe = &session.recipe;
     let objective = session.objective(1_000_000)?;
     Ok(with_objective!(objective, |objective| {
-        foretell_train::time_steps(
-            objective,
-            &session.dataset,
-            &recipe.train,
-            recipe.seed,
-            recipe.data.on_bad_sample,
-            limit,
-        )?
+        foretell_train::time_steps(objective, &session.images(), &recipe.train, recipe.seed, limit)?
     }))
 }
 
-fn run<O: Objective>(
+fn run<O: Objective<Sample = Sample>>(
     objective: O,
     untrained: O,
     folder: &RunFolder,
@@ -252,7 +246,8 @@ fn run<O: Objective>(
     let steps = recipe.steps()?;
     header(folder, session, &objective);
     let left = teacher_left(recipe, steps);
-    let fitting = session.fit(folder, left.as_deref());
+    let images = session.images();
+    let fitting = session.fit(folder, &images, left.as_deref());
     let untrained = settle(untrained, &fitting)?;
     let finished = fit(objective, &untrained, &fitting, &mut Progress::new(steps, "step"))?;
     if finished.stopped {
@@ -324,7 +319,7 @@ fn header<O: Objective>(folder: &RunFolder, session: &Session, objective: &O) {
         say(format_args!("  expected    {}, and the judgement at the end", clock(60.0 * minutes)));
     }
     say(format_args!("  parameters  {:.2} million trained", parameters(objective) as f64 / 1e6));
-    say(format_args!("  device      cpu, {} cores", session.cores));
+    say(format_args!("  device      {}", described(&session.device, session.cores)));
     say(format_args!("  run         {}", folder.path().display()));
     for Decision { what, value, reason } in &session.decisions {
         say(format_args!("  {what} = {value}: {reason}"));

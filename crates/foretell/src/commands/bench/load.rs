@@ -67,7 +67,7 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
         cache_bytes: 0,
         max_short_side: 0,
     };
-    let mut loader = Loader::new(dataset, Part::Train, config, Arc::new(collator), 1)?;
+    let mut loader = Loader::images(dataset, Part::Train, config, Arc::new(collator), 1)?;
     for _ in 0..2 {
         loader.next()?;
     }

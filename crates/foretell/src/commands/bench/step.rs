@@ -260,7 +260,7 @@ fn le_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
 }
 
 /// A batch for each step: noise does, as nothing learns here.
-fn batches<O: Objective>(objective: &O, args: &StepArgs) -> Result<Vec<O::Batch>, Error> {
+fn batches<O: Objective<Sample = Sample>>(objective: &O, args: &StepArgs) -> Result<Vec<O::Batch>, Error> {
     let mut noise = rng(0, Stream::Augment, 0, 0);
     let samples: Vec<Sample> = (0..args.batch)
         .map(|index| {
