@@ -29,6 +29,7 @@ mod source;
 mod split;
 mod transform;
 mod visit;
+mod window;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Description, Part, Sample};
@@ -43,3 +44,4 @@ pub use scenes::ScenesConfig;
 pub use source::{Demand, HeldOut, HeldOutDemand, Material, Source};
 pub use transform::{Crop, crop_resize, fit, shrink};
 pub use visit::for_each_fitted;
+pub use window::Window;

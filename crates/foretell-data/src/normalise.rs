@@ -73,6 +73,30 @@ impl Normalise {
             }
         }
     }
+
+    /// Observations that are numbers already: each of `[C, H, W]`, any number of them, channel by channel, in place.
+    pub fn scale(&self, observations: &mut [f32], area: usize) {
+        let channels = self.mean.iter().zip(&self.std).cycle();
+        for (plane, (mean, std)) in observations.chunks_exact_mut(area.max(1)).zip(channels) {
+            plane.iter_mut().for_each(|x| *x = (*x - mean) / std);
+        }
+    }
+
+    /// Mean and deviation of observations `[C, H, W]` that are numbers already.
+    pub fn of_values(observations: &[f32], channels: usize, area: usize) -> Self {
+        let (mut mean, mut std) = (Vec::new(), Vec::new());
+        for channel in 0..channels {
+            let values = || {
+                observations.chunks_exact(area.max(1)).skip(channel).step_by(channels).flatten().map(|x| f64::from(*x))
+            };
+            let count = values().count().max(1) as f64;
+            let middle = values().sum::<f64>() / count;
+            let variance = values().map(|x| (x - middle).powi(2)).sum::<f64>() / count;
+            mean.push(middle as f32);
+            std.push(variance.sqrt().max(LEAST) as f32);
+        }
+        Self { mean, std }
+    }
 }
 
 /// Exact sums of one channel's bytes.

@@ -22,6 +22,12 @@ pub enum Stream {
     Scene = 6,
     /// Judgement: probes' internal splits, subsamples.
     Judge = 7,
+    /// Episodes of play to learn from; `index` is the episode's place in the batch.
+    Play = 8,
+    /// Episodes that are held out; `index` is the episode.
+    Task = 9,
+    /// A planner's candidates; `step` is the step of the episode, `index` the episode.
+    Plan = 10,
 }
 
 /// The generator of one place in a run.

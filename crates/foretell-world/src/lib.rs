@@ -1,0 +1,21 @@
+//! Worlds to act in, and planners that act in them through a model.
+//!
+//! A [`World`] is a set of pure functions over plain vectors: what it looks like, what an action does, what counts as
+//! success. Its randomness comes from outside, so an episode is a function of a seed. [`Play`] turns a world into samples
+//! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
+
+mod cost;
+mod paths;
+mod planner;
+mod play;
+mod rooms;
+mod truth;
+mod walls;
+mod world;
+
+pub use cost::Cost;
+pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
+pub use play::{Play, PlayConfig};
+pub use rooms::{Rooms, RoomsConfig};
+pub use truth::Truth;
+pub use world::{Episode, Spec, Split, World};

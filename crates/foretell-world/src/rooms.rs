@@ -1,0 +1,378 @@
+//! A dot among walls: the Two Rooms of EB-JEPA (arXiv 2602.03604) and PLDM (arXiv 2502.14819), and mazes of several rooms.
+//!
+//! Everything is measured in the pixels of the published world, 65 on a side, whatever the resolution of the picture.
+
+use std::f32::consts::TAU;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::paths::Paths;
+use crate::walls::{Solid, walk};
+use crate::world::{Episode, Spec, Split, World};
+
+/// Side of the world.
+const SIDE: f32 = 65.0;
+/// Width of the solid frame.
+const BORDER: f32 = 5.0;
+/// Thickness of a wall.
+const WALL: f32 = 3.0;
+/// Half the width of a door.
+const DOOR: f32 = 4.0;
+/// Standard deviation of the dot.
+const DOT: f32 = 1.3;
+/// Concentration of the heading's change from step to step, a von Mises distribution.
+const KAPPA: f64 = 5.0;
+/// Mean, standard deviation and limits of a step of behaviour.
+const STEP: (f32, f32, f32, f32) = (1.0, 0.4, 0.2, 1.8);
+/// Share of behaviour that makes for a door.
+const CROSSING: f64 = 0.35;
+/// The longest action.
+const REACH: f32 = 2.45;
+/// Nearer than this is there.
+const SUCCESS: f32 = 4.5;
+/// One layout in so many is held out.
+const HELD_OUT: u64 = 10;
+/// A wall stands between these, of Two Rooms with a random wall.
+const WALL_X: std::ops::Range<u32> = 20..45;
+/// And its door's centre between these.
+const DOOR_Y: std::ops::Range<u32> = 10..55;
+
+/// Which rooms, and how they are drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomsConfig {
+    /// Side of the picture in pixels, 16 to 256; the published one has 65.
+    pub resolution: usize,
+    /// Two Rooms: whether wall and door differ from episode to episode.
+    pub random_wall: bool,
+    /// Rooms along a side of a maze, 2 to 4; 0 for Two Rooms.
+    pub maze: usize,
+}
+
+impl Default for RoomsConfig {
+    fn default() -> Self {
+        Self { resolution: 32, random_wall: true, maze: 0 }
+    }
+}
+
+/// See the module. The state is the dot's place, `[x, y]`; the action its displacement. A step ends at the first wall.
+/// An observation has two channels: the dot, a Gaussian with peak 1, and the walls.
+pub struct Rooms {
+    config: RoomsConfig,
+    spec: Spec,
+}
+
+impl Rooms {
+    /// A world; settings out of their range are an error, in a sentence.
+    pub fn new(config: RoomsConfig) -> Result<Self, String> {
+        if !(16..=256).contains(&config.resolution) {
+            return Err(format!("`world.resolution` must be 16 to 256 pixels, found {}", config.resolution));
+        }
+        if config.maze == 1 || config.maze > 4 {
+            return Err(format!("`world.maze` must be 2 to 4 rooms a side, or 0 for Two Rooms, found {}", config.maze));
+        }
+        let name = match (config.maze, config.random_wall) {
+            (0, true) => "two-rooms",
+            (0, false) => "two-rooms-fixed",
+            _ => "maze",
+        };
+        let spec = Spec {
+            name: name.to_owned(),
+            observation: [2, config.resolution, config.resolution],
+            state: 2,
+            action: 2,
+            reach: REACH,
+        };
+        Ok(Self { config, spec })
+    }
+
+    /// Centres of the walls between the rooms of a maze, along either axis.
+    fn lines(&self) -> Vec<f32> {
+        let rooms = self.config.maze;
+        (1..rooms).map(|i| BORDER + (SIDE - 2.0 * BORDER) * i as f32 / rooms as f32).collect()
+    }
+
+    /// From and to along an axis, of the `i`th room.
+    fn room(&self, i: usize) -> (f32, f32) {
+        let lines = self.lines();
+        let low = if i == 0 { BORDER } else { lines[i - 1] + WALL / 2.0 };
+        let high = lines.get(i).map_or(SIDE - BORDER, |line| line - WALL / 2.0);
+        (low, high)
+    }
+
+    /// The walls. A layout of Two Rooms is `[wall x, door y]`; of a maze the door of each edge between rooms, 0 where there
+    /// is none: first the vertical walls, row by row, then the horizontal ones.
+    fn solids(&self, layout: &[f32]) -> Vec<Solid> {
+        let frame = |x, y| Solid { x, y };
+        let all = (0.0, SIDE);
+        let mut solids = vec![
+            frame((0.0, BORDER), all),
+            frame((SIDE - BORDER, SIDE), all),
+            frame(all, (0.0, BORDER)),
+            frame(all, (SIDE - BORDER, SIDE)),
+        ];
+        // A wall across `along`, open around `door` (0: nowhere).
+        let mut wall = |centre: f32, along: (f32, f32), door: f32, vertical: bool| {
+            let across = (centre - WALL / 2.0, centre + WALL / 2.0);
+            let parts = if door > 0.0 { vec![(along.0, door - DOOR), (door + DOOR, along.1)] } else { vec![along] };
+            for part in parts.into_iter().filter(|p| p.0 < p.1) {
+                solids.push(if vertical { Solid { x: across, y: part } } else { Solid { x: part, y: across } });
+            }
+        };
+        if self.config.maze == 0 {
+            wall(layout[0], all, layout[1], true);
+            return solids;
+        }
+        let (rooms, lines) = (self.config.maze, self.lines());
+        let mut doors = layout.iter();
+        for vertical in [true, false] {
+            for other in 0..rooms {
+                let (low, high) = self.room(other);
+                // Half a wall farther, so that walls meet at their crossings.
+                let along = (low - WALL / 2.0, high + WALL / 2.0);
+                for line in &lines {
+                    wall(*line, along, doors.next().copied().unwrap_or(0.0), vertical);
+                }
+            }
+        }
+        solids
+    }
+
+    fn draw_layout(&self, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        if self.config.maze == 0 {
+            return if self.config.random_wall {
+                vec![rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32]
+            } else {
+                vec![32.0, 20.0]
+            };
+        }
+        // Doors along a random spanning tree, and one edge in six besides.
+        let rooms = self.config.maze;
+        let edges: Vec<(usize, usize, usize)> = [true, false]
+            .into_iter()
+            .flat_map(|vertical| {
+                (0..rooms).flat_map(move |other| (0..rooms - 1).map(move |line| (vertical, other, line)))
+            })
+            .map(|(vertical, other, line)| {
+                let (a, b) = if vertical {
+                    (other * rooms + line, other * rooms + line + 1)
+                } else {
+                    (line * rooms + other, (line + 1) * rooms + other)
+                };
+                (a, b, other)
+            })
+            .collect();
+        let mut group: Vec<usize> = (0..rooms * rooms).collect();
+        let mut order: Vec<usize> = (0..edges.len()).collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, rng.random_range(0..=last));
+        }
+        let mut layout = vec![0.0; edges.len()];
+        for e in order {
+            let (a, b, other) = edges[e];
+            let (a, b) = (group[a], group[b]);
+            if a != b || rng.random_bool(1.0 / 6.0) {
+                group.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
+                let (low, high) = self.room(other);
+                layout[e] = rng.random_range(low + DOOR..=high - DOOR).round();
+            }
+        }
+        layout
+    }
+
+    /// Whether a layout belongs to evaluation.
+    fn held_out(layout: &[f32]) -> bool {
+        let bytes: Vec<u8> = layout.iter().flat_map(|x| x.to_le_bytes()).collect();
+        xxh3_64(&bytes).is_multiple_of(HELD_OUT)
+    }
+
+    /// Which room a place lies in.
+    fn room_of(&self, layout: &[f32], state: &[f32]) -> (usize, usize) {
+        if self.config.maze == 0 {
+            return (usize::from(state[0] > layout[0]), 0);
+        }
+        let lines = self.lines();
+        let of = |x: f32| lines.iter().filter(|line| x > **line).count();
+        (of(state[0]), of(state[1]))
+    }
+
+    fn place(&self, solids: &[Solid], rng: &mut ChaCha8Rng) -> Vec<f32> {
+        loop {
+            let mut along = || rng.random_range(BORDER + 1.0..SIDE - BORDER - 1.0);
+            let place = [along(), along()];
+            // Not so near a wall that the picture hides the dot.
+            let clear = Solid { x: (place[0] - 1.0, place[0] + 1.0), y: (place[1] - 1.0, place[1] + 1.0) };
+            if solids.iter().all(|s| s.covers(clear.x, clear.y) == 0.0) {
+                return place.to_vec();
+            }
+        }
+    }
+
+    /// A place on the far side of a door of the room that a dot is in.
+    fn way_out(&self, layout: &[f32], state: &[f32], rng: &mut ChaCha8Rng) -> Option<[[f32; 2]; 2]> {
+        if self.config.maze == 0 {
+            let away = if state[0] > layout[0] { -1.0 } else { 1.0 };
+            return Some([[layout[0], layout[1]], [layout[0] + away * 6.0, layout[1]]]);
+        }
+        let (column, row) = self.room_of(layout, state);
+        let (rooms, lines) = (self.config.maze, self.lines());
+        let half = layout.len() / 2;
+        let vertical = |line: usize| layout[row * (rooms - 1) + line];
+        let horizontal = |line: usize| layout[half + column * (rooms - 1) + line];
+        let mut ways = Vec::new();
+        for (line, side) in [(column.checked_sub(1), -1.0), ((column + 1 < rooms).then_some(column), 1.0)] {
+            if let Some(line) = line.filter(|line| vertical(*line) > 0.0) {
+                ways.push([[lines[line], vertical(line)], [lines[line] + side * 6.0, vertical(line)]]);
+            }
+        }
+        for (line, side) in [(row.checked_sub(1), -1.0), ((row + 1 < rooms).then_some(row), 1.0)] {
+            if let Some(line) = line.filter(|line| horizontal(*line) > 0.0) {
+                ways.push([[horizontal(line), lines[line]], [horizontal(line), lines[line] + side * 6.0]]);
+            }
+        }
+        (!ways.is_empty()).then(|| ways[rng.random_range(0..ways.len())])
+    }
+}
+
+/// A von Mises variate around 0 (Best and Fisher, 1979).
+fn von_mises(kappa: f64, rng: &mut ChaCha8Rng) -> f32 {
+    let tau = 1.0 + (1.0 + 4.0 * kappa * kappa).sqrt();
+    let rho = (tau - (2.0 * tau).sqrt()) / (2.0 * kappa);
+    let r = (1.0 + rho * rho) / (2.0 * rho);
+    loop {
+        let z = (std::f64::consts::PI * rng.random::<f64>()).cos();
+        let f = (1.0 + r * z) / (r + z);
+        let c = kappa * (r - f);
+        let u: f64 = rng.random();
+        if c * (2.0 - c) > u || (c / u).ln() + 1.0 >= c {
+            let angle = f.clamp(-1.0, 1.0).acos();
+            return if rng.random_bool(0.5) { angle as f32 } else { -angle as f32 };
+        }
+    }
+}
+
+impl World for Rooms {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Start and goal lie in different rooms. With a fixed wall there is one layout: then only starts and goals are held
+    /// out, by being drawn anew.
+    fn reset(&self, split: Split, rng: &mut ChaCha8Rng) -> Episode {
+        let varies = self.config.maze > 0 || self.config.random_wall;
+        let mut layout = self.draw_layout(rng);
+        while varies && Self::held_out(&layout) != (split == Split::HeldOut) {
+            layout = self.draw_layout(rng);
+        }
+        let solids = self.solids(&layout);
+        let state = self.place(&solids, rng);
+        let mut goal = self.place(&solids, rng);
+        while self.room_of(&layout, &state) == self.room_of(&layout, &goal) {
+            goal = self.place(&solids, rng);
+        }
+        Episode { layout, state, goal }
+    }
+
+    fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]) {
+        let mut action = [action[0], action[1]];
+        self.spec.within_reach(&mut action);
+        let there = walk(&self.solids(layout), [state[0], state[1]], action);
+        state.copy_from_slice(&there);
+    }
+
+    fn render(&self, layout: &[f32], state: &[f32], out: &mut [f32]) {
+        let side = self.config.resolution;
+        let pixel = SIDE / side as f32;
+        let (dot, walls) = out.split_at_mut(side * side);
+        let bell = |centre: f32| -> Vec<f32> {
+            let at = |i: usize| ((i as f32 + 0.5) * pixel - centre) / DOT;
+            (0..side).map(|i| (-0.5 * at(i) * at(i)).exp()).collect()
+        };
+        let (x, y) = (bell(state[0]), bell(state[1]));
+        for (row, y) in dot.chunks_exact_mut(side).zip(y) {
+            row.iter_mut().zip(&x).for_each(|(value, x)| *value = x * y);
+        }
+        walls.fill(0.0);
+        for solid in self.solids(layout) {
+            let from = |low: f32| (low / pixel).floor().max(0.0) as usize;
+            let to = |high: f32| ((high / pixel).ceil() as usize).min(side);
+            for row in from(solid.y.0)..to(solid.y.1) {
+                for column in from(solid.x.0)..to(solid.x.1) {
+                    let span = |i: usize| (i as f32 * pixel, (i + 1) as f32 * pixel);
+                    let value = &mut walls[row * side + column];
+                    *value = (*value + solid.covers(span(column), span(row))).min(1.0);
+                }
+            }
+        }
+    }
+
+    fn distance(&self, state: &[f32], goal: &[f32]) -> f32 {
+        (state[0] - goal[0]).hypot(state[1] - goal[1])
+    }
+
+    fn success(&self, state: &[f32], goal: &[f32]) -> bool {
+        self.distance(state, goal) < SUCCESS
+    }
+
+    fn possible(&self, layout: &[f32], state: &[f32]) -> bool {
+        let inside = |x: f32| x.is_finite() && (0.0..SIDE).contains(&x);
+        state.len() == 2
+            && inside(state[0])
+            && inside(state[1])
+            && !self.solids(layout).iter().any(|s| s.contains([state[0], state[1]]))
+    }
+
+    fn oracle(&self, layout: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
+        let solids = self.solids(layout);
+        let paths = Paths::to(&solids, SIDE as usize, [goal[0], goal[1]]);
+        paths.step([state[0], state[1]], REACH).map(|by| by.to_vec())
+    }
+
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
+        let mut action = vec![goal[0] - state[0], goal[1] - state[1]];
+        self.spec.within_reach(&mut action);
+        action
+    }
+
+    /// A random walk whose heading drifts; one in three makes for a door first. Steps that end at a wall turn it.
+    fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let solids = self.solids(&episode.layout);
+        let (mean, deviation, least, most) = STEP;
+        let length = Normal::new(mean, deviation).expect("a positive deviation");
+        let mut place = [episode.state[0], episode.state[1]];
+        let mut heading = TAU * rng.random::<f32>();
+        let mut stops: Vec<[f32; 2]> = Vec::new();
+        if rng.random_bool(CROSSING)
+            && let Some(way) = self.way_out(&episode.layout, &episode.state, rng)
+        {
+            stops.extend(way.into_iter().rev());
+        }
+        let mut actions = Vec::with_capacity(2 * steps);
+        for _ in 0..steps {
+            let mut long = length.sample(rng);
+            while !(least..=most).contains(&long) {
+                long = length.sample(rng);
+            }
+            if stops.last().is_some_and(|s| (s[0] - place[0]).hypot(s[1] - place[1]) < mean) {
+                stops.pop();
+            }
+            // Towards a door with the same noise, halved so that the door is met.
+            heading = match stops.last() {
+                Some(stop) => (stop[1] - place[1]).atan2(stop[0] - place[0]) + 0.5 * von_mises(KAPPA, rng),
+                None => heading + von_mises(KAPPA, rng),
+            };
+            let action = [long * heading.cos(), long * heading.sin()];
+            let there = walk(&solids, place, action);
+            if (there[0] - place[0]).hypot(there[1] - place[1]) < 0.5 * long && stops.is_empty() {
+                heading = TAU * rng.random::<f32>();
+            }
+            place = there;
+            actions.extend(action);
+        }
+        actions
+    }
+}

@@ -1,0 +1,93 @@
+//! What a world is.
+
+use rand_chacha::ChaCha8Rng;
+
+/// Lengths of what a world takes and gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The command line's name.
+    pub name: String,
+    /// `[C, H, W]` of an observation; a vector of K numbers is `[K, 1, 1]`.
+    pub observation: [usize; 3],
+    /// Numbers in a state.
+    pub state: usize,
+    /// Numbers in an action.
+    pub action: usize,
+    /// The longest action, as a Euclidean norm; longer ones are cut to it.
+    pub reach: f32,
+}
+
+impl Spec {
+    /// Numbers in an observation.
+    pub fn pixels(&self) -> usize {
+        self.observation.iter().product()
+    }
+
+    /// An action cut to the longest there is.
+    pub fn within_reach(&self, action: &mut [f32]) {
+        cut(action, self.reach);
+    }
+}
+
+/// Shortens a vector to at most this Euclidean norm; what is not finite becomes 0.
+pub(crate) fn cut(action: &mut [f32], reach: f32) {
+    action.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
+    let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if norm > reach {
+        action.iter_mut().for_each(|x| *x *= reach / norm);
+    }
+}
+
+/// A task: what stays the same, where it begins, where it should end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// What stays: walls and doors, in the world's own terms.
+    pub layout: Vec<f32>,
+    /// Where things are.
+    pub state: Vec<f32>,
+    /// Where they should be.
+    pub goal: Vec<f32>,
+}
+
+/// Which layouts, starts and goals are drawn. What is drawn for one never comes up in the other, as far as the world has
+/// different layouts at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// For learning.
+    Training,
+    /// For evaluation.
+    HeldOut,
+}
+
+/// Pure functions over plain vectors: a world keeps nothing, so that many episodes run at once and each can be repeated.
+pub trait World: Send + Sync {
+    /// Lengths and limits.
+    fn spec(&self) -> &Spec;
+
+    /// A task, drawn from this generator.
+    fn reset(&self, split: Split, rng: &mut ChaCha8Rng) -> Episode;
+
+    /// What an action, within [`Spec::reach`], makes of a state.
+    fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]);
+
+    /// What a state looks like: `out` is `[C, H, W]`, row-major.
+    fn render(&self, layout: &[f32], state: &[f32], out: &mut [f32]);
+
+    /// Distance of a state from a goal, in the world's units.
+    fn distance(&self, state: &[f32], goal: &[f32]) -> f32;
+
+    /// Whether a state is as good as the goal.
+    fn success(&self, state: &[f32], goal: &[f32]) -> bool;
+
+    /// Whether a state can be at all; a goal inside a wall cannot.
+    fn possible(&self, layout: &[f32], state: &[f32]) -> bool;
+
+    /// The action of one who knows everything: a step on the shortest way. `None` if there is no way.
+    fn oracle(&self, layout: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>>;
+
+    /// The action of one who sees no walls: straight towards the goal.
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32>;
+
+    /// Behaviour to learn from: `steps` actions from the episode's state, `[steps, A]`, as a curious agent takes them.
+    fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32>;
+}

@@ -1,0 +1,136 @@
+//! What every world must keep, and the published Two Rooms.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use foretell_data::random::{Stream, rng};
+use foretell_data::{Demand, Material};
+use foretell_world::{Play, PlayConfig, Rooms, RoomsConfig, Split, World};
+
+fn worlds() -> Vec<Rooms> {
+    let with = |random_wall, maze| Rooms::new(RoomsConfig { random_wall, maze, ..RoomsConfig::default() }).unwrap();
+    vec![with(true, 0), with(false, 0), with(true, 2), with(true, 3), with(true, 4)]
+}
+
+#[test]
+fn the_oracle_reaches_every_goal_and_the_greedy_agent_does_not() {
+    for world in worlds() {
+        let (mut reached, mut greedy) = (0, 0);
+        for i in 0..40 {
+            let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, i));
+            assert!(world.possible(&task.layout, &task.state) && world.possible(&task.layout, &task.goal));
+            let (mut wise, mut blind) = (task.state.clone(), task.state.clone());
+            for _ in 0..120 {
+                let action = world.oracle(&task.layout, &wise, &task.goal).expect("rooms are connected");
+                assert!(action[0].hypot(action[1]) <= world.spec().reach * 1.0001);
+                world.step(&task.layout, &mut wise, &action);
+                let action = world.greedy(&blind, &task.goal);
+                world.step(&task.layout, &mut blind, &action);
+                assert!(world.possible(&task.layout, &blind), "never inside a wall: {blind:?}");
+            }
+            reached += u32::from(world.success(&wise, &task.goal));
+            greedy += u32::from(world.success(&blind, &task.goal));
+        }
+        assert_eq!(reached, 40, "{}", world.spec().name);
+        assert!(greedy < 30, "{}: straight ahead reaches {greedy} of 40", world.spec().name);
+    }
+}
+
+#[test]
+fn held_out_layouts_never_come_up_in_training() {
+    for world in worlds().iter().filter(|w| w.spec().name != "two-rooms-fixed") {
+        let layouts = |split| -> HashSet<String> {
+            (0..3000).map(|i| format!("{:?}", world.reset(split, &mut rng(1, Stream::Play, 0, i)).layout)).collect()
+        };
+        let (training, held_out) = (layouts(Split::Training), layouts(Split::HeldOut));
+        assert!(held_out.len() > 10 && training.len() > 100, "{} and {}", held_out.len(), training.len());
+        assert!(training.is_disjoint(&held_out), "{}", world.spec().name);
+    }
+}
+
+#[test]
+fn a_wall_stops_and_a_door_lets_through() {
+    let world = Rooms::new(RoomsConfig::default()).unwrap();
+    let layout = [30.0, 40.0];
+    let walk = |from: [f32; 2], by: [f32; 2], times: usize| {
+        let mut state = from;
+        (0..times).for_each(|_| world.step(&layout, &mut state, &by));
+        state
+    };
+    let [x, y] = walk([25.0, 20.0], [2.0, 0.0], 10);
+    assert!((x - 28.5).abs() < 0.01 && y == 20.0, "the wall is three pixels thick: {x} {y}");
+    let [x, _] = walk([25.0, 40.0], [2.0, 0.0], 5);
+    assert!((x - 35.0).abs() < 1e-4, "through the door: {x}");
+    let [x, _] = walk([10.0, 30.0], [-100.0, 0.0], 1);
+    assert!((x - 7.55).abs() < 1e-4, "an action is cut to 2.45: {x}");
+    let [x, _] = walk([10.0, 30.0], [f32::NAN, f32::INFINITY], 3);
+    assert_eq!(x, 10.0, "what is no number moves nothing");
+}
+
+#[test]
+fn a_picture_shows_the_dot_where_it_is_and_the_walls() {
+    let world = Rooms::new(RoomsConfig { resolution: 65, ..RoomsConfig::default() }).unwrap();
+    let mut out = vec![f32::NAN; world.spec().pixels()];
+    world.render(&[30.0, 40.0], &[20.5, 12.5], &mut out);
+    assert!(out.iter().all(|x| (0.0..=1.0).contains(x)));
+    let at = |channel: usize, x: usize, y: usize| out[(channel * 65 + y) * 65 + x];
+    assert!((at(0, 20, 12) - 1.0).abs() < 1e-6);
+    assert!((at(0, 21, 12) - (-0.5_f32 / 1.69).exp()).abs() < 1e-6, "standard deviation 1.3");
+    assert_eq!([at(1, 2, 30), at(1, 29, 20), at(1, 29, 40), at(1, 15, 30)], [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!([at(1, 29, 35), at(1, 29, 36), at(1, 29, 43), at(1, 29, 44)], [1.0, 0.0, 0.0, 1.0], "a door of 8");
+}
+
+#[test]
+fn play_is_a_function_of_its_place_and_its_states_follow_from_its_actions() {
+    for world in worlds() {
+        let name = world.spec().name.clone();
+        let world: Arc<dyn World> = Arc::new(world);
+        let play = Play::new(Arc::clone(&world), PlayConfig::default(), 5).unwrap();
+        let demand = Demand { batch: 6, seed: 5, image: (32, 32), cache_bytes: 0 };
+        let source = play.training(&demand).unwrap();
+        let batch = source.batch(9).unwrap();
+        assert_eq!(batch, source.batch(9).unwrap());
+        assert_ne!(batch, source.batch(10).unwrap());
+        for (i, window) in batch.iter().enumerate() {
+            assert_eq!(*window, play.window(Split::Training, 9, i as u64));
+            assert_eq!(
+                (window.frames, window.observations.len(), window.actions.len(), window.states.len()),
+                (17, 17 * world.spec().pixels(), 32, 34)
+            );
+            for (t, action) in window.actions.chunks_exact(2).enumerate() {
+                let long = action[0].hypot(action[1]);
+                assert!((0.2..=1.8001).contains(&long), "{name}: a step of {long}");
+                let moved = (window.states[2 * t + 2] - window.states[2 * t])
+                    .hypot(window.states[2 * t + 3] - window.states[2 * t + 1]);
+                assert!(moved <= long + 1e-4, "{name}: {moved} of {long}");
+            }
+        }
+    }
+}
+
+#[test]
+fn much_play_goes_through_doors() {
+    let world = Arc::new(Rooms::new(RoomsConfig::default()).unwrap());
+    let crossings = (0..400)
+        .filter(|i| {
+            let mut random = rng(2, Stream::Play, 0, *i);
+            let task = world.reset(Split::Training, &mut random);
+            let actions = world.behave(&task, 90, &mut random);
+            let (mut state, side) = (task.state.clone(), task.state[0] > task.layout[0]);
+            actions.chunks_exact(2).any(|action| {
+                world.step(&task.layout, &mut state, action);
+                (state[0] > task.layout[0]) != side
+            })
+        })
+        .count();
+    assert!((100..300).contains(&crossings), "{crossings} of 400");
+}
+
+#[test]
+fn impossible_settings_are_refused_in_a_sentence() {
+    let refused = |config: RoomsConfig| Rooms::new(config).err().unwrap();
+    assert!(refused(RoomsConfig { resolution: 3, ..RoomsConfig::default() }).contains("16 to 256"));
+    assert!(refused(RoomsConfig { maze: 9, ..RoomsConfig::default() }).contains("2 to 4 rooms"));
+    let world = Arc::new(Rooms::new(RoomsConfig::default()).unwrap());
+    assert!(Play::new(world, PlayConfig { episode: 9, window: 10 }, 0).err().unwrap().contains("must fit its episode"));
+}
