@@ -2,16 +2,18 @@
 //!
 //! A batch goes one way: samples → [`Collate`](foretell_data::Collate) (views and masks, in the loader's threads) →
 //! tokeniser, context encoder, predictor → latent loss ← target. Almost every member is one of a few compositions of
-//! such parts: [`masked`] predicts hidden tokens from visible ones, [`views`] one view's code from another's. The
-//! training loop knows neither; it knows an [`Objective`].
+//! such parts: [`masked`] predicts hidden tokens from visible ones, [`views`] one view's code from another's,
+//! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
 pub mod auto;
+pub mod dynamics;
 pub mod masked;
 pub mod masks;
 pub mod objective;
 pub mod sigreg;
 pub mod systems;
 pub mod target;
+pub mod vicreg;
 pub mod views;
 
 pub use auto::{Auto, Decision};

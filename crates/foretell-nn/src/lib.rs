@@ -5,9 +5,11 @@
 
 pub mod conv;
 pub mod encode;
+pub mod gru;
 pub mod init;
 pub mod layers;
 pub mod mlp;
+pub mod observer;
 pub mod positions;
 pub mod predictor;
 pub mod vit;

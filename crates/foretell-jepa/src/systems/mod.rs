@@ -1,5 +1,6 @@
 //! One file for each member of the family: its settings, its defaults with their reasons, and how it is put together.
 
+pub mod eb_jepa;
 pub mod i_jepa;
 pub mod le_jepa;
 

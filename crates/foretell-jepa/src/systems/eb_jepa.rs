@@ -1,0 +1,118 @@
+//! EB-JEPA, action-conditioned (arXiv 2602.03604): a latent and an action foretell the next latent, and four terms keep the
+//! latents worth foretelling.
+//!
+//! The composition is [`Recurrent`](crate::dynamics::Recurrent); here are the settings. The published networks are wider
+//! (an Impala encoder, 512) and see 65 pixels; these are the specification's for a CPU.
+
+use std::sync::Arc;
+
+use foretell_data::Normalise;
+use foretell_data::random::{Stream, rng};
+use foretell_nn::Init;
+use foretell_nn::gru::Gru;
+use foretell_nn::layers::Linear;
+use foretell_nn::observer::ObserverConfig;
+use serde::{Deserialize, Serialize};
+
+use super::SystemError;
+use crate::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator};
+
+/// Settings of action-conditioned EB-JEPA. The weights are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EbJepaConfig {
+    /// Width of the latents, D.
+    pub width: usize,
+    /// Width of each convolution of the encoder, stride 2.
+    pub widths: Vec<usize>,
+    /// Hidden width of the inverse dynamics.
+    pub inverse: usize,
+    /// Steps that a prediction is rolled out.
+    pub rollout: usize,
+    /// Weight of the variance term.
+    pub variance: f64,
+    /// Weight of the covariance term.
+    pub covariance: f64,
+    /// Weight of the likeness of neighbours in time.
+    pub time_similarity: f64,
+    /// Weight of the inverse dynamics; without it the paper's success falls to 1 %.
+    pub inverse_dynamics: f64,
+}
+
+impl Default for EbJepaConfig {
+    fn default() -> Self {
+        Self {
+            width: 128,
+            widths: vec![16, 32, 32],
+            inverse: 256,
+            rollout: 8,
+            variance: 16.0,
+            covariance: 8.0,
+            time_similarity: 12.0,
+            inverse_dynamics: 1.0,
+        }
+    }
+}
+
+/// What a dynamics system is built for.
+#[derive(Clone, Debug)]
+pub struct WorldSetting {
+    /// `[C, H, W]` of an observation.
+    pub observation: [usize; 3],
+    /// Numbers in an action.
+    pub action: usize,
+    /// Mean and standard deviation of the training observations.
+    pub normalise: Normalise,
+    /// Of the run.
+    pub seed: u64,
+    /// Where the networks lie, without autodiff.
+    pub device: burn::tensor::Device,
+}
+
+impl EbJepaConfig {
+    /// The objective, with fresh networks.
+    pub fn init(&self, setting: &WorldSetting) -> Result<Recurrent, SystemError> {
+        if self.width == 0 || self.inverse == 0 || self.rollout == 0 || self.widths.contains(&0) {
+            return Err(SystemError::Setting(
+                "`model.width`, `model.inverse`, `model.rollout` and every one of `model.widths` must be at least 1"
+                    .to_owned(),
+            ));
+        }
+        let weights = [self.variance, self.covariance, self.time_similarity, self.inverse_dynamics];
+        if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
+            return Err(SystemError::Setting(format!("the weights of the terms must be 0 or more, found {bad}")));
+        }
+        let device = setting.device.clone().autodiff();
+        let observer = ObserverConfig {
+            observation: setting.observation,
+            widths: self.widths.clone(),
+            width: self.width,
+            norm: true,
+        };
+        let mut third = rng(setting.seed, Stream::Init, 0, 2);
+        let mut init = Init::new(&mut third, &device);
+        let lengths = [2 * self.width, self.inverse, self.inverse, setting.action];
+        let networks = RecurrentNetworks {
+            encoder: observer.init(&mut rng(setting.seed, Stream::Init, 0, 0), &device),
+            predictor: Gru::new(setting.action, self.width, &mut rng(setting.seed, Stream::Init, 0, 1), &device),
+            inverse: lengths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect(),
+        };
+        let collator = WindowCollator {
+            observation: setting.observation,
+            action: setting.action,
+            normalise: setting.normalise.clone(),
+        };
+        Ok(Recurrent {
+            networks,
+            terms: Terms {
+                variance: self.variance,
+                covariance: self.covariance,
+                time_similarity: self.time_similarity,
+                inverse_dynamics: self.inverse_dynamics,
+            },
+            rollout: self.rollout,
+            collator: Arc::new(collator),
+            device: setting.device.clone(),
+        })
+    }
+}

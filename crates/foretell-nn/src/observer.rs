@@ -1,0 +1,122 @@
+//! Encoders of what a world shows: one vector for each observation. Pictures go through strided convolutions, plain numbers
+//! through an MLP.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use foretell_ops as ops;
+use rand::RngExt;
+
+use crate::Init;
+use crate::encode::{Encode, FeatureMap};
+use crate::layers::{Conv, LayerNorm, Linear};
+
+/// Lengths of an [`Observer`]. [`ObserverConfig::init`] makes the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObserverConfig {
+    /// `[C, H, W]` of an observation; K plain numbers are `[K, 1, 1]`.
+    pub observation: [usize; 3],
+    /// Width of each convolution, stride 2; of the hidden layer for plain numbers the last one.
+    pub widths: Vec<usize>,
+    /// Width of the vector, D.
+    pub width: usize,
+    /// Whether a layer norm comes last; SIGReg wants none, as it fixes each vector's length.
+    pub norm: bool,
+}
+
+impl ObserverConfig {
+    /// Whether observations are pictures.
+    fn pictures(&self) -> bool {
+        self.observation[1] * self.observation[2] > 1
+    }
+
+    /// A fresh network.
+    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Observer {
+        let mut init = Init::new(rng, device);
+        let [channels, mut height, mut width] = self.observation;
+        let (mut convs, mut biases, mut inputs) = (Vec::new(), Vec::new(), channels);
+        if self.pictures() {
+            for outputs in &self.widths {
+                convs.push(Conv::new(inputs, *outputs, 3, 2, &mut init));
+                biases.push(init.constant([*outputs], 0.0));
+                (height, width, inputs) = (height.div_ceil(2), width.div_ceil(2), *outputs);
+            }
+        }
+        let hidden = self.widths.last().copied().unwrap_or(self.width);
+        let hidden = (!self.pictures()).then(|| Linear::uniform(channels, hidden, &mut init));
+        let flat = hidden.as_ref().map_or(inputs * height * width, |h| h.weight.val().dims()[0]);
+        Observer {
+            convs,
+            biases,
+            hidden,
+            head: Linear::uniform(flat, self.width, &mut init),
+            norm: self.norm.then(|| LayerNorm::new(self.width, 1e-5, &mut init)),
+            config: self.clone(),
+        }
+    }
+}
+
+/// See [`ObserverConfig`].
+#[derive(Module, Debug)]
+pub struct Observer {
+    convs: Vec<Conv>,
+    biases: Vec<Param<Tensor<1>>>,
+    hidden: Option<Linear>,
+    head: Linear,
+    norm: Option<LayerNorm>,
+    #[module(skip)]
+    config: ObserverConfig,
+}
+
+impl Observer {
+    /// The lengths it was made with.
+    pub fn config(&self) -> &ObserverConfig {
+        &self.config
+    }
+
+    /// Observations `[B, C, H, W]` → `[B, D]`.
+    pub fn forward(&self, observations: Tensor<4>) -> Tensor<2> {
+        let [b, c, h, w] = observations.dims();
+        let flat = match &self.hidden {
+            Some(hidden) => ops::relu(hidden.forward(observations.reshape([b, c * h * w]))),
+            None => {
+                let mut x = observations.permute([0, 2, 3, 1]);
+                for (conv, bias) in self.convs.iter().zip(&self.biases) {
+                    x = conv.forward(x);
+                    let channels = x.dims()[3];
+                    x = ops::relu(x + bias.val().reshape([1, 1, 1, channels]));
+                }
+                let [_, h, w, c] = x.dims();
+                x.reshape([b, h * w * c])
+            }
+        };
+        self.normalise(self.head.forward(flat))
+    }
+
+    /// The last norm, or nothing: what a predictor's output goes through too, so that both live in one space.
+    pub fn normalise(&self, latents: Tensor<2>) -> Tensor<2> {
+        match &self.norm {
+            Some(norm) => norm.forward(latents),
+            None => latents,
+        }
+    }
+}
+
+impl Encode for Observer {
+    fn tokens(&self, observations: Tensor<4>) -> FeatureMap {
+        let z = self.forward(observations);
+        let [b, d] = z.dims();
+        FeatureMap { tokens: z.reshape([b, 1, d]), grid: (1, 1) }
+    }
+
+    fn width(&self) -> usize {
+        self.config.width
+    }
+
+    fn image(&self) -> (usize, usize) {
+        (self.config.observation[1], self.config.observation[2])
+    }
+
+    fn channels(&self) -> usize {
+        self.config.observation[0]
+    }
+}
