@@ -78,7 +78,9 @@ impl Normalise {
     pub fn scale(&self, observations: &mut [f32], area: usize) {
         let channels = self.mean.iter().zip(&self.std).cycle();
         for (plane, (mean, std)) in observations.chunks_exact_mut(area.max(1)).zip(channels) {
-            plane.iter_mut().for_each(|x| *x = (*x - mean) / std);
+            for x in plane {
+                *x = (*x - mean) / std;
+            }
         }
     }
 

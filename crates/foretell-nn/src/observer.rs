@@ -76,18 +76,17 @@ impl Observer {
     /// Observations `[B, C, H, W]` → `[B, D]`.
     pub fn forward(&self, observations: Tensor<4>) -> Tensor<2> {
         let [b, c, h, w] = observations.dims();
-        let flat = match &self.hidden {
-            Some(hidden) => ops::relu(hidden.forward(observations.reshape([b, c * h * w]))),
-            None => {
-                let mut x = observations.permute([0, 2, 3, 1]);
-                for (conv, bias) in self.convs.iter().zip(&self.biases) {
-                    x = conv.forward(x);
-                    let channels = x.dims()[3];
-                    x = ops::relu(x + bias.val().reshape([1, 1, 1, channels]));
-                }
-                let [_, h, w, c] = x.dims();
-                x.reshape([b, h * w * c])
+        let flat = if let Some(hidden) = &self.hidden {
+            ops::relu(hidden.forward(observations.reshape([b, c * h * w])))
+        } else {
+            let mut x = observations.permute([0, 2, 3, 1]);
+            for (conv, bias) in self.convs.iter().zip(&self.biases) {
+                x = conv.forward(x);
+                let channels = x.dims()[3];
+                x = ops::relu(x + bias.val().reshape([1, 1, 1, channels]));
             }
+            let [_, h, w, c] = x.dims();
+            x.reshape([b, h * w * c])
         };
         self.normalise(self.head.forward(flat))
     }

@@ -234,7 +234,7 @@ impl Planner {
         let (episodes, width, reach) = (problem.episodes(), problem.action(), problem.reach());
         let horizon = config.horizon;
         let long = horizon * width;
-        if horizon == 0 || !(config.spread > 0.0 && config.spread.is_finite()) || !(config.least_spread >= 0.0) {
+        if horizon == 0 || !(config.spread > 0.0 && config.spread.is_finite() && config.least_spread >= 0.0) {
             return Err(PlannerError::Setting(
                 "a planner needs a horizon of at least 1 step and a positive spread".to_owned(),
             ));

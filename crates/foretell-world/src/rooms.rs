@@ -200,7 +200,7 @@ impl Rooms {
         (of(state[0]), of(state[1]))
     }
 
-    fn place(&self, solids: &[Solid], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    fn place(solids: &[Solid], rng: &mut ChaCha8Rng) -> Vec<f32> {
         loop {
             let mut along = || rng.random_range(BORDER + 1.0..SIDE - BORDER - 1.0);
             let place = [along(), along()];
@@ -269,10 +269,10 @@ impl World for Rooms {
             layout = self.draw_layout(rng);
         }
         let solids = self.solids(&layout);
-        let state = self.place(&solids, rng);
-        let mut goal = self.place(&solids, rng);
+        let state = Self::place(&solids, rng);
+        let mut goal = Self::place(&solids, rng);
         while self.room_of(&layout, &state) == self.room_of(&layout, &goal) {
-            goal = self.place(&solids, rng);
+            goal = Self::place(&solids, rng);
         }
         Episode { layout, state, goal }
     }

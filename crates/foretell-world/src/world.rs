@@ -34,7 +34,9 @@ pub(crate) fn cut(action: &mut [f32], reach: f32) {
     action.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
     let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
     if norm > reach {
-        action.iter_mut().for_each(|x| *x *= reach / norm);
+        for x in action {
+            *x *= reach / norm;
+        }
     }
 }
 
