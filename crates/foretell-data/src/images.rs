@@ -26,7 +26,7 @@ pub enum OnBadSample {
     Skip,
 }
 
-/// How a [`Loader`] works. Only `batch` and `seed` (and `max_short_side`, by a little) change what it yields.
+/// How a [`Loader`](crate::Loader) of images works. Only `batch` and `seed` (and `max_short_side`, by a little) change what it yields.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Samples in a batch.

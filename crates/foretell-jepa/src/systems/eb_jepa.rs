@@ -1,7 +1,7 @@
 //! EB-JEPA, action-conditioned (arXiv 2602.03604): a latent and an action foretell the next latent, and four terms keep the
 //! latents worth foretelling.
 //!
-//! The composition is [`Recurrent`](crate::dynamics::Recurrent); here are the settings. The published networks are wider
+//! The composition is [`Recurrent`]; here are the settings. The published networks are wider
 //! (an Impala encoder, 512) and see 65 pixels; these are the specification's for a CPU.
 
 use std::sync::Arc;
