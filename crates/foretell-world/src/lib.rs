@@ -5,6 +5,8 @@
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
 mod cost;
+mod evaluate;
+mod imagined;
 mod paths;
 mod planner;
 mod play;
@@ -14,6 +16,8 @@ mod walls;
 mod world;
 
 pub use cost::Cost;
+pub use evaluate::{Agent, Control, Outcome, Planning, Solve, Trial, Turn, wilson};
+pub use imagined::Imagined;
 pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 pub use play::{Play, PlayConfig};
 pub use rooms::{Rooms, RoomsConfig};

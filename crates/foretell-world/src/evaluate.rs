@@ -1,0 +1,208 @@
+//! Episodes played out: who acts sees the world, and success is counted at the end and never told.
+
+use foretell_data::random::{Stream, rng};
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
+use crate::world::{Episode, Split, World};
+
+/// Held-out episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// How many.
+    pub episodes: u64,
+    /// Steps of each.
+    pub steps: u64,
+    /// Of starts, goals, layouts, and of whatever an agent draws.
+    pub seed: u64,
+}
+
+impl Trial {
+    /// The tasks: the same for every agent.
+    pub fn tasks(&self, world: &dyn World) -> Vec<Episode> {
+        // Step 1 of the stream: step 0 holds the windows that health looks at.
+        (0..self.episodes).map(|i| world.reset(Split::HeldOut, &mut rng(self.seed, Stream::Task, 1, i))).collect()
+    }
+
+    /// Plays every task to its end.
+    pub fn run(&self, world: &dyn World, agent: &mut dyn Agent) -> Result<Outcome, PlannerError> {
+        let mut tasks = self.tasks(world);
+        let numbers: Vec<u64> = (0..self.episodes).collect();
+        let width = world.spec().action;
+        let (mut step, mut calls) = (0, 0);
+        while step < self.steps {
+            let turn = agent.act(world, &tasks, self.seed, step, &numbers)?;
+            calls += turn.calls;
+            let taken = turn.taken.clamp(1, self.steps - step);
+            for (task, actions) in tasks.iter_mut().zip(&turn.actions) {
+                for action in actions.chunks_exact(width).take(taken as usize) {
+                    world.step(&task.layout, &mut task.state, action);
+                }
+            }
+            step += taken;
+        }
+        let success: Vec<bool> = tasks.iter().map(|t| world.success(&t.state, &t.goal)).collect();
+        let distance = tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect();
+        Ok(Outcome { success, distance, calls_per_step: calls as f64 / (self.steps * self.episodes).max(1) as f64 })
+    }
+}
+
+/// What an agent does next.
+pub struct Turn {
+    /// `[taken, A]` or more for each episode.
+    pub actions: Vec<Vec<f32>>,
+    /// Steps until it looks again.
+    pub taken: u64,
+    /// Model calls of all episodes.
+    pub calls: u64,
+}
+
+/// Acts in several episodes at once. What it does in one depends on that one alone.
+pub trait Agent {
+    /// The next actions; `numbers` are the episodes' own, for what is drawn.
+    fn act(
+        &mut self,
+        world: &dyn World,
+        tasks: &[Episode],
+        seed: u64,
+        step: u64,
+        numbers: &[u64],
+    ) -> Result<Turn, PlannerError>;
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// At the end of each episode.
+    pub success: Vec<bool>,
+    /// From the goal, at the end of each episode.
+    pub distance: Vec<f32>,
+    /// Model calls for each step of each episode.
+    pub calls_per_step: f64,
+}
+
+impl Outcome {
+    /// Share of the episodes that ended well, and its Wilson interval at 95 %.
+    pub fn success(&self) -> (f64, [f64; 2]) {
+        wilson(self.success.iter().filter(|s| **s).count(), self.success.len())
+    }
+}
+
+/// A share and its interval at 95 % (Wilson, 1927).
+pub fn wilson(successes: usize, trials: usize) -> (f64, [f64; 2]) {
+    let (n, z) = (trials.max(1) as f64, 1.959_963_984_540_054_f64);
+    let p = successes as f64 / n;
+    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    (p, [(middle - half).max(0.0), (middle + half).min(1.0)])
+}
+
+/// The floor and the ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Actions of random direction and length.
+    Random,
+    /// Straight ahead.
+    Greedy,
+    /// The shortest way.
+    Oracle,
+}
+
+impl Agent for Control {
+    fn act(
+        &mut self,
+        world: &dyn World,
+        tasks: &[Episode],
+        seed: u64,
+        step: u64,
+        numbers: &[u64],
+    ) -> Result<Turn, PlannerError> {
+        let (width, reach) = (world.spec().action, world.spec().reach);
+        let actions = tasks
+            .iter()
+            .zip(numbers)
+            .map(|(task, number)| match self {
+                Self::Random => {
+                    let mut random = rng(seed, Stream::Plan, step, *number);
+                    let mut action: Vec<f32> = (0..width)
+                        .map(|_| {
+                            let z: f32 = StandardNormal.sample(&mut random);
+                            reach * z
+                        })
+                        .collect();
+                    world.spec().within_reach(&mut action);
+                    action
+                }
+                Self::Greedy => world.greedy(&task.state, &task.goal),
+                Self::Oracle => world.oracle(&task.layout, &task.state, &task.goal).unwrap_or_else(|| vec![0.0; width]),
+            })
+            .collect();
+        Ok(Turn { actions, taken: 1, calls: 0 })
+    }
+}
+
+/// A planner with a receding horizon: plans, takes the first steps, and plans again from what is left of the plan.
+pub struct Planning<F> {
+    /// The planner.
+    pub planner: Planner,
+    /// Its horizon and spread.
+    pub config: PlannerConfig,
+    /// Of one plan of one episode.
+    pub budget: Budget,
+    /// Steps taken of each plan.
+    pub taken: u64,
+    /// Puts the episodes before a model, or before the truth, and calls back with the problem.
+    pub pose: F,
+    warm: Vec<Plan>,
+}
+
+impl<F> Planning<F> {
+    /// An agent that has not planned yet.
+    pub fn new(planner: Planner, config: PlannerConfig, budget: Budget, taken: u64, pose: F) -> Self {
+        Self { planner, config, budget, taken, pose, warm: Vec::new() }
+    }
+}
+
+/// Calls the second argument with the problem that the tasks are.
+pub type Solve<'a> = &'a mut dyn FnMut(&mut dyn Problem) -> Result<Vec<Plan>, PlannerError>;
+
+impl<F> Agent for Planning<F>
+where
+    F: FnMut(&dyn World, &[Episode], Solve<'_>) -> Result<Vec<Plan>, PlannerError>,
+{
+    fn act(
+        &mut self,
+        world: &dyn World,
+        tasks: &[Episode],
+        seed: u64,
+        step: u64,
+        numbers: &[u64],
+    ) -> Result<Turn, PlannerError> {
+        let warm = std::mem::take(&mut self.warm);
+        let (planner, config, budget) = (self.planner, self.config, self.budget);
+        let plans = (self.pose)(world, tasks, &mut |problem| {
+            planner.plan(&config, budget, problem, &warm, (seed, step, numbers))
+        })?;
+        let calls = plans.iter().map(|plan| plan.calls).sum();
+        let actions = plans.iter().map(|plan| plan.actions.clone()).collect();
+        let taken = self.taken.clamp(1, self.config.horizon as u64);
+        let width = world.spec().action;
+        self.warm = plans.into_iter().map(|plan| plan.rest(taken as usize, width)).collect();
+        Ok(Turn { actions, taken, calls })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        // 8 of 10: [0.490, 0.943], Wilson (1927).
+        let (p, [low, high]) = wilson(8, 10);
+        assert_eq!(p, 0.8);
+        assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(0, 20).1[0], 0.0);
+        assert!(wilson(20, 20).1[1] > 0.999 && wilson(20, 20).1[0] > 0.8);
+    }
+}
