@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
-use foretell_nn::layers::BatchStatistics;
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::Predictor;
 use foretell_nn::vit::Vit;
@@ -218,10 +217,6 @@ impl Objective for Masked {
         let regulariser = sigreg(context.swap_dims(0, 1), &batch.directions);
         let terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
         Outcome { loss: prediction + regulariser * self.sigreg, terms, latents, seen: Vec::new() }
-    }
-
-    fn advance(self, _: &[BatchStatistics]) -> Self {
-        self
     }
 
     fn encoder(&self) -> Box<dyn Encode> {

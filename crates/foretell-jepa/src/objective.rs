@@ -66,7 +66,9 @@ pub trait Objective: Sized + Send {
     fn loss(&self, batch: &Self::Batch, clock: &Clock) -> Outcome;
 
     /// After the optimiser's step: takes in `seen`, or does nothing.
-    fn advance(self, seen: &[BatchStatistics]) -> Self;
+    fn advance(self, _seen: &[BatchStatistics]) -> Self {
+        self
+    }
 
     /// The network that is kept, in evaluation mode: `probe`, `embed` and `encoder.safetensors` use nothing else.
     fn encoder(&self) -> Box<dyn Encode>;
@@ -84,5 +86,7 @@ pub trait Objective: Sized + Send {
     fn with_state(self, tensors: NamedTensors) -> Result<Self, WeightsError>;
 
     /// Relative distance of the target network from the trained one, `‖θ̄ − θ‖ / ‖θ‖`, where there is a target network.
-    fn teacher_distance(&self) -> Option<f64>;
+    fn teacher_distance(&self) -> Option<f64> {
+        None
+    }
 }

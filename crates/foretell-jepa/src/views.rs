@@ -185,8 +185,4 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         weights::none_left(&tensors)?;
         Ok(self)
     }
-
-    fn teacher_distance(&self) -> Option<f64> {
-        None
-    }
 }

@@ -31,7 +31,7 @@ impl Trial {
         let width = world.spec().action;
         let (mut step, mut calls) = (0, 0);
         while step < self.steps {
-            let turn = agent.act(world, &tasks, self.seed, step, &numbers)?;
+            let turn = agent.act(&Now { world, tasks: &tasks, numbers: &numbers, seed: self.seed, step })?;
             calls += turn.calls;
             let taken = turn.taken.clamp(1, self.steps - step);
             for (task, actions) in tasks.iter_mut().zip(&turn.actions) {
@@ -47,6 +47,20 @@ impl Trial {
     }
 }
 
+/// Where the episodes of a trial stand.
+pub struct Now<'a> {
+    /// The world.
+    pub world: &'a dyn World,
+    /// Each episode.
+    pub tasks: &'a [Episode],
+    /// Their own numbers, for what is drawn.
+    pub numbers: &'a [u64],
+    /// Of the trial.
+    pub seed: u64,
+    /// Steps taken.
+    pub step: u64,
+}
+
 /// What an agent does next.
 pub struct Turn {
     /// `[taken, A]` or more for each episode.
@@ -59,15 +73,8 @@ pub struct Turn {
 
 /// Acts in several episodes at once. What it does in one depends on that one alone.
 pub trait Agent {
-    /// The next actions; `numbers` are the episodes' own, for what is drawn.
-    fn act(
-        &mut self,
-        world: &dyn World,
-        tasks: &[Episode],
-        seed: u64,
-        step: u64,
-        numbers: &[u64],
-    ) -> Result<Turn, PlannerError>;
+    /// The next actions.
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError>;
 }
 
 /// How a trial ended.
@@ -109,14 +116,8 @@ pub enum Control {
 }
 
 impl Agent for Control {
-    fn act(
-        &mut self,
-        world: &dyn World,
-        tasks: &[Episode],
-        seed: u64,
-        step: u64,
-        numbers: &[u64],
-    ) -> Result<Turn, PlannerError> {
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
+        let Now { world, tasks, numbers, seed, step } = *now;
         let (width, reach) = (world.spec().action, world.spec().reach);
         let actions = tasks
             .iter()
@@ -170,14 +171,8 @@ impl<F> Agent for Planning<F>
 where
     F: FnMut(&dyn World, &[Episode], Solve<'_>) -> Result<Vec<Plan>, PlannerError>,
 {
-    fn act(
-        &mut self,
-        world: &dyn World,
-        tasks: &[Episode],
-        seed: u64,
-        step: u64,
-        numbers: &[u64],
-    ) -> Result<Turn, PlannerError> {
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
+        let Now { world, tasks, numbers, seed, step } = *now;
         let warm = std::mem::take(&mut self.warm);
         let (planner, config, budget) = (self.planner, self.config, self.budget);
         let plans = (self.pose)(world, tasks, &mut |problem| {

@@ -16,7 +16,7 @@ mod walls;
 mod world;
 
 pub use cost::Cost;
-pub use evaluate::{Agent, Control, Outcome, Planning, Solve, Trial, Turn, wilson};
+pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trial, Turn, wilson};
 pub use imagined::Imagined;
 pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 pub use play::{Play, PlayConfig};

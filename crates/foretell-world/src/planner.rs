@@ -176,13 +176,13 @@ pub enum PlannerError {
     Setting(String),
     /// Not even one candidate fits.
     #[error(
-        "a budget of {calls} model calls does not reach for one candidate of {horizon} steps: give at least {horizon}, or shorten the horizon"
+        "a budget of {calls} model calls does not reach for one candidate: give at least {needed}, or shorten the horizon"
     )]
     Budget {
         /// The budget.
         calls: u64,
-        /// The horizon.
-        horizon: usize,
+        /// The calls of one candidate.
+        needed: u64,
     },
     /// The gradient planner without a gradient.
     #[error("the planner `gradient` needs a model with gradients: take `cem`, `icem`, `mppi` or `random`")]
@@ -241,7 +241,7 @@ impl Planner {
         }
         let affordable = budget.calls / horizon as u64;
         if affordable == 0 {
-            return Err(PlannerError::Budget { calls: budget.calls, horizon });
+            return Err(PlannerError::Budget { calls: budget.calls, needed: horizon as u64 });
         }
         let mut searches: Vec<Search> = (0..episodes)
             .map(|e| {
@@ -253,7 +253,7 @@ impl Planner {
             })
             .collect();
         if let Self::Gradient { samples, iterations, rate } = *self {
-            return descend(problem, searches, (samples, iterations, rate), horizon, affordable);
+            return descend(problem, searches, (samples, iterations, rate), horizon, budget);
         }
         let mut left = affordable;
         for samples in self.schedule() {
@@ -373,14 +373,14 @@ fn descend(
     mut searches: Vec<Search>,
     (samples, iterations, rate): (usize, usize, f32),
     horizon: usize,
-    affordable: u64,
+    budget: Budget,
 ) -> Result<Vec<Plan>, PlannerError> {
     let (reach, width) = (problem.reach(), problem.action());
     let long = horizon * width;
     // A step back through the model is worth a call of its own.
-    let affordable = affordable / 2;
+    let affordable = budget.calls / (2 * horizon as u64);
     if affordable == 0 {
-        return Err(PlannerError::Budget { calls: horizon as u64, horizon: 2 * horizon });
+        return Err(PlannerError::Budget { calls: budget.calls, needed: 2 * horizon as u64 });
     }
     let samples = samples.min(usize::try_from(affordable).unwrap_or(usize::MAX));
     let iterations = iterations.min(usize::try_from(affordable / samples as u64).unwrap_or(usize::MAX));

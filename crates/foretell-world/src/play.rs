@@ -72,30 +72,22 @@ impl Play {
         let mut rng = rng(self.seed, stream, step, index);
         let (world, PlayConfig { episode: length, window: frames }) = (&self.world, self.config);
         let episode = world.reset(split, &mut rng);
-        let actions = world.behave(&episode, length - 1, &mut rng);
         let first = rng.random_range(0..=length - frames);
         let (pixels, width) = (world.spec().pixels(), world.spec().action);
-        let mut window = Window { frames, observations: vec![0.0; frames * pixels], ..Window::default() };
+        let actions = world.behave(&episode, first + frames - 1, &mut rng);
+        let (before, within) = actions.split_at(first * width);
         let mut state = episode.state.clone();
-        for (i, action) in actions.chunks_exact(width).enumerate() {
-            if i >= first {
-                let out = &mut window.observations[(i - first) * pixels..][..pixels];
-                world.render(&episode.layout, &state, out);
-                window.states.extend(&state);
-            }
-            if i + 1 == first + frames {
-                break;
-            }
-            if i >= first {
-                window.actions.extend(action);
-            }
+        for action in before.chunks_exact(width) {
             world.step(&episode.layout, &mut state, action);
         }
-        if window.states.len() < frames * state.len() {
-            // The window ends with the episode: its last observation follows the last action.
-            let out = &mut window.observations[(frames - 1) * pixels..];
+        let mut window =
+            Window { frames, observations: vec![0.0; frames * pixels], actions: within.to_vec(), states: Vec::new() };
+        for (t, out) in window.observations.chunks_exact_mut(pixels).enumerate() {
             world.render(&episode.layout, &state, out);
             window.states.extend(&state);
+            if let Some(action) = within.chunks_exact(width).nth(t) {
+                world.step(&episode.layout, &mut state, action);
+            }
         }
         window
     }
@@ -122,18 +114,19 @@ impl Material for Play {
     }
 
     fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Window>, DataError> {
-        let window = |i: usize| self.window(Split::HeldOut, 0, i as u64);
         let [_, height, width] = self.world.spec().observation;
-        // One observation of each window: neighbours in time are nearly the same.
-        let mut observations: Vec<f32> = (0..demand.observations)
-            .flat_map(|i| {
-                let mut seen = window(i).observations;
-                seen.truncate(self.world.spec().pixels());
-                seen
-            })
-            .collect();
+        let (mut observations, mut samples) = (Vec::new(), Vec::new());
+        for i in 0..demand.observations.max(demand.samples) {
+            let window = self.window(Split::HeldOut, 0, i as u64);
+            if i < demand.observations {
+                // One observation of each window: neighbours in time are nearly the same.
+                observations.extend(&window.observations[..self.world.spec().pixels()]);
+            }
+            if i < demand.samples {
+                samples.push(window);
+            }
+        }
         self.normalise.scale(&mut observations, height * width);
-        let samples = (0..demand.samples).map(window).collect();
         Ok(HeldOut { observations, count: demand.observations, samples, skipped: Vec::new() })
     }
 }

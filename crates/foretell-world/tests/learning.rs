@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
 use foretell_data::{Demand, HeldOutDemand, Material};
-use foretell_jepa::dynamics::{Recurrent, WindowBatch};
-use foretell_jepa::systems::eb_jepa::{EbJepaConfig, WorldSetting};
+use foretell_jepa::dynamics::{Recurrent, Terms, WindowBatch};
+use foretell_jepa::systems::WorldSetting;
+use foretell_jepa::systems::eb_jepa::EbJepaConfig;
 use foretell_jepa::{Auto, Objective};
 use foretell_ops as ops;
 use foretell_train::{Fit, Health, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
@@ -90,7 +91,8 @@ fn what_is_foretold_is_nearer_than_what_was_seen_last() {
 
 #[test]
 fn without_its_variance_term_it_collapses() {
-    let config = EbJepaConfig { variance: 0.0, covariance: 0.0, inverse_dynamics: 0.0, ..EbJepaConfig::default() };
+    let terms = Terms { variance: 0.0, covariance: 0.0, inverse_dynamics: 0.0, ..Terms::default() };
+    let config = EbJepaConfig { terms, ..EbJepaConfig::default() };
     let (_, health, _) = trained(&config, 150);
     assert_ne!(health.verdict, Verdict::Healthy, "{health:#?}");
 }

@@ -1,8 +1,11 @@
 //! Planners on problems whose answers are known, and in a world whose dynamics are.
 
+use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
+use foretell_jepa::dynamics::WorldModel;
 use foretell_world::{
-    Budget, Cost, Episode, Plan, Planner, PlannerConfig, PlannerError, Problem, Rooms, RoomsConfig, Split, Truth, World,
+    Budget, Control, Cost, Episode, Imagined, Plan, Planner, PlannerConfig, PlannerError, Planning, Problem, Rooms,
+    RoomsConfig, Solve, Split, Trial, Truth, World,
 };
 
 /// Each action should be its own target; the cost is the squared distance.
@@ -172,4 +175,59 @@ fn with_the_true_dynamics_the_planner_passes_the_door() {
     // The straight distance leads into walls: no planner with this cost finds every door, and one that looks no way ahead
     // finds none of those that do not lie on the straight line.
     assert!(reached >= 8, "{reached} of 12");
+}
+
+/// A model that knows the truth of a plane without walls: the latent is the place, and an action moves it.
+struct Plane;
+
+impl WorldModel for Plane {
+    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
+        let [b, c, h, w] = observations.dims();
+        observations.reshape([b, c * h * w])
+    }
+    fn step(&self, latents: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+        latents + actions
+    }
+}
+
+fn places(places: &[[f32; 2]]) -> Vec<Tensor<2>> {
+    places.iter().map(|p| Tensor::from_data([*p], &Device::flex())).collect()
+}
+
+#[test]
+fn imagined_costs_are_the_distances_along_the_way() {
+    let device = Device::flex();
+    let (now, goals) = (places(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
+    let mut problem =
+        Imagined { model: &Plane, now: &now, goals: &goals, action: 2, reach: 2.0, cost: Cost::Sum, device: &device };
+    // Two candidates of two steps for each of two episodes; means of the squared differences of both coordinates.
+    let candidates = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]];
+    let costs = problem.costs(&candidates.concat(), 2, 2);
+    assert_eq!(costs, [0.5 + 0.0, 2.0 + 4.0, 0.0 + 0.0, 2.0 + 2.0]);
+    let mut alone = Imagined { now: &now[1..], goals: &goals[1..], ..problem };
+    assert_eq!(alone.costs(&candidates[2..].concat(), 2, 2), costs[2..]);
+}
+
+#[test]
+fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
+    let (world, device) = (Rooms::new(RoomsConfig::default()).unwrap(), Device::flex());
+    let trial = Trial { episodes: 6, steps: 60, seed: 2 };
+    let run = |episodes: u64| {
+        let pose = |world: &dyn World, tasks: &[Episode], solve: Solve<'_>| {
+            let now = places(&tasks.iter().map(|t| [t.state[0], t.state[1]]).collect::<Vec<_>>());
+            let goals = places(&tasks.iter().map(|t| [t.goal[0], t.goal[1]]).collect::<Vec<_>>());
+            let (reach, cost) = (world.spec().reach, Cost::Sum);
+            solve(&mut Imagined { model: &Plane, now: &now, goals: &goals, action: 2, reach, cost, device: &device })
+        };
+        let mut agent = Planning::new(Planner::named("icem").unwrap(), config(12), FREE, 4, pose);
+        Trial { episodes, ..trial }.run(&world, &mut agent).unwrap()
+    };
+    let (all, few) = (run(6), run(2));
+    assert_eq!(all.distance[..2], few.distance, "the same alone and in company");
+    let mean = |d: &[f32]| d.iter().sum::<f32>() / d.len() as f32;
+    let random = trial.run(&world, &mut Control::Random).unwrap();
+    let oracle = trial.run(&world, &mut Control::Oracle).unwrap();
+    assert!(mean(&all.distance) < mean(&random.distance), "{all:?} {random:?}");
+    assert_eq!((oracle.success().0, oracle.calls_per_step), (1.0, 0.0));
+    assert!(all.calls_per_step > 0.0);
 }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
 use foretell_nn::Init;
 use foretell_nn::gru::Gru;
@@ -14,10 +13,10 @@ use foretell_nn::layers::Linear;
 use foretell_nn::observer::ObserverConfig;
 use serde::{Deserialize, Serialize};
 
-use super::SystemError;
+use super::{SystemError, WorldSetting};
 use crate::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator};
 
-/// Settings of action-conditioned EB-JEPA. The weights are the paper's.
+/// Settings of action-conditioned EB-JEPA.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EbJepaConfig {
@@ -29,44 +28,14 @@ pub struct EbJepaConfig {
     pub inverse: usize,
     /// Steps that a prediction is rolled out.
     pub rollout: usize,
-    /// Weight of the variance term.
-    pub variance: f64,
-    /// Weight of the covariance term.
-    pub covariance: f64,
-    /// Weight of the likeness of neighbours in time.
-    pub time_similarity: f64,
-    /// Weight of the inverse dynamics; without it the paper's success falls to 1 %.
-    pub inverse_dynamics: f64,
+    /// Weights of the terms besides the prediction's.
+    pub terms: Terms,
 }
 
 impl Default for EbJepaConfig {
     fn default() -> Self {
-        Self {
-            width: 128,
-            widths: vec![16, 32, 32],
-            inverse: 256,
-            rollout: 8,
-            variance: 16.0,
-            covariance: 8.0,
-            time_similarity: 12.0,
-            inverse_dynamics: 1.0,
-        }
+        Self { width: 128, widths: vec![16, 32, 32], inverse: 256, rollout: 8, terms: Terms::default() }
     }
-}
-
-/// What a dynamics system is built for.
-#[derive(Clone, Debug)]
-pub struct WorldSetting {
-    /// `[C, H, W]` of an observation.
-    pub observation: [usize; 3],
-    /// Numbers in an action.
-    pub action: usize,
-    /// Mean and standard deviation of the training observations.
-    pub normalise: Normalise,
-    /// Of the run.
-    pub seed: u64,
-    /// Where the networks lie, without autodiff.
-    pub device: burn::tensor::Device,
 }
 
 impl EbJepaConfig {
@@ -78,9 +47,10 @@ impl EbJepaConfig {
                     .to_owned(),
             ));
         }
-        let weights = [self.variance, self.covariance, self.time_similarity, self.inverse_dynamics];
+        let Terms { variance, covariance, time_similarity, inverse_dynamics } = self.terms;
+        let weights = [variance, covariance, time_similarity, inverse_dynamics];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
-            return Err(SystemError::Setting(format!("the weights of the terms must be 0 or more, found {bad}")));
+            return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
         let device = setting.device.clone().autodiff();
         let observer = ObserverConfig {
@@ -104,12 +74,7 @@ impl EbJepaConfig {
         };
         Ok(Recurrent {
             networks,
-            terms: Terms {
-                variance: self.variance,
-                covariance: self.covariance,
-                time_similarity: self.time_similarity,
-                inverse_dynamics: self.inverse_dynamics,
-            },
+            terms: self.terms,
             rollout: self.rollout,
             collator: Arc::new(collator),
             device: setting.device.clone(),

@@ -30,6 +30,21 @@ pub struct Setting {
     pub on_cpu: bool,
 }
 
+/// What a dynamics system is built for.
+#[derive(Clone, Debug)]
+pub struct WorldSetting {
+    /// `[C, H, W]` of an observation.
+    pub observation: [usize; 3],
+    /// Numbers in an action.
+    pub action: usize,
+    /// Mean and standard deviation of the training observations.
+    pub normalise: Normalise,
+    /// Of the run.
+    pub seed: u64,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+}
+
 /// A system that cannot be built as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
