@@ -1,10 +1,11 @@
 """Trains a recipe in PyTorch for as long as is asked, and leaves a run that `foretell probe` judges.
 
-    train.py --like RUN --data CIFAR --minutes 60 --out OUT [--masks FILE] [--threads 2] [--workers 1]
+    train.py --like RUN --data CIFAR --minutes 60|--steps N --out OUT [--masks FILE] [--threads 2] [--workers 1]
 
 Every setting is read from the config.toml of RUN, a run of foretell's on the same data, so that the two differ in nothing but
-who computes. As there, a short calibration fixes the steps, and all schedules end at the last one. Views are torchvision's,
-made in DataLoader workers; images are decoded once and kept. OUT is a copy of RUN with this encoder in place of its own.
+who computes. As there, a short calibration fixes the steps where minutes are asked for, and all schedules end at the last one.
+Views are torchvision's, made in DataLoader workers; images are decoded once and kept. OUT is a copy of RUN with this encoder in
+place of its own.
 """
 
 import argparse
@@ -175,7 +176,9 @@ def main() -> None:
     for name in ("like", "data", "out"):
         a.add_argument(f"--{name}", type=pathlib.Path, required=True)
     a.add_argument("--masks", type=pathlib.Path, help="I-JEPA: as `foretell bench step --save-masks` writes them")
-    a.add_argument("--minutes", type=float, required=True)
+    budget = a.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float)
+    budget.add_argument("--steps", type=int)
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--workers", type=int, default=1)
     o = a.parse_args()
@@ -189,9 +192,8 @@ def main() -> None:
         parameter_groups(model, t["weight_decay"]), lr=0.0, betas=(t["beta1"], t["beta2"]), fused=True
     )
     data = Views(read_images(o.data), model.views)
-    loader = iter(
-        DataLoader(data, t["batch"], sampler=Endless(len(data), config["seed"]), num_workers=o.workers, prefetch_factor=4)
-    )
+    queue = {"num_workers": o.workers, "prefetch_factor": 4 if o.workers else None}
+    loader = iter(DataLoader(data, t["batch"], sampler=Endless(len(data), config["seed"]), **queue))
 
     def take(step: int, lr: float, weight_decay: float) -> float:
         for group in optimiser.param_groups:
@@ -213,13 +215,14 @@ def main() -> None:
         start = time.perf_counter()
         take(step, 1e-9, t["weight_decay"])
         times.append(time.perf_counter() - start)
-    steps = int(o.minutes * 60 / statistics.mean(times))
+    steps = o.steps or int(o.minutes * 60 / statistics.mean(times))
     model.half_life = min(max(steps * t["batch"] // 12, 1), 350_000)
     optimiser.state.clear()
     if config["system"] == "i-jepa":
         model.net.target_encoder.load_state_dict(model.net.encoder.state_dict())
-    print(f"{steps} steps of {t['batch']}: {o.minutes} minutes at {1e3 * statistics.mean(times):.0f} ms a step", flush=True)
+    print(f"{steps} steps of {t['batch']}; calibration: {1e3 * statistics.mean(times):.0f} ms a step", flush=True)
     start = time.perf_counter()
+    cpu = time.process_time()
     for step in range(1, steps + 1):
         lr = schedule(step, steps, round(t["warmup"] * steps), t["lr"], t["lr"] * t["final_lr"])
         decay = schedule(step, steps, 0, t["weight_decay"], t["final_weight_decay"])
@@ -227,6 +230,7 @@ def main() -> None:
         if step % 50 == 0 or step == steps:
             seconds = time.perf_counter() - start
             print(f"step {step}/{steps}  {step * t['batch'] / seconds:.0f} images/s  {seconds:.0f} s  loss {loss:.4f}", flush=True)
+    print(f"{time.process_time() - cpu:.0f} s of processor time, without workers", flush=True)
     shutil.copytree(o.like, o.out)
     save_file({k: v.contiguous() for k, v in model.kept().items()}, o.out / "encoder.safetensors", {"format": "pt"})
 
