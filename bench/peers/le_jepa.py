@@ -1,4 +1,4 @@
-"""Times one LeJEPA training step on the CPU in f32 (Balestriero and LeCun, 2025). Views are made beforehand.
+"""Times one LeJEPA training step (Balestriero and LeCun, 2025). Views are made beforehand.
 
 V views of one size, encoder, projector, (1 - lambda) invariance to the mean of the views + lambda SIGReg,
 where SIGReg is taken for each view and averaged. The ViT has no class token: its latents are averaged.
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import engine
 import timing
 from anti_collapse import random_directions, sigreg
 from i_jepa import Encoder, init_weights, parameter_groups
@@ -84,7 +85,7 @@ def main() -> None:
     a.add_argument("--encoder", choices=("resnet", "vit"), default="resnet")
     for name, default in (
         ("image", 32), ("patch", 4), ("width", 192), ("depth", 12), ("heads", 3), ("views", 2), ("local-views", 2),
-        ("blocks", 1), ("stem-stride", 2), ("out", 64), ("slices", 256), ("batch", 128), ("threads", 2), ("steps", 10),
+        ("blocks", 1), ("stem-stride", 2), ("out", 64), ("slices", 256), ("batch", 128), ("steps", 10),
         ("warmup", 2), ("seed", 0),
     ):  # fmt: skip
         a.add_argument(f"--{name}", type=int, default=default)
@@ -92,9 +93,10 @@ def main() -> None:
     a.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of the resnet's stages")
     a.add_argument("--hidden", type=int, nargs="*", default=[512], help="of the projector's layers")
     a.add_argument("--channels-last", action="store_true", help="memory format of images and convolutions")
+    engine.arguments(a)
     o = a.parse_args()
     o.local_size = o.local_size or o.image // 2
-    torch.set_num_threads(o.threads)
+    run = engine.Engine(o)
     torch.manual_seed(o.seed)
 
     vit = o.encoder == "vit"
@@ -103,25 +105,33 @@ def main() -> None:
     else:
         encoder = ResNet(o.widths, o.blocks, o.stem_stride)
     head = projector(encoder.dim, o.hidden, o.out)
-    model = nn.ModuleList([encoder, head])
+    model = nn.ModuleList([encoder, head]).to(run.device)
     optimiser = torch.optim.AdamW(parameter_groups(model, 5e-2), lr=2e-3, fused=True)
     views = [torch.randn(o.views * o.batch, 3, o.image, o.image)]
     if o.local_views:
         views.append(torch.randn(o.local_views * o.batch, 3, o.local_size, o.local_size))
+    views = [v.to(run.device) for v in views]
     if o.channels_last:
         model.to(memory_format=torch.channels_last)
         views = [v.to(memory_format=torch.channels_last) for v in views]
 
-    def step(i: int) -> float:
+    def loss_of(views: list[Tensor], directions: Tensor) -> Tensor:
         z = head(torch.cat([encoder(v) for v in views])).view(o.views + o.local_views, o.batch, o.out)
-        loss = le_jepa_loss(z, o.views, random_directions(o.out, o.slices, i), 0.05)
+        return le_jepa_loss(z.float(), o.views, directions, 0.05)
+
+    loss_of = run.ready(loss_of)
+
+    def step(i: int) -> float:
+        directions = random_directions(o.out, o.slices, i).to(run.device)
+        with run.autocast():
+            loss = loss_of(views, directions)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         return loss.item()
 
     parameters = sum(p.numel() for p in model.parameters())
-    timing.measure(step, o.warmup, o.steps, o.batch, system="le-jepa", config=vars(o), parameters=parameters)
+    timing.measure(step, o.warmup, o.steps, o.batch, run, system="le-jepa", config=vars(o), parameters=parameters)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import torch
 
+from engine import Engine
 
-def measure(step: Callable[[int], float], warmup: int, steps: int, images: int, **facts: object) -> None:
+
+def measure(step: Callable[[int], float], warmup: int, steps: int, images: int, engine: Engine, **facts: object) -> None:
     """`step(i)` trains on `images` images and returns its loss; the first `warmup` calls are not counted."""
     times = []
     for i in range(warmup + steps):
@@ -20,6 +22,7 @@ def measure(step: Callable[[int], float], warmup: int, steps: int, images: int, 
     median = statistics.median(times)
     report = {
         **facts,
+        **engine.facts(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "step_ms": round(median, 2),

@@ -186,15 +186,15 @@ impl ModuleMapper for Replace {
 
 struct Distance {
     online: GradientsParams,
-    difference: f64,
-    norm: f64,
+    difference: ops::SumOfSquares,
+    norm: ops::SumOfSquares,
 }
 
 impl ModuleVisitor for Distance {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(online) = self.online.remove::<D>(param.id) {
-            self.norm += ops::sum_of_squares(online.clone());
-            self.difference += ops::sum_of_squares(param.val().inner() - online);
+            self.norm.add(online.clone());
+            self.difference.add(param.val().inner() - online);
         }
     }
 }
@@ -203,9 +203,10 @@ impl ModuleVisitor for Distance {
 pub fn distance<M: Module>(target: &M, online: &M) -> f64 {
     let mut values = Values(GradientsParams::new());
     online.visit(&mut values);
-    let mut distance = Distance { online: values.0, difference: 0.0, norm: 0.0 };
+    let mut distance =
+        Distance { online: values.0, difference: ops::SumOfSquares::default(), norm: ops::SumOfSquares::default() };
     target.visit(&mut distance);
-    (distance.difference / distance.norm.max(f64::MIN_POSITIVE)).sqrt()
+    (distance.difference.total() / distance.norm.total().max(f64::MIN_POSITIVE)).sqrt()
 }
 
 #[cfg(test)]

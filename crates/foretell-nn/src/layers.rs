@@ -60,8 +60,8 @@ impl LayerNorm {
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
     layer: ParamId,
-    mean: Vec<f32>,
-    variance: Vec<f32>,
+    mean: Tensor<1>,
+    variance: Tensor<1>,
 }
 
 /// How a network with batch statistics is run.
@@ -119,14 +119,10 @@ impl BatchNorm {
     pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
         let layer = self.running_mean.id;
         for batch in seen.iter().filter(|batch| batch.layer == layer) {
-            let towards = |old: Tensor<1>, new: &[f32]| {
-                let device = old.device();
-                let new = Tensor::<1>::from_data(
-                    burn::tensor::TensorData::new(new.to_vec(), [new.len()]),
-                    &device.clone().inner(),
-                );
-                let moved = ops::lerp(old.inner(), new, momentum);
-                if device.is_autodiff() { moved.autodiff() } else { moved }
+            let towards = |old: Tensor<1>, new: &Tensor<1>| {
+                let tracked = old.device().is_autodiff();
+                let moved = ops::lerp(old.inner(), new.clone(), momentum);
+                if tracked { moved.autodiff() } else { moved }
             };
             self.running_mean = self.running_mean.map(|old| towards(old, &batch.mean));
             self.running_var = self.running_var.map(|old| towards(old, &batch.variance));

@@ -2,23 +2,23 @@
 //! here, so `[B, H, W, C]` is such a matrix without a copy.
 
 use burn::Tensor;
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, Flex};
+use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::flex::{buffer, dims, is_fused, rows, slice, tensor};
+use crate::flex::{buffer, contiguous, dims, is_fused, rows, slice, tensor};
 use crate::fused::Fused;
-use crate::reduce::values;
 use crate::simd::{dispatch, rows_in_chunk};
 
 /// A batch, normalised with its own statistics, and those statistics for the running averages.
 pub struct BatchNormOutput<const D: usize> {
     /// The normalised batch, `[.., C]`.
     pub output: Tensor<D>,
-    /// Mean of each channel over the rows, `[C]`, on the host.
-    pub mean: Vec<f32>,
-    /// Unbiased variance of each channel over the rows, `[C]`, on the host (as PyTorch's running variance takes it).
-    pub variance: Vec<f32>,
+    /// Mean of each channel over the rows, `[C]`, untracked.
+    pub mean: Tensor<1>,
+    /// Unbiased variance of each channel over the rows, `[C]`, untracked (as PyTorch's running variance takes it).
+    pub variance: Tensor<1>,
 }
 
 /// Training mode: `(x − mean) / √(var + eps) · weight + bias` with the batch's mean and biased variance over all axes
@@ -65,21 +65,23 @@ pub fn normalise_with<const D: usize>(
     x * scale.unsqueeze() + shift.unsqueeze()
 }
 
-/// Mean and unbiased variance over the rows.
-fn statistics<const D: usize>(x: Tensor<D>) -> (Vec<f32>, Vec<f32>) {
+/// Mean and unbiased variance over the rows, `[C]` each.
+fn statistics<const D: usize>(x: Tensor<D>) -> (Tensor<1>, Tensor<1>) {
     let channels = x.shape()[D - 1];
-    let x = x.detach();
-    let (n, (mean, var)) = if is_fused(&x) {
-        use burn::backend::Flex;
-        let x = if x.device().is_autodiff() { x.inner() } else { x };
-        let x = crate::flex::contiguous(x.try_into_primitive::<Flex>().expect("a tensor on Flex"));
-        (slice(&x).len() / channels.max(1), moments(slice(&x), channels))
+    let x = if x.device().is_autodiff() { x.inner() } else { x };
+    let n = x.shape().num_elements() / channels.max(1);
+    let (mean, variance) = if is_fused(&x) {
+        let device = x.device();
+        let x = contiguous(x.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
+        let (mean, variance) = moments(slice(&x), channels);
+        let tensor = |values| Tensor::from_data(TensorData::new(values, [channels]), &device);
+        (tensor(mean), tensor(variance))
     } else {
-        let x = values(x);
-        (x.len() / channels.max(1), moments(&x, channels))
+        let x = x.reshape([n, channels]);
+        let mean = x.clone().mean_dim(0);
+        (mean.clone().reshape([channels]), (x - mean).square().mean_dim(0).reshape([channels]))
     };
-    let unbiased = n as f32 / (n as f32 - 1.0).max(1.0);
-    (mean, var.into_iter().map(|v| v * unbiased).collect())
+    (mean, variance * (n as f64 / (n as f64 - 1.0).max(1.0)))
 }
 
 /// Sums over the rows of the two functions that `f(row values, first sums, second sums)` adds.

@@ -52,7 +52,7 @@ pub use matrix::product_ceiling;
 pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, Stepped, adamw, lerp};
-pub use reduce::{sum_of_squares, values};
+pub use reduce::{SumOfSquares, values};
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
 pub use softmax::softmax;

@@ -77,14 +77,34 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data_as::<f32>().try_into_vec().expect("f32 values")
 }
 
-/// Σ x², in f64. For gradient norms: the same bits whatever the thread count.
-pub fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> f64 {
-    if is_fused(&tensor) {
-        // Read in place: gradients are shared with the tape's container.
-        let tensor = contiguous(tensor.inner().try_into_primitive::<Flex>().expect("a tensor on Flex"));
-        return squares(slice(&tensor));
+/// Σ x² over several tensors, for gradient norms: on the processor in f64 and the same bits whatever the thread count;
+/// elsewhere each tensor's sum stays where it is, and one read brings them all.
+#[derive(Default)]
+pub struct SumOfSquares {
+    sum: f64,
+    /// `[1]` each.
+    elsewhere: Vec<Tensor<1>>,
+}
+
+impl SumOfSquares {
+    /// Takes in an untracked tensor.
+    pub fn add<const D: usize>(&mut self, tensor: Tensor<D>) {
+        if is_fused(&tensor) {
+            // Read in place: gradients are shared with the tape's container.
+            let tensor = contiguous(tensor.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
+            self.sum += squares(slice(&tensor));
+        } else {
+            self.elsewhere.push(tensor.square().sum());
+        }
     }
-    squares(&values(tensor))
+
+    /// The sum.
+    pub fn total(self) -> f64 {
+        if self.elsewhere.is_empty() {
+            return self.sum;
+        }
+        self.sum + values(Tensor::cat(self.elsewhere, 0)).into_iter().map(f64::from).sum::<f64>()
+    }
 }
 
 fn squares(values: &[f32]) -> f64 {

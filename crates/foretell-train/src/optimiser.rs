@@ -18,13 +18,13 @@ pub struct Optimiser {
 /// Σ g² over a network's parameters in the order of their paths.
 struct SquaredNorm<'a> {
     gradients: &'a GradientsParams,
-    sum: f64,
+    sum: ops::SumOfSquares,
 }
 
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sum += ops::sum_of_squares(gradient);
+            self.sum.add(gradient);
         }
     }
 }
@@ -84,9 +84,9 @@ impl Optimiser {
         hyper: ops::AdamW,
     ) -> (M, f64) {
         let gradients = GradientsParams::from_grads(gradients, &network);
-        let mut norm = SquaredNorm { gradients: &gradients, sum: 0.0 };
+        let mut norm = SquaredNorm { gradients: &gradients, sum: ops::SumOfSquares::default() };
         network.visit(&mut norm);
-        let norm = norm.sum.sqrt();
+        let norm = norm.sum.total().sqrt();
         let gradient_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let hyper = ops::AdamW { gradient_scale, ..hyper };
         let network = network.map(&mut Step { gradients, moments: self, average, hyper, path: Vec::new() });

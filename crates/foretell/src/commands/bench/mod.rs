@@ -8,6 +8,10 @@ mod work;
 
 use std::time::Instant;
 
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::random::{Stream, rng};
+use foretell_ops as ops;
+use rand::RngExt;
 use serde::Serialize;
 
 use crate::Error;
@@ -66,6 +70,27 @@ fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>)
             Ok(started.elapsed().as_secs_f64() * 1e3)
         })
         .collect()
+}
+
+/// Multiplications and additions a second of a large product in f32 there, in units of 10⁹: what the work is held against.
+fn ceiling(device: &Device) -> Result<f64, Error> {
+    if ops::on_cpu(device) {
+        return Ok(ops::product_ceiling());
+    }
+    const SIDE: usize = 4096;
+    let mut noise = rng(0, Stream::Augment, 1, 0);
+    let values: Vec<f32> = (0..SIDE * SIDE).map(|_| noise.random::<f32>() - 0.5).collect();
+    let a = Tensor::<2>::from_data(TensorData::new(values, [SIDE, SIDE]), device);
+    let mut product = a.clone();
+    let times = time(3, 5, || {
+        // Several in a row, so that the last one's reading back weighs little.
+        for _ in 0..10 {
+            product = a.clone().matmul(a.clone());
+        }
+        let _ = ops::values(product.clone().slice([0..1, 0..1]));
+        Ok(())
+    })?;
+    Ok(10.0 * 2.0 * (SIDE as f64).powi(3) / median(&times) / 1e6)
 }
 
 /// The middle of some times.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Image, Normalise, Sample};
 use foretell_jepa::masked::MaskedBatch;
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::masks::Kind;
 use super::work::{Block, linear, residual};
-use super::{median, peak_memory, positive, rounded, show, time};
+use super::{ceiling, median, peak_memory, positive, rounded, show, time};
 use crate::{DeviceChoice, Error};
 
 /// What `bench step` was asked.
@@ -118,12 +118,13 @@ struct Timed {
     times: Vec<f64>,
     parameters: usize,
     peak: Option<f64>,
+    ceiling: f64,
 }
 
 impl Timed {
     fn report(self, args: &StepArgs, system: &'static str, work: f64, tokens: Option<(f64, f64)>) -> Result<(), Error> {
         let ms = median(&self.times);
-        let (gflops, ceiling) = (work / ms / 1e6, ops::product_ceiling());
+        let (gflops, ceiling) = (work / ms / 1e6, self.ceiling);
         let report = Report {
             system,
             step_ms: rounded(ms),
@@ -194,7 +195,7 @@ fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
     let counted = &batches[args.warmup..];
     let mean = |f: &dyn Fn(&MaskedBatch) -> f64| counted.iter().map(f).sum::<f64>() / counted.len() as f64;
     let (flops, c, t) = (mean(&work), mean(&|b| b.masks.context_len as f64), mean(&|b| b.masks.target_len as f64));
-    timed(objective, &batches, args)?.report(args, "i-jepa", flops, Some((c, t)))
+    timed(objective, &batches, args, &setting.device)?.report(args, "i-jepa", flops, Some((c, t)))
 }
 
 /// `[{"context": [B][N_c], "targets": [B][K][N_t]}]`, one entry for each step.
@@ -250,11 +251,11 @@ fn le_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
     match config.init(setting)? {
         LeJepa::Resnet(objective) => {
             let batches = batches(&objective, args)?;
-            timed(objective, &batches, args)?.report(args, "le-jepa", work, None)
+            timed(objective, &batches, args, &setting.device)?.report(args, "le-jepa", work, None)
         }
         LeJepa::Vit(objective) => {
             let batches = batches(&objective, args)?;
-            timed(objective, &batches, args)?.report(args, "le-jepa", work, None)
+            timed(objective, &batches, args, &setting.device)?.report(args, "le-jepa", work, None)
         }
     }
 }
@@ -273,7 +274,7 @@ fn batches<O: Objective<Sample = Sample>>(objective: &O, args: &StepArgs) -> Res
     Ok((1..=args.warmup + args.steps).map(|step| collator.collate(step as u64, &samples)).collect::<Result<_, _>>()?)
 }
 
-fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs) -> Result<Timed, Error> {
+fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs, device: &Device) -> Result<Timed, Error> {
     let (mut optimiser, config) = (Optimiser::default(), TrainConfig::default());
     let parameters = objective.trained().num_params();
     let (mut objective, mut at) = (Some(objective), 0);
@@ -285,7 +286,7 @@ fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs) -> R
         at += 1;
         Ok(())
     })?;
-    Ok(Timed { times, parameters, peak: peak_memory() })
+    Ok(Timed { times, parameters, peak: peak_memory(), ceiling: ceiling(device)? })
 }
 
 /// What `bench embed` was asked.
@@ -369,7 +370,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let work = linear(args.batch * tokens, 3 * args.patch * args.patch, args.width)
         + args.depth as f64 * block.forward(args.batch, tokens);
     let ms = median(&times);
-    let (gflops, ceiling) = (work / ms / 1e6, ops::product_ceiling());
+    let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
     let report = Embedded {
         batch_ms: rounded(ms),
         images_per_s: rounded(args.batch as f64 / ms * 1e3),
