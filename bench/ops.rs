@@ -58,6 +58,7 @@ fn block_weights(device: &Device) -> ops::BlockWeights {
         norm2: (d(WIDTH), d(WIDTH)),
         fc1: (w(4 * WIDTH, WIDTH), d(4 * WIDTH)),
         fc2: (w(WIDTH, 4 * WIDTH), d(WIDTH)),
+        packed: None,
     }
 }
 

@@ -32,6 +32,9 @@ pub trait Encode: Send {
         map.tokens.clone().mean_dim(1).squeeze_dim(1)
     }
 
+    /// Makes ready for many passes, at the cost of memory for the weights once more.
+    fn prepare(&mut self) {}
+
     /// What probes are given of images `[B, C, H, W]`: `[B, F]`; [`pool`](Self::pool) unless the encoder's paper says
     /// otherwise.
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {

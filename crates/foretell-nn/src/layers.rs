@@ -183,6 +183,8 @@ pub struct Block {
     pub norm2: LayerNorm,
     /// The MLP.
     pub mlp: Mlp,
+    #[module(skip)]
+    packed: Option<ops::PackedBlock>,
 }
 
 impl Block {
@@ -198,6 +200,7 @@ impl Block {
             },
             norm2: LayerNorm::new(width, 1e-6, init),
             mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
+            packed: None,
         }
     }
 
@@ -209,14 +212,23 @@ impl Block {
 
     /// Rows of several sets, each attending to itself: `[T, D]` → `[T, D]`.
     pub fn forward_sets(&self, x: Tensor<2>, sets: &ops::Sets) -> Tensor<2> {
-        let weights = ops::BlockWeights {
+        ops::transformer_block(x, sets, self.weights(), self.attn.heads, self.norm1.eps)
+    }
+
+    /// Lays the maps out for many passes: for a block that is used and no longer trained.
+    pub fn pack(&mut self) {
+        self.packed = ops::PackedBlock::of(&self.weights());
+    }
+
+    fn weights(&self) -> ops::BlockWeights {
+        ops::BlockWeights {
             norm1: (self.norm1.weight.val(), self.norm1.bias.val()),
             qkv: (self.attn.qkv.weight.val(), self.attn.qkv.bias.val()),
             proj: (self.attn.proj.weight.val(), self.attn.proj.bias.val()),
             norm2: (self.norm2.weight.val(), self.norm2.bias.val()),
             fc1: (self.mlp.fc1.weight.val(), self.mlp.fc1.bias.val()),
             fc2: (self.mlp.fc2.weight.val(), self.mlp.fc2.bias.val()),
-        };
-        ops::transformer_block(x, sets, weights, self.attn.heads, self.norm1.eps)
+            packed: self.packed.clone(),
+        }
     }
 }

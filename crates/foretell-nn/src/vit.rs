@@ -209,6 +209,10 @@ impl Encode for Vit {
         Tensor::cat(pooled, 1)
     }
 
+    fn prepare(&mut self) {
+        self.blocks.iter_mut().for_each(Block::pack);
+    }
+
     fn width(&self) -> usize {
         self.config.width
     }

@@ -12,13 +12,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::Tensor;
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, Flex};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use crate::activation::{gelu_and_slope, gelu_at, gelu_composed};
 use crate::attention::{self, Packed, attention_composed, backward_sets, forward_sets};
-use crate::flex::{buffer, is_fused, slice, tensor};
+use crate::flex::{buffer, contiguous, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
 use crate::linear::linear_composed;
@@ -43,6 +43,42 @@ pub struct BlockWeights {
     pub fc1: (Tensor<2>, Tensor<1>),
     /// The MLP's second map, `[D, H]`, `[D]`.
     pub fc2: (Tensor<2>, Tensor<1>),
+    /// The maps laid out beforehand, where that was done.
+    pub packed: Option<PackedBlock>,
+}
+
+/// A block's maps laid out once, for an encoder that is used and no longer trained: otherwise each pass does it anew, which for
+/// one image is a fourth of the work. Weights that have changed since are noticed, and the layout is then passed over.
+#[derive(Clone)]
+pub struct PackedBlock(Arc<(Maps, [FlexTensor; 4])>);
+
+impl PackedBlock {
+    /// Of these weights; `None` where the fused body does not run.
+    pub fn of(weights: &BlockWeights) -> Option<Self> {
+        let w = weights;
+        let plain = |t: &Tensor<2>| {
+            let t = if t.device().is_autodiff() { t.clone().inner() } else { t.clone() };
+            is_fused(&t).then(|| contiguous(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex")))
+        };
+        let tensors = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
+        let [qkv, proj, fc1, fc2] = tensors.each_ref().map(slice);
+        let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
+        let maps = Maps::of(MapWeights { qkv, proj, fc1, fc2, width, hidden }, true);
+        Some(Self(Arc::new((maps, tensors))))
+    }
+
+    /// The layout, if it is of these very values: storage that is held here is written by nobody.
+    fn maps_of(&self, w: MapWeights<'_>) -> Option<&Maps> {
+        let (maps, tensors) = self.0.as_ref();
+        let same = tensors.iter().zip([w.qkv, w.proj, w.fc1, w.fc2]).all(|(t, values)| std::ptr::eq(slice(t), values));
+        same.then_some(maps)
+    }
+}
+
+impl std::fmt::Debug for PackedBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PackedBlock")
+    }
 }
 
 /// `x ← x + proj(attention(qkv(norm1(x))))`, then `x ← x + fc2(gelu(fc1(norm2(x))))` (Dosovitskiy et al., 2021), with
@@ -70,7 +106,7 @@ pub fn transformer_block(x: Tensor<2>, sets: &Sets, weights: BlockWeights, heads
         w.fc1.1.into_dispatch(),
         w.fc2.0.into_dispatch(),
         w.fc2.1.into_dispatch(),
-        Shape { sets: sets.clone(), heads, eps: eps as f32 },
+        Shape { sets: sets.clone(), heads, eps: eps as f32, packed: w.packed },
     ))
 }
 
@@ -89,6 +125,7 @@ pub(crate) struct Shape {
     sets: Sets,
     heads: usize,
     eps: f32,
+    packed: Option<PackedBlock>,
 }
 
 /// Rows of a task between the maps of few rows.
@@ -197,15 +234,26 @@ fn shares(hidden: usize) -> impl Iterator<Item = Range<usize>> {
     (0..hidden).step_by(SHARE).map(move |first| first..hidden.min(first + SHARE))
 }
 
+/// The weights of a block's maps, without their biases.
+#[derive(Clone, Copy)]
+struct MapWeights<'a> {
+    qkv: &'a [f32],
+    proj: &'a [f32],
+    fc1: &'a [f32],
+    fc2: &'a [f32],
+    width: usize,
+    hidden: usize,
+}
+
 impl Maps {
-    fn of(w: &Weights<'_>, forward: bool) -> Self {
+    fn of(w: MapWeights<'_>, forward: bool) -> Self {
         let (d, h) = (w.width, w.hidden);
-        let fc1 = |columns: Range<usize>| Matrix::new(&w.fc1[0][columns.start * d..columns.end * d], columns.len(), d);
-        let fc2 = |columns: Range<usize>| Matrix::strided(&w.fc2[0][columns.start..], d, columns.len(), h);
+        let fc1 = |columns: Range<usize>| Matrix::new(&w.fc1[columns.start * d..columns.end * d], columns.len(), d);
+        let fc2 = |columns: Range<usize>| Matrix::strided(&w.fc2[columns.start..], d, columns.len(), h);
         let turned = |weight: Matrix<'_>| Ready::of(if forward { weight.t() } else { weight });
         Self {
-            qkv: turned(Matrix::new(w.qkv[0], 3 * d, d)),
-            proj: turned(Matrix::new(w.proj[0], d, d)),
+            qkv: turned(Matrix::new(w.qkv, 3 * d, d)),
+            proj: turned(Matrix::new(w.proj, d, d)),
             fc1: shares(h).map(|columns| turned(fc1(columns))).collect(),
             fc2: shares(h).map(|columns| turned(fc2(columns))).collect(),
             fc1_again: shares(if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
@@ -218,7 +266,19 @@ fn apply(map: &Ready, rows: &[f32], start: Start<'_>, out: &mut [f32]) {
     product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), map);
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
+    /// Those of the maps.
+    fn maps(&self) -> MapWeights<'a> {
+        MapWeights {
+            qkv: self.qkv[0],
+            proj: self.proj[0],
+            fc1: self.fc1[0],
+            fc2: self.fc2[0],
+            width: self.width,
+            hidden: self.hidden,
+        }
+    }
+
     /// Whether tiles take every map and every share of the MLP, so that it makes no difference to a bit where they end.
     fn are_wide(&self) -> bool {
         let rest = self.hidden % SHARE;
@@ -431,10 +491,12 @@ pub(crate) fn forward(
     let w = Weights::of(weights, shape.eps);
     let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
     let d = w.width;
-    if !keep && are_few(rows) && w.are_wide() {
+    let packed = shape.packed.as_ref().and_then(|packed| packed.maps_of(w.maps()));
+    if !keep && packed.is_none() && are_few(rows) && w.are_wide() {
         return (tensor(w.few(values, sets, shape.heads), [rows, d]), None);
     }
-    let ready = Maps::of(&w, true);
+    let made = packed.is_none().then(|| Maps::of(w.maps(), true));
+    let ready = packed.or(made.as_ref()).expect("one of the two");
     let mut y = buffer(rows * d);
     let plan = Plan::of(sets);
     // What is not kept lies in scratch, one piece at a time; but between chunks, attention needs it whole.
@@ -444,7 +506,7 @@ pub(crate) fn forward(
     let mut middle = whole(keep, d);
     if between {
         let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().enumerate();
-        pieces.for_each_init(Scratch::default, |s, (i, qkv)| w.before(&ready, plan.piece(i, values, d), qkv, s));
+        pieces.for_each_init(Scratch::default, |s, (i, qkv)| w.before(ready, plan.piece(i, values, d), qkv, s));
         forward_sets(&qkv, sets, d, shape.heads, &mut attended);
     }
     let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
@@ -460,14 +522,14 @@ pub(crate) fn forward(
             let middle = middle.unwrap_or_else(|| room(own_middle, n * d));
             if let Some(groups) = &plan.groups {
                 let qkv = qkv.unwrap_or_else(|| room(own_qkv, n * 3 * d));
-                w.before(&ready, x, qkv, s);
+                w.before(ready, x, qkv, s);
                 for set in groups[i].clone() {
                     let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
                     let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads);
                     packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
                 }
             }
-            w.after(&ready, x, attended, middle, y, s);
+            w.after(ready, x, attended, middle, y, s);
         },
     );
     let saved = keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle })));
@@ -487,7 +549,7 @@ pub(crate) fn backward(
     let d = w.width;
     let (dy, kept) = (slice(dy), saved.0.as_ref());
     let plan = Plan::of(sets);
-    let ready = Maps::of(&w, false);
+    let ready = Maps::of(w.maps(), false);
     let in_lane = plan.spans.len() / plan.lanes;
     let mut dx = buffer(rows * d);
     let total: usize = w.lengths().iter().sum();

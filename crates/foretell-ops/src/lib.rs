@@ -41,7 +41,7 @@ mod tiles;
 pub use activation::{gelu, relu};
 pub use attention::{attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
-pub use block::{BlockWeights, transformer_block};
+pub use block::{BlockWeights, PackedBlock, transformer_block};
 pub use conv::conv2d;
 pub use device::{DeviceError, Place, on_cpu};
 pub use gather::gather;

@@ -419,6 +419,7 @@ fn block_weights(t: &[Tensor<1>], d: usize, h: usize) -> ops::BlockWeights {
         norm2: (t[6].clone(), t[7].clone()),
         fc1: (matrix(8, h, d), t[9].clone()),
         fc2: (matrix(10, d, h), t[11].clone()),
+        packed: None,
     }
 }
 
@@ -504,6 +505,31 @@ fn a_block_without_gradients_gives_the_same_bits() {
             ops::values(ops::transformer_block(x, &sets, block_weights(t, d, h), heads, 1e-6))
         };
         assert_eq!(run(&plain), run(&tracked), "{lengths:?}");
+    }
+}
+
+#[test]
+fn a_packed_block_agrees_and_notices_other_weights() {
+    let device = Device::flex();
+    for (lengths, d, h, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let inputs = block_inputs(sets.rows(), d, h, 1.0);
+        let leaves = |dtype| -> Vec<Tensor<1>> {
+            let leaf = |v: &Vec<f64>| Tensor::from_data(TensorData::new(v.clone(), [v.len()]), (&device, dtype));
+            inputs.iter().map(leaf).collect()
+        };
+        let (t, exact) = (leaves(DType::F32), leaves(DType::F64));
+        let weights = block_weights(&t, d, h);
+        let packed = ops::PackedBlock::of(&weights);
+        assert!(packed.is_some());
+        let x = |t: &[Tensor<1>]| t[12].clone().reshape([sets.rows(), d]);
+        let run = |weights| ops::values(ops::transformer_block(x(&t), &sets, weights, heads, 1e-6));
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+        let y = run(ops::BlockWeights { packed: packed.clone(), ..weights.clone() });
+        let y64 = composed::transformer_block(x(&exact), &sets, block_weights(&exact, d, h), heads, 1e-6);
+        assert_near("packed", &wide(y), &wide(ops::values(y64)), 1e-5);
+        let other = ops::BlockWeights { fc1: (weights.fc1.0.clone() * 2.0, weights.fc1.1.clone()), ..weights };
+        assert_eq!(run(ops::BlockWeights { packed, ..other.clone() }), run(other), "a layout of other weights");
     }
 }
 

@@ -56,8 +56,9 @@ impl Kept {
             }
             other => other.into(),
         };
-        let encoder = with_objective!(objective_of(&recipe, &setting)?, |objective| objective.encoder_with(tensors))
+        let mut encoder = with_objective!(objective_of(&recipe, &setting)?, |objective| objective.encoder_with(tensors))
             .map_err(misfit)?;
+        encoder.prepare();
         Ok(Self { folder, recipe, encoder, device })
     }
 }

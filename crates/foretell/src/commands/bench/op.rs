@@ -137,6 +137,7 @@ fn build(args: &OpArgs, device: &Device, tracked: bool) -> ([usize; 2], Box<Forw
                 norm2: (vector(d), vector(d)),
                 fc1: (weight(4 * d, d), vector(4 * d)),
                 fc2: (weight(d, 4 * d), vector(d)),
+                packed: None,
             };
             ([n, d], Box::new(move |x| ops::transformer_block(x, &sets, block.clone(), heads, 1e-6)))
         }

@@ -353,7 +353,8 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         heads: args.heads,
         hidden: 4 * args.width,
     };
-    let vit = config.init(&mut rng(0, Stream::Init, 0, 0), &device);
+    let mut vit = config.init(&mut rng(0, Stream::Init, 0, 0), &device);
+    vit.prepare();
     let mut noise = rng(0, Stream::Augment, 0, 0);
     let values: Vec<f32> =
         (0..args.batch * 3 * args.image * args.image).map(|_| noise.random::<f32>() * 2.0 - 1.0).collect();
