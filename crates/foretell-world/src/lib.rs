@@ -14,12 +14,14 @@ mod rooms;
 mod truth;
 mod walls;
 mod world;
+mod worlds;
 
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trial, Turn, wilson};
 pub use imagined::Imagined;
 pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 pub use play::{Play, PlayConfig};
-pub use rooms::{Rooms, RoomsConfig};
+pub use rooms::{FloorPlan, Rooms, RoomsConfig};
 pub use truth::Truth;
-pub use world::{Episode, Spec, Split, World};
+pub use world::{Episode, Spec, Split, World, WorldError};
+pub use worlds::WorldConfig;

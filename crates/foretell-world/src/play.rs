@@ -7,7 +7,7 @@ use foretell_data::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normali
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::world::{Split, World};
+use crate::world::{Split, World, WorldError};
 
 /// How play is generated and cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +40,12 @@ const MEASURED: u64 = 256;
 
 impl Play {
     /// Play in `world`; `seed` is the run's. Mean and deviation of each channel are measured on windows that no step takes.
-    pub fn new(world: Arc<dyn World>, config: PlayConfig, seed: u64) -> Result<Self, String> {
+    pub fn new(world: Arc<dyn World>, config: PlayConfig, seed: u64) -> Result<Self, WorldError> {
         if config.window < 2 || config.episode < config.window {
-            return Err(format!(
+            return Err(WorldError::Setting(format!(
                 "a window of play needs 2 observations or more and must fit its episode, found a window of {} in an episode of {}",
                 config.window, config.episode
-            ));
+            )));
         }
         let none = Normalise { mean: Vec::new(), std: Vec::new() };
         let mut play = Self { world, config, seed, normalise: none };

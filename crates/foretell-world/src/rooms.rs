@@ -7,12 +7,11 @@ use std::f32::consts::TAU;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
 use crate::walls::{Solid, walk};
-use crate::world::{Episode, Spec, Split, World};
+use crate::world::{Episode, Spec, Split, World, WorldError};
 
 /// Side of the world.
 const SIDE: f32 = 65.0;
@@ -40,23 +39,27 @@ const HELD_OUT: u64 = 10;
 const WALL_X: std::ops::Range<u32> = 20..45;
 /// And its door's centre between these.
 const DOOR_Y: std::ops::Range<u32> = 10..55;
+/// Wall and door where they are always the same.
+const FIXED: [f32; 2] = [32.0, 20.0];
 
-/// Which rooms, and how they are drawn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RoomsConfig {
-    /// Side of the picture in pixels, 16 to 256; the published one has 65.
-    pub resolution: usize,
-    /// Two Rooms: whether wall and door differ from episode to episode.
-    pub random_wall: bool,
-    /// Rooms along a side of a maze, 2 to 4; 0 for Two Rooms.
-    pub maze: usize,
+/// How the walls stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorPlan {
+    /// One wall with one door, both elsewhere in each episode.
+    RandomWall,
+    /// One wall with one door, always the same.
+    FixedWall,
+    /// A square of rooms, so many along a side, 2 to 4, with doors that join them all.
+    Maze(usize),
 }
 
-impl Default for RoomsConfig {
-    fn default() -> Self {
-        Self { resolution: 32, random_wall: true, maze: 0 }
-    }
+/// Lengths of [`Rooms`]. [`Rooms::new`] makes the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomsConfig {
+    /// How the walls stand.
+    pub plan: FloorPlan,
+    /// Side of the picture in pixels, 16 to 256; the published one has 65.
+    pub resolution: usize,
 }
 
 /// See the module. The state is the dot's place, `[x, y]`; the action its displacement. A step ends at the first wall.
@@ -67,32 +70,39 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// A world; settings out of their range are an error, in a sentence.
-    pub fn new(config: RoomsConfig) -> Result<Self, String> {
-        if !(16..=256).contains(&config.resolution) {
-            return Err(format!("`world.resolution` must be 16 to 256 pixels, found {}", config.resolution));
+    /// A world; settings out of their range are an error.
+    pub fn new(config: RoomsConfig) -> Result<Self, WorldError> {
+        let RoomsConfig { plan, resolution } = config;
+        if !(16..=256).contains(&resolution) {
+            return Err(WorldError::Setting(format!(
+                "`world.resolution` must be 16 to 256 pixels, found {resolution}"
+            )));
         }
-        if config.maze == 1 || config.maze > 4 {
-            return Err(format!("`world.maze` must be 2 to 4 rooms a side, or 0 for Two Rooms, found {}", config.maze));
+        if let FloorPlan::Maze(rooms) = plan
+            && !(2..=4).contains(&rooms)
+        {
+            return Err(WorldError::Setting(format!(
+                "`world.rooms` of a maze must be 2 to 4 along a side, found {rooms}"
+            )));
         }
-        let name = match (config.maze, config.random_wall) {
-            (0, true) => "two-rooms",
-            (0, false) => "two-rooms-fixed",
-            _ => "maze",
+        let name = match plan {
+            FloorPlan::RandomWall => "two-rooms",
+            FloorPlan::FixedWall => "two-rooms-fixed",
+            FloorPlan::Maze(_) => "maze",
         };
-        let spec = Spec {
-            name: name.to_owned(),
-            observation: [2, config.resolution, config.resolution],
-            state: 2,
-            action: 2,
-            reach: REACH,
-        };
+        let spec =
+            Spec { name: name.to_owned(), observation: [2, resolution, resolution], state: 2, action: 2, reach: REACH };
         Ok(Self { config, spec })
+    }
+
+    /// Rooms along a side of a maze.
+    fn maze(&self) -> Option<usize> {
+        if let FloorPlan::Maze(rooms) = self.config.plan { Some(rooms) } else { None }
     }
 
     /// Centres of the walls between the rooms of a maze, along either axis.
     fn lines(&self) -> Vec<f32> {
-        let rooms = self.config.maze;
+        let rooms = self.maze().unwrap_or(1);
         (1..rooms).map(|i| BORDER + (SIDE - 2.0 * BORDER) * i as f32 / rooms as f32).collect()
     }
 
@@ -123,11 +133,11 @@ impl Rooms {
                 solids.push(if vertical { Solid { x: across, y: part } } else { Solid { x: part, y: across } });
             }
         };
-        if self.config.maze == 0 {
+        let Some(rooms) = self.maze() else {
             wall(layout[0], all, layout[1], true);
             return solids;
-        }
-        let (rooms, lines) = (self.config.maze, self.lines());
+        };
+        let lines = self.lines();
         let mut doors = layout.iter();
         for vertical in [true, false] {
             for other in 0..rooms {
@@ -143,15 +153,12 @@ impl Rooms {
     }
 
     fn draw_layout(&self, rng: &mut ChaCha8Rng) -> Vec<f32> {
-        if self.config.maze == 0 {
-            return if self.config.random_wall {
-                vec![rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32]
-            } else {
-                vec![32.0, 20.0]
-            };
-        }
+        let rooms = match self.config.plan {
+            FloorPlan::RandomWall => return vec![rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32],
+            FloorPlan::FixedWall => return FIXED.to_vec(),
+            FloorPlan::Maze(rooms) => rooms,
+        };
         // Doors along a random spanning tree, and one edge in six besides.
-        let rooms = self.config.maze;
         let edges: Vec<(usize, usize, usize)> = [true, false]
             .into_iter()
             .flat_map(|vertical| {
@@ -192,7 +199,7 @@ impl Rooms {
 
     /// Which room a place lies in.
     fn room_of(&self, layout: &[f32], state: &[f32]) -> (usize, usize) {
-        if self.config.maze == 0 {
+        if self.maze().is_none() {
             return (usize::from(state[0] > layout[0]), 0);
         }
         let lines = self.lines();
@@ -214,12 +221,12 @@ impl Rooms {
 
     /// A place on the far side of a door of the room that a dot is in.
     fn way_out(&self, layout: &[f32], state: &[f32], rng: &mut ChaCha8Rng) -> Option<[[f32; 2]; 2]> {
-        if self.config.maze == 0 {
+        let Some(rooms) = self.maze() else {
             let away = if state[0] > layout[0] { -1.0 } else { 1.0 };
             return Some([[layout[0], layout[1]], [layout[0] + away * 6.0, layout[1]]]);
-        }
+        };
         let (column, row) = self.room_of(layout, state);
-        let (rooms, lines) = (self.config.maze, self.lines());
+        let lines = self.lines();
         let half = layout.len() / 2;
         let vertical = |line: usize| layout[row * (rooms - 1) + line];
         let horizontal = |line: usize| layout[half + column * (rooms - 1) + line];
@@ -263,7 +270,7 @@ impl World for Rooms {
     /// Start and goal lie in different rooms. With a fixed wall there is one layout: then only starts and goals are held
     /// out, by being drawn anew.
     fn reset(&self, split: Split, rng: &mut ChaCha8Rng) -> Episode {
-        let varies = self.config.maze > 0 || self.config.random_wall;
+        let varies = self.config.plan != FloorPlan::FixedWall;
         let mut layout = self.draw_layout(rng);
         while varies && Self::held_out(&layout) != (split == Split::HeldOut) {
             layout = self.draw_layout(rng);

@@ -2,6 +2,22 @@
 
 use rand_chacha::ChaCha8Rng;
 
+use crate::worlds::WorldConfig;
+
+/// A world, or its play, that cannot be as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorldError {
+    /// No world has this name.
+    #[error("there is no world `{name}`; known are {}", WorldConfig::NAMES.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// A setting out of its range.
+    #[error("{0}")]
+    Setting(String),
+}
+
 /// Lengths of what a world takes and gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {

@@ -11,7 +11,7 @@ use foretell_jepa::systems::eb_jepa::EbJepaConfig;
 use foretell_jepa::{Auto, Objective};
 use foretell_ops as ops;
 use foretell_train::{Fit, Health, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
-use foretell_world::{Play, PlayConfig, Rooms, RoomsConfig, World};
+use foretell_world::{Play, PlayConfig, World, WorldConfig};
 
 struct Quiet;
 impl Observer for Quiet {
@@ -20,7 +20,7 @@ impl Observer for Quiet {
 }
 
 fn trained(config: &EbJepaConfig, steps: u64) -> (Recurrent, Health, Play) {
-    let world: Arc<dyn World> = Arc::new(Rooms::new(RoomsConfig::default()).unwrap());
+    let world: Arc<dyn World> = WorldConfig::default().init().unwrap();
     let play = Play::new(Arc::clone(&world), PlayConfig::default(), 1).unwrap();
     let setting = WorldSetting {
         observation: world.spec().observation,

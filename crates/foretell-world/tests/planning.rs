@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::dynamics::WorldModel;
 use foretell_world::{
-    Budget, Control, Cost, Episode, Imagined, Plan, Planner, PlannerConfig, PlannerError, Planning, Problem, Rooms,
-    RoomsConfig, Solve, Split, Trial, Truth, World,
+    Budget, Control, Cost, Episode, Imagined, Plan, Planner, PlannerConfig, PlannerError, Planning, Problem, Solve,
+    Split, Trial, Truth, World, WorldConfig,
 };
 
 /// Each action should be its own target; the cost is the squared distance.
@@ -153,7 +153,7 @@ fn a_warm_start_is_never_worse_than_what_it_starts_from() {
 
 #[test]
 fn with_the_true_dynamics_the_planner_passes_the_door() {
-    let world = Rooms::new(RoomsConfig::default()).unwrap();
+    let world = WorldConfig::default().init().unwrap();
     let numbers: Vec<u64> = (0..12).collect();
     let mut tasks: Vec<Episode> =
         numbers.iter().map(|i| world.reset(Split::HeldOut, &mut rng(4, Stream::Task, 0, *i))).collect();
@@ -162,7 +162,7 @@ fn with_the_true_dynamics_the_planner_passes_the_door() {
     let config = config(48);
     let mut warm: Vec<Plan> = Vec::new();
     for step in 0..40 {
-        let mut truth = Truth { world: &world, episodes: &tasks, cost: Cost::Last };
+        let mut truth = Truth { world: world.as_ref(), episodes: &tasks, cost: Cost::Last };
         let plans = planner.plan(&config, FREE, &mut truth, &warm, (0, step, &numbers)).unwrap();
         for (task, plan) in tasks.iter_mut().zip(&plans) {
             for action in plan.actions.chunks_exact(2).take(3) {
@@ -210,7 +210,7 @@ fn imagined_costs_are_the_distances_along_the_way() {
 
 #[test]
 fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
-    let (world, device) = (Rooms::new(RoomsConfig::default()).unwrap(), Device::flex());
+    let (world, device) = (WorldConfig::default().init().unwrap(), Device::flex());
     let trial = Trial { episodes: 6, steps: 60, seed: 2 };
     let run = |episodes: u64| {
         let pose = |world: &dyn World, tasks: &[Episode], solve: Solve<'_>| {
@@ -220,13 +220,13 @@ fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
             solve(&mut Imagined { model: &Plane, now: &now, goals: &goals, action: 2, reach, cost, device: &device })
         };
         let mut agent = Planning::new(Planner::named("icem").unwrap(), config(12), FREE, 4, pose);
-        Trial { episodes, ..trial }.run(&world, &mut agent).unwrap()
+        Trial { episodes, ..trial }.run(world.as_ref(), &mut agent).unwrap()
     };
     let (all, few) = (run(6), run(2));
     assert_eq!(all.distance[..2], few.distance, "the same alone and in company");
     let mean = |d: &[f32]| d.iter().sum::<f32>() / d.len() as f32;
-    let random = trial.run(&world, &mut Control::Random).unwrap();
-    let oracle = trial.run(&world, &mut Control::Oracle).unwrap();
+    let random = trial.run(world.as_ref(), &mut Control::Random).unwrap();
+    let oracle = trial.run(world.as_ref(), &mut Control::Oracle).unwrap();
     assert!(mean(&all.distance) < mean(&random.distance), "{all:?} {random:?}");
     assert_eq!((oracle.success().0, oracle.calls_per_step), (1.0, 0.0));
     assert!(all.calls_per_step > 0.0);

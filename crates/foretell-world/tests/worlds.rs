@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Demand, Material};
-use foretell_world::{Play, PlayConfig, Rooms, RoomsConfig, Split, World};
+use foretell_world::{Play, PlayConfig, Split, World, WorldConfig};
 
-fn worlds() -> Vec<Rooms> {
-    let with = |random_wall, maze| Rooms::new(RoomsConfig { random_wall, maze, ..RoomsConfig::default() }).unwrap();
-    vec![with(true, 0), with(false, 0), with(true, 2), with(true, 3), with(true, 4)]
+fn worlds() -> Vec<Arc<dyn World>> {
+    let mut configs = vec![WorldConfig::named("two-rooms").unwrap(), WorldConfig::named("two-rooms-fixed").unwrap()];
+    configs.extend([2, 3, 4].map(|rooms| WorldConfig::Maze { resolution: 32, rooms }));
+    configs.into_iter().map(|config| config.init().unwrap()).collect()
+}
+
+fn two_rooms(resolution: usize) -> Arc<dyn World> {
+    WorldConfig::TwoRooms { resolution }.init().unwrap()
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn held_out_layouts_never_come_up_in_training() {
 
 #[test]
 fn a_wall_stops_and_a_door_lets_through() {
-    let world = Rooms::new(RoomsConfig::default()).unwrap();
+    let world = two_rooms(32);
     let layout = [30.0, 40.0];
     let walk = |from: [f32; 2], by: [f32; 2], times: usize| {
         let mut state = from;
@@ -69,7 +74,7 @@ fn a_wall_stops_and_a_door_lets_through() {
 
 #[test]
 fn a_picture_shows_the_dot_where_it_is_and_the_walls() {
-    let world = Rooms::new(RoomsConfig { resolution: 65, ..RoomsConfig::default() }).unwrap();
+    let world = two_rooms(65);
     let mut out = vec![f32::NAN; world.spec().pixels()];
     world.render(&[30.0, 40.0], &[20.5, 12.5], &mut out);
     assert!(out.iter().all(|x| (0.0..=1.0).contains(x)));
@@ -84,7 +89,6 @@ fn a_picture_shows_the_dot_where_it_is_and_the_walls() {
 fn play_is_a_function_of_its_place_and_its_states_follow_from_its_actions() {
     for world in worlds() {
         let name = world.spec().name.clone();
-        let world: Arc<dyn World> = Arc::new(world);
         let play = Play::new(Arc::clone(&world), PlayConfig::default(), 5).unwrap();
         let demand = Demand { batch: 6, seed: 5, image: (32, 32), cache_bytes: 0 };
         let source = play.training(&demand).unwrap();
@@ -110,7 +114,7 @@ fn play_is_a_function_of_its_place_and_its_states_follow_from_its_actions() {
 
 #[test]
 fn much_play_goes_through_doors() {
-    let world = Arc::new(Rooms::new(RoomsConfig::default()).unwrap());
+    let world = two_rooms(32);
     let crossings = (0..400)
         .filter(|i| {
             let mut random = rng(2, Stream::Play, 0, *i);
@@ -128,9 +132,31 @@ fn much_play_goes_through_doors() {
 
 #[test]
 fn impossible_settings_are_refused_in_a_sentence() {
-    let refused = |config: RoomsConfig| Rooms::new(config).err().unwrap();
-    assert!(refused(RoomsConfig { resolution: 3, ..RoomsConfig::default() }).contains("16 to 256"));
-    assert!(refused(RoomsConfig { maze: 9, ..RoomsConfig::default() }).contains("2 to 4 rooms"));
-    let world = Arc::new(Rooms::new(RoomsConfig::default()).unwrap());
-    assert!(Play::new(world, PlayConfig { episode: 9, window: 10 }, 0).err().unwrap().contains("must fit its episode"));
+    let refused = |config: WorldConfig| config.init().err().unwrap().to_string();
+    assert!(refused(WorldConfig::TwoRooms { resolution: 3 }).contains("16 to 256"));
+    assert!(refused(WorldConfig::Maze { resolution: 32, rooms: 9 }).contains("2 to 4 along a side, found 9"));
+    let unknown = WorldConfig::named("three-rooms").unwrap_err().to_string();
+    assert!(
+        unknown.contains("`three-rooms`") && WorldConfig::NAMES.iter().all(|name| unknown.contains(name)),
+        "{unknown}"
+    );
+    let world = two_rooms(32);
+    assert!(
+        Play::new(world, PlayConfig { episode: 9, window: 10 }, 0)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("must fit its episode")
+    );
+}
+
+#[test]
+fn a_name_gives_the_world_of_that_name() {
+    for name in WorldConfig::NAMES {
+        let config = WorldConfig::named(name).unwrap();
+        assert_eq!([config.name(), &config.init().unwrap().spec().name], [name; 2]);
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<WorldConfig>(&written).unwrap(), config, "{written}");
+        assert_eq!(serde_json::from_str::<WorldConfig>(&format!("{{\"kind\":\"{name}\"}}")).unwrap(), config);
+    }
 }
