@@ -37,9 +37,9 @@ fn device() -> Device {
 }
 
 /// How far apart outputs and gradients may be, as a share of the largest. On CUDA the engine multiplies f32 matrices in TF32 on
-/// tensor cores where that is faster: factors of 11 bits, so 2⁻¹¹ each.
+/// tensor cores where that is faster: factors of 11 bits, an error of 5e-4 that attention over large scores multiplies.
 fn tolerance() -> f64 {
-    if std::env::var("FORETELL_TEST_DEVICE").is_ok_and(|name| name == "cuda") { 2e-3 } else { 1e-5 }
+    if std::env::var("FORETELL_TEST_DEVICE").is_ok_and(|name| name == "cuda") { 2e-2 } else { 1e-5 }
 }
 
 /// Output, and the gradient of `Σ r·output` for a fixed random r with respect to each input.
