@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
-use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, activation::softmax};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
@@ -25,7 +25,7 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     attention(qkv.reshape([b * n, packed]), &Sets::uniform(b, n), heads).reshape([b, n, packed / 3])
 }
 
-/// [`self_attention`] within each of several sets of any lengths.
+/// [`self_attention`] within each of several sets of any lengths; in [causal](Sets::causal) ones up to each row.
 ///
 /// # Shapes
 /// - `qkv`: `[T, 3 D]`, the sets' rows one after the other
@@ -43,26 +43,35 @@ pub fn attention_composed(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2
     let [rows, packed] = qkv.dims();
     if let Some(len) = sets.common_len() {
         let count = rows / len.max(1);
-        return self_attention_composed(qkv.reshape([count, len, packed]), heads).reshape([rows, packed / 3]);
+        return composed(qkv.reshape([count, len, packed]), heads, sets.is_causal()).reshape([rows, packed / 3]);
     }
     let one = |set: usize| {
         let range = sets.range(set);
         let len = range.len();
         let qkv = qkv.clone().slice([range, 0..packed]).reshape([1, len, packed]);
-        self_attention_composed(qkv, heads).reshape([len, packed / 3])
+        composed(qkv, heads, sets.is_causal()).reshape([len, packed / 3])
     };
     Tensor::cat((0..sets.count()).filter(|set| !sets.range(*set).is_empty()).map(one).collect(), 0)
 }
 
 /// The composed body of [`self_attention`].
 pub fn self_attention_composed(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    composed(qkv, heads, false)
+}
+
+fn composed(qkv: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
     let [b, n, packed] = qkv.dims();
     let width = packed / 3;
     let head = width / heads;
     let part = |i: usize| -> Tensor<4> {
         qkv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]).reshape([b, n, heads, head]).swap_dims(1, 2)
     };
-    let scores = part(0).matmul(part(1).transpose()) / (head as f64).sqrt();
+    let mut scores = part(0).matmul(part(1).transpose()) / (head as f64).sqrt();
+    if causal {
+        // True where the key comes later than the query.
+        let later = Tensor::<2, Bool>::tril_mask([n, n], 0, &scores.device().inner());
+        scores = scores.mask_fill(later.unsqueeze::<4>().expand([b, heads, n, n]), f32::NEG_INFINITY);
+    }
     softmax(scores, 3).matmul(part(2)).swap_dims(1, 2).reshape([b, n, width])
 }
 
@@ -78,12 +87,13 @@ pub(crate) struct Packed<'a> {
     tokens: usize,
     heads: usize,
     head: usize,
+    causal: bool,
 }
 
 impl<'a> Packed<'a> {
     /// `rows` of `3 · width` values.
-    pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize) -> Self {
-        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads }
+    pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize, causal: bool) -> Self {
+        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, causal }
     }
 
     fn width(self) -> usize {
@@ -116,9 +126,14 @@ impl<'a> Packed<'a> {
     /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`, rows [`stride`](Self::stride) apart; `keys` is `kᵀ`.
     fn probabilities(self, head: usize, queries: Range<usize>, keys: &[f32], scores: &mut [f32]) {
         let (n, stride) = (self.tokens, self.stride());
-        let q = self.part(0, head, queries);
+        let q = self.part(0, head, queries.clone());
         product_once(scores, stride, Start::Zero, q, Matrix::new(keys, self.head, n));
         fill_ends(scores, n, stride, f32::NEG_INFINITY);
+        if self.causal {
+            for (row, query) in scores.chunks_exact_mut(stride).zip(queries) {
+                row[query + 1..n].fill(f32::NEG_INFINITY);
+            }
+        }
         softmax_rows(scores, stride, self.scale());
     }
 
@@ -206,7 +221,7 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
     let outs = split_at_lengths(out, tasks.iter().map(|(_, tokens)| tokens.len() * width));
     outs.into_par_iter().zip(tasks).for_each_init(Scratch::default, |s, (out, (set, tokens))| {
         let rows = sets.range(set);
-        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads);
+        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.is_causal());
         packed.attend(tokens, out, s);
     });
 }
@@ -215,7 +230,8 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
 pub(crate) fn backward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, dy: &[f32], dqkv: &mut [f32]) {
     let packed = |set: usize| {
         let rows = sets.range(set);
-        (Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads), &dy[width * rows.start..])
+        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.is_causal());
+        (packed, &dy[width * rows.start..])
     };
     if sets.count() >= FEW {
         let outs = split_at_lengths(dqkv, (0..sets.count()).map(|set| sets.range(set).len() * 3 * width));

@@ -82,7 +82,7 @@ impl std::fmt::Debug for PackedBlock {
 }
 
 /// `x ← x + proj(attention(qkv(norm1(x))))`, then `x ← x + fc2(gelu(fc1(norm2(x))))` (Dosovitskiy et al., 2021), with
-/// attention within each set.
+/// attention within each set, causal or not.
 ///
 /// # Shapes
 /// - `x` and output: `[T, D]`, the sets' rows one after the other
@@ -525,7 +525,7 @@ pub(crate) fn forward(
                 w.before(ready, x, qkv, s);
                 for set in groups[i].clone() {
                     let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
-                    let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads);
+                    let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads, sets.is_causal());
                     packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
                 }
             }
@@ -571,7 +571,12 @@ pub(crate) fn backward(
                 for set in groups[i].clone() {
                     let range = sets.range(set);
                     let (from, to) = (range.start - span.start, range.end - span.start);
-                    let packed = Packed::new(&kept.qkv[3 * d * range.start..3 * d * range.end], d, shape.heads);
+                    let packed = Packed::new(
+                        &kept.qkv[3 * d * range.start..3 * d * range.end],
+                        d,
+                        shape.heads,
+                        sets.is_causal(),
+                    );
                     let (dy, dqkv) = (&dattended[d * from..d * to], &mut dqkv[3 * d * from..3 * d * to]);
                     packed.backward_all(dy, dqkv, &mut s.attention);
                 }

@@ -38,7 +38,7 @@ mod softmax;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_tiles.rs")]
 mod tiles;
 
-pub use activation::{gelu, relu};
+pub use activation::{gelu, relu, silu};
 pub use attention::{attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
 pub use block::{BlockWeights, PackedBlock, transformer_block};

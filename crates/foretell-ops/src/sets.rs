@@ -9,12 +9,14 @@ use std::sync::Arc;
 pub struct Sets {
     /// Begins with 0, never falls, ends with T.
     offsets: Arc<[usize]>,
+    /// Whether a row attends to its own set up to itself alone.
+    causal: bool,
 }
 
 impl Sets {
     /// `count` sets of `len` rows.
     pub fn uniform(count: usize, len: usize) -> Self {
-        Self { offsets: (0..=count).map(|i| i * len).collect() }
+        Self { offsets: (0..=count).map(|i| i * len).collect(), causal: false }
     }
 
     /// Sets of these lengths.
@@ -24,7 +26,17 @@ impl Sets {
             end += len;
             end
         });
-        Self { offsets: std::iter::once(0).chain(ends).collect() }
+        Self { offsets: std::iter::once(0).chain(ends).collect(), causal: false }
+    }
+
+    /// The same sets, in each of which a row attends to itself and to the rows before it.
+    pub fn causal(self) -> Self {
+        Self { causal: true, ..self }
+    }
+
+    /// Whether rows attend to no later ones.
+    pub fn is_causal(&self) -> bool {
+        self.causal
     }
 
     /// Number of sets.

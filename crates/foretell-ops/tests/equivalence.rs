@@ -491,6 +491,57 @@ fn attention_within_sets_agrees() {
 }
 
 #[test]
+fn causal_attention_agrees_and_later_rows_change_nothing_before_them() {
+    for (lengths, d, _, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths).causal();
+        let rows = sets.rows();
+        let (f_sets, c_sets) = (sets.clone(), sets.clone());
+        let f = move |t: &[Tensor<1>]| {
+            ops::attention(t[0].clone().reshape([rows, 3 * d]), &f_sets, heads).reshape([rows * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            composed::attention(t[0].clone().reshape([rows, 3 * d]), &c_sets, heads).reshape([rows * d])
+        };
+        for scale in [1.0, 8.0] {
+            let name = format!("causal attention in {} sets, {rows} rows, scale {scale}", lengths.len());
+            agree(&name, &f, &c, &[scaled(noise(62, rows * 3 * d), scale)]);
+        }
+        let set = (0..sets.count()).max_by_key(|set| sets.range(*set).len()).unwrap();
+        let range = sets.range(set);
+        let middle = usize::midpoint(range.start, range.end);
+        let before = noise(63, rows * 3 * d);
+        let mut after = before.clone();
+        after[3 * d * middle..3 * d * range.end].iter_mut().for_each(|x| *x = 1.0 - 2.0 * *x);
+        let (before, _) = run(&f, &[before], DType::F32);
+        let (after, _) = run(&f, &[after], DType::F32);
+        assert_eq!(before[..d * middle], after[..d * middle], "{lengths:?}");
+        assert_eq!(before[d * range.end..], after[d * range.end..], "{lengths:?}");
+        assert!(range.len() < 2 || before != after, "{lengths:?}");
+    }
+    let sets = ops::Sets::uniform(2, 4).causal();
+    let c = move |t: &[Tensor<1>]| composed::attention(t[0].clone().reshape([8, 12]), &sets, 2).reshape([32]);
+    finite_differences("causal attention", &c, &[noise(64, 96)]);
+}
+
+#[test]
+fn a_causal_block_agrees() {
+    for (lengths, d, h, heads) in some_sets() {
+        let sets = ops::Sets::of_lengths(&lengths).causal();
+        let rows = sets.rows();
+        let (f_sets, c_sets) = (sets.clone(), sets);
+        let f = move |t: &[Tensor<1>]| {
+            let x = t[12].clone().reshape([rows, d]);
+            ops::transformer_block(x, &f_sets, block_weights(t, d, h), heads, 1e-6).reshape([rows * d])
+        };
+        let c = move |t: &[Tensor<1>]| {
+            let x = t[12].clone().reshape([rows, d]);
+            composed::transformer_block(x, &c_sets, block_weights(t, d, h), heads, 1e-6).reshape([rows * d])
+        };
+        agree(&format!("a causal block, {lengths:?}"), &f, &c, &block_inputs(rows, d, h, 1.0));
+    }
+}
+
+#[test]
 fn a_block_without_gradients_gives_the_same_bits() {
     let device = Device::flex();
     for (lengths, d, h, heads) in some_sets() {
