@@ -3,8 +3,10 @@
 //! Parameters are drawn eagerly from a generator that the caller passes, never from Burn's process-wide one; what must
 //! not learn (position codes, running statistics) is a parameter that takes no gradient, so that checkpoints hold it.
 
+pub mod causal;
 pub mod conv;
 pub mod encode;
+pub mod framed;
 pub mod gru;
 pub mod init;
 pub mod layers;

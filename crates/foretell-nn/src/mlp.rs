@@ -1,4 +1,4 @@
-//! The projector of joint-embedding methods: affine maps with batch normalisation and ReLU between.
+//! The projector of joint-embedding methods: affine maps with batch normalisation and a non-linearity between.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,22 +8,33 @@ use rand::RngExt;
 use crate::Init;
 use crate::layers::{BatchNorm, BatchStatistics, Linear, Pass};
 
-/// `Linear → BatchNorm → ReLU`, repeated, then a last `Linear`.
+/// What stands behind a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// VICReg's, Barlow Twins', LeJEPA's.
+    Relu,
+    /// LeWorldModel's.
+    Gelu,
+}
+
+/// `Linear → BatchNorm → activation`, repeated, then a last `Linear`.
 #[derive(Module, Debug)]
 pub struct Projector {
     /// The affine maps.
     pub layers: Vec<Linear>,
     /// One for each map but the last.
     pub norms: Vec<BatchNorm>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Projector {
     /// `widths`: input, hidden …, output; at least two.
-    pub fn new<R: RngExt>(widths: &[usize], rng: &mut R, device: &Device) -> Self {
+    pub fn new<R: RngExt>(widths: &[usize], activation: Activation, rng: &mut R, device: &Device) -> Self {
         let mut init = Init::new(rng, device);
         let layers: Vec<_> = widths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
         let norms = widths[1..widths.len() - 1].iter().map(|w| BatchNorm::new(*w, &mut init)).collect();
-        Self { layers, norms }
+        Self { layers, norms, activation }
     }
 
     /// `[B, D]` → `[B, K]`.
@@ -31,7 +42,11 @@ impl Projector {
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if let Some(norm) = self.norms.get(i) {
-                x = ops::relu(norm.forward(x, pass));
+                x = norm.forward(x, pass);
+                x = match self.activation {
+                    Activation::Relu => ops::relu(x),
+                    Activation::Gelu => ops::gelu(x),
+                };
             }
         }
         x

@@ -7,8 +7,8 @@ use foretell_ops as ops;
 use rand::RngExt;
 
 use crate::Init;
-use crate::encode::{Encode, FeatureMap};
-use crate::layers::{Conv, LayerNorm, Linear};
+use crate::encode::{Backbone, Encode, FeatureMap};
+use crate::layers::{BatchStatistics, Conv, LayerNorm, Linear, Pass};
 
 /// Lengths of an [`Observer`]. [`ObserverConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,5 +117,15 @@ impl Encode for Observer {
 
     fn channels(&self) -> usize {
         self.config.observation[0]
+    }
+}
+
+impl Backbone for Observer {
+    fn view(&self, observations: Tensor<4>, _: &mut Pass<'_>) -> Tensor<2> {
+        self.forward(observations)
+    }
+
+    fn absorb(self, _: &[BatchStatistics], _: f64) -> Self {
+        self
     }
 }

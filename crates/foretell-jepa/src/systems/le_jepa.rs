@@ -9,7 +9,7 @@ use foretell_data::Augment;
 use foretell_data::random::{Stream, rng};
 use foretell_nn::Backbone;
 use foretell_nn::conv::{ResNet, ResNetConfig};
-use foretell_nn::mlp::Projector;
+use foretell_nn::mlp::{Activation, Projector};
 use foretell_nn::vit::{Size, Vit, VitConfig};
 use serde::{Deserialize, Serialize};
 
@@ -231,7 +231,7 @@ impl LeJepaConfig {
         let device = setting.device.clone().autodiff();
         let widths: Vec<usize> =
             [encoder.width()].into_iter().chain(self.projector.iter().copied()).chain([self.code_width]).collect();
-        let projector = Projector::new(&widths, &mut rng(setting.seed, Stream::Init, 0, 1), &device);
+        let projector = Projector::new(&widths, Activation::Relu, &mut rng(setting.seed, Stream::Init, 0, 1), &device);
         let collator = ViewsCollator {
             seed: setting.seed,
             size: setting.image_size,

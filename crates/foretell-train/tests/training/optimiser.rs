@@ -7,7 +7,7 @@ use foretell_jepa::Clock;
 use foretell_jepa::target::{Average, EmaConfig, EmaSchedule};
 use foretell_nn::conv::ResNetConfig;
 use foretell_nn::layers::Pass;
-use foretell_nn::mlp::Projector;
+use foretell_nn::mlp::{Activation, Projector};
 use foretell_nn::predictor::{Predictor, PredictorConfig};
 use foretell_nn::vit::{Vit, VitConfig};
 use foretell_nn::{Backbone, NamedTensors, weights};
@@ -33,7 +33,7 @@ fn networks(device: &Device) -> Networks {
         encoder: vit.init(&mut rng, device),
         predictor: predictor.init(&mut rng, device),
         residual: residual.init(&mut rng, device),
-        projector: Projector::new(&[6, 5, 4], &mut rng, device),
+        projector: Projector::new(&[6, 5, 4], Activation::Relu, &mut rng, device),
     }
 }
 
