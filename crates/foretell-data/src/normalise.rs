@@ -60,6 +60,11 @@ impl Normalise {
         Ok(Self { mean, std })
     }
 
+    /// What leaves values as they are.
+    pub fn nothing(channels: usize) -> Self {
+        Self { mean: vec![0.0; channels], std: vec![1.0; channels] }
+    }
+
     /// One image as `[channels, height, width]`; `out` has as many values as the image.
     pub fn apply(&self, image: &Image, out: &mut [f32]) {
         let area = (image.width * image.height).max(1);
@@ -82,6 +87,31 @@ impl Normalise {
                 *x = (*x - mean) / std;
             }
         }
+    }
+
+    /// Back from what [`scale`](Self::scale) made.
+    pub fn unscale(&self, observations: &mut [f32], area: usize) {
+        let channels = self.mean.iter().zip(&self.std).cycle();
+        for (plane, (mean, std)) in observations.chunks_exact_mut(area.max(1)).zip(channels) {
+            for x in plane {
+                *x = *x * std + mean;
+            }
+        }
+    }
+
+    /// Mean and deviation of each column of `[R, width]`; a column that never changes is not divided.
+    pub fn of_columns(rows: &[f32], width: usize) -> Self {
+        let count = (rows.len() / width.max(1)).max(1) as f64;
+        let (mut mean, mut std) = (Vec::new(), Vec::new());
+        for column in 0..width {
+            let values = || rows.iter().skip(column).step_by(width).map(|x| f64::from(*x));
+            let middle = values().sum::<f64>() / count;
+            let deviation = (values().map(|x| (x - middle).powi(2)).sum::<f64>() / count).sqrt();
+            mean.push(middle as f32);
+            // Of a constant the sum's rounding alone is left.
+            std.push(if deviation > 1e-6 * middle.abs().max(1e-12) { deviation as f32 } else { 1.0 });
+        }
+        Self { mean, std }
     }
 
     /// Mean and deviation of observations `[C, H, W]` that are numbers already.

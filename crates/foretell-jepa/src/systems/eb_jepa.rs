@@ -1,8 +1,7 @@
 //! EB-JEPA, action-conditioned (arXiv 2602.03604): a latent and an action foretell the next latent, and four terms keep the
 //! latents worth foretelling.
 //!
-//! The composition is [`Recurrent`]; here are the settings. The published networks are wider
-//! (an Impala encoder, 512) and see 65 pixels; these are the specification's for a CPU.
+//! The composition is [`dynamics`](crate::dynamics); here are the settings.
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use foretell_nn::layers::Linear;
 use foretell_nn::observer::ObserverConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{SystemError, WorldSetting};
-use crate::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator};
+use super::{ActionScale, SystemError, WorldSetting};
+use crate::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator, recurrent::Rollout};
 
 /// Settings of action-conditioned EB-JEPA.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,17 +27,34 @@ pub struct EbJepaConfig {
     pub inverse: usize,
     /// Steps that a prediction is rolled out.
     pub rollout: usize,
+    /// What the networks are given of an action.
+    pub actions: ActionScale,
     /// Weights of the terms besides the prediction's.
     pub terms: Terms,
 }
 
 impl Default for EbJepaConfig {
+    /// For 32 pixels and minutes on a CPU.
     fn default() -> Self {
-        Self { width: 128, widths: vec![16, 32, 32], inverse: 256, rollout: 8, terms: Terms::default() }
+        Self {
+            width: 128,
+            widths: vec![16, 32, 32],
+            inverse: 256,
+            rollout: 8,
+            actions: ActionScale::Raw,
+            terms: Terms::default(),
+        }
     }
 }
 
 impl EbJepaConfig {
+    /// The released sizes and weights (for 65 pixels, batch 384, AdamW at 1e-3 with decay 1e-5, clipped at 2): latents of 512,
+    /// one GRU layer, inverse dynamics of 256, eight steps. One thing differs: its Impala encoder has two residual blocks
+    /// behind each convolution and pools by maxima; here each of the three stages is its strided convolution alone.
+    pub fn official() -> Self {
+        Self { width: 512, widths: vec![16, 32, 32], ..Self::default() }
+    }
+
     /// The objective, with fresh networks.
     pub fn init(&self, setting: &WorldSetting) -> Result<Recurrent, SystemError> {
         if self.width == 0 || self.inverse == 0 || self.rollout == 0 || self.widths.contains(&0) {
@@ -52,6 +68,7 @@ impl EbJepaConfig {
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
+        setting.check()?;
         let device = setting.device.clone().autodiff();
         let observer = ObserverConfig {
             observation: setting.observation,
@@ -71,11 +88,12 @@ impl EbJepaConfig {
             observation: setting.observation,
             action: setting.action,
             normalise: setting.normalise.clone(),
+            actions: setting.actions(self.actions),
+            slices: None,
         };
         Ok(Recurrent {
             networks,
-            terms: self.terms,
-            rollout: self.rollout,
+            setting: Rollout { terms: self.terms, steps: self.rollout },
             collator: Arc::new(collator),
             device: setting.device.clone(),
         })

@@ -3,9 +3,11 @@
 pub mod eb_jepa;
 pub mod i_jepa;
 pub mod le_jepa;
+pub mod le_wm;
 
 use burn::tensor::Device;
 use foretell_data::Normalise;
+use serde::{Deserialize, Serialize};
 
 use crate::masks::MaskError;
 
@@ -35,14 +37,54 @@ pub struct Setting {
 pub struct WorldSetting {
     /// `[C, H, W]` of an observation.
     pub observation: [usize; 3],
-    /// Numbers in an action.
+    /// Numbers in the actions between two observations: of one action, times the steps between.
     pub action: usize,
-    /// Mean and standard deviation of the training observations.
+    /// Mean and standard deviation of each channel of the training observations.
     pub normalise: Normalise,
+    /// Mean and standard deviation of each number of the training actions.
+    pub actions: Normalise,
     /// Of the run.
     pub seed: u64,
     /// Where the networks lie, without autodiff.
     pub device: Device,
+}
+
+/// What a network is given of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionScale {
+    /// The world's own numbers.
+    Raw,
+    /// Mean 0 and deviation 1 over the training actions.
+    Standard,
+}
+
+impl WorldSetting {
+    /// What the collator does to actions.
+    fn actions(&self, scale: ActionScale) -> Normalise {
+        match scale {
+            ActionScale::Raw => Normalise::nothing(self.action),
+            ActionScale::Standard => self.actions.clone(),
+        }
+    }
+
+    /// An error if the measured numbers are not as many as the observation's channels and the action's numbers.
+    fn check(&self) -> Result<(), SystemError> {
+        let [channels, _, _] = self.observation;
+        for (what, expected, found) in [
+            ("channels of an observation", channels, &self.normalise),
+            ("numbers of an action", self.action, &self.actions),
+        ] {
+            if found.mean.len() != expected || found.std.len() != expected {
+                return Err(SystemError::Setting(format!(
+                    "there are {expected} {what}, but mean and deviation of {} and {}: they are another world's or another data set's",
+                    found.mean.len(),
+                    found.std.len()
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A system that cannot be built as asked.

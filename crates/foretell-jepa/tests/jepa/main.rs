@@ -1,4 +1,5 @@
 //! What a JEPA is made of, against PyTorch and against its own promises.
 
+mod dynamics;
 mod parity;
 mod teacher;

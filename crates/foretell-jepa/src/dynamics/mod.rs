@@ -1,0 +1,207 @@
+//! The dynamics composition: the next latent from what was and an action.
+//!
+//! Windows of episodes go in time-major, `[T, B, ..]`, so that what starts earlier is a prefix and what comes later a suffix.
+//! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA) or [`causal`]
+//! (LeWorldModel). Batches, state, health and planning are the same for all.
+
+pub mod causal;
+pub mod model;
+pub mod recurrent;
+
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::{Collate, DataError, Normalise, Window};
+use foretell_nn::layers::BatchStatistics;
+use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
+
+use crate::sigreg::directions;
+use crate::target::Average;
+use crate::{Clock, Objective, Outcome};
+
+pub use causal::{Causal, CausalNetworks};
+pub use model::{State, WorldModel};
+pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
+
+/// Windows of a batch on the host.
+pub struct WindowBatch {
+    /// Windows, B.
+    pub samples: usize,
+    /// Observations of each, T.
+    pub frames: usize,
+    /// `[T·B, C, H, W]` row-major, normalised; the first observation of every window, then the second, …
+    pub observations: Vec<f32>,
+    /// `[(T − 1)·B, A]`, normalised, likewise.
+    pub actions: Vec<f32>,
+    /// SIGReg's directions, `[D, M]`; empty where none are wanted.
+    pub directions: Vec<f32>,
+}
+
+/// Directions for SIGReg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Of the run.
+    pub seed: u64,
+    /// Width of the latents, D.
+    pub width: usize,
+    /// How many, M.
+    pub count: usize,
+}
+
+/// Makes [`WindowBatch`]es.
+pub struct WindowCollator {
+    /// `[C, H, W]` of an observation.
+    pub observation: [usize; 3],
+    /// Numbers in the actions between two observations, A.
+    pub action: usize,
+    /// Mean and standard deviation of each channel of the training observations.
+    pub normalise: Normalise,
+    /// Mean and standard deviation of each of the A numbers.
+    pub actions: Normalise,
+    /// For members that use SIGReg.
+    pub slices: Option<Slices>,
+}
+
+/// `[B, T, width]` of several windows → `[T, B, width]`.
+fn time_major<'a>(windows: impl Iterator<Item = &'a [f32]> + Clone, steps: usize, width: usize) -> Vec<f32> {
+    let mut out = Vec::new();
+    for t in 0..steps {
+        windows.clone().for_each(|values| out.extend(&values[t * width..][..width]));
+    }
+    out
+}
+
+impl Collate for WindowCollator {
+    type Sample = Window;
+    type Batch = WindowBatch;
+
+    fn collate(&self, step: u64, samples: &[Window]) -> Result<WindowBatch, DataError> {
+        let frames = samples.first().map_or(0, |w| w.frames);
+        let [channels, height, width] = self.observation;
+        let pixels = channels * height * width;
+        for window in samples {
+            let (seen, done) = (window.observations.len(), window.actions.len());
+            if window.frames != frames || seen != frames * pixels || done + self.action != frames * self.action {
+                return Err(DataError::Collate(format!(
+                    "a window of {} observations with {seen} values and {done} of actions does not fit {frames} observations of {pixels} values with {} for the actions between two of them",
+                    window.frames, self.action
+                )));
+            }
+        }
+        let mut observations = time_major(samples.iter().map(|w| &w.observations[..]), frames, pixels);
+        self.normalise.scale(&mut observations, height * width);
+        let mut actions = time_major(samples.iter().map(|w| &w.actions[..]), frames.saturating_sub(1), self.action);
+        self.actions.scale(&mut actions, 1);
+        let directions = self.slices.map_or(Vec::new(), |s| directions(s.seed, step, s.width, s.count));
+        Ok(WindowBatch { samples: samples.len(), frames, observations, actions, directions })
+    }
+}
+
+/// A batch of windows as tensors, without gradients.
+pub struct Seen<'a> {
+    /// `[T·B, C, H, W]`, time-major.
+    pub observations: Tensor<4>,
+    /// `[(T − 1)·B, A]`, time-major.
+    pub actions: Tensor<2>,
+    /// The batch itself.
+    pub batch: &'a WindowBatch,
+}
+
+/// The networks of a member: all that the optimiser touches.
+pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
+    /// What is set beside the networks' lengths: weights of terms, steps of a rollout.
+    type Setting: Send;
+    /// What is kept after training, for probes.
+    type Encoder: Module + ModuleDisplay + Encode + 'static;
+
+    /// What is kept after training, for probes.
+    fn encoder(&self) -> &Self::Encoder;
+
+    /// The loss of a batch.
+    fn loss(&self, setting: &Self::Setting, seen: &Seen<'_>, clock: &Clock) -> Outcome;
+
+    /// Puts a training pass's batch statistics into the running averages.
+    fn absorb(self, _seen: &[BatchStatistics]) -> Self {
+        self
+    }
+}
+
+/// The objective: networks that learn from windows. No target network; the member's own terms keep latents apart.
+pub struct Dynamics<N: Networks> {
+    /// Trained.
+    pub networks: N,
+    /// The member's own.
+    pub setting: N::Setting,
+    /// Makes batches.
+    pub collator: Arc<WindowCollator>,
+    /// Where the networks lie, without autodiff.
+    pub device: Device,
+}
+
+impl<N: Networks> Dynamics<N> {
+    /// A batch on the device.
+    pub fn seen<'a>(&self, batch: &'a WindowBatch) -> Seen<'a> {
+        let [channels, height, width] = self.collator.observation;
+        let shape = [batch.frames * batch.samples, channels, height, width];
+        let observations = Tensor::from_data(TensorData::new(batch.observations.clone(), shape), &self.device);
+        let shape = [(batch.frames - 1) * batch.samples, self.collator.action];
+        let actions = Tensor::from_data(TensorData::new(batch.actions.clone(), shape), &self.device);
+        Seen { observations, actions, batch }
+    }
+
+    /// The model to plan with: without gradients, in evaluation mode.
+    pub fn model(&self) -> N {
+        self.networks.valid()
+    }
+}
+
+impl<N: Networks> Objective for Dynamics<N> {
+    type Sample = Window;
+    type Batch = WindowBatch;
+    type Trained = N;
+
+    fn collator(&self) -> Arc<dyn Collate<Sample = Window, Batch = WindowBatch>> {
+        self.collator.clone()
+    }
+
+    fn trained(&self) -> &N {
+        &self.networks
+    }
+
+    fn update(mut self, _: &Clock, step: impl FnOnce(N, &mut Average) -> N) -> Self {
+        self.networks = step(self.networks, &mut Average::default());
+        self
+    }
+
+    fn loss(&self, batch: &WindowBatch, clock: &Clock) -> Outcome {
+        self.networks.loss(&self.setting, &self.seen(batch), clock)
+    }
+
+    fn advance(mut self, seen: &[BatchStatistics]) -> Self {
+        self.networks = self.networks.absorb(seen);
+        self
+    }
+
+    fn encoder(&self) -> Box<dyn Encode> {
+        Box::new(self.networks.encoder().valid())
+    }
+
+    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
+        Ok(Box::new(weights::load_whole(self.networks.encoder().valid(), tensors)?))
+    }
+
+    fn encoder_state(&self) -> NamedTensors {
+        weights::read(&self.networks.encoder().valid(), "")
+    }
+
+    fn state(&self) -> NamedTensors {
+        weights::read(&self.networks, "")
+    }
+
+    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
+        self.networks = weights::load(self.networks, "", &mut tensors)?;
+        weights::none_left(&tensors)?;
+        Ok(self)
+    }
+}

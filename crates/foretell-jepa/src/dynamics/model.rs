@@ -1,0 +1,63 @@
+//! What a planner asks of a trained model, and what it carries from step to step.
+
+use burn::tensor::Tensor;
+
+/// Where several episodes stand in a model's eyes: the newest latents, those before them, and the actions between.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// `[B, D]` each, the oldest first.
+    latents: Vec<Tensor<2>>,
+    /// `[B, A]` each, one fewer.
+    actions: Vec<Tensor<2>>,
+}
+
+impl State {
+    /// The first observations' latents, `[B, D]`.
+    pub fn begin(latents: Tensor<2>) -> Self {
+        Self { latents: vec![latents], actions: Vec::new() }
+    }
+
+    /// After actions `[B, A]` and the latents `[B, D]` that they led to; of all latents the newest `kept` stay, at least one.
+    pub fn then(mut self, actions: Tensor<2>, latents: Tensor<2>, kept: usize) -> Self {
+        self.actions.push(actions);
+        self.latents.push(latents);
+        let gone = self.latents.len().saturating_sub(kept.max(1));
+        self.latents.drain(..gone);
+        self.actions.drain(..gone);
+        self
+    }
+
+    /// `[B, D]`.
+    pub fn newest(&self) -> &Tensor<2> {
+        self.latents.last().expect("a state has latents")
+    }
+
+    /// `[B, D]` each, the oldest first.
+    pub fn latents(&self) -> &[Tensor<2>] {
+        &self.latents
+    }
+
+    /// `[B, A]` each, between the latents.
+    pub fn actions(&self) -> &[Tensor<2>] {
+        &self.actions
+    }
+
+    /// Each row so many times.
+    pub fn repeat(&self, times: usize) -> Self {
+        let rows = |all: &[Tensor<2>]| all.iter().map(|t| t.clone().repeat_dim(0, times)).collect();
+        Self { latents: rows(&self.latents), actions: rows(&self.actions) }
+    }
+}
+
+/// What a planner asks of a trained model, which is in evaluation mode. Latents are `[B, D]`, actions `[B, A]`; both go in
+/// and come out as in training: normalised.
+pub trait WorldModel: Send {
+    /// Observations `[B, C, H, W]` → latents.
+    fn encode(&self, observations: Tensor<4>) -> Tensor<2>;
+
+    /// What follows from actions.
+    fn step(&self, state: State, actions: Tensor<2>) -> State;
+
+    /// Latents that a step looks back on, the newest among them; a state with fewer is one near an episode's beginning.
+    fn history(&self) -> usize;
+}

@@ -1,0 +1,151 @@
+//! EB-JEPA's networks (arXiv 2602.03604): a recurrent state that is the latent, rolled out over several steps, and four terms
+//! that keep latents worth foretelling.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use foretell_nn::gru::Gru;
+use foretell_nn::layers::Linear;
+use foretell_nn::observer::Observer;
+use foretell_ops as ops;
+use serde::{Deserialize, Serialize};
+
+use super::{Dynamics, Networks, Seen, State, WindowBatch, WorldModel};
+use crate::vicreg::{covariance, variance};
+use crate::{Clock, Latents, Outcome};
+
+/// Weights of EB-JEPA's terms; the defaults are the paper's (arXiv 2602.03604, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Terms {
+    /// Each dimension varies.
+    pub variance: f64,
+    /// No two dimensions say the same.
+    pub covariance: f64,
+    /// Neighbours in time are near.
+    pub time_similarity: f64,
+    /// The action can be told from the latents around it: keeps what acts, and not what only lies about. Without it the
+    /// paper's success falls to 1 %.
+    pub inverse_dynamics: f64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { variance: 16.0, covariance: 8.0, time_similarity: 12.0, inverse_dynamics: 1.0 }
+    }
+}
+
+/// What the optimiser touches: all there is.
+#[derive(Module, Debug)]
+pub struct RecurrentNetworks {
+    /// Kept after training.
+    pub encoder: Observer,
+    /// Kept after training: its state is the latent, its input the action.
+    pub predictor: Gru,
+    /// Two latents → the action between; dropped after training.
+    pub inverse: Vec<Linear>,
+}
+
+/// What is set beside the networks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rollout {
+    /// Weights of the terms besides the prediction's, which is 1.
+    pub terms: Terms,
+    /// Steps that a prediction is rolled out, K.
+    pub steps: usize,
+}
+
+/// No target network and no stop-gradient; the regulariser alone keeps latents apart.
+pub type Recurrent = Dynamics<RecurrentNetworks>;
+
+impl RecurrentNetworks {
+    /// `norm(GRU(action, latent))`: the norm is the encoder's, so that predictions live where encodings do.
+    fn next(&self, latents: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+        self.encoder.normalise(self.predictor.forward(actions, latents))
+    }
+
+    /// For each k from 1 to `steps`, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each:
+    /// every observation is a beginning, and predictions are predicted from.
+    fn unrolled(&self, latents: &Tensor<2>, seen: &Seen<'_>, steps: usize) -> Vec<(Tensor<2>, Tensor<2>)> {
+        let (rows, b) = (seen.batch.frames * seen.batch.samples, seen.batch.samples);
+        let mut state = latents.clone();
+        (1..=steps.min(seen.batch.frames - 1))
+            .map(|k| {
+                let beginnings = rows - k * b;
+                let acted = seen.actions.clone().narrow(0, (k - 1) * b, beginnings);
+                state = self.next(state.clone().narrow(0, 0, beginnings), acted);
+                (state.clone(), latents.clone().narrow(0, k * b, beginnings))
+            })
+            .collect()
+    }
+
+    /// The actions that the latents around them tell, `[(T − 1)·B, A]`.
+    fn inverse(&self, latents: &Tensor<2>, batch: &WindowBatch) -> Tensor<2> {
+        let between = (batch.frames - 1) * batch.samples;
+        let before = latents.clone().narrow(0, 0, between);
+        let mut x = Tensor::cat(vec![before, latents.clone().narrow(0, batch.samples, between)], 1);
+        for (i, layer) in self.inverse.iter().enumerate() {
+            x = layer.forward(if i > 0 { ops::relu(x) } else { x });
+        }
+        x
+    }
+}
+
+impl WorldModel for RecurrentNetworks {
+    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
+        self.encoder.forward(observations)
+    }
+
+    fn step(&self, state: State, actions: Tensor<2>) -> State {
+        let next = self.next(state.newest().clone(), actions.clone());
+        state.then(actions, next, 1)
+    }
+
+    fn history(&self) -> usize {
+        1
+    }
+}
+
+impl Networks for RecurrentNetworks {
+    type Setting = Rollout;
+    type Encoder = Observer;
+
+    fn encoder(&self) -> &Observer {
+        &self.encoder
+    }
+
+    fn loss(&self, setting: &Rollout, seen: &Seen<'_>, clock: &Clock) -> Outcome {
+        let batch = seen.batch;
+        let latents = self.encoder.forward(seen.observations.clone());
+        let steps = self.unrolled(&latents, seen, setting.steps);
+        let farthest = clock.health_due.then(|| steps.last().cloned()).flatten();
+        let count = steps.len() as f64;
+        let prediction =
+            steps.into_iter().map(|(ahead, there)| ops::l2(ahead, there)).reduce(|a, b| a + b).expect("a step") / count;
+        let between = (batch.frames - 1) * batch.samples;
+        let (now, next) = (latents.clone().narrow(0, 0, between), latents.clone().narrow(0, batch.samples, between));
+        let Terms { variance: spread, covariance: apart, time_similarity, inverse_dynamics } = setting.terms;
+        let weighted = [
+            ("variance", spread, variance(latents.clone())),
+            ("covariance", apart, covariance(latents.clone())),
+            ("time_similarity", time_similarity, ops::l2(next, now)),
+            ("inverse_dynamics", inverse_dynamics, ops::l2(self.inverse(&latents, batch), seen.actions.clone())),
+        ];
+        let mut terms = vec![("prediction", prediction.clone().inner())];
+        let mut loss = prediction;
+        for (name, weight, value) in weighted {
+            terms.push((name, value.clone().inner()));
+            loss = loss + value * weight;
+        }
+        let latents = farthest.map(|(ahead, there)| Latents { predictions: ahead.inner(), targets: there.inner() });
+        Outcome { loss, terms, latents, seen: Vec::new() }
+    }
+}
+
+impl Recurrent {
+    /// For each k from 1 to K, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each.
+    pub fn unroll(&self, batch: &WindowBatch) -> Vec<(Tensor<2>, Tensor<2>)> {
+        let seen = self.seen(batch);
+        let latents = self.networks.encoder.forward(seen.observations.clone());
+        self.networks.unrolled(&latents, &seen, self.setting.steps)
+    }
+}
