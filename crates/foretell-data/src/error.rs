@@ -113,6 +113,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// Recorded episodes that contradict themselves.
+    #[error("the episodes in `{name}` are not usable: {reason}")]
+    BadEpisodes {
+        /// The file or folder.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A CIFAR file that is not made of whole, plausible records.
     #[error("the CIFAR file `{name}` is not usable: {reason}")]
     BadCifar {

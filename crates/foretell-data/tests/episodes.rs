@@ -1,0 +1,241 @@
+//! Recorded episodes: what is read is what was written, and what cannot be is refused in a sentence.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use foretell_data::{Demand, Episodes, EpisodesConfig, HeldOutDemand, Material, Part};
+use tempfile::TempDir;
+
+/// Whether members are packed.
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    Stored,
+    Deflated,
+}
+
+/// The bytes of a `.npy`.
+fn npy(kind: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), values].concat()
+}
+
+fn floats(shape: &str, values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    npy("<f4", shape, &values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>())
+}
+
+fn wholes(values: &[i64]) -> Vec<u8> {
+    npy("<i8", &format!("({},)", values.len()), &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn bytes(shape: &str, values: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    npy("|u1", shape, &values.into_iter().collect::<Vec<_>>())
+}
+
+/// A zip as `numpy.savez` and `numpy.savez_compressed` write it.
+fn write(path: &Path, members: &[(&str, Vec<u8>)], method: Method) {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in members {
+        let name = format!("{name}.npy");
+        let packed = match method {
+            Method::Stored => content.clone(),
+            Method::Deflated => {
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(content).unwrap();
+                encoder.finish().unwrap()
+            }
+        };
+        let mut checksum = flate2::Crc::new();
+        checksum.update(content);
+        let at = out.len() as u32;
+        let way: u16 = if method == Method::Stored { 0 } else { 8 };
+        let mut shared = [20_u16, 0, way, 0, 0x21].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
+        let numbers = [checksum.sum(), packed.len() as u32, content.len() as u32];
+        shared.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+        shared.extend((name.len() as u16).to_le_bytes());
+        out.extend([b"PK\x03\x04".as_slice(), &shared, &[0, 0], name.as_bytes(), &packed].concat());
+        directory
+            .extend([b"PK\x01\x02\x14\x00".as_slice(), &shared, &[0; 12], &at.to_le_bytes(), name.as_bytes()].concat());
+    }
+    let (start, count) = (out.len() as u32, members.len() as u16);
+    out.extend(&directory);
+    out.extend([b"PK\x05\x06\0\0\0\0".as_slice(), &count.to_le_bytes(), &count.to_le_bytes()].concat());
+    out.extend([(directory.len() as u32).to_le_bytes(), start.to_le_bytes()].concat());
+    out.extend([0, 0]);
+    std::fs::write(path, out).unwrap();
+}
+
+fn file(folder: &TempDir, name: &str, members: &[(&str, Vec<u8>)]) -> PathBuf {
+    let path = folder.path().join(name);
+    write(&path, members, Method::Deflated);
+    path
+}
+
+/// `frames` pictures 2 high, 3 wide, in colour: the first byte of each is its number.
+fn pictures(frames: usize) -> Vec<u8> {
+    bytes(
+        &format!("({frames}, 2, 3, 3)"),
+        (0..frames * 18).map(|i| if i % 18 == 0 { (i / 18) as u8 } else { (i % 18) as u8 }),
+    )
+}
+
+/// Actions of two numbers: the step and its negative.
+fn steps(count: usize) -> Vec<u8> {
+    floats(&format!("({count}, 2)"), (0..count).flat_map(|i| [i as f32, -(i as f32)]))
+}
+
+fn refusal(path: &Path, config: EpisodesConfig) -> String {
+    Episodes::open(path, config).err().expect("refused").to_string()
+}
+
+#[test]
+fn windows_are_what_was_recorded() {
+    for method in [Method::Stored, Method::Deflated] {
+        let folder = tempfile::tempdir().unwrap();
+        let members = [
+            ("observations", pictures(25)),
+            ("actions", steps(25)),
+            ("states", floats("(25, 1)", (0..25).map(|i| i as f32 * 0.5))),
+            ("lengths", wholes(&[10, 15])),
+        ];
+        let path = folder.path().join("play.npz");
+        write(&path, &members, method);
+        let episodes = Episodes::open(&path, EpisodesConfig { window: 3, frameskip: 2, ..Default::default() }).unwrap();
+        assert_eq!((episodes.observation(), episodes.action(), episodes.frameskip()), ([3, 2, 3], 4, 2));
+        assert_eq!([Part::Train, Part::HeldOut].map(|part| episodes.count(part)), [1, 1]);
+        let held_out = episodes.held_out_windows(100);
+        // An episode of 10 or of 15 observations has 6 or 11 windows over 4 actions.
+        let first = (held_out[0].observations[0] * 255.0).round();
+        assert_eq!(held_out.len(), if first == 0.0 { 6 } else { 11 });
+        assert!(first == 0.0 || first == 10.0, "windows never cross episodes: {first}");
+        for (i, window) in held_out.iter().enumerate() {
+            let at = |t: usize| first + (i + 2 * t) as f32;
+            assert_eq!(window.frames, 3);
+            for t in 0..3 {
+                let picture = &window.observations[t * 18..][..18];
+                assert!((picture[0] * 255.0 - at(t)).abs() < 1e-3, "{} at {i}, {t}", picture[0] * 255.0);
+                // Channels come first: what lay at the second pixel's first byte, and at the first pixel's second.
+                assert!((picture[1] * 255.0 - 3.0).abs() < 1e-3 && (picture[6] * 255.0 - 1.0).abs() < 1e-3);
+                assert_eq!(window.states[t], at(t) * 0.5);
+            }
+            let expected: Vec<f32> = (0..4).flat_map(|k| [at(0) + k as f32, -at(0) - k as f32]).collect();
+            assert_eq!(window.actions, expected);
+        }
+    }
+}
+
+#[test]
+fn actions_may_lie_apart_and_observations_be_fewer() {
+    let folder = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    for (number, count) in [(0, 4), (2, 5)] {
+        let path = frames.join(format!("episode_{number:06}_64x64.npz"));
+        write(&path, &[("frames", pictures(count))], Method::Deflated);
+    }
+    // Episodes of 10, 3 and 15 steps; one observation in three.
+    let actions = file(&folder, "actions.npz", &[("action", steps(28)), ("episode_len", wholes(&[10, 3, 15]))]);
+    let config = EpisodesConfig { actions: Some(actions), every: 3, window: 3, frameskip: 0 };
+    let episodes = Episodes::open(&frames, config.clone()).unwrap();
+    assert_eq!((episodes.action(), episodes.frameskip()), (6, 3));
+    for window in episodes.held_out_windows(9) {
+        let frame = (window.observations[0] * 255.0).round();
+        let number = if episodes.held_out_windows(9).len() == 2 { 0.0 } else { 13.0 };
+        assert_eq!(window.actions[0], number + 3.0 * frame, "the actions of its own episode");
+        assert_eq!(window.actions.len(), 12);
+    }
+    let wrong = refusal(&frames, EpisodesConfig { every: 1, ..config.clone() });
+    assert!(wrong.contains("4 observations and 10 actions") && wrong.contains("`every = 3`"), "{wrong}");
+    std::fs::rename(frames.join("episode_000002_64x64.npz"), frames.join("episode_7.npz")).unwrap();
+    let wrong = refusal(&frames, config);
+    assert!(wrong.contains("number 7") && wrong.contains("3 episodes"), "{wrong}");
+}
+
+#[test]
+fn training_and_held_out_episodes_are_different_ones_and_batches_are_functions_of_their_step() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..12_u8 {
+        let marked = bytes("(6, 2, 2)", vec![i; 24]);
+        file(&folder, &format!("{i:02}.npz"), &[("observations", marked), ("actions", steps(6))]);
+    }
+    let episodes = Episodes::open(folder.path(), EpisodesConfig { window: 2, ..Default::default() }).unwrap();
+    let demand = Demand { batch: 64, seed: 3, image: (2, 2), cache_bytes: 0 };
+    let source = episodes.training(&demand).unwrap();
+    let (one, again, other) = (source.batch(1).unwrap(), source.batch(1).unwrap(), source.batch(2).unwrap());
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+    let marks = |windows: &[foretell_data::Window]| -> std::collections::BTreeSet<u32> {
+        windows.iter().map(|w| (w.observations[0] * 255.0).round() as u32).collect()
+    };
+    let held_out = episodes.held_out(&HeldOutDemand { image: (2, 2), observations: 100, samples: 100 }).unwrap();
+    let (train, held) =
+        (marks(&(1..20).flat_map(|s| source.batch(s).unwrap()).collect::<Vec<_>>()), marks(&held_out.samples));
+    assert!(train.is_disjoint(&held) && train.len() == 11 && held.len() == 1, "{train:?} {held:?}");
+    assert_eq!(held_out.observations.len(), held_out.count * 4);
+    // Actions 0 to 5 and their negatives.
+    let deviation = (35.0_f32 / 12.0).sqrt();
+    assert!((episodes.actions().std[0] - deviation).abs() < 1e-5 && (episodes.actions().mean[1] + 2.5).abs() < 1e-6);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = || ("observations", pictures(8));
+    let say =
+        |name: &str, members: &[(&str, Vec<u8>)]| refusal(&file(&folder, name, members), EpisodesConfig::default());
+    let cases = [
+        (say("a.npz", &[good()]), "has no `actions`: it holds observations"),
+        (say("b.npz", &[("actions", steps(8))]), "neither `observations` nor `frames`"),
+        (say("c.npz", &[good(), ("actions", steps(11))]), "8 observations and 11 actions do not belong together"),
+        (say("d.npz", &[good(), ("actions", steps(6))]), "8 observations and 6 actions do not belong together"),
+        (
+            say("e.npz", &[good(), ("actions", steps(8)), ("lengths", wholes(&[3, 4]))]),
+            "adds up to 7, but there are 8 actions",
+        ),
+        (say("f.npz", &[good(), ("actions", steps(8)), ("lengths", wholes(&[-1, 9]))]), "positive numbers"),
+        (say("g.npz", &[good(), ("actions", wholes(&[1; 8]))]), "float32 or float64 in rows"),
+        (say("h.npz", &[good(), ("actions", npy("<c8", "(8, 1)", &[0; 64]))]), "type `<c8`"),
+        (
+            say("i.npz", &[good(), ("actions", steps(8)), ("states", floats("(3, 1)", [0.0; 3]))]),
+            "8 actions and 3 states",
+        ),
+        (
+            say("j.npz", &[good(), ("actions", floats("(8, 1)", [0.0, f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))]),
+            "NaN in row 1",
+        ),
+        (say("k.npz", &[("observations", bytes("(8,)", [0; 8])), ("actions", steps(8))]), "[T, H, W, C]"),
+        // A header that claims more than any machine holds, and one whose product does not fit a word.
+        (
+            say("l.npz", &[("observations", bytes("(99999999999, 64, 64, 3)", [0; 4])), ("actions", steps(8))]),
+            "does not fit the",
+        ),
+        (
+            say("m.npz", &[("observations", bytes("(9223372036854775807, 9, 9, 9)", [0; 4])), ("actions", steps(8))]),
+            "does not fit the",
+        ),
+        (say("n.npz", &[("observations", bytes("(2, 2, 2)", [0; 9])), ("actions", steps(2))]), "does not fit the"),
+        (say("o.npz", &[("observations", b"nothing of the kind".to_vec()), ("actions", steps(2))]), "it is no `.npy`"),
+        (say("p.npz", &[good(), ("actions", steps(8)), ("lengths", wholes(&[8]))]), "0 training episodes (of 1)"),
+    ];
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "expected `{expected}` in: {said}");
+    }
+    let whole = file(&folder, "whole.npz", &[good(), ("actions", steps(8))]);
+    let content = std::fs::read(&whole).unwrap();
+    for length in [0, 10, content.len() / 2, content.len() - 1] {
+        std::fs::write(&whole, &content[..length]).unwrap();
+        let said = refusal(&whole, EpisodesConfig::default());
+        assert!(said.contains("whole.npz") && said.contains("zip"), "{said}");
+    }
+    let mut damaged = content;
+    damaged[120] ^= 0xFF;
+    std::fs::write(&whole, damaged).unwrap();
+    let said = refusal(&whole, EpisodesConfig::default());
+    assert!(said.contains("damaged"), "{said}");
+    let said = refusal(folder.path(), EpisodesConfig { every: 2, frameskip: 3, ..Default::default() });
+    assert!(said.contains("multiple of `every`"), "{said}");
+    assert!(refusal(&folder.path().join("none.npz"), EpisodesConfig::default()).contains("nothing at"));
+}
