@@ -26,25 +26,54 @@ impl Trial {
 
     /// Plays every task to its end.
     pub fn run(&self, world: &dyn World, agent: &mut dyn Agent) -> Result<Outcome, PlannerError> {
-        let mut tasks = self.tasks(world);
-        let numbers: Vec<u64> = (0..self.episodes).collect();
+        self.play_out(world, self.tasks(world), agent)
+    }
+
+    /// Plays given tasks to their end. A goal that cannot be is played for like any other, and the outcome says so.
+    pub fn play_out(
+        &self,
+        world: &dyn World,
+        mut tasks: Vec<Episode>,
+        agent: &mut dyn Agent,
+    ) -> Result<Outcome, PlannerError> {
+        let numbers: Vec<u64> = (0..tasks.len() as u64).collect();
         let width = world.spec().action;
+        let mut trails: Vec<Trail> =
+            tasks.iter().map(|task| Trail { states: vec![task.state.clone()], actions: Vec::new() }).collect();
         let (mut step, mut calls) = (0, 0);
         while step < self.steps {
-            let turn = agent.act(&Now { world, tasks: &tasks, numbers: &numbers, seed: self.seed, step })?;
+            let now = Now { world, tasks: &tasks, trails: &trails, numbers: &numbers, seed: self.seed, step };
+            let turn = agent.act(&now)?;
             calls += turn.calls;
             let taken = turn.taken.clamp(1, self.steps - step);
-            for (task, actions) in tasks.iter_mut().zip(&turn.actions) {
+            for ((task, trail), actions) in tasks.iter_mut().zip(&mut trails).zip(&turn.actions) {
                 for action in actions.chunks_exact(width).take(taken as usize) {
                     world.step(&task.layout, &mut task.state, action);
+                    trail.states.push(task.state.clone());
+                    trail.actions.push(action.to_vec());
                 }
             }
             step += taken;
         }
-        let success: Vec<bool> = tasks.iter().map(|t| world.success(&t.state, &t.goal)).collect();
-        let distance = tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect();
-        Ok(Outcome { success, distance, calls_per_step: calls as f64 / (self.steps * self.episodes).max(1) as f64 })
+        let calls_per_step = calls as f64 / (self.steps * tasks.len() as u64).max(1) as f64;
+        let of = |f: &dyn Fn(&Episode) -> bool| tasks.iter().map(f).collect();
+        Ok(Outcome {
+            success: of(&|t| world.success(&t.state, &t.goal)),
+            possible: of(&|t| world.possible(&t.layout, &t.goal)),
+            distance: tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect(),
+            trails,
+            calls_per_step,
+        })
     }
+}
+
+/// What came of an episode so far: one state more than actions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trail {
+    /// From the start to where it stands.
+    pub states: Vec<Vec<f32>>,
+    /// Between them, as they were asked for.
+    pub actions: Vec<Vec<f32>>,
 }
 
 /// Where the episodes of a trial stand.
@@ -53,6 +82,8 @@ pub struct Now<'a> {
     pub world: &'a dyn World,
     /// Each episode.
     pub tasks: &'a [Episode],
+    /// The way that each has come.
+    pub trails: &'a [Trail],
     /// Their own numbers, for what is drawn.
     pub numbers: &'a [u64],
     /// Of the trial.
@@ -82,13 +113,22 @@ pub trait Agent {
 pub struct Outcome {
     /// At the end of each episode.
     pub success: Vec<bool>,
+    /// Whether each episode's goal can be at all: one inside a wall is missed by whoever plans for it.
+    pub possible: Vec<bool>,
     /// From the goal, at the end of each episode.
     pub distance: Vec<f32>,
+    /// The way that each episode took.
+    pub trails: Vec<Trail>,
     /// Model calls for each step of each episode.
     pub calls_per_step: f64,
 }
 
 impl Outcome {
+    /// Episodes whose goal cannot be.
+    pub fn impossible(&self) -> usize {
+        self.possible.iter().filter(|possible| !**possible).count()
+    }
+
     /// Share of the episodes that ended well, and its Wilson interval at 95 %.
     pub fn success(&self) -> (f64, [f64; 2]) {
         wilson(self.success.iter().filter(|s| **s).count(), self.success.len())
@@ -117,7 +157,7 @@ pub enum Control {
 
 impl Agent for Control {
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
-        let Now { world, tasks, numbers, seed, step } = *now;
+        let Now { world, tasks, numbers, seed, step, .. } = *now;
         let (width, reach) = (world.spec().action, world.spec().reach);
         let actions = tasks
             .iter()
@@ -152,7 +192,7 @@ pub struct Planning<F> {
     pub budget: Budget,
     /// Steps taken of each plan.
     pub taken: u64,
-    /// Puts the episodes before a model, or before the truth, and calls back with the problem.
+    /// Puts the episodes before a model, or before the truth, and calls back with the problem that they are.
     pub pose: F,
     warm: Vec<Plan>,
 }
@@ -169,15 +209,14 @@ pub type Solve<'a> = &'a mut dyn FnMut(&mut dyn Problem) -> Result<Vec<Plan>, Pl
 
 impl<F> Agent for Planning<F>
 where
-    F: FnMut(&dyn World, &[Episode], Solve<'_>) -> Result<Vec<Plan>, PlannerError>,
+    F: FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError>,
 {
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
-        let Now { world, tasks, numbers, seed, step } = *now;
+        let Now { world, numbers, seed, step, .. } = *now;
         let warm = std::mem::take(&mut self.warm);
         let (planner, config, budget) = (self.planner, self.config, self.budget);
-        let plans = (self.pose)(world, tasks, &mut |problem| {
-            planner.plan(&config, budget, problem, &warm, (seed, step, numbers))
-        })?;
+        let plans =
+            (self.pose)(now, &mut |problem| planner.plan(&config, budget, problem, &warm, (seed, step, numbers)))?;
         let calls = plans.iter().map(|plan| plan.calls).sum();
         let actions = plans.iter().map(|plan| plan.actions.clone()).collect();
         let taken = self.taken.clamp(1, self.config.horizon as u64);

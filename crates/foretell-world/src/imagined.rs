@@ -1,76 +1,125 @@
 //! Planning in a model's latents: candidates are rolled out there, and cost what their distance to the goal's latent says.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_jepa::dynamics::WorldModel;
+use foretell_jepa::dynamics::State;
 use foretell_ops as ops;
 use rayon::prelude::*;
 
 use crate::cost::Cost;
+use crate::imagination::Imagination;
 use crate::planner::Problem;
 
-/// Candidates imagined by a model without gradients. Each episode is rolled out by itself, so that its costs are the same bits
-/// alone and in company.
-pub struct Imagined<'a, M: ?Sized> {
-    /// The model, in evaluation mode.
-    pub model: &'a M,
-    /// Where each episode stands, `[1, D]` each.
-    pub now: &'a [Tensor<2>],
+/// Candidates imagined by a model. Each episode is rolled out by itself, so that its costs are the same bits alone and in
+/// company.
+pub struct Imagined<'a> {
+    /// The model.
+    pub imagination: &'a Imagination,
+    /// Where each episode stands, one row each.
+    pub now: &'a [State],
     /// Where it should end, `[1, D]` each.
     pub goals: &'a [Tensor<2>],
-    /// Numbers in an action.
-    pub action: usize,
     /// The longest action.
     pub reach: f32,
-    /// What the distances on the way cost: mean squared differences of latents.
+    /// What the distances on the way, one a block of actions, cost: mean squared differences of latents.
     pub cost: Cost,
-    /// Where the model lies, without autodiff.
-    pub device: &'a Device,
 }
 
-impl<M: WorldModel + Sync + ?Sized> Imagined<'_, M> {
-    /// The latents of one episode's candidates `[S, H, A]` at each step: H tensors `[S, D]`.
-    fn roll(&self, now: &Tensor<2>, candidates: &[f32], samples: usize, horizon: usize) -> Vec<Tensor<2>> {
-        let mut state = now.clone().repeat_dim(0, samples);
-        (0..horizon)
+/// One episode's candidates.
+struct Candidates {
+    /// `[S, H / k, k·A]`, as the world takes them.
+    actions: Tensor<3>,
+    /// Distance to the goal after each block, H / k tensors `[S, 1]`.
+    distances: Vec<Tensor<2>>,
+}
+
+impl Imagined<'_> {
+    /// Rolls out one episode's candidates `[S, H, A]`; on an autodiff device with a tape.
+    fn roll(&self, episode: usize, candidates: &[f32], samples: usize, device: &Device) -> Candidates {
+        let Imagination { model, actions: scale, block, .. } = self.imagination;
+        let width = block * self.imagination.action();
+        let steps = candidates.len() / (samples * width).max(1);
+        let actions = Tensor::<3>::from_data(TensorData::new(candidates.to_vec(), [samples, steps, width]), device);
+        let actions = if device.is_autodiff() { actions.require_grad() } else { actions };
+        let row = |values: &[f32]| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, width]), &self.imagination.device)
+        };
+        let (mean, deviation) = (row(&scale.mean), row(&scale.std));
+        let mut state = self.now[episode].repeat(samples);
+        let distances = (0..steps)
             .map(|t| {
-                let at = |s: usize| &candidates[(s * horizon + t) * self.action..][..self.action];
-                let actions: Vec<f32> = (0..samples).flat_map(|s| at(s).iter().copied()).collect();
-                let actions = Tensor::from_data(TensorData::new(actions, [samples, self.action]), self.device);
-                state = self.model.step(state.clone(), actions);
-                state.clone()
+                let taken = actions.clone().narrow(1, t, 1).reshape([samples, width]);
+                state = model.step(state.clone(), (taken - mean.clone()) / deviation.clone());
+                (state.newest().clone() - self.goals[episode].clone()).square().mean_dim(1)
             })
-            .collect()
+            .collect();
+        Candidates { actions, distances }
+    }
+
+    /// The distances of each candidate, `[S][H / k]`.
+    fn along(distances: &[Tensor<2>]) -> Vec<Vec<f32>> {
+        let steps: Vec<Vec<f32>> = distances.iter().map(|d| ops::values(d.clone())).collect();
+        let samples = steps.first().map_or(0, Vec::len);
+        (0..samples).map(|s| steps.iter().map(|d| d[s]).collect()).collect()
+    }
+
+    /// Something of each episode, several episodes at a time.
+    fn each<T: Send>(&self, candidates: &[f32], of: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
+        let whole = candidates.len() / self.now.len().max(1);
+        (0..self.now.len()).into_par_iter().map(|e| of(e, &candidates[e * whole..][..whole])).collect()
     }
 }
 
-impl<M: WorldModel + Sync + ?Sized> Problem for Imagined<'_, M> {
+impl Problem for Imagined<'_> {
     fn episodes(&self) -> usize {
         self.now.len()
     }
 
     fn action(&self) -> usize {
-        self.action
+        self.imagination.action()
     }
 
     fn reach(&self) -> f32 {
         self.reach
     }
 
-    fn costs(&mut self, candidates: &[f32], per_episode: usize, horizon: usize) -> Vec<f32> {
-        let whole = per_episode * horizon * self.action;
+    fn block(&self) -> usize {
+        self.imagination.block
+    }
+
+    fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {
         let this = &*self;
-        let costs: Vec<Vec<f32>> = (0..this.now.len())
-            .into_par_iter()
-            .map(|e| {
-                let candidates = &candidates[e * whole..][..whole];
-                let distances: Vec<Vec<f32>> = this
-                    .roll(&this.now[e], candidates, per_episode, horizon)
+        this.each(candidates, |e, candidates| {
+            let rolled = this.roll(e, candidates, per_episode, &this.imagination.device);
+            Self::along(&rolled.distances).into_iter().map(|d| this.cost.of(d)).collect::<Vec<_>>()
+        })
+        .concat()
+    }
+
+    /// Back through the model to the actions: its weights are constants.
+    fn gradients(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let this = &*self;
+        let device = this.imagination.device.clone().autodiff();
+        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) = this
+            .each(candidates, |e, candidates| {
+                let Candidates { actions, distances } = this.roll(e, candidates, per_episode, &device);
+                let along = Self::along(&distances);
+                // The cost is linear in the distances, or picks one of them: its slopes are constants of this point.
+                let slopes: Vec<Vec<f32>> = along.iter().map(|d| this.cost.weights(d)).collect();
+                let total = distances
                     .into_iter()
-                    .map(|z| ops::values((z - this.goals[e].clone()).square().mean_dim(1)))
-                    .collect();
-                (0..per_episode).map(|s| this.cost.of(distances.iter().map(|d| d[s]))).collect()
+                    .enumerate()
+                    .map(|(t, d)| {
+                        let slopes: Vec<f32> = slopes.iter().map(|s| s[t]).collect();
+                        let slopes = TensorData::new(slopes, [per_episode, 1]);
+                        (d * Tensor::<2>::from_data(slopes, &this.imagination.device)).sum()
+                    })
+                    .reduce(|a, b| a + b)
+                    .expect("a horizon of at least one step");
+                let gradient = actions.grad(&total.backward()).map_or_else(|| vec![0.0; candidates.len()], ops::values);
+                (along.into_iter().map(|d| this.cost.of(d)).collect(), gradient)
             })
-            .collect();
-        costs.concat()
+            .into_iter()
+            .unzip();
+        Some((costs.concat(), gradients.concat()))
     }
 }

@@ -6,10 +6,13 @@
 
 mod cost;
 mod evaluate;
+mod forecast;
+mod imagination;
 mod imagined;
 mod paths;
 mod planner;
 mod play;
+mod policy;
 mod rooms;
 mod truth;
 mod walls;
@@ -17,11 +20,14 @@ mod world;
 mod worlds;
 
 pub use cost::Cost;
-pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trial, Turn, wilson};
+pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};
+pub use forecast::Forecast;
+pub use imagination::{Imagination, Model};
 pub use imagined::Imagined;
 pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
-pub use play::{Play, PlayConfig};
+pub use play::{Moment, Play, PlayConfig};
+pub use policy::{GoalPolicy, PolicyConfig};
 pub use rooms::{FloorPlan, Rooms, RoomsConfig};
-pub use truth::Truth;
-pub use world::{Episode, Spec, Split, World, WorldError};
+pub use truth::{Measure, Truth};
+pub use world::{Episode, Spec, Split, Way, World, WorldError};
 pub use worlds::WorldConfig;

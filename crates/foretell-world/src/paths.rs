@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 use crate::walls::{Solid, walk};
 
 /// Distance of every free pixel from a goal, around the walls.
-pub(crate) struct Paths<'a> {
-    solids: &'a [Solid],
+pub(crate) struct Paths {
+    solids: Vec<Solid>,
     side: usize,
     /// `[side, side]`, infinite where there is no way.
     distance: Vec<f32>,
@@ -17,9 +17,9 @@ pub(crate) struct Paths<'a> {
 /// The eight neighbours.
 const NEIGHBOURS: [(i32, i32); 8] = [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
 
-impl<'a> Paths<'a> {
+impl Paths {
     /// Dijkstra's algorithm from the goal, in a square of `side` pixels.
-    pub(crate) fn to(solids: &'a [Solid], side: usize, goal: [f32; 2]) -> Self {
+    pub(crate) fn to(solids: Vec<Solid>, side: usize, goal: [f32; 2]) -> Self {
         let centre = |i: usize| [(i % side) as f32 + 0.5, (i / side) as f32 + 0.5];
         let solid: Vec<bool> = (0..side * side).map(|i| solids.iter().any(|s| s.contains(centre(i)))).collect();
         let mut distance = vec![f32::INFINITY; side * side];
@@ -27,7 +27,7 @@ impl<'a> Paths<'a> {
         for i in 0..side * side {
             let c = centre(i);
             let near = (c[0] - goal[0]).hypot(c[1] - goal[1]);
-            if near < 1.5 && !solid[i] && walk(solids, c, [goal[0] - c[0], goal[1] - c[1]]) == goal {
+            if near < 1.5 && !solid[i] && walk(&solids, c, [goal[0] - c[0], goal[1] - c[1]]) == goal {
                 distance[i] = near;
                 open.push(Reverse((Ordered(near), i)));
             }
@@ -58,12 +58,31 @@ impl<'a> Paths<'a> {
         Self { solids, side, distance, goal }
     }
 
+    /// Length of the way from a point: straight where nothing stands in it, else along the grid, whose ways are up to 8 %
+    /// too long; infinite if there is none.
+    pub(crate) fn length(&self, from: [f32; 2]) -> f32 {
+        let straight = [self.goal[0] - from[0], self.goal[1] - from[1]];
+        if walk(&self.solids, from, straight) == self.goal {
+            return straight[0].hypot(straight[1]);
+        }
+        let (cx, cy) = (from[0] as i32, from[1] as i32);
+        let mut least = f32::INFINITY;
+        // Walls are thicker than the way to a neighbour: none of these lies behind one.
+        for y in (cy - 1).max(0)..=(cy + 1).min(self.side as i32 - 1) {
+            for x in (cx - 1).max(0)..=(cx + 1).min(self.side as i32 - 1) {
+                let to = (x as f32 + 0.5 - from[0]).hypot(y as f32 + 0.5 - from[1]);
+                least = least.min(to + self.distance[y as usize * self.side + x as usize]);
+            }
+        }
+        least
+    }
+
     /// The farthest place within `reach` of a point that can be reached straight and lies best on the way to the goal;
     /// `None` if there is no way.
     pub(crate) fn step(&self, from: [f32; 2], reach: f32) -> Option<[f32; 2]> {
         let straight = [self.goal[0] - from[0], self.goal[1] - from[1]];
         let length = straight[0].hypot(straight[1]);
-        if length <= reach && walk(self.solids, from, straight) == self.goal {
+        if length <= reach && walk(&self.solids, from, straight) == self.goal {
             return Some(straight);
         }
         let mut best: Option<(f32, [f32; 2])> = None;
@@ -74,7 +93,7 @@ impl<'a> Paths<'a> {
                 let centre = [x as f32 + 0.5, y as f32 + 0.5];
                 let by = [centre[0] - from[0], centre[1] - from[1]];
                 let left = self.distance[y as usize * self.side + x as usize];
-                if !left.is_finite() || by[0].hypot(by[1]) > reach || walk(self.solids, from, by) != centre {
+                if !left.is_finite() || by[0].hypot(by[1]) > reach || walk(&self.solids, from, by) != centre {
                     continue;
                 }
                 if best.is_none_or(|(least, _)| left < least) {

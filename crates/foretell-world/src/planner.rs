@@ -22,6 +22,11 @@ pub trait Problem {
     /// The longest action, a Euclidean norm.
     fn reach(&self) -> f32;
 
+    /// Actions that one step of the model takes: a horizon is a multiple of it.
+    fn block(&self) -> usize {
+        1
+    }
+
     /// The costs, `[E, S]`, of candidates `[E, S, H, A]`. What is not finite counts as the worst.
     fn costs(&mut self, candidates: &[f32], per_episode: usize, horizon: usize) -> Vec<f32>;
 
@@ -239,9 +244,16 @@ impl Planner {
                 "a planner needs a horizon of at least 1 step and a positive spread".to_owned(),
             ));
         }
-        let affordable = budget.calls / horizon as u64;
+        let block = problem.block().max(1);
+        if !horizon.is_multiple_of(block) {
+            return Err(PlannerError::Setting(format!(
+                "a horizon of {horizon} steps does not split into the model's blocks of {block} actions: take a multiple of {block}"
+            )));
+        }
+        let steps = horizon / block;
+        let affordable = budget.calls / steps as u64;
         if affordable == 0 {
-            return Err(PlannerError::Budget { calls: budget.calls, needed: horizon as u64 });
+            return Err(PlannerError::Budget { calls: budget.calls, needed: steps as u64 });
         }
         let mut searches: Vec<Search> = (0..episodes)
             .map(|e| {
@@ -253,7 +265,7 @@ impl Planner {
             })
             .collect();
         if let Self::Gradient { samples, iterations, rate } = *self {
-            return descend(problem, searches, (samples, iterations, rate), horizon, budget);
+            return descend(problem, searches, (samples, iterations, rate), (horizon, steps), budget);
         }
         let mut left = affordable;
         for samples in self.schedule() {
@@ -275,7 +287,7 @@ impl Planner {
                     .iter()
                     .map(|c| if c.is_finite() { *c } else { f32::INFINITY })
                     .collect();
-                search.best.calls += (samples * horizon) as u64;
+                search.best.calls += (samples * steps) as u64;
                 self.learn(search, candidates, &costs, config.least_spread * reach);
             }
         }
@@ -372,15 +384,15 @@ fn descend(
     problem: &mut dyn Problem,
     mut searches: Vec<Search>,
     (samples, iterations, rate): (usize, usize, f32),
-    horizon: usize,
+    (horizon, steps): (usize, usize),
     budget: Budget,
 ) -> Result<Vec<Plan>, PlannerError> {
     let (reach, width) = (problem.reach(), problem.action());
     let long = horizon * width;
     // A step back through the model is worth a call of its own.
-    let affordable = budget.calls / (2 * horizon as u64);
+    let affordable = budget.calls / (2 * steps as u64);
     if affordable == 0 {
-        return Err(PlannerError::Budget { calls: budget.calls, needed: 2 * horizon as u64 });
+        return Err(PlannerError::Budget { calls: budget.calls, needed: 2 * steps as u64 });
     }
     let samples = samples.min(usize::try_from(affordable).unwrap_or(usize::MAX));
     let iterations = iterations.min(usize::try_from(affordable / samples as u64).unwrap_or(usize::MAX));
@@ -398,7 +410,7 @@ fn descend(
         candidates.chunks_exact_mut(width).for_each(|action| cut(action, reach));
         let (costs, gradients) = problem.gradients(&candidates, samples, horizon).ok_or(PlannerError::NoGradient)?;
         for (e, search) in searches.iter_mut().enumerate() {
-            search.best.calls += 2 * (samples * horizon) as u64;
+            search.best.calls += 2 * (samples * steps) as u64;
             for (s, cost) in costs[e * samples..][..samples].iter().enumerate() {
                 if *cost < search.best.cost {
                     search.best.cost = *cost;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foretell_data::random::{Stream, rng};
 use foretell_data::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Source, Window};
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Split, World, WorldError};
@@ -17,12 +18,21 @@ pub struct PlayConfig {
     pub episode: usize,
     /// Observations of a window cut from it.
     pub window: usize,
+    /// Actions between two observations of a window; a model then takes as many as one block.
+    pub frameskip: usize,
+}
+
+impl PlayConfig {
+    /// Actions within a window.
+    fn actions(&self) -> usize {
+        (self.window - 1) * self.frameskip
+    }
 }
 
 impl Default for PlayConfig {
     /// As published for Two Rooms: windows of 17 from episodes of 91.
     fn default() -> Self {
-        Self { episode: 91, window: 17 }
+        Self { episode: 91, window: 17, frameskip: 1 }
     }
 }
 
@@ -33,6 +43,7 @@ pub struct Play {
     config: PlayConfig,
     seed: u64,
     normalise: Normalise,
+    actions: Normalise,
 }
 
 /// Windows whose mean and deviation are measured.
@@ -41,56 +52,114 @@ const MEASURED: u64 = 256;
 impl Play {
     /// Play in `world`; `seed` is the run's. Mean and deviation of each channel are measured on windows that no step takes.
     pub fn new(world: Arc<dyn World>, config: PlayConfig, seed: u64) -> Result<Self, WorldError> {
-        if config.window < 2 || config.episode < config.window {
+        let PlayConfig { episode, window, frameskip } = config;
+        if window < 2 || frameskip == 0 || episode <= config.actions() {
             return Err(WorldError::Setting(format!(
-                "a window of play needs 2 observations or more and must fit its episode, found a window of {} in an episode of {}",
-                config.window, config.episode
+                "a window of play needs 2 observations or more, 1 action or more between them, and must fit its episode, found a window of {window} with {frameskip} actions between two in an episode of {episode}"
             )));
         }
-        let none = Normalise { mean: Vec::new(), std: Vec::new() };
-        let mut play = Self { world, config, seed, normalise: none };
-        let values: Vec<f32> =
-            (0..MEASURED).flat_map(|i| play.window(Split::Training, u64::MAX, i).observations).collect();
+        let none = || Normalise::nothing(0);
+        let mut play = Self { world, config, seed, normalise: none(), actions: none() };
+        let windows: Vec<Window> = (0..MEASURED).map(|i| play.window(Split::Training, u64::MAX, i)).collect();
+        let all = |of: fn(&Window) -> &[f32]| windows.iter().flat_map(of).copied().collect::<Vec<f32>>();
         let [channels, height, width] = play.world.spec().observation;
-        play.normalise = Normalise::of_values(&values, channels, height * width);
+        play.normalise = Normalise::of_values(&all(|w| &w.observations), channels, height * width);
+        play.actions = Normalise::of_columns(&all(|w| &w.actions), frameskip * play.world.spec().action);
         Ok(play)
     }
 
-    /// The same with another run's mean and deviation.
-    pub fn normalised_as(self, normalise: Normalise) -> Self {
-        Self { normalise, ..self }
+    /// The same with another run's means and deviations, of observations and of actions.
+    pub fn normalised_as(self, normalise: Normalise, actions: Normalise) -> Self {
+        Self { normalise, actions, ..self }
     }
 
-    /// Mean and deviation of each channel.
+    /// Mean and deviation of each channel of an observation.
     pub fn normalise(&self) -> &Normalise {
         &self.normalise
     }
 
+    /// Mean and deviation of each number of the actions between two observations.
+    pub fn actions(&self) -> &Normalise {
+        &self.actions
+    }
+
+    /// The same of one action: a policy looks at every step, whatever a model does.
+    pub fn single_actions(&self) -> Normalise {
+        let width = self.world.spec().action;
+        let first = |all: &[f32]| all[..width].to_vec();
+        Normalise { mean: first(&self.actions.mean), std: first(&self.actions.std) }
+    }
+
+    /// The world.
+    pub fn world(&self) -> &Arc<dyn World> {
+        &self.world
+    }
+
+    /// How it is cut.
+    pub fn config(&self) -> &PlayConfig {
+        &self.config
+    }
+
+    fn generator(&self, split: Split, step: u64, index: u64) -> ChaCha8Rng {
+        let stream = if split == Split::Training { Stream::Play } else { Stream::Task };
+        rng(self.seed, stream, step, index)
+    }
+
     /// A window of one episode, the same for the same place.
     pub fn window(&self, split: Split, step: u64, index: u64) -> Window {
-        let stream = if split == Split::Training { Stream::Play } else { Stream::Task };
-        let mut rng = rng(self.seed, stream, step, index);
-        let (world, PlayConfig { episode: length, window: frames }) = (&self.world, self.config);
+        let mut rng = self.generator(split, step, index);
+        let (world, PlayConfig { episode: length, window: frames, frameskip }) = (&self.world, self.config);
         let episode = world.reset(split, &mut rng);
-        let first = rng.random_range(0..=length - frames);
+        let first = rng.random_range(0..length - self.config.actions());
         let (pixels, width) = (world.spec().pixels(), world.spec().action);
-        let actions = world.behave(&episode, first + frames - 1, &mut rng);
+        let actions = world.behave(&episode, first + self.config.actions(), &mut rng);
         let (before, within) = actions.split_at(first * width);
         let mut state = episode.state.clone();
-        for action in before.chunks_exact(width) {
-            world.step(&episode.layout, &mut state, action);
-        }
+        let act = |state: &mut Vec<f32>, actions: &[f32]| {
+            actions.chunks_exact(width).for_each(|action| world.step(&episode.layout, state, action));
+        };
+        act(&mut state, before);
         let mut window =
             Window { frames, observations: vec![0.0; frames * pixels], actions: within.to_vec(), states: Vec::new() };
         for (t, out) in window.observations.chunks_exact_mut(pixels).enumerate() {
             world.render(&episode.layout, &state, out);
             window.states.extend(&state);
-            if let Some(action) = within.chunks_exact(width).nth(t) {
-                world.step(&episode.layout, &mut state, action);
-            }
+            act(&mut state, within.chunks_exact(frameskip * width).nth(t).unwrap_or_default());
         }
         window
     }
+
+    /// What was seen at two moments of one episode, and what was done at the first: what a policy learns from in hindsight.
+    /// The later moment is 1 to `farthest` actions away, each distance as often.
+    pub fn moment(&self, split: Split, (step, index): (u64, u64), farthest: usize) -> Moment {
+        let mut rng = self.generator(split, step, index);
+        let (world, width) = (&self.world, self.world.spec().action);
+        let episode = world.reset(split, &mut rng);
+        let most = self.config.episode - 1;
+        let ahead = rng.random_range(1..=farthest.clamp(1, most));
+        let first = rng.random_range(0..=most - ahead);
+        let actions = world.behave(&episode, first + ahead, &mut rng);
+        let mut state = episode.state.clone();
+        let mut seen = [(); 2].map(|()| vec![0.0; world.spec().pixels()]);
+        let (before, after) = actions.split_at(first * width);
+        for (actions, out) in [before, after].into_iter().zip(&mut seen) {
+            actions.chunks_exact(width).for_each(|action| world.step(&episode.layout, &mut state, action));
+            world.render(&episode.layout, &state, out);
+        }
+        let [now, goal] = seen;
+        Moment { now, goal, action: after[..width].to_vec() }
+    }
+}
+
+/// See [`Play::moment`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    /// `[C, H, W]`, as the world shows it.
+    pub now: Vec<f32>,
+    /// `[C, H, W]`, what came of it.
+    pub goal: Vec<f32>,
+    /// `[A]`.
+    pub action: Vec<f32>,
 }
 
 struct Windows {

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
 use crate::walls::{Solid, walk};
-use crate::world::{Episode, Spec, Split, World, WorldError};
+use crate::world::{Episode, Spec, Split, Way, World, WorldError};
 
 /// Side of the world.
 const SIDE: f32 = 65.0;
@@ -321,6 +321,11 @@ impl World for Rooms {
         (state[0] - goal[0]).hypot(state[1] - goal[1])
     }
 
+    fn way(&self, layout: &[f32], goal: &[f32]) -> Way<'_> {
+        let paths = Paths::to(self.solids(layout), SIDE as usize, [goal[0], goal[1]]);
+        Box::new(move |state| paths.length([state[0], state[1]]))
+    }
+
     fn success(&self, state: &[f32], goal: &[f32]) -> bool {
         self.distance(state, goal) < SUCCESS
     }
@@ -334,8 +339,7 @@ impl World for Rooms {
     }
 
     fn oracle(&self, layout: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
-        let solids = self.solids(layout);
-        let paths = Paths::to(&solids, SIDE as usize, [goal[0], goal[1]]);
+        let paths = Paths::to(self.solids(layout), SIDE as usize, [goal[0], goal[1]]);
         paths.step([state[0], state[1]], REACH).map(|by| by.to_vec())
     }
 

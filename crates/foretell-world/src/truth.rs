@@ -1,20 +1,43 @@
 //! Planning on the world itself: what a planner reaches with a perfect model.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::planner::Problem;
-use crate::world::{Episode, World};
+use crate::world::{Episode, Way, World};
 
-/// Candidates tried out in the world itself, their distance measured straight, through walls: the planner is told no more
-/// of the way than a model's latents would tell.
+/// How far a state is from the goal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Through walls: the planner is told no more of the way than a model's latents might tell.
+    Straight,
+    /// Along the shortest way: what a planner reaches that is misled by nothing.
+    #[default]
+    Geodesic,
+}
+
+/// Candidates tried out in the world itself.
 pub struct Truth<'a> {
-    /// The world.
-    pub world: &'a dyn World,
-    /// Where each episode stands.
-    pub episodes: &'a [Episode],
-    /// What the distances on the way cost.
-    pub cost: Cost,
+    world: &'a dyn World,
+    episodes: &'a [Episode],
+    cost: Cost,
+    distances: Vec<Way<'a>>,
+}
+
+impl<'a> Truth<'a> {
+    /// Where each episode stands, what the distances on the way cost, and how they are measured.
+    pub fn new(world: &'a dyn World, episodes: &'a [Episode], cost: Cost, measure: Measure) -> Self {
+        let distances = episodes
+            .par_iter()
+            .map(|Episode { layout, goal, .. }| match measure {
+                Measure::Straight => Box::new(move |state: &[f32]| world.distance(state, goal)) as Way<'a>,
+                Measure::Geodesic => world.way(layout, goal),
+            })
+            .collect();
+        Self { world, episodes, cost, distances }
+    }
 }
 
 impl Problem for Truth<'_> {
@@ -36,11 +59,11 @@ impl Problem for Truth<'_> {
             .par_chunks_exact(long)
             .enumerate()
             .map(|(i, actions)| {
-                let episode = &self.episodes[i / per_episode];
+                let (episode, distance) = (&self.episodes[i / per_episode], &self.distances[i / per_episode]);
                 let mut state = episode.state.clone();
                 self.cost.of(actions.chunks_exact(self.action()).map(|action| {
                     self.world.step(&episode.layout, &mut state, action);
-                    self.world.distance(&state, &episode.goal)
+                    distance(&state)
                 }))
             })
             .collect()

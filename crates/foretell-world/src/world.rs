@@ -67,6 +67,9 @@ pub struct Episode {
     pub goal: Vec<f32>,
 }
 
+/// A state's distance to a goal.
+pub type Way<'a> = Box<dyn Fn(&[f32]) -> f32 + Send + Sync + 'a>;
+
 /// Which layouts, starts and goals are drawn. What is drawn for one never comes up in the other, as far as the world has
 /// different layouts at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,13 @@ pub trait World: Send + Sync {
 
     /// Distance of a state from a goal, in the world's units.
     fn distance(&self, state: &[f32], goal: &[f32]) -> f32;
+
+    /// Distance to a goal along the shortest way there is: a function of the state. Where a world has nothing in the way that
+    /// is the plain distance.
+    fn way(&self, _layout: &[f32], goal: &[f32]) -> Way<'_> {
+        let goal = goal.to_vec();
+        Box::new(move |state| self.distance(state, &goal))
+    }
 
     /// Whether a state is as good as the goal.
     fn success(&self, state: &[f32], goal: &[f32]) -> bool;

@@ -1,11 +1,17 @@
 //! Planners on problems whose answers are known, and in a world whose dynamics are.
 
 use burn::tensor::{Device, Tensor};
+use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
-use foretell_jepa::dynamics::WorldModel;
+use foretell_jepa::Objective;
+use foretell_jepa::dynamics::{Dynamics, Networks, State, WorldModel};
+use foretell_jepa::systems::WorldSetting;
+use foretell_jepa::systems::eb_jepa::EbJepaConfig;
+use foretell_jepa::systems::le_wm::{LeWm, LeWmConfig};
+use foretell_nn::NamedTensors;
 use foretell_world::{
-    Budget, Control, Cost, Episode, Imagined, Plan, Planner, PlannerConfig, PlannerError, Planning, Problem, Solve,
-    Split, Trial, Truth, World, WorldConfig,
+    Agent, Budget, Control, Cost, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
+    PlannerError, Planning, Problem, Solve, Split, Trial, Truth, WorldConfig,
 };
 
 /// Each action should be its own target; the cost is the squared distance.
@@ -162,8 +168,9 @@ fn with_the_true_dynamics_the_planner_passes_the_door() {
     let config = config(48);
     let mut warm: Vec<Plan> = Vec::new();
     for step in 0..40 {
-        let mut truth = Truth { world: world.as_ref(), episodes: &tasks, cost: Cost::Last };
+        let mut truth = Truth::new(world.as_ref(), &tasks, Cost::Last, Measure::Straight);
         let plans = planner.plan(&config, FREE, &mut truth, &warm, (0, step, &numbers)).unwrap();
+        drop(truth);
         for (task, plan) in tasks.iter_mut().zip(&plans) {
             for action in plan.actions.chunks_exact(2).take(3) {
                 world.step(&task.layout, &mut task.state, action);
@@ -177,6 +184,57 @@ fn with_the_true_dynamics_the_planner_passes_the_door() {
     assert!(reached >= 8, "{reached} of 12");
 }
 
+/// A planner on the truth, by the shortest way.
+fn on_the_truth(planner: Planner, horizon: usize, taken: u64) -> impl Agent {
+    let pose =
+        |now: &Now<'_>, solve: Solve<'_>| solve(&mut Truth::new(now.world, now.tasks, Cost::Sum, Measure::Geodesic));
+    Planning::new(planner, config(horizon), FREE, taken, pose)
+}
+
+#[test]
+fn icem_with_a_warm_start_reaches_what_cem_reaches_with_a_fifth_of_the_calls() {
+    let world = WorldConfig::default().init().unwrap();
+    let trial = Trial { episodes: 12, steps: 80, seed: 6 };
+    let cem = Planner::Cem { samples: 100, iterations: 8, elites: 12 };
+    let icem =
+        Planner::Icem { samples: 48, iterations: 3, elites: 8, beta: 2.0, momentum: 0.1, keep: 0.5, decay: 1.25 };
+    let plain = trial.run(world.as_ref(), &mut on_the_truth(cem, 16, 4)).unwrap();
+    let warm = trial.run(world.as_ref(), &mut on_the_truth(icem, 16, 4)).unwrap();
+    assert!(warm.calls_per_step <= plain.calls_per_step / 5.0, "{} {}", warm.calls_per_step, plain.calls_per_step);
+    assert!(warm.success().0 >= plain.success().0 && plain.success().0 > 0.9, "{plain:?} {warm:?}");
+}
+
+#[test]
+fn the_impossible_ends_within_its_budget_and_is_told() {
+    let world = WorldConfig::default().init().unwrap();
+    let trial = Trial { episodes: 2, steps: 8, seed: 1 };
+    let mut tasks = trial.tasks(world.as_ref());
+    // In the wall, beside its door.
+    tasks[0].goal = vec![tasks[0].layout[0], if tasks[0].layout[1] > 32.0 { 8.0 } else { 57.0 }];
+    for measure in [Measure::Straight, Measure::Geodesic] {
+        let pose = |now: &Now<'_>, solve: Solve<'_>| solve(&mut Truth::new(now.world, now.tasks, Cost::Sum, measure));
+        let mut agent = Planning::new(Planner::named("cem").unwrap(), config(8), Budget { calls: 800 }, 2, pose);
+        let outcome = trial.play_out(world.as_ref(), tasks.clone(), &mut agent).unwrap();
+        assert_eq!((&outcome.possible, outcome.impossible()), (&vec![false, true], 1));
+        assert!(!outcome.success[0] && outcome.calls_per_step <= 400.0, "{outcome:?}");
+        assert!(outcome.trails[0].states.iter().flatten().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn the_way_is_longer_than_the_straight_line_where_a_wall_stands_between() {
+    let world = WorldConfig::default().init().unwrap();
+    let layout = [30.0, 50.0];
+    let way = world.way(&layout, &[40.0, 10.0]);
+    assert!((way(&[40.0, 20.0]) - 10.0).abs() < 1e-4, "nothing stands between");
+    // Up to the door and back: two sides of a triangle of 14.1 + 27.9 and 41 pixels at least, the grid's 8 % at most.
+    let round = way(&[20.0, 10.0]);
+    let shortest = 2.0 * 10.0_f32.hypot(36.0);
+    assert!((shortest - 2.0..=shortest * 1.1 + 2.0).contains(&round), "{round} {shortest}");
+    assert!(way(&[30.0, 10.0]).is_finite() || !world.possible(&layout, &[30.0, 10.0]));
+    assert!(world.way(&layout, &[30.0, 10.0])(&[20.0, 20.0]).is_infinite(), "no way into a wall");
+}
+
 /// A model that knows the truth of a plane without walls: the latent is the place, and an action moves it.
 struct Plane;
 
@@ -185,8 +243,23 @@ impl WorldModel for Plane {
         let [b, c, h, w] = observations.dims();
         observations.reshape([b, c * h * w])
     }
-    fn step(&self, latents: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        latents + actions
+    fn step(&self, state: State, actions: Tensor<2>) -> State {
+        let next = state.newest().clone() + actions.clone();
+        state.then(actions, next, 1)
+    }
+    fn history(&self) -> usize {
+        1
+    }
+}
+
+fn plane() -> Imagination {
+    Imagination {
+        model: Box::new(Plane),
+        observation: [2, 1, 1],
+        normalise: Normalise::nothing(2),
+        actions: Normalise::nothing(2),
+        block: 1,
+        device: Device::flex(),
     }
 }
 
@@ -194,12 +267,15 @@ fn places(places: &[[f32; 2]]) -> Vec<Tensor<2>> {
     places.iter().map(|p| Tensor::from_data([*p], &Device::flex())).collect()
 }
 
+fn states(of: &[[f32; 2]]) -> Vec<State> {
+    places(of).into_iter().map(State::begin).collect()
+}
+
 #[test]
 fn imagined_costs_are_the_distances_along_the_way() {
-    let device = Device::flex();
-    let (now, goals) = (places(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
-    let mut problem =
-        Imagined { model: &Plane, now: &now, goals: &goals, action: 2, reach: 2.0, cost: Cost::Sum, device: &device };
+    let (now, goals) = (states(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
+    let plane = plane();
+    let mut problem = Imagined { imagination: &plane, now: &now, goals: &goals, reach: 2.0, cost: Cost::Sum };
     // Two candidates of two steps for each of two episodes; means of the squared differences of both coordinates.
     let candidates = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]];
     let costs = problem.costs(&candidates.concat(), 2, 2);
@@ -210,14 +286,14 @@ fn imagined_costs_are_the_distances_along_the_way() {
 
 #[test]
 fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
-    let (world, device) = (WorldConfig::default().init().unwrap(), Device::flex());
+    let (world, plane) = (WorldConfig::default().init().unwrap(), plane());
     let trial = Trial { episodes: 6, steps: 60, seed: 2 };
     let run = |episodes: u64| {
-        let pose = |world: &dyn World, tasks: &[Episode], solve: Solve<'_>| {
-            let now = places(&tasks.iter().map(|t| [t.state[0], t.state[1]]).collect::<Vec<_>>());
-            let goals = places(&tasks.iter().map(|t| [t.goal[0], t.goal[1]]).collect::<Vec<_>>());
-            let (reach, cost) = (world.spec().reach, Cost::Sum);
-            solve(&mut Imagined { model: &Plane, now: &now, goals: &goals, action: 2, reach, cost, device: &device })
+        let pose = |now: &Now<'_>, solve: Solve<'_>| {
+            let at = states(&now.tasks.iter().map(|t| [t.state[0], t.state[1]]).collect::<Vec<_>>());
+            let goals = places(&now.tasks.iter().map(|t| [t.goal[0], t.goal[1]]).collect::<Vec<_>>());
+            let (reach, cost) = (now.world.spec().reach, Cost::Sum);
+            solve(&mut Imagined { imagination: &plane, now: &at, goals: &goals, reach, cost })
         };
         let mut agent = Planning::new(Planner::named("icem").unwrap(), config(12), FREE, 4, pose);
         Trial { episodes, ..trial }.run(world.as_ref(), &mut agent).unwrap()
@@ -230,4 +306,118 @@ fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
     assert!(mean(&all.distance) < mean(&random.distance), "{all:?} {random:?}");
     assert_eq!((oracle.success().0, oracle.calls_per_step), (1.0, 0.0));
     assert!(all.calls_per_step > 0.0);
+}
+
+fn setting(block: usize) -> WorldSetting {
+    let world = WorldConfig::default().init().unwrap();
+    WorldSetting {
+        observation: world.spec().observation,
+        action: 2 * block,
+        normalise: Normalise { mean: vec![0.01, 0.3], std: vec![0.1, 0.4] },
+        actions: Normalise { mean: vec![0.1; 2 * block], std: vec![0.8; 2 * block] },
+        seed: 4,
+        device: Device::flex(),
+    }
+}
+
+/// A fresh model whose every weight is moved a little, so that what begins as zero counts.
+fn moved<N: Networks + Sync>(objective: Dynamics<N>, block: usize) -> Imagination {
+    let mut state: NamedTensors = objective.state();
+    for (i, (name, tensor)) in state.iter_mut().enumerate() {
+        if name.contains("modulation") {
+            let value = |j: usize| ((i * 7919 + j * 104_729) % 1000) as f32 / 1000.0 - 0.5;
+            tensor.values.iter_mut().enumerate().for_each(|(j, x)| *x += 0.4 * value(j));
+        }
+    }
+    Imagination::of(&objective.with_state(state).unwrap(), block)
+}
+
+/// Both systems' models, EB-JEPA's of single actions and LeWorldModel's of blocks of two.
+fn models() -> [(&'static str, Imagination); 2] {
+    let eb = EbJepaConfig { width: 16, ..EbJepaConfig::default() }.init(&setting(1)).unwrap();
+    let LeWm::Conv(le) = LeWmConfig { width: 16, ..LeWmConfig::default() }.init(&setting(2)).unwrap() else {
+        panic!("convolutions are the default")
+    };
+    [("eb-jepa", moved(eb, 1)), ("le-wm", moved(le, 2))]
+}
+
+#[test]
+fn gradients_through_a_model_are_its_costs_slopes() {
+    let world = WorldConfig::default().init().unwrap();
+    let trial = Trial { episodes: 2, steps: 6, seed: 3 };
+    let tasks = trial.tasks(world.as_ref());
+    let outcome = trial.run(world.as_ref(), &mut Control::Random).unwrap();
+    for (name, imagination) in models() {
+        let states: Vec<State> = tasks
+            .iter()
+            .zip(&outcome.trails)
+            .map(|(task, trail)| imagination.state(world.as_ref(), &task.layout, trail))
+            .collect();
+        assert_eq!(states[0].latents().len(), imagination.model.history(), "{name}");
+        let goals: Vec<Tensor<2>> =
+            tasks.iter().map(|t| imagination.look(world.as_ref(), &t.layout, &t.goal)).collect();
+        for cost in [Cost::Sum, Cost::Last, Cost::Discounted(0.7)] {
+            let mut problem = Imagined { imagination: &imagination, now: &states, goals: &goals, reach: 2.45, cost };
+            let candidates: Vec<f32> = (0..2 * 2 * 4 * 2).map(|i| ((i * 37 % 17) as f32 / 17.0 - 0.5) * 2.0).collect();
+            let costs = problem.costs(&candidates, 2, 4);
+            let (same, gradients) = problem.gradients(&candidates, 2, 4).unwrap();
+            assert!(
+                costs.iter().zip(&same).all(|(a, b)| (a - b).abs() <= 1e-5 * a.abs()),
+                "{name}: {costs:?} {same:?}"
+            );
+            let largest = gradients.iter().fold(0.0_f32, |most, g| most.max(g.abs()));
+            assert!(largest > 1e-5, "{name} {cost:?}: actions matter");
+            for i in 0..candidates.len() {
+                let mut at = |step: f32| {
+                    let mut moved = candidates.clone();
+                    moved[i] += step;
+                    problem.costs(&moved, 2, 4).iter().map(|c| f64::from(*c)).sum::<f64>()
+                };
+                let slope = (at(0.02) - at(-0.02)) / 0.04;
+                assert!(
+                    (slope - f64::from(gradients[i])).abs() < 0.02 * f64::from(largest) + 1e-5,
+                    "{name} {cost:?}, number {i}: {slope} and {}",
+                    gradients[i]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_planner_plans_in_both_models_the_same_on_any_threads_and_in_any_company() {
+    let world = WorldConfig::default().init().unwrap();
+    for (name, imagination) in models() {
+        imagination.check(world.as_ref()).unwrap();
+        for planner in Planner::NAMES {
+            let run = |episodes: u64, threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let trial = Trial { episodes, steps: 6, seed: 8 };
+                let budget = Budget { calls: 400 };
+                let mut agent =
+                    Planning::new(Planner::named(planner).unwrap(), config(4), budget, 2, imagination.pose(Cost::Sum));
+                pool.install(|| trial.run(world.as_ref(), &mut agent).unwrap())
+            };
+            let all = run(3, 1);
+            assert!(
+                all.calls_per_step > 0.0 && all.calls_per_step <= 200.0,
+                "{name} {planner}: {}",
+                all.calls_per_step
+            );
+            assert_eq!(all, run(3, 5), "{name} {planner}: threads");
+            assert_eq!(all.trails[0], run(1, 2).trails[0], "{name} {planner}: company");
+        }
+    }
+}
+
+#[test]
+fn another_world_and_a_horizon_that_does_not_split_are_refused_in_a_sentence() {
+    let [_, (_, le_wm)] = models();
+    let world = WorldConfig::TwoRooms { resolution: 48 }.init().unwrap();
+    let said = le_wm.check(world.as_ref()).unwrap_err().to_string();
+    assert!(said.contains("[2, 32, 32]") && said.contains("two-rooms") && said.contains("[2, 48, 48]"), "{said}");
+    let world = WorldConfig::default().init().unwrap();
+    let mut agent = Planning::new(Planner::named("cem").unwrap(), config(5), FREE, 2, le_wm.pose(Cost::Sum));
+    let said = Trial { episodes: 1, steps: 1, seed: 0 }.run(world.as_ref(), &mut agent).unwrap_err().to_string();
+    assert!(said.contains("blocks of 2 actions"), "{said}");
 }

@@ -142,7 +142,7 @@ fn impossible_settings_are_refused_in_a_sentence() {
     );
     let world = two_rooms(32);
     assert!(
-        Play::new(world, PlayConfig { episode: 9, window: 10 }, 0)
+        Play::new(world, PlayConfig { episode: 9, window: 10, ..PlayConfig::default() }, 0)
             .err()
             .unwrap()
             .to_string()
@@ -159,4 +159,28 @@ fn a_name_gives_the_world_of_that_name() {
         assert_eq!(serde_json::from_str::<WorldConfig>(&written).unwrap(), config, "{written}");
         assert_eq!(serde_json::from_str::<WorldConfig>(&format!("{{\"kind\":\"{name}\"}}")).unwrap(), config);
     }
+}
+
+#[test]
+fn strides_see_every_so_many_steps_and_tell_all_actions_between() {
+    let strides = Play::new(two_rooms(32), PlayConfig { episode: 40, window: 4, frameskip: 3 }, 5).unwrap();
+    let pixels = strides.world().spec().pixels();
+    let window = strides.window(Split::Training, 2, 1);
+    assert_eq!((window.frames, window.actions.len(), window.states.len()), (4, 18, 8));
+    assert_eq!((strides.actions().mean.len(), strides.single_actions().mean.len()), (6, 2));
+    // The first state, carried through the actions by a world with the same walls.
+    let task = strides.world().reset(Split::Training, &mut rng(5, Stream::Play, 2, 1));
+    let mut state = window.states[..2].to_vec();
+    for (t, block) in window.actions.chunks_exact(6).enumerate() {
+        block.chunks_exact(2).for_each(|action| strides.world().step(&task.layout, &mut state, action));
+        assert_eq!(state, window.states[2 * t + 2..][..2]);
+        let mut seen = vec![0.0; pixels];
+        strides.world().render(&task.layout, &state, &mut seen);
+        assert_eq!(seen, window.observations[(t + 1) * pixels..][..pixels]);
+    }
+    // A policy's pairs of moments: what was done first leads from the one towards the other.
+    let moment = strides.moment(Split::Training, (2, 1), 1);
+    assert_eq!((moment.now.len(), moment.goal.len(), moment.action.len()), (pixels, pixels, 2));
+    assert_eq!(moment, strides.moment(Split::Training, (2, 1), 1));
+    assert_ne!(moment, strides.moment(Split::Training, (2, 2), 1));
 }

@@ -1,0 +1,143 @@
+//! A world of one's own: a bead on a ring, seen as three numbers, pushed to and fro. A model learns it from play, and a planner
+//! that knows nothing but the model brings the bead to rest where it is asked to.
+//!
+//! `cargo run --release -p foretell-world --example own_world`
+
+use std::error::Error;
+use std::f32::consts::{PI, TAU};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use foretell_jepa::systems::{WorldSetting, eb_jepa::EbJepaConfig};
+use foretell_train::{Fit, Observer, Report, RunFolder, TrainConfig, fit, settle};
+use foretell_world::{
+    Budget, Control, Cost, Episode, Imagination, Planner, PlannerConfig, Planning, Play, PlayConfig, Spec, Split,
+    Trial, World,
+};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// The state is `[angle, speed]`, the action a push.
+struct Ring(Spec);
+
+/// The way around from one angle to another, −π to π.
+fn turn(from: f32, to: f32) -> f32 {
+    (to - from + PI).rem_euclid(TAU) - PI
+}
+
+impl Ring {
+    fn new() -> Self {
+        // Three plain numbers instead of a picture: `[3, 1, 1]`.
+        Self(Spec { name: "ring".to_owned(), observation: [3, 1, 1], state: 2, action: 1, reach: 0.1 })
+    }
+}
+
+impl World for Ring {
+    fn spec(&self) -> &Spec {
+        &self.0
+    }
+
+    // There are no layouts here: what is held out are starts and goals, which are drawn anew.
+    fn reset(&self, _: Split, rng: &mut ChaCha8Rng) -> Episode {
+        let mut angle = || rng.random_range(-PI..PI);
+        Episode { layout: Vec::new(), state: vec![angle(), 0.0], goal: vec![angle(), 0.0] }
+    }
+
+    fn step(&self, _: &[f32], state: &mut [f32], action: &[f32]) {
+        state[1] = 0.9 * state[1] + action[0].clamp(-0.1, 0.1);
+        state[0] = turn(0.0, state[0] + state[1]);
+    }
+
+    fn render(&self, _: &[f32], state: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(&[state[0].cos(), state[0].sin(), state[1]]);
+    }
+
+    fn distance(&self, state: &[f32], goal: &[f32]) -> f32 {
+        turn(state[0], goal[0]).abs()
+    }
+
+    fn success(&self, state: &[f32], goal: &[f32]) -> bool {
+        self.distance(state, goal) < 0.3
+    }
+
+    fn possible(&self, _: &[f32], state: &[f32]) -> bool {
+        state.iter().all(|x| x.is_finite())
+    }
+
+    // Towards the goal, braking in time.
+    fn oracle(&self, _: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
+        Some(vec![(0.3 * turn(state[0], goal[0]) - state[1]).clamp(-0.1, 0.1)])
+    }
+
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
+        vec![0.1 * turn(state[0], goal[0]).signum()]
+    }
+
+    // Pushes that last a while.
+    fn behave(&self, _: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let mut push = 0.0;
+        let mut draw = |_| {
+            if rng.random_bool(0.2) {
+                push = rng.random_range(-0.1..0.1);
+            }
+            push
+        };
+        (0..steps).map(&mut draw).collect()
+    }
+}
+
+struct Progress;
+
+impl Observer for Progress {
+    fn step(&mut self, report: &Report) {
+        if report.step.is_multiple_of(200) {
+            println!("step {} of {}: loss {:.3}", report.step, report.steps, report.loss);
+        }
+    }
+    fn note(&mut self, _: &str) {}
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (world, device, seed): (Arc<dyn World>, _, _) = (Arc::new(Ring::new()), Device::flex(), 0);
+    let play = Play::new(Arc::clone(&world), PlayConfig { episode: 60, ..PlayConfig::default() }, seed)?;
+    let setting = WorldSetting {
+        observation: world.spec().observation,
+        action: world.spec().action,
+        normalise: play.normalise().clone(),
+        actions: play.actions().clone(),
+        seed,
+        device: device.clone(),
+    };
+    let model = EbJepaConfig { width: 32, widths: vec![64], ..EbJepaConfig::default() };
+
+    let steps = 1000;
+    let mut train = TrainConfig { batch: 64, clip: 2.0, ..TrainConfig::default() };
+    train.resolve(steps, 2, &mut Vec::new());
+    let place = std::env::temp_dir().join(format!("ring-{}", std::process::id()));
+    let folder = RunFolder::create(&place, "")?;
+    let (stop, initial_teacher_left) = (AtomicBool::new(false), None);
+    let fitting =
+        Fit { folder: &folder, config: &train, material: &play, seed, device, initial_teacher_left, stop: &stop };
+    let untrained = settle(model.init(&setting)?, &fitting)?;
+    let run = fit(model.init(&setting)?, &untrained, &fitting, &mut Progress)?;
+    println!("health: {}", run.health.health.verdict.word());
+
+    let imagination = Imagination::of(&run.objective, 1);
+    let planner = Planner::named("icem").expect("a known planner");
+    let config = PlannerConfig { horizon: 20, ..PlannerConfig::default() };
+    let mut planning = Planning::new(planner, config, Budget { calls: 10_000 }, 2, imagination.pose(Cost::Sum));
+    let trial = Trial { episodes: 50, steps: 60, seed: 1 };
+    let planned = trial.run(world.as_ref(), &mut planning)?;
+    for (name, outcome) in [
+        ("random", trial.run(world.as_ref(), &mut Control::Random)?),
+        ("greedy", trial.run(world.as_ref(), &mut Control::Greedy)?),
+        ("oracle", trial.run(world.as_ref(), &mut Control::Oracle)?),
+        ("planner", planned),
+    ] {
+        let (share, [low, high]) = outcome.success();
+        println!("{name:8} reaches {:3.0} % of the goals [{:.0}, {:.0}]", 100.0 * share, 100.0 * low, 100.0 * high);
+    }
+    std::fs::remove_dir_all(place)?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! How well a model foretells, by horizon: beside saying that nothing changes, and beside saying the mean.
+
+use burn::tensor::{Tensor, TensorData};
+use foretell_data::Window;
+use foretell_jepa::dynamics::State;
+use foretell_ops as ops;
+use serde::{Deserialize, Serialize};
+
+use crate::imagination::Imagination;
+use crate::world::WorldError;
+
+/// Mean squared errors of latents 1, 2, … steps of the model ahead, over held-out windows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Rolled out from the first observations, with the actions that were taken and nothing seen on the way.
+    pub model: Vec<f64>,
+    /// The latents of the last observation seen.
+    pub copy_last: Vec<f64>,
+    /// The mean of all latents of these windows: what the errors of one who knows nothing but the world would be.
+    pub mean: Vec<f64>,
+    /// Windows.
+    pub windows: usize,
+}
+
+/// Windows that go through the model at a time.
+const CHUNK: usize = 32;
+
+impl Forecast {
+    /// Of windows of one length, longer than what the model looks back on. Each begins with as many observations as that.
+    pub fn of(imagination: &Imagination, windows: &[Window]) -> Result<Self, WorldError> {
+        let history = imagination.model.history();
+        let frames = windows.first().map_or(0, |w| w.frames);
+        let pixels: usize = imagination.observation.iter().product();
+        let width = imagination.actions.mean.len();
+        let fits = |w: &Window| {
+            (w.frames, w.observations.len(), w.actions.len()) == (frames, frames * pixels, (frames - 1) * width)
+        };
+        if frames <= history || !windows.iter().all(fits) {
+            return Err(WorldError::Setting(format!(
+                "a forecast needs windows of one length, more than the {history} observations that the model begins with, of {pixels} values each and {width} numbers of actions between two of them; the first window has {frames} observations, {} values and {} numbers of actions",
+                windows.first().map_or(0, |w| w.observations.len()),
+                windows.first().map_or(0, |w| w.actions.len()),
+            )));
+        }
+        let horizon = frames - history;
+        let mut sums = Sums { model: vec![0.0; horizon], copy_last: vec![0.0; horizon], latents: Vec::new() };
+        for chunk in windows.chunks(CHUNK) {
+            sums.add(imagination, chunk, history);
+        }
+        Ok(sums.finish(windows.len()))
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    model: Vec<f64>,
+    copy_last: Vec<f64>,
+    /// Of each step ahead, the latents there, `[N, D]`.
+    latents: Vec<Vec<f32>>,
+}
+
+/// Sum over the rows of the mean squared difference.
+fn error(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
+    ops::values((a.clone() - b.clone()).square().mean_dim(1)).into_iter().map(f64::from).sum()
+}
+
+impl Sums {
+    fn add(&mut self, imagination: &Imagination, windows: &[Window], history: usize) {
+        let Imagination { model, observation: [channels, height, width], normalise, actions: scale, device, .. } =
+            imagination;
+        let (frames, count) = (windows[0].frames, windows.len());
+        let (pixels, action) = (channels * height * width, scale.mean.len());
+        let encoded: Vec<Tensor<2>> = (0..frames)
+            .map(|t| {
+                let of = |w: &Window| w.observations[t * pixels..][..pixels].to_vec();
+                let mut seen: Vec<f32> = windows.iter().flat_map(of).collect();
+                normalise.scale(&mut seen, height * width);
+                let shape = [count, *channels, *height, *width];
+                model.encode(Tensor::from_data(TensorData::new(seen, shape), device))
+            })
+            .collect();
+        let acted = |t: usize| {
+            let of = |w: &Window| w.actions[t * action..][..action].to_vec();
+            let mut acted: Vec<f32> = windows.iter().flat_map(of).collect();
+            scale.scale(&mut acted, 1);
+            Tensor::<2>::from_data(TensorData::new(acted, [count, action]), device)
+        };
+        let begin = State::begin(encoded[0].clone());
+        let mut state = (1..history).fold(begin, |state, t| state.then(acted(t - 1), encoded[t].clone(), history));
+        let last = &encoded[history - 1];
+        for (k, there) in encoded[history..].iter().enumerate() {
+            state = model.step(state, acted(history - 1 + k));
+            self.model[k] += error(state.newest(), there);
+            self.copy_last[k] += error(last, there);
+            let values = ops::values(there.clone());
+            match self.latents.get_mut(k) {
+                Some(latents) => latents.extend(values),
+                None => self.latents.push(values),
+            }
+        }
+    }
+
+    fn finish(self, windows: usize) -> Forecast {
+        let count = windows.max(1) as f64;
+        let width = self.latents.first().map_or(1, |l| l.len() / windows.max(1)).max(1);
+        let rows = (windows * self.latents.len()).max(1) as f64;
+        let mut middle = vec![0.0_f64; width];
+        for row in self.latents.iter().flat_map(|l| l.chunks_exact(width)) {
+            middle.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / rows);
+        }
+        let spread = |latents: &Vec<f32>| {
+            let squares = latents.iter().zip(middle.iter().cycle()).map(|(x, m)| (f64::from(*x) - m).powi(2));
+            squares.sum::<f64>() / (count * width as f64)
+        };
+        Forecast {
+            model: self.model.iter().map(|sum| sum / count).collect(),
+            copy_last: self.copy_last.iter().map(|sum| sum / count).collect(),
+            mean: self.latents.iter().map(spread).collect(),
+            windows,
+        }
+    }
+}

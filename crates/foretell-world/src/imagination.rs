@@ -1,0 +1,117 @@
+//! A trained model and what goes into it and out of it: normalised as in training, whatever the world.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::Normalise;
+use foretell_jepa::dynamics::{Dynamics, Networks, State, WindowCollator, WorldModel};
+use rayon::prelude::*;
+
+use crate::cost::Cost;
+use crate::evaluate::{Now, Solve, Trail};
+use crate::imagined::Imagined;
+use crate::planner::{Plan, PlannerError};
+use crate::world::{World, WorldError};
+
+/// A model that any thread may ask.
+pub type Model = Box<dyn WorldModel + Send + Sync>;
+
+/// See the module.
+pub struct Imagination {
+    /// In evaluation mode, without gradients.
+    pub model: Model,
+    /// `[C, H, W]` of an observation.
+    pub observation: [usize; 3],
+    /// Of each channel of an observation.
+    pub normalise: Normalise,
+    /// Of each number of an action block.
+    pub actions: Normalise,
+    /// Actions in a block: what one step of the model takes.
+    pub block: usize,
+    /// Where the model lies, without autodiff.
+    pub device: Device,
+}
+
+impl Imagination {
+    /// What a run has learnt, with blocks of so many actions.
+    pub fn of<N: Networks + Sync>(objective: &Dynamics<N>, block: usize) -> Self {
+        let WindowCollator { observation, normalise, actions, .. } = &*objective.collator;
+        Self {
+            model: Box::new(objective.model()),
+            observation: *observation,
+            normalise: normalise.clone(),
+            actions: actions.clone(),
+            block: block.max(1),
+            device: objective.device.clone(),
+        }
+    }
+
+    /// Numbers in an action.
+    pub fn action(&self) -> usize {
+        self.actions.mean.len() / self.block
+    }
+
+    /// An error if the model was trained for another world.
+    pub fn check(&self, world: &dyn World) -> Result<(), WorldError> {
+        let spec = world.spec();
+        if spec.observation == self.observation && spec.action == self.action() {
+            return Ok(());
+        }
+        Err(WorldError::Setting(format!(
+            "the model was trained on observations of {:?} and actions of {} numbers, but the world `{}` shows {:?} and takes {}: plan in the world that it was trained in",
+            self.observation,
+            self.action(),
+            spec.name,
+            spec.observation,
+            spec.action
+        )))
+    }
+
+    /// The latents of one observation as a world shows it, `[1, D]`.
+    pub fn encode(&self, mut observation: Vec<f32>) -> Tensor<2> {
+        let [channels, height, width] = self.observation;
+        self.normalise.scale(&mut observation, height * width);
+        let shape = [1, channels, height, width];
+        self.model.encode(Tensor::from_data(TensorData::new(observation, shape), &self.device))
+    }
+
+    /// The latents of what a state looks like, `[1, D]`.
+    pub fn look(&self, world: &dyn World, layout: &[f32], state: &[f32]) -> Tensor<2> {
+        let mut observation = vec![0.0; world.spec().pixels()];
+        world.render(layout, state, &mut observation);
+        self.encode(observation)
+    }
+
+    /// Where an episode stands: as many observations, a block of actions apart, as the model looks back on and the episode has.
+    pub fn state(&self, world: &dyn World, layout: &[f32], trail: &Trail) -> State {
+        let kept = self.model.history();
+        let last = trail.states.len() - 1;
+        let blocks = (last / self.block).min(kept - 1);
+        let first = last - blocks * self.block;
+        let begin = State::begin(self.look(world, layout, &trail.states[first]));
+        trail.actions[first..].chunks_exact(self.block).enumerate().fold(begin, |state, (i, block)| {
+            let mut block = block.concat();
+            self.actions.scale(&mut block, 1);
+            let width = block.len();
+            let block = Tensor::from_data(TensorData::new(block, [1, width]), &self.device);
+            let seen = self.look(world, layout, &trail.states[first + (i + 1) * self.block]);
+            state.then(block, seen, kept)
+        })
+    }
+
+    /// Poses the episodes to a planner, with these costs on the way. Each is looked at by itself, so that its latents are the
+    /// same bits alone and in company.
+    pub fn pose(&self, cost: Cost) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
+        move |now, solve| {
+            let world = now.world;
+            let (states, goals): (Vec<State>, Vec<Tensor<2>>) = now
+                .tasks
+                .par_iter()
+                .zip(now.trails)
+                .map(|(task, trail)| {
+                    (self.state(world, &task.layout, trail), self.look(world, &task.layout, &task.goal))
+                })
+                .unzip();
+            let reach = world.spec().reach;
+            solve(&mut Imagined { imagination: self, now: &states, goals: &goals, reach, cost })
+        }
+    }
+}
