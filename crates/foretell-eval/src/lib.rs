@@ -13,6 +13,7 @@ mod logistic;
 mod nearest;
 mod pca;
 mod probe;
+mod ridge;
 mod spectrum;
 mod statistics;
 
@@ -25,4 +26,5 @@ pub use linear::{Linear, LinearFit};
 pub use nearest::{Neighbours, nearest};
 pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, FeatureKind, ProbeKind, ProbeRow, ProbeTable, judge};
+pub use ridge::Ridge;
 pub use statistics::Statistics;
