@@ -1,21 +1,19 @@
-//! From a run's folder to its report: facts, verdict, curves. The pictures are made in [`crate::pictures`].
+//! What every run's report says: verdict, curves, the facts of its training.
 
 use std::path::{Path, PathBuf};
 
 use foretell_jepa::Decision;
-use foretell_nn::Encode;
 use foretell_train::{Health, HealthRecord, RunFolder, Verdict, write_whole};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::Error;
 use crate::device::described;
 use crate::output::counted;
-use crate::pictures::Pictures;
 use crate::progress::clock;
-use crate::report::{self, Curve, Measure, ProbeRow, Report, render};
-use crate::session::Session;
+use crate::report::{self, Curve, Measure, Report};
+use crate::session::{Session, Subject};
 use crate::summary::Summary;
-use crate::{Error, recipe::Recipe};
 
 /// Keys of a line of metrics that are no term of the loss.
 const NO_TERMS: [&str; 6] = ["step", "samples", "loss", "lr", "weight_decay", "gradient_norm"];
@@ -32,37 +30,34 @@ pub(crate) fn write_decisions(folder: &RunFolder, decisions: &[Decision]) -> Res
     Ok(write_whole(&decisions_file(folder), text.as_bytes())?)
 }
 
-/// Writes `report.html` of a finished run.
-pub(crate) fn write_report(
+/// The report of a run as far as all runs have the same in it: what it is over adds the rest.
+pub(crate) fn report_of<S: Subject>(
     folder: &RunFolder,
-    session: &Session,
+    session: &Session<S>,
     summary: &Summary,
-    trained: &dyn Encode,
-    untrained: &dyn Encode,
-) -> Result<(), Error> {
+    short_name: &str,
+) -> Result<Report, Error> {
     let recipe = &session.recipe;
-    let pictures = Pictures::take(session, trained, untrained)?;
     let metrics: Vec<Value> = lines(&folder.metrics());
     let judgements: Vec<HealthRecord> = lines(&folder.metrics());
     let decisions: Vec<Decision> = std::fs::read(decisions_file(folder))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let page = Report {
-        title: format!("{} on {}", recipe.model.title(), short_name(recipe)),
+    Ok(Report {
+        title: format!("{} on {short_name}", recipe.over.title()),
         verdict: verdict(&summary.health, judgements.first()),
         facts: facts(session, summary)?,
-        probes: summary.probes.iter().map(probe).collect(),
-        curves: curves(&metrics, &judgements, &lines(&folder.timing())),
-        masks: pictures.masks,
-        views: pictures.views,
-        features: pictures.features,
-        neighbours: pictures.neighbours,
+        curves: curves(&metrics, &judgements, &lines(&folder.timing()), S::SAMPLES),
         decisions: decisions.into_iter().map(|d| (d.what, d.value, d.reason)).collect(),
-        commands: commands(folder),
         config_toml: recipe.to_toml(),
-    };
-    Ok(write_whole(&folder.report(), render(&page).as_bytes())?)
+        ..Report::default()
+    })
+}
+
+/// Writes `report.html`.
+pub(crate) fn write_page(folder: &RunFolder, page: &Report) -> Result<(), Error> {
+    Ok(write_whole(&folder.report(), report::render(page).as_bytes())?)
 }
 
 /// The lines of a JSON-lines file that have this form.
@@ -71,30 +66,21 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn short_name(recipe: &Recipe) -> String {
-    let path = Path::new(&recipe.data.path);
-    path.file_name().map_or(recipe.data_name().to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-fn facts(session: &Session, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
-    let (recipe, data) = (&session.recipe, session.dataset.describe());
-    let size = recipe.image_size()?;
-    let colour = if data.channels == 1 { "grey" } else { "colour" };
-    let epochs = summary.steps as f64 * recipe.train.batch as f64 / data.train.max(1) as f64;
-    let mut facts = vec![
-        ("system", recipe.model.title().to_owned()),
-        ("data", format!("{} ({})", recipe.data_name(), data.format)),
-        ("images", format!("{} to train, {} held out ({})", data.train, data.held_out, data.split)),
-        ("size", format!("{size} × {size}, {colour}")),
-        ("steps", format!("{} of {} images, {epochs:.1} epochs", summary.steps, recipe.train.batch)),
-        ("time", format!("{} of training, {:.0} images/s", clock(summary.seconds), summary.images_per_s)),
+fn facts<S: Subject>(session: &Session<S>, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
+    let over = &session.recipe.over;
+    let rate = summary.found.rate();
+    let mut facts =
+        vec![("system", over.title().to_owned()), ("data", format!("{} ({})", over.source(), S::format(session)))];
+    facts.extend(S::facts(session)?);
+    facts.extend([
+        ("time", format!("{} of training, {rate:.0} {}/s", clock(summary.seconds), S::SAMPLES)),
         ("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
         ("device", described(&session.device, session.cores)),
-        ("seed", recipe.seed.to_string()),
+        ("seed", session.recipe.seed.to_string()),
         ("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
-    ];
+    ]);
     if !summary.skipped.is_empty() {
-        facts.push(("passed over", format!("{}, unreadable", counted(summary.skipped.len(), "image"))));
+        facts.push(("passed over", format!("{}, unreadable", counted(summary.skipped.len(), S::SAMPLE))));
     }
     Ok(facts.into_iter().map(|(label, value)| (label.to_owned(), value)).collect())
 }
@@ -103,7 +89,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
     let (word, reading) = match health.verdict {
         Verdict::Healthy => (report::Health::Healthy, "No measure below speaks of collapse."),
         Verdict::PartialCollapse => (report::Health::PartialCollapse, "Much of the feature space is unused."),
-        Verdict::Collapse => (report::Health::Collapse, "The features hardly depend on the image."),
+        Verdict::Collapse => (report::Health::Collapse, "The features hardly depend on what is seen."),
     };
     let mut sentences = vec![
         reading.to_owned(),
@@ -154,26 +140,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn probe(row: &foretell_eval::ProbeRow) -> ProbeRow {
-    use foretell_eval::{FeatureKind, ProbeKind};
-    let features = match row.features {
-        FeatureKind::Trained => "trained",
-        FeatureKind::Untrained => "untrained",
-        FeatureKind::Pixels => "pixels",
-    };
-    let probe = match row.probe {
-        ProbeKind::Knn => "knn",
-        ProbeKind::Linear => "linear",
-    };
-    ProbeRow {
-        features: features.to_owned(),
-        probe: probe.to_owned(),
-        factor: row.factor.clone(),
-        accuracy: row.accuracy,
-    }
-}
-
-fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value]) -> Vec<Curve> {
+fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samples: &str) -> Vec<Curve> {
     let logged = |lines: &[Value], key: &str| -> Points {
         lines.iter().filter_map(|line| Some((line.get("step")?.as_f64()?, line.get(key)?.as_f64()?))).collect()
     };
@@ -220,21 +187,20 @@ fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value]) -> V
                 ("predictions", judged(|record| record.health.prediction_std)),
             ],
         ),
-        curve("cosine between images", "", false, vec![("mean", judged(|record| record.health.cosine_mean))]),
+        curve(
+            &format!("cosine between {samples}"),
+            "",
+            false,
+            vec![("mean", judged(|record| record.health.cosine_mean))],
+        ),
         curve("gradient norm", "", true, vec![("before clipping", logged(metrics, "gradient_norm"))]),
         curve("learning rate", "", false, vec![("learning rate", logged(metrics, "lr"))]),
-        curve("speed", "images/s", false, vec![("since the start of the session", logged(timing, "images_per_s"))]),
+        curve(
+            "speed",
+            &format!("{samples}/s"),
+            false,
+            vec![("since the start of the session", logged(timing, "images_per_s"))],
+        ),
     ];
     all.into_iter().filter(|curve| !curve.series.is_empty()).collect()
-}
-
-fn commands(folder: &RunFolder) -> Vec<(String, String)> {
-    let run = folder.path().display();
-    let entry = |label: &str, command: String| (label.to_owned(), command);
-    vec![
-        entry("Features of any images", format!("foretell embed {run} IMAGES --out features.npz")),
-        entry("Judge on other labels", format!("foretell probe {run} --data LABELLED")),
-        entry("What this run holds", format!("foretell inspect {run}")),
-        entry("The same run again", format!("foretell train {run}/config.toml")),
-    ]
 }

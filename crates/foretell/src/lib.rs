@@ -1,23 +1,22 @@
 //! Foretell: joint-embedding predictive architectures, trained, judged and used from one binary.
 //!
-//! The binary is thin: each command is a function in [`commands`]. A run is described by a [`recipe`] and put together
-//! in [`session`].
+//! The binary is thin: each command is a function in [`commands`]. A run is described by a [`recipe`], put together in
+//! [`session`] and carried out in [`run`]; what only runs over [`images`] have stands there.
 
 mod account;
 pub mod commands;
 mod device;
 mod error;
 pub mod feature_file;
+pub mod images;
 pub mod interrupt;
-pub mod judge;
-pub mod kept;
 pub mod output;
 #[cfg(feature = "parquet")]
 mod parquet_file;
-mod pictures;
 mod progress;
 pub mod recipe;
 pub mod report;
+pub mod run;
 pub mod session;
 mod stored_zip;
 pub mod summary;

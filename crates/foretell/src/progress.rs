@@ -16,18 +16,19 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
     unit: &'static str,
+    samples: &'static str,
     last: Instant,
 }
 
 impl Progress {
-    /// Towards `total` of what `unit` counts.
-    pub(crate) fn new(total: u64, unit: &'static str) -> Self {
+    /// Towards `total` of what `unit` counts, at a rate in `samples`.
+    pub(crate) fn new(total: u64, unit: &'static str, samples: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:32} {pos}/{len}  {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total).with_style(style)
         });
-        Self { bar, total, unit, last: Instant::now() }
+        Self { bar, total, unit, samples, last: Instant::now() }
     }
 
     /// `done` of the total, and a line about it.
@@ -51,10 +52,11 @@ impl Progress {
 
 impl Observer for Progress {
     fn step(&mut self, report: &Report) {
+        let samples = self.samples;
         self.at(report.step, || {
             let verdict = report.verdict.map_or("not judged yet", Verdict::word);
             format!(
-                "{:.0} images/s  {} left  loss {:.4}  {verdict}",
+                "{:.0} {samples}/s  {} left  loss {:.4}  {verdict}",
                 report.images_per_s,
                 clock(report.seconds_left),
                 report.loss

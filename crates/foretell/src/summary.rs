@@ -11,7 +11,7 @@ use crate::Error;
 pub struct Summary {
     /// The command line's name.
     pub system: String,
-    /// Where the images came from.
+    /// What was learnt from.
     pub data: String,
     /// Of the run.
     pub seed: u64,
@@ -19,20 +19,51 @@ pub struct Summary {
     pub steps: u64,
     /// Seconds of training, over all sessions.
     pub seconds: f64,
-    /// Images a second, all views of one counted once.
-    pub images_per_s: f64,
     /// Numbers that were trained.
     pub parameters: usize,
     /// Share of the time that steps waited for data, in 0..=1.
     pub waited_share: f64,
-    /// Images that could not be read and were passed over.
+    /// Samples that could not be read and were passed over.
     pub skipped: Vec<String>,
     /// The last judgement without labels.
     pub health: Health,
-    /// Accuracies of the probes; empty without labels.
-    pub probes: Vec<ProbeRow>,
-    /// Share of the commonest class, by factor.
-    pub chance: Vec<(String, f64)>,
+    /// What was found, by what the run is over.
+    #[serde(flatten)]
+    pub found: Found,
+}
+
+/// What a run over images or a world found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Found {
+    /// Of an encoder of images.
+    Images {
+        /// Images a second, all views of one counted once.
+        images_per_s: f64,
+        /// Accuracies of the probes; empty without labels.
+        probes: Vec<ProbeRow>,
+        /// Share of the commonest class, by factor.
+        chance: Vec<(String, f64)>,
+    },
+}
+
+impl Found {
+    /// Samples a second.
+    pub fn rate(&self) -> f64 {
+        match self {
+            Self::Images { images_per_s, .. } => *images_per_s,
+        }
+    }
+
+    /// What was judged, for people: a paragraph after an empty line, or nothing.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Images { probes, .. } if probes.is_empty() => String::new(),
+            Self::Images { probes, chance, .. } => {
+                format!("\n{}", ProbeTable { rows: probes.clone(), chance: chance.clone() })
+            }
+        }
+    }
 }
 
 impl Summary {
@@ -52,10 +83,5 @@ impl Summary {
     pub fn write(&self, folder: &RunFolder) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::Failure(e.to_string()))? + "\n";
         Ok(write_whole(&folder.summary(), text.as_bytes())?)
-    }
-
-    /// The probes as a table for people.
-    pub fn table(&self) -> ProbeTable {
-        ProbeTable { rows: self.probes.clone(), chance: self.chance.clone() }
     }
 }

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::feature_file::FeatureFile;
+use crate::images::judge::{CHUNK, Extractor, Pool};
+use crate::images::kept::Kept;
 use crate::interrupt::stopped;
-use crate::judge::{CHUNK, Extractor, Pool};
-use crate::kept::Kept;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
 use crate::{DeviceChoice, Error};
@@ -79,8 +79,8 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
         (_, true) => Pool::Probed,
         _ => Pool::Image,
     };
-    let mut extractor = Extractor::new(kept.encoder.as_ref(), &kept.recipe.data.normalise, &kept.device, pool);
-    let mut progress = Progress::new(count as u64, "image");
+    let mut extractor = Extractor::new(kept.encoder.as_ref(), &kept.recipe.over.data.normalise, &kept.device, pool);
+    let mut progress = Progress::new(count as u64, "image", "images");
     let (mut rows, mut skipped) = (0, Vec::new());
     for first in (0..count).step_by(CHUNK) {
         if stopped() {

@@ -10,11 +10,11 @@ use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::images::session::open_data;
 use crate::output::{counted, print, print_json};
 use crate::progress::clock;
-use crate::recipe::Recipe;
-use crate::session::open_data;
-use crate::summary::Summary;
+use crate::recipe::{AnyRecipe, Over, Recipe};
+use crate::summary::{Found, Summary};
 
 /// What `inspect` was asked.
 #[derive(Debug, clap::Args)]
@@ -58,15 +58,26 @@ fn extend(json: &mut Value, more: Value) {
 
 fn run(path: &Path) -> Result<Account, Error> {
     let folder = RunFolder::open(path)?;
-    let recipe = Recipe::of_run(&folder)?;
-    let (steps, summary, checkpoints) = (recipe.steps()?, Summary::read(&folder)?, checkpoint_steps(&folder));
+    match AnyRecipe::of_run(&folder)? {
+        AnyRecipe::Images(recipe) => {
+            let size = recipe.over.image_size()?;
+            run_over(&folder, &recipe, &format!("images of {size} × {size} pixels"))
+        }
+    }
+}
+
+/// `seen` says what a batch is made of.
+fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Result<Account, Error> {
+    let path = folder.path();
+    let (steps, summary, checkpoints) = (recipe.steps()?, Summary::read(folder)?, checkpoint_steps(folder));
     let state = match (&summary, checkpoints.last()) {
         (Some(summary), _) => {
             format!(
-                "finished: {} steps in {}, {:.0} images/s",
+                "finished: {} steps in {}, {:.0} {}/s",
                 summary.steps,
                 clock(summary.seconds),
-                summary.images_per_s
+                summary.found.rate(),
+                S::SAMPLES
             )
         }
         (None, Some(step)) => {
@@ -76,19 +87,15 @@ fn run(path: &Path) -> Result<Account, Error> {
             format!("at step 0 of {steps}, no checkpoint yet: go on with `foretell train --resume {}`", path.display())
         }
     };
-    let health = summary.as_ref().map(|summary| summary.health.clone()).or_else(|| last_judgement(&folder));
-    let (word, size) = (recipe.model.name(), recipe.image_size()?);
+    let health = summary.as_ref().map(|summary| summary.health.clone()).or_else(|| last_judgement(folder));
     let mut text = format!(
         "run          {}\nsystem       {} on {}\nstate        {state}\n",
         path.display(),
-        recipe.model.title(),
-        recipe.data_name()
+        recipe.over.title(),
+        recipe.over.source()
     );
-    let _ = writeln!(
-        text,
-        "settings     seed {}, batch {}, images of {size} × {size} pixels; all in config.toml",
-        recipe.seed, recipe.train.batch
-    );
+    let _ =
+        writeln!(text, "settings     seed {}, batch {}, {seen}; all in config.toml", recipe.seed, recipe.train.batch);
     let listed = checkpoints.iter().map(|step| format!("step {step}")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "checkpoints  {}", if listed.is_empty() { "none" } else { &listed });
     if let Some(h) = &health {
@@ -112,20 +119,23 @@ fn run(path: &Path) -> Result<Account, Error> {
             folder.encoder().display()
         );
     }
-    if let Some(summary) = summary.as_ref().filter(|summary| !summary.probes.is_empty()) {
-        let _ = write!(text, "\n{}", summary.table());
+    let found = summary.as_ref().map(|summary| &summary.found);
+    if let Some(found) = found {
+        let _ = write!(text, "{}", found.text());
     }
     let json = json!({
         "kind": "run",
-        "system": word,
-        "data": recipe.data_name(),
+        "system": recipe.over.system(),
+        "data": recipe.over.source(),
         "finished": summary.is_some(),
         "step": summary.as_ref().map_or(checkpoints.last().copied().unwrap_or(0), |summary| summary.steps),
         "steps": steps,
         "checkpoints": checkpoints,
         "health": health,
         "encoder_parameters": encoder.map(|encoder| encoder.parameters),
-        "probes": summary.as_ref().map(|summary| &summary.probes),
+        "probes": found.map(|found| match found {
+            Found::Images { probes, .. } => probes,
+        }),
     });
     Ok(Account { text, json })
 }

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use foretell_eval::ProbeRow;
-use foretell_jepa::Auto;
 use foretell_nn::Encode;
 use serde::Serialize;
 
-use crate::judge::{self, Judgement};
-use crate::kept::Kept;
+use crate::images::OverImages;
+use crate::images::judge::{self, table};
+use crate::images::kept::Kept;
+use crate::images::session::open_data;
 use crate::output::{print, print_json, say, say_skipped};
-use crate::session::{Session, open_data};
+use crate::recipe::Over;
+use crate::session::Session;
 use crate::{DeviceChoice, Error};
 
 /// What `probe` was asked.
@@ -45,18 +47,18 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     let kept = Kept::open(&args.run, args.device.open()?)?;
     let (session, untrained) = control(&kept, args)?;
     let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
-    let data = args.data.as_ref().map_or(kept.recipe.data_name().to_owned(), |path| path.display().to_string());
+    let data = args.data.as_ref().map_or(kept.recipe.over.source().to_owned(), |path| path.display().to_string());
     let Some(judge::Judged { table, skipped }) = table else {
         return Err(Error::Misuse(format!(
             "{data} cannot be probed: labels and a held-out part are needed, found {} kinds of labels and {} held-out images. Name labelled images with `--data`",
-            session.dataset.factors().len(),
-            session.dataset.len(foretell_data::Part::HeldOut)
+            session.data.factors().len(),
+            session.data.len(foretell_data::Part::HeldOut)
         )));
     };
     say_skipped(&skipped);
     if args.json {
         print_json(&Judged {
-            system: kept.recipe.model.name(),
+            system: kept.recipe.over.system(),
             data,
             probes: &table.rows,
             chance: &table.chance,
@@ -68,7 +70,7 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
 }
 
 /// The data to judge on, and the untrained control as the run made it.
-fn control(kept: &Kept, args: &ProbeArgs) -> Result<(Session, Box<dyn Encode>), Error> {
+fn control(kept: &Kept, args: &ProbeArgs) -> Result<(Session<OverImages>, Box<dyn Encode>), Error> {
     let other = args.data.as_ref().map(|path| open_data(&path.to_string_lossy())).transpose()?;
     let own = Session::open(kept.recipe.clone(), kept.device.clone());
     let Some(other) = other else {
@@ -79,32 +81,15 @@ fn control(kept: &Kept, args: &ProbeArgs) -> Result<(Session, Box<dyn Encode>), 
     match own {
         Ok(own) => {
             let untrained = own.untrained(&kept.folder)?;
-            Ok((Session { dataset: other, ..own }, untrained))
+            Ok((Session { data: other, ..own }, untrained))
         }
         // The run's own images are needed for nothing but the running averages of the control.
         Err(error) if other.channels() == kept.encoder.channels() => {
             say(format_args!("note: {error}. The untrained control sees the images of `--data` instead"));
-            let session = Session::over(kept.recipe.clone(), other, kept.device.clone());
+            let session = Session::of_data(kept.recipe.clone(), other, kept.device.clone());
             let untrained = session.untrained(&kept.folder)?;
             Ok((session, untrained))
         }
         Err(error) => Err(error),
     }
-}
-
-/// The probes, where there are labels.
-pub(super) fn table(
-    session: &Session,
-    trained: &dyn Encode,
-    untrained: &dyn Encode,
-) -> Result<Option<judge::Judged>, Error> {
-    let recipe = &session.recipe;
-    let judgement = Judgement {
-        dataset: &session.dataset,
-        normalise: &recipe.data.normalise,
-        train_images: if let Auto::Value(images) = recipe.probe.train_images { images } else { usize::MAX },
-        on_bad: recipe.data.on_bad_sample,
-        device: &session.device,
-    };
-    judgement.table(trained, untrained)
 }

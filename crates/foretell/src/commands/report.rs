@@ -1,12 +1,13 @@
 //! `foretell report`: writes a finished run's report.html again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use foretell_train::RunFolder;
 
-use crate::account::write_report;
-use crate::kept::Kept;
+use crate::images::account::write_report;
+use crate::images::kept::Kept;
 use crate::output::print;
+use crate::recipe::AnyRecipe;
 use crate::session::Session;
 use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
@@ -23,11 +24,23 @@ pub struct ReportArgs {
 
 /// Runs the command.
 pub fn report(args: &ReportArgs) -> Result<(), Error> {
-    let kept = Kept::open(&args.run, args.device.open()?)?;
-    let session = Session::open(kept.recipe.clone(), kept.device.clone())?;
-    let untrained = session.untrained(&kept.folder)?;
-    write_report(&kept.folder, &session, &finished(&kept.folder)?, kept.encoder.as_ref(), untrained.as_ref())?;
-    print(format_args!("{}\n", kept.folder.report().display()))
+    let folder = write(&args.run, args.device)?;
+    print(format_args!("{}\n", folder.report().display()))
+}
+
+/// Writes the report of a finished run.
+pub(super) fn write(run: &Path, device: DeviceChoice) -> Result<RunFolder, Error> {
+    let (folder, device) = (RunFolder::open(run)?, device.open()?);
+    let summary = finished(&folder)?;
+    match AnyRecipe::of_run(&folder)? {
+        AnyRecipe::Images(recipe) => {
+            let kept = Kept::open(run, device.clone())?;
+            let session = Session::open(recipe, device)?;
+            let untrained = session.untrained(&folder)?;
+            write_report(&folder, &session, &summary, kept.encoder.as_ref(), untrained.as_ref())?;
+        }
+    }
+    Ok(folder)
 }
 
 fn finished(folder: &RunFolder) -> Result<Summary, Error> {

@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Dataset, Image, Normalise, OnBadSample, Part, for_each_fitted};
 use foretell_eval::{Budget, Factor, FeatureKind, Features, ProbeTable, judge};
+use foretell_jepa::Auto;
 use foretell_nn::Encode;
 use foretell_ops as ops;
 
+use super::OverImages;
 use crate::Error;
+use crate::session::Session;
 
 /// Images that go through an encoder at a time.
 pub const CHUNK: usize = 128;
@@ -160,4 +163,21 @@ impl Judgement<'_> {
         }
         Ok(Some(Judged { table, skipped }))
     }
+}
+
+/// The probes, where there are labels.
+pub fn table(
+    session: &Session<OverImages>,
+    trained: &dyn Encode,
+    untrained: &dyn Encode,
+) -> Result<Option<Judged>, Error> {
+    let over = &session.recipe.over;
+    let judgement = Judgement {
+        dataset: &session.data,
+        normalise: &over.data.normalise,
+        train_images: if let Auto::Value(images) = over.probe.train_images { images } else { usize::MAX },
+        on_bad: over.data.on_bad_sample,
+        device: &session.device,
+    };
+    judgement.table(trained, untrained)
 }

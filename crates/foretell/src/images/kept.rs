@@ -7,8 +7,9 @@ use foretell_jepa::Objective;
 use foretell_nn::{Encode, WeightsError, weights};
 use foretell_train::RunFolder;
 
-use crate::recipe::Recipe;
-use crate::session::objective_of;
+use super::OverImages;
+use super::session::objective_of;
+use crate::recipe::{AnyRecipe, Recipe};
 use crate::{Error, with_objective};
 
 /// A finished run's encoder.
@@ -16,7 +17,7 @@ pub struct Kept {
     /// Where it lies.
     pub folder: RunFolder,
     /// The resolved config of the run.
-    pub recipe: Recipe,
+    pub recipe: Recipe<OverImages>,
     /// The kept network.
     pub encoder: Box<dyn Encode>,
     /// Where its tensors lie.
@@ -27,7 +28,7 @@ impl Kept {
     /// Loads the encoder of a run; one that is not finished, or whose weights do not fit its config, is an error.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
-        let recipe = Recipe::of_run(&folder)?;
+        let AnyRecipe::Images(recipe) = AnyRecipe::of_run(&folder)?;
         let file = folder.encoder();
         if !file.is_file() {
             let run = path.display();
@@ -35,7 +36,7 @@ impl Kept {
                 "{run} is not finished, so it has no encoder yet: finish it with `foretell train --resume {run}`"
             )));
         }
-        let (mean, std) = (&recipe.data.normalise.mean, &recipe.data.normalise.std);
+        let (mean, std) = (&recipe.over.data.normalise.mean, &recipe.over.data.normalise.std);
         let sound = |values: &[f32]| values.iter().all(|v| v.is_finite());
         if !(mean.len() == 1 || mean.len() == 3)
             || std.len() != mean.len()

@@ -10,10 +10,12 @@ use foretell_jepa::views::ViewsCollator;
 use foretell_nn::Encode;
 use foretell_ops as ops;
 
+use super::OverImages;
+use super::judge::{Extractor, Pool, suited};
+use super::session::AnyObjective;
 use crate::Error;
-use crate::judge::{Extractor, Pool, suited};
 use crate::report::{FeaturePicture, Labelled, MaskPicture, Neighbours, Rgb, ViewPicture};
-use crate::session::{AnyObjective, Session};
+use crate::session::{Session, Subject};
 
 /// Images among which neighbours are sought.
 const GALLERY: usize = 2000;
@@ -40,9 +42,13 @@ pub(crate) struct Pictures {
 
 impl Pictures {
     /// Takes the pictures of a run.
-    pub(crate) fn take(session: &Session, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Self, Error> {
+    pub(crate) fn take(
+        session: &Session<OverImages>,
+        trained: &dyn Encode,
+        untrained: &dyn Encode,
+    ) -> Result<Self, Error> {
         let (mut masks, mut views) = (Vec::new(), Vec::new());
-        match session.objective(session.recipe.steps()?)? {
+        match OverImages::objective(session, session.recipe.steps()?)? {
             AnyObjective::Masked(objective) => masks = mask_pictures(&objective.collator, &originals(session, MASKED))?,
             AnyObjective::ViewsResnet(objective) => {
                 views = view_pictures(&objective.collator, &originals(session, VIEWED));
@@ -61,8 +67,8 @@ impl Pictures {
     }
 }
 
-fn part(session: &Session) -> Part {
-    if session.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train }
+fn part(session: &Session<OverImages>) -> Part {
+    if session.data.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train }
 }
 
 /// Evenly spread places among `len`.
@@ -72,24 +78,18 @@ fn spread(count: usize, len: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Images as they lie in the data set. One that cannot be read is missing here: the run has said so already.
-fn originals(session: &Session, count: usize) -> Vec<Sample> {
+fn originals(session: &Session<OverImages>, count: usize) -> Vec<Sample> {
     let part = part(session);
-    spread(count, session.dataset.len(part)).filter_map(|index| session.dataset.load(part, index).ok()).collect()
+    spread(count, session.data.len(part)).filter_map(|index| session.data.load(part, index).ok()).collect()
 }
 
 /// Held-out images, fitted, at most [`GALLERY`].
-fn gallery(session: &Session, encoder: &dyn Encode) -> Result<Vec<Sample>, Error> {
+fn gallery(session: &Session<OverImages>, encoder: &dyn Encode) -> Result<Vec<Sample>, Error> {
     let mut samples = Vec::new();
     let (size, _) = encoder.image();
-    for_each_fitted(
-        &session.dataset,
-        part(session),
-        size,
-        session.cores,
-        Some(GALLERY),
-        OnBadSample::Skip,
-        |sample| samples.push(sample),
-    )?;
+    for_each_fitted(&session.data, part(session), size, session.cores, Some(GALLERY), OnBadSample::Skip, |sample| {
+        samples.push(sample)
+    })?;
     Ok(samples)
 }
 
@@ -129,7 +129,7 @@ fn view_pictures(collator: &ViewsCollator, samples: &[Sample]) -> Vec<ViewPictur
 }
 
 fn feature_pictures(
-    session: &Session,
+    session: &Session<OverImages>,
     gallery: &[Sample],
     trained: &dyn Encode,
     untrained: &dyn Encode,
@@ -151,7 +151,7 @@ fn feature_pictures(
 /// Tokens' grid, and a colour for each token of each image. The components are those of all images together, so that a
 /// colour means the same in each.
 fn colours(
-    session: &Session,
+    session: &Session<OverImages>,
     samples: &[&Sample],
     encoder: &dyn Encode,
 ) -> Result<((usize, usize), Vec<Colour>), Error> {
@@ -159,7 +159,7 @@ fn colours(
     let len = encoder.channels() * height * width;
     let mut pixels = vec![0.0; samples.len() * len];
     for (sample, pixels) in samples.iter().zip(pixels.chunks_exact_mut(len)) {
-        session.recipe.data.normalise.apply(&suited(&sample.image, encoder.channels()), pixels);
+        session.recipe.over.data.normalise.apply(&suited(&sample.image, encoder.channels()), pixels);
     }
     let shape = [samples.len(), encoder.channels(), height, width];
     let map = encoder.tokens(Tensor::<4>::from_data(TensorData::new(pixels, shape), &session.device));
@@ -168,14 +168,14 @@ fn colours(
 }
 
 fn neighbours(
-    session: &Session,
+    session: &Session<OverImages>,
     gallery: &[Sample],
     trained: &dyn Encode,
     untrained: &dyn Encode,
 ) -> Result<Vec<Neighbours>, Error> {
     let queries: Vec<usize> = spread(QUERIES, gallery.len()).collect();
     let near = |encoder: &dyn Encode| -> Result<Vec<Vec<Labelled>>, Error> {
-        let mut extractor = Extractor::new(encoder, &session.recipe.data.normalise, &session.device, Pool::Image);
+        let mut extractor = Extractor::new(encoder, &session.recipe.over.data.normalise, &session.device, Pool::Image);
         let mut values: Vec<f32> =
             gallery.iter().filter_map(|sample| extractor.push(&sample.image)).flatten().collect();
         values.extend(extractor.flush());
@@ -198,8 +198,8 @@ fn neighbours(
 }
 
 /// With its class by the first factor: neighbours agree in it or not.
-fn labelled(session: &Session, sample: &Sample) -> Labelled {
-    let first = session.dataset.factors().iter().zip(&sample.labels).next();
+fn labelled(session: &Session<OverImages>, sample: &Sample) -> Labelled {
+    let first = session.data.factors().iter().zip(&sample.labels).next();
     let label = first.and_then(|(factor, label)| factor.classes.get(*label as usize)).cloned();
     Labelled { image: rgb(&sample.image), label }
 }

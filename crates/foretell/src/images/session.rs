@@ -1,40 +1,31 @@
-//! From a recipe to a run and back: the data set, the resolved settings, the objective.
+//! Images opened, and the objectives that learn from them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use burn::tensor::Device;
-use foretell_data::{Dataset, Images, Normalise, Part, Sample, ScenesConfig, check_batch};
+use foretell_data::{Dataset, Images, Material, Normalise, Part, Sample, ScenesConfig, check_batch};
 use foretell_jepa::masked::Masked;
 use foretell_jepa::systems::{Setting, le_jepa::LeJepa};
+use foretell_jepa::target::TargetKind;
 use foretell_jepa::views::Views;
 use foretell_jepa::{Decision, Objective};
 use foretell_nn::Encode;
 use foretell_nn::conv::ResNet;
 use foretell_nn::vit::Vit;
-use foretell_train::{Fit, RunFolder, settle};
+use foretell_train::{RunFolder, settle};
 
-use crate::interrupt::STOP;
-use crate::recipe::{Model, Recipe};
+use super::account::write_report;
+use super::judge;
+use super::recipe::{Model, OverImages};
+use crate::recipe::Recipe;
+use crate::run::run;
+use crate::session::{Concluded, Session, Subject, TeacherLeft};
+use crate::summary::{Found, Summary};
 use crate::{Error, with_objective};
 
 /// Largest default image on a CPU, in pixels.
 const CPU_IMAGE: usize = 96;
-
-/// A recipe whose data has been seen: sizes and statistics are fixed, steps may still be open.
-pub struct Session {
-    /// With the data's settings resolved.
-    pub recipe: Recipe,
-    /// Images.
-    pub dataset: Dataset,
-    /// What was chosen, and why.
-    pub decisions: Vec<Decision>,
-    /// Where the networks lie.
-    pub device: Device,
-    /// Cores of this machine.
-    pub cores: usize,
-    /// Minutes that training should take, where that is known before it begins.
-    pub expected_minutes: Option<f64>,
-}
 
 /// The objectives that the loop can be given.
 #[expect(clippy::large_enum_variant, reason = "one or two exist at a time, on their way into the loop")]
@@ -53,22 +44,25 @@ pub fn open_data(path: &str) -> Result<Dataset, Error> {
     if path.is_empty() { Ok(Dataset::scenes(&ScenesConfig::default())) } else { Ok(Dataset::open(Path::new(path))?) }
 }
 
-impl Session {
-    /// Opens the data and fixes what depends on it.
-    pub fn open(mut recipe: Recipe, device: Device) -> Result<Self, Error> {
-        let dataset = open_data(&recipe.data.path)?;
-        let mut decisions = Vec::new();
-        check_batch(dataset.len(Part::Train), recipe.train.batch)?;
+impl Subject for OverImages {
+    type Data = Dataset;
+    type Sample = Sample;
+    type Objective = AnyObjective;
+
+    fn open(recipe: &mut Recipe<Self>, decisions: &mut Vec<Decision>, cores: usize) -> Result<Dataset, Error> {
+        let (batch, data) = (recipe.train.batch, &mut recipe.over.data);
+        let dataset = open_data(&data.path)?;
+        check_batch(dataset.len(Part::Train), batch)?;
         let fingerprint = format!("{:016x}", dataset.fingerprint());
-        if !recipe.data.fingerprint.is_empty() && recipe.data.fingerprint != fingerprint {
+        if !data.fingerprint.is_empty() && data.fingerprint != fingerprint {
             return Err(Error::Misuse(format!(
                 "the data at {} is not what this run began with (files were added, removed, renamed or relabelled): put it back, or start a new run",
-                recipe.data.path
+                data.path
             )));
         }
-        recipe.data.fingerprint = fingerprint;
+        data.fingerprint = fingerprint;
         let median = dataset.median_short_side();
-        let image_size = recipe.data.image_size.resolve("data.image_size", &mut decisions, || {
+        let image_size = data.image_size.resolve("data.image_size", decisions, || {
             let unit = if median >= 64 { 8 } else { 4 };
             let fitting = (median as f64 / f64::from(unit)).round() as usize * unit as usize;
             let size = fitting.clamp(8, CPU_IMAGE);
@@ -80,33 +74,22 @@ impl Session {
                 "images of {image_size} × {image_size} pixels were asked for: expected 4 to 4096"
             )));
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if recipe.data.normalise.mean.is_empty() {
-            recipe.data.normalise = Normalise::measure(&dataset, image_size, cores, recipe.data.on_bad_sample)?;
+        if data.normalise.mean.is_empty() {
+            data.normalise = Normalise::measure(&dataset, image_size, cores, data.on_bad_sample)?;
         }
-        Ok(Self { recipe, dataset, decisions, device, cores, expected_minutes: None })
+        Ok(dataset)
     }
 
-    /// A resolved recipe over another data set, which is taken as it is.
-    pub fn over(recipe: Recipe, dataset: Dataset, device: Device) -> Self {
-        Self { recipe, dataset, decisions: Vec::new(), device, cores: 1, expected_minutes: None }
-    }
-
-    /// The numbers that a system is built for, in a run of `steps`.
-    pub fn setting(&self, steps: u64) -> Result<Setting, Error> {
-        self.recipe.setting(steps, self.dataset.channels(), &self.device)
-    }
-
-    /// Fixes the system's and the loop's settings for a run of `steps`.
-    pub fn resolve(&mut self, steps: u64) -> Result<(), Error> {
-        let setting = self.setting(steps)?;
-        match &mut self.recipe.model {
-            Model::IJepa(config) => config.resolve(&setting, &mut self.decisions)?,
-            Model::LeJepa(config) => config.resolve(&setting, &mut self.decisions)?,
+    fn resolve(session: &mut Session<Self>, steps: u64) -> Result<(), Error> {
+        let setting = session.setting(steps)?;
+        let Session { recipe, data: dataset, decisions, cores, .. } = session;
+        match &mut recipe.over.model {
+            Model::IJepa(config) => config.resolve(&setting, decisions)?,
+            Model::LeJepa(config) => config.resolve(&setting, decisions)?,
         }
-        self.recipe.train.resolve(steps, self.cores, &mut self.decisions);
-        let (train, generated) = (self.dataset.len(Part::Train), self.recipe.data.path.is_empty());
-        self.recipe.probe.train_images.resolve("probe.train_images", &mut self.decisions, || {
+        recipe.train.resolve(steps, *cores, decisions);
+        let (train, generated) = (dataset.len(Part::Train), recipe.over.data.path.is_empty());
+        recipe.over.probe.train_images.resolve("probe.train_images", decisions, || {
             if generated {
                 (train.min(4000), "enough for generated scenes".to_owned())
             } else {
@@ -116,46 +99,133 @@ impl Session {
         Ok(())
     }
 
-    /// A fresh objective for a run of `steps`. Settings that are still open are chosen for it, silently.
-    pub fn objective(&self, steps: u64) -> Result<AnyObjective, Error> {
-        objective_of(&self.recipe, &self.setting(steps)?)
+    /// Epochs.
+    fn asked(session: &Session<Self>) -> Option<f64> {
+        let (epochs, batch) = (session.recipe.over.epochs, session.recipe.train.batch as f64);
+        (epochs > 0.0).then(|| epochs * session.data.len(Part::Train) as f64 / batch)
     }
 
-    /// The images as the loop takes them.
-    pub fn images(&self) -> Images<'_> {
-        let data = &self.recipe.data;
-        Images { dataset: &self.dataset, normalise: &data.normalise, on_bad: data.on_bad_sample }
+    fn minutes(&self) -> f64 {
+        if self.data.path.is_empty() { 2.0 } else { 10.0 }
     }
 
-    /// What the loop needs besides the objective.
-    pub fn fit<'a>(
-        &'a self,
-        folder: &'a RunFolder,
-        images: &'a Images<'a>,
-        initial_teacher_left: Option<&'a dyn Fn(u64) -> f64>,
-    ) -> Fit<'a, Sample> {
-        Fit {
-            folder,
-            config: &self.recipe.train,
-            material: images,
-            seed: self.recipe.seed,
-            device: self.device.clone(),
-            initial_teacher_left,
-            stop: &STOP,
+    fn material(session: &Session<Self>) -> Box<dyn Material<Sample = Sample> + '_> {
+        let data = &session.recipe.over.data;
+        Box::new(Images { dataset: &session.data, normalise: &data.normalise, on_bad: data.on_bad_sample })
+    }
+
+    fn objective(session: &Session<Self>, steps: u64) -> Result<AnyObjective, Error> {
+        objective_of(&session.recipe, &session.setting(steps)?)
+    }
+
+    fn time(session: &Session<Self>, objective: AnyObjective, limit: Duration) -> Result<f64, Error> {
+        with_objective!(objective, |objective| session.time(objective, limit))
+    }
+
+    fn run(session: &Session<Self>, both: [AnyObjective; 2], folder: &RunFolder) -> Result<Option<Summary>, Error> {
+        match both.into() {
+            (AnyObjective::Masked(a), AnyObjective::Masked(b)) => run(a, b, folder, session),
+            (AnyObjective::ViewsResnet(a), AnyObjective::ViewsResnet(b)) => run(a, b, folder, session),
+            (AnyObjective::ViewsVit(a), AnyObjective::ViewsVit(b)) => run(a, b, folder, session),
+            _ => Err(Error::Failure("one recipe made two different objectives".to_owned())),
         }
+    }
+
+    fn teacher_left(recipe: &Recipe<Self>, steps: u64) -> Option<TeacherLeft> {
+        let batch = recipe.train.batch;
+        match &recipe.over.model {
+            Model::IJepa(config) if config.target == TargetKind::Ema => {
+                let ema = config.ema;
+                Some(Box::new(move |step| ema.initial_teacher_left(step, steps, batch)))
+            }
+            _ => None,
+        }
+    }
+
+    fn format(session: &Session<Self>) -> String {
+        session.data.describe().format
+    }
+
+    fn facts(session: &Session<Self>) -> Result<Vec<(&'static str, String)>, Error> {
+        let (recipe, data) = (&session.recipe, session.data.describe());
+        let (size, steps, batch) = (recipe.over.image_size()?, recipe.steps()?, recipe.train.batch);
+        let colour = if data.channels == 1 { "grey" } else { "colour" };
+        let epochs = steps as f64 * batch as f64 / data.train.max(1) as f64;
+        Ok(vec![
+            ("images", format!("{} to train, {} held out ({})", data.train, data.held_out, data.split)),
+            ("size", format!("{size} × {size}, {colour}")),
+            ("steps", format!("{steps} of {batch} images, {epochs:.1} epochs")),
+        ])
+    }
+
+    fn warning(session: &Session<Self>) -> Option<&'static str> {
+        let some = session.data.len(Part::HeldOut) >= 2;
+        (!some).then_some("no images are held out: health is judged on training images")
+    }
+}
+
+impl<O: Objective<Sample = Sample>> Concluded<OverImages> for O {
+    fn conclude(
+        &self,
+        untrained: &Self,
+        session: &Session<OverImages>,
+        _folder: &RunFolder,
+        rate: f64,
+    ) -> Result<(Found, Vec<String>), Error> {
+        let judged = judge::table(session, self.encoder().as_ref(), untrained.encoder().as_ref())?;
+        let (table, skipped) = judged.map(|judged| (judged.table, judged.skipped)).unwrap_or_default();
+        Ok((Found::Images { images_per_s: rate, probes: table.rows, chance: table.chance }, skipped))
+    }
+
+    fn report(
+        &self,
+        untrained: &Self,
+        session: &Session<OverImages>,
+        folder: &RunFolder,
+        summary: &Summary,
+    ) -> Result<(), Error> {
+        write_report(folder, session, summary, self.encoder().as_ref(), untrained.encoder().as_ref())
+    }
+}
+
+impl Recipe<OverImages> {
+    /// The numbers that the system is built for, in a run of `steps` on images of so many channels.
+    pub fn setting(&self, steps: u64, channels: usize, device: &Device) -> Result<Setting, Error> {
+        Ok(Setting {
+            image_size: self.over.image_size()?,
+            channels,
+            normalise: self.over.data.normalise.clone(),
+            seed: self.seed,
+            total_steps: steps,
+            batch: self.train.batch,
+            device: device.clone(),
+            on_cpu: foretell_ops::on_cpu(device),
+        })
+    }
+}
+
+impl Session<OverImages> {
+    /// A resolved recipe over another data set, which is taken as it is.
+    pub fn of_data(recipe: Recipe<OverImages>, data: Dataset, device: Device) -> Self {
+        Self { recipe, data, decisions: Vec::new(), device, cores: 1, expected_minutes: None }
+    }
+
+    /// The numbers that a system is built for, in a run of `steps`.
+    pub fn setting(&self, steps: u64) -> Result<Setting, Error> {
+        self.recipe.setting(steps, self.data.channels(), &self.device)
     }
 
     /// The control: the run's encoder before its first step, settled on the data as training settles it.
     pub fn untrained(&self, folder: &RunFolder) -> Result<Box<dyn Encode>, Error> {
-        let objective = self.objective(self.recipe.steps()?)?;
-        Ok(with_objective!(objective, |objective| settle(objective, &self.fit(folder, &self.images(), None))?
-            .encoder()))
+        let (objective, material) = (OverImages::objective(self, self.recipe.steps()?)?, OverImages::material(self));
+        let fitting = self.fit(folder, material.as_ref(), None);
+        Ok(with_objective!(objective, |objective| settle(objective, &fitting)?.encoder()))
     }
 }
 
 /// A fresh objective. Settings that are still open are chosen for it, silently.
-pub fn objective_of(recipe: &Recipe, setting: &Setting) -> Result<AnyObjective, Error> {
-    Ok(match &recipe.model {
+pub fn objective_of(recipe: &Recipe<OverImages>, setting: &Setting) -> Result<AnyObjective, Error> {
+    Ok(match &recipe.over.model {
         Model::IJepa(config) => {
             let mut config = config.clone();
             config.resolve(setting, &mut Vec::new())?;
@@ -177,9 +247,9 @@ pub fn objective_of(recipe: &Recipe, setting: &Setting) -> Result<AnyObjective, 
 macro_rules! with_objective {
     ($any:expr, |$objective:ident| $body:expr) => {
         match $any {
-            $crate::session::AnyObjective::Masked($objective) => $body,
-            $crate::session::AnyObjective::ViewsResnet($objective) => $body,
-            $crate::session::AnyObjective::ViewsVit($objective) => $body,
+            $crate::images::session::AnyObjective::Masked($objective) => $body,
+            $crate::images::session::AnyObjective::ViewsResnet($objective) => $body,
+            $crate::images::session::AnyObjective::ViewsVit($objective) => $body,
         }
     };
 }

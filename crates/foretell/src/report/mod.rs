@@ -20,7 +20,7 @@ pub use rgb::Rgb;
 use html::{Section, text};
 
 /// Everything that a report shows, in the order in which the page shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// "I-JEPA on fashion-mnist".
     pub title: String,
@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// The judgement of a run's health.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Verdict {
     /// The judgement itself.
     pub health: Health,
@@ -60,9 +60,10 @@ pub struct Verdict {
 }
 
 /// Whether the representation collapsed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// No measure speaks of collapse.
+    #[default]
     Healthy,
     /// Some directions or some measures have collapsed.
     PartialCollapse,

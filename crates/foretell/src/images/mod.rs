@@ -1,0 +1,10 @@
+//! A run over images: its settings, its data and objectives, and what is judged, kept and shown of it.
+
+pub(crate) mod account;
+pub mod judge;
+pub mod kept;
+mod pictures;
+pub mod recipe;
+pub mod session;
+
+pub use recipe::{Model, OverImages};
