@@ -20,29 +20,49 @@ pub struct Trial {
 impl Trial {
     /// The tasks: the same for every agent.
     pub fn tasks(&self, world: &dyn World) -> Vec<Episode> {
+        (0..self.episodes).map(|number| self.task(world, number)).collect()
+    }
+
+    /// The task of this number: the same for every agent.
+    pub fn task(&self, world: &dyn World, number: u64) -> Episode {
         // Step 1 of the stream: step 0 holds the windows that health looks at.
-        (0..self.episodes).map(|i| world.reset(Split::HeldOut, &mut rng(self.seed, Stream::Task, 1, i))).collect()
+        world.reset(Split::HeldOut, &mut rng(self.seed, Stream::Task, 1, number))
     }
 
     /// Plays every task to its end.
     pub fn run(&self, world: &dyn World, agent: &mut dyn Agent) -> Result<Outcome, PlannerError> {
-        self.play_out(world, self.tasks(world), agent)
+        self.play(world, &(0..self.episodes).collect::<Vec<_>>(), agent)
+    }
+
+    /// Plays the tasks of these numbers alone; each ends as it does in company.
+    pub fn play(&self, world: &dyn World, numbers: &[u64], agent: &mut dyn Agent) -> Result<Outcome, PlannerError> {
+        self.finish(world, numbers.iter().map(|number| self.task(world, *number)).collect(), numbers, agent)
     }
 
     /// Plays given tasks to their end. A goal that cannot be is played for like any other, and the outcome says so.
     pub fn play_out(
         &self,
         world: &dyn World,
-        mut tasks: Vec<Episode>,
+        tasks: Vec<Episode>,
         agent: &mut dyn Agent,
     ) -> Result<Outcome, PlannerError> {
         let numbers: Vec<u64> = (0..tasks.len() as u64).collect();
+        self.finish(world, tasks, &numbers, agent)
+    }
+
+    fn finish(
+        &self,
+        world: &dyn World,
+        mut tasks: Vec<Episode>,
+        numbers: &[u64],
+        agent: &mut dyn Agent,
+    ) -> Result<Outcome, PlannerError> {
         let width = world.spec().action;
         let mut trails: Vec<Trail> =
             tasks.iter().map(|task| Trail { states: vec![task.state.clone()], actions: Vec::new() }).collect();
         let (mut step, mut calls) = (0, 0);
         while step < self.steps {
-            let now = Now { world, tasks: &tasks, trails: &trails, numbers: &numbers, seed: self.seed, step };
+            let now = Now { world, tasks: &tasks, trails: &trails, numbers, seed: self.seed, step };
             let turn = agent.act(&now)?;
             calls += turn.calls;
             let taken = turn.taken.clamp(1, self.steps - step);
