@@ -29,5 +29,5 @@ pub use play::{Moment, Play, PlayConfig};
 pub use policy::{GoalPolicy, PolicyConfig};
 pub use rooms::{FloorPlan, Rooms, RoomsConfig};
 pub use truth::{Measure, Truth};
-pub use world::{Episode, Spec, Split, Way, World, WorldError};
+pub use world::{Episode, Scene, Spec, Split, Way, World, WorldError};
 pub use worlds::WorldConfig;

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
 use crate::walls::{Solid, walk};
-use crate::world::{Episode, Spec, Split, Way, World, WorldError};
+use crate::world::{Episode, Scene, Spec, Split, Way, World, WorldError};
 
 /// Side of the world.
 const SIDE: f32 = 65.0;
@@ -219,6 +219,23 @@ impl Rooms {
         }
     }
 
+    /// How much of each pixel is wall, in a picture of `side` pixels.
+    fn draw_walls(&self, layout: &[f32], side: usize, walls: &mut [f32]) {
+        let pixel = SIDE / side as f32;
+        walls.fill(0.0);
+        for solid in self.solids(layout) {
+            let from = |low: f32| (low / pixel).floor().max(0.0) as usize;
+            let to = |high: f32| ((high / pixel).ceil() as usize).min(side);
+            for row in from(solid.y.0)..to(solid.y.1) {
+                for column in from(solid.x.0)..to(solid.x.1) {
+                    let span = |i: usize| (i as f32 * pixel, (i + 1) as f32 * pixel);
+                    let value = &mut walls[row * side + column];
+                    *value = (*value + solid.covers(span(column), span(row))).min(1.0);
+                }
+            }
+        }
+    }
+
     /// A place on the far side of a door of the room that a dot is in.
     fn way_out(&self, layout: &[f32], state: &[f32], rng: &mut ChaCha8Rng) -> Option<[[f32; 2]; 2]> {
         let Some(rooms) = self.maze() else {
@@ -303,18 +320,7 @@ impl World for Rooms {
         for (row, y) in dot.chunks_exact_mut(side).zip(y) {
             row.iter_mut().zip(&x).for_each(|(value, x)| *value = x * y);
         }
-        walls.fill(0.0);
-        for solid in self.solids(layout) {
-            let from = |low: f32| (low / pixel).floor().max(0.0) as usize;
-            let to = |high: f32| ((high / pixel).ceil() as usize).min(side);
-            for row in from(solid.y.0)..to(solid.y.1) {
-                for column in from(solid.x.0)..to(solid.x.1) {
-                    let span = |i: usize| (i as f32 * pixel, (i + 1) as f32 * pixel);
-                    let value = &mut walls[row * side + column];
-                    *value = (*value + solid.covers(span(column), span(row))).min(1.0);
-                }
-            }
-        }
+        self.draw_walls(layout, side, walls);
     }
 
     fn distance(&self, state: &[f32], goal: &[f32]) -> f32 {
@@ -385,5 +391,15 @@ impl World for Rooms {
             actions.extend(action);
         }
         actions
+    }
+
+    fn scene(&self, layout: &[f32], side: usize) -> Option<Scene> {
+        let mut solid = vec![0.0; side * side];
+        self.draw_walls(layout, side, &mut solid);
+        Some(Scene { solid, near: SUCCESS / SIDE })
+    }
+
+    fn place(&self, state: &[f32]) -> [f32; 2] {
+        [state[0] / SIDE, state[1] / SIDE]
     }
 }

@@ -118,4 +118,23 @@ pub trait World: Send + Sync {
 
     /// Behaviour to learn from: `steps` actions from the episode's state, `[steps, A]`, as a curious agent takes them.
     fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32>;
+
+    /// What stays of an episode as people are shown it, seen from above; `None` where there is nothing to see.
+    fn scene(&self, _layout: &[f32], _side: usize) -> Option<Scene> {
+        None
+    }
+
+    /// Where a state lies in the [`Scene`], `[x, y]` in shares of its side.
+    fn place(&self, _state: &[f32]) -> [f32; 2] {
+        [0.5; 2]
+    }
+}
+
+/// A world seen from above.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scene {
+    /// How much of each pixel is solid, `[side, side]`, row-major, 0 to 1.
+    pub solid: Vec<f32>,
+    /// So near to the goal is there, in shares of the side.
+    pub near: f32,
 }

@@ -86,6 +86,22 @@ fn a_picture_shows_the_dot_where_it_is_and_the_walls() {
 }
 
 #[test]
+fn what_people_are_shown_is_what_the_model_sees() {
+    for world in worlds() {
+        let task = world.reset(Split::HeldOut, &mut rng(2, Stream::Task, 0, 0));
+        let side = world.spec().observation[1];
+        let mut seen = vec![0.0; world.spec().pixels()];
+        world.render(&task.layout, &task.state, &mut seen);
+        let scene = world.scene(&task.layout, side).unwrap();
+        assert_eq!(scene.solid, seen[side * side..], "{}", world.spec().name);
+        // The dot is brightest where its place is said to be.
+        let brightest = (0..side * side).max_by(|a, b| seen[*a].total_cmp(&seen[*b])).unwrap();
+        let place = world.place(&task.state).map(|x| (x * side as f32) as usize);
+        assert_eq!([brightest % side, brightest / side], place, "{}", world.spec().name);
+    }
+}
+
+#[test]
 fn play_is_a_function_of_its_place_and_its_states_follow_from_its_actions() {
     for world in worlds() {
         let name = world.spec().name.clone();
