@@ -50,6 +50,11 @@ impl LayerNorm {
         Self { weight: init.constant([width], 1.0), bias: init.constant([width], 0.0), eps }
     }
 
+    /// Weight and bias, `[D]` each, and ε.
+    pub fn parts(&self) -> (Tensor<1>, Tensor<1>, f64) {
+        (self.weight.val(), self.bias.val(), self.eps)
+    }
+
     /// `[.., D]` → `[.., D]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)

@@ -91,6 +91,11 @@ impl Observer {
         self.normalise(self.head.forward(flat))
     }
 
+    /// The last norm, if there is one.
+    pub fn norm(&self) -> Option<&LayerNorm> {
+        self.norm.as_ref()
+    }
+
     /// The last norm, or nothing: what a predictor's output goes through too, so that both live in one space.
     pub fn normalise(&self, latents: Tensor<2>) -> Tensor<2> {
         match &self.norm {

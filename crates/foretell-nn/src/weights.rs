@@ -156,8 +156,13 @@ pub fn to_bytes(tensors: &NamedTensors) -> Vec<u8> {
 pub fn read_file(path: &Path) -> Result<NamedTensors, WeightsError> {
     let bytes =
         std::fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
+    read_bytes(&bytes, path)
+}
+
+/// Reads the bytes of a safetensors file of f32 tensors; `path` says where they came from.
+pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<NamedTensors, WeightsError> {
     let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
     let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {

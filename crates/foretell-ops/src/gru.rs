@@ -62,13 +62,13 @@ fn tanh(x: f32) -> f32 {
 
 /// The three parts of a row of `3 · width` values. Their lengths are plain to see, so that loops over them vectorise.
 #[inline(always)]
-fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
+pub(crate) fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
     [&row[..width], &row[width..2 * width], &row[2 * width..3 * width]]
 }
 
 /// `(r, z, n)` of one unit.
 #[inline(always)]
-fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
+pub(crate) fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
     let r = logistic(inputs[0][i] + states[0][i]);
     let z = logistic(inputs[1][i] + states[1][i]);
     (r, z, tanh(states[2][i].mul_add(r, inputs[2][i])))

@@ -49,7 +49,7 @@ fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// `(mean, 1 / √(var + eps))` of a row.
 #[inline(always)]
-fn moments(x: &[f32], eps: f32) -> (f32, f32) {
+pub(crate) fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     let width = x.len() as f32;
     let mean = lane_sum(
         x,

@@ -623,3 +623,52 @@ fn the_thread_count_changes_no_bit() {
     assert_eq!(one, with(2));
     assert_eq!(one, with(5));
 }
+
+#[test]
+fn a_rollout_is_the_steps_one_after_another() {
+    for (samples, steps, inputs, width, normed) in
+        [(1, 1, 1, 16, true), (5, 3, 2, 48, false), (130, 9, 2, 128, true), (67, 4, 7, 20, true)]
+    {
+        let flat = |seed: u64, len: usize| -> Vec<f32> { noise(seed, len).into_iter().map(|x| x as f32).collect() };
+        let matrix = |seed: u64, rows: usize, cols: usize| {
+            Tensor::<2>::from_data(TensorData::new(flat(seed, rows * cols), [rows, cols]), &Device::flex())
+        };
+        let vector =
+            |seed: u64, len: usize| Tensor::<1>::from_data(TensorData::new(flat(seed, len), [len]), &Device::flex());
+        let input = (matrix(1, 3 * width, inputs), vector(2, 3 * width));
+        let recurrent = (matrix(3, 3 * width, width), vector(4, 3 * width));
+        let norm = normed.then(|| (vector(5, width), vector(6, width), 1e-5));
+        let (state, goal, acted) = (flat(7, width), flat(8, width), flat(9, samples * steps * inputs));
+        let rollout = ops::GruRollout::new(input.clone(), recurrent.clone(), norm.clone()).expect("on the processor");
+        let got = rollout.distances(&state, &goal, &acted, steps);
+
+        // The same in f64, a step at a time, by the composed bodies.
+        let wide = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), (&Device::flex(), DType::F64));
+        let wide1 = |t: Tensor<1>| Tensor::<1>::from_data(t.into_data(), (&Device::flex(), DType::F64));
+        let rows = |values: Vec<f32>, width: usize| {
+            let shape = [values.len() / width, width];
+            wide(Tensor::from_data(TensorData::new(values, shape), &Device::flex()))
+        };
+        let map =
+            |x: Tensor<2>, (w, b): &(Tensor<2>, Tensor<1>)| composed::linear(x, wide(w.clone()), wide1(b.clone()));
+        let mut now = rows(state.repeat(samples), width);
+        let mut expected = vec![0.0; samples * steps];
+        for t in 0..steps {
+            let at = |s: usize| &acted[(s * steps + t) * inputs..][..inputs];
+            let x = rows((0..samples).flat_map(|s| at(s).iter().copied()).collect(), inputs);
+            now = composed::gru_gates(map(x, &input), map(now.clone(), &recurrent), now);
+            if let Some((weight, bias, eps)) = &norm {
+                now = composed::layer_norm(now, wide1(weight.clone()), wide1(bias.clone()), *eps);
+            }
+            let far = (now.clone() - rows(goal.clone(), width)).square().mean_dim(1);
+            let far: Vec<f64> = far.into_data_as::<f64>().try_into_vec().unwrap();
+            far.into_iter().enumerate().for_each(|(s, d)| expected[s * steps + t] = d);
+        }
+        let widened: Vec<f64> = got.iter().map(|x| f64::from(*x)).collect();
+        assert_near(&format!("{samples} rollouts of {steps} steps, {width} wide"), &widened, &expected, 2e-5);
+
+        // One candidate is the same bits alone and in company.
+        let last = &acted[(samples - 1) * steps * inputs..];
+        assert_eq!(rollout.distances(&state, &goal, last, steps), got[(samples - 1) * steps..]);
+    }
+}

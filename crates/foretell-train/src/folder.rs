@@ -74,6 +74,10 @@ impl RunFolder {
     pub fn encoder(&self) -> PathBuf {
         self.0.join("encoder.safetensors")
     }
+    /// The whole model of a world, where the encoder alone is not what is used.
+    pub fn model(&self) -> PathBuf {
+        self.0.join("model.safetensors")
+    }
     /// The outcome.
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
