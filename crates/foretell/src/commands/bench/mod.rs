@@ -3,6 +3,7 @@
 mod load;
 mod masks;
 mod op;
+mod plan;
 mod step;
 mod work;
 
@@ -32,6 +33,8 @@ enum What {
     Embed(step::EmbedArgs),
     /// Masks for a batch.
     Masks(masks::MasksArgs),
+    /// A planning step in the latents of a world model with random weights.
+    Plan(plan::PlanArgs),
     /// Decoding and augmenting a folder (or anything else that `train --data` takes).
     Load(load::LoadArgs),
     /// One operation, forward and backward.
@@ -44,6 +47,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Error> {
         What::Step(args) => step::step(args),
         What::Embed(args) => step::embed(args),
         What::Masks(args) => masks::masks(args),
+        What::Plan(args) => plan::plan(args),
         What::Load(args) => load::load(args),
         What::Op(args) => op::op(args),
     }

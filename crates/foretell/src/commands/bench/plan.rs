@@ -1,0 +1,124 @@
+//! `foretell bench plan`: one planning step of several episodes, from what is seen to a plan.
+
+use burn::tensor::{Device, Tensor};
+use foretell_data::Normalise;
+use foretell_data::random::{Stream, rng};
+use foretell_jepa::dynamics::State;
+use foretell_jepa::systems::WorldSetting;
+use foretell_jepa::systems::eb_jepa::EbJepaConfig;
+use foretell_world::{Budget, Cost, Imagination, Imagined, Planner, PlannerConfig};
+use rand::RngExt;
+use serde::Serialize;
+
+use super::work::linear;
+use super::{ceiling, median, peak_memory, positive, rounded, show, time};
+use crate::{DeviceChoice, Error};
+
+/// What `bench plan` was asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    /// Episodes that are planned for at once.
+    #[arg(long, value_parser = positive, default_value_t = 8)]
+    episodes: usize,
+    /// Candidates of an iteration.
+    #[arg(long, value_parser = positive, default_value_t = 128)]
+    samples: usize,
+    /// Iterations of the cross-entropy method.
+    #[arg(long, value_parser = positive, default_value_t = 8)]
+    iterations: usize,
+    /// The best so many make the next distribution.
+    #[arg(long, value_parser = positive, default_value_t = 16)]
+    elites: usize,
+    /// Steps looked ahead.
+    #[arg(long, value_parser = positive, default_value_t = 32)]
+    horizon: usize,
+    /// Side of the observations in pixels.
+    #[arg(long, value_parser = positive, default_value_t = 32)]
+    image: usize,
+    /// Width of the latents.
+    #[arg(long, value_parser = positive, default_value_t = 128)]
+    width: usize,
+    /// Planning steps that are timed.
+    #[arg(long, value_parser = positive, default_value_t = 10)]
+    steps: usize,
+    /// Planning steps before them.
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    plan_ms: f64,
+    calls: u64,
+    calls_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rss_mb: Option<f64>,
+    gflops: f64,
+    gemm_ceiling_gflops: f64,
+    ceiling_share: f64,
+    plan_ms_all: Vec<f64>,
+}
+
+/// Numbers in an action, and the longest one: those of Two Rooms.
+const ACTION: usize = 2;
+const REACH: f32 = 2.45;
+
+pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
+    let device = args.device.open()?;
+    let imagination = imagination(args, &device)?;
+    let mut noise = rng(0, Stream::Scene, 0, 0);
+    let mut seen = || -> Vec<Vec<f32>> {
+        let draw = |_| (0..2 * args.image * args.image).map(|_| noise.random_range(-1.0..1.0)).collect();
+        (0..args.episodes).map(draw).collect()
+    };
+    let (seen, goals) = (seen(), seen());
+    let latents = |seen: &[Vec<f32>]| seen.iter().map(|x| imagination.encode(x.clone())).collect::<Vec<Tensor<2>>>();
+    let goals = latents(&goals);
+    let planner = Planner::Cem { samples: args.samples, iterations: args.iterations, elites: args.elites };
+    let config = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
+    let numbers: Vec<u64> = (0..args.episodes as u64).collect();
+    let mut calls = 0;
+    let times = time(args.warmup, args.steps, || {
+        let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
+        let (reach, cost) = (REACH, Cost::Sum);
+        let mut problem = Imagined { imagination: &imagination, now: &now, goals: &goals, reach, cost };
+        let plans = planner.plan(&config, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
+        calls = plans.iter().map(|plan| plan.calls).sum();
+        Ok(())
+    })?;
+    let peak = peak_memory();
+    let work = linear(1, args.width + ACTION, 3 * args.width) * calls as f64;
+    let ms = median(&times);
+    let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
+    let report = Report {
+        plan_ms: rounded(ms),
+        calls,
+        calls_per_s: rounded(calls as f64 / ms * 1e3),
+        rss_mb: peak.map(rounded),
+        gflops: rounded(gflops),
+        gemm_ceiling_gflops: rounded(ceiling),
+        ceiling_share: rounded(gflops / ceiling),
+        plan_ms_all: times.into_iter().map(rounded).collect(),
+    };
+    show(&report, args.json)
+}
+
+/// EB-JEPA's networks with random weights.
+fn imagination(args: &PlanArgs, device: &Device) -> Result<Imagination, Error> {
+    let setting = WorldSetting {
+        observation: [2, args.image, args.image],
+        action: ACTION,
+        normalise: Normalise::nothing(2),
+        actions: Normalise::nothing(ACTION),
+        seed: 0,
+        device: device.clone(),
+    };
+    let config = EbJepaConfig { width: args.width, ..EbJepaConfig::default() };
+    Ok(Imagination::of(&config.init(&setting)?, 1))
+}
