@@ -309,14 +309,14 @@ impl Recordings {
             if frames < 2 || !((frames - 1) * every..=frames * every).contains(&rows.len()) {
                 let hint = if rows.len() > frames * every {
                     let k = rows.len().div_ceil(frames);
-                    format!("; if an observation was recorded at every {k}th action, say `every = {k}`")
+                    format!("; if one observation was recorded for {k} actions, say `every = {k}`")
                 } else {
                     String::new()
                 };
                 return Err(bad(
                     file,
                     format!(
-                        "{frames} observations and {} actions do not belong together: expected two observations or more, and {every} action(s) for each{hint}",
+                        "{frames} observations and {} actions do not belong together: expected two observations or more, and no more than {every} x as many actions{hint}",
                         rows.len()
                     ),
                 ));

@@ -5,10 +5,22 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::Init;
 use crate::layers::{BatchStatistics, LayerNorm, Linear, Mlp, Pass};
 use crate::mlp::{Activation, Projector};
+
+/// What a predictor's output says of the next latent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Foretells {
+    /// The latent itself, as released.
+    Latent,
+    /// Its change from the one before; a fresh predictor says that there is none. What moves slowly is then foretold from the
+    /// start, where the other has to learn to copy first.
+    Change,
+}
 
 /// Lengths of a [`CausalPredictor`]. [`CausalConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +43,14 @@ pub struct CausalConfig {
     pub hidden: usize,
     /// Hidden width of the projector behind the blocks.
     pub projector: usize,
+    /// What its output says.
+    pub foretells: Foretells,
 }
 
 impl CausalConfig {
     /// A fresh network.
     pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> CausalPredictor {
-        let Self { width, action, action_width, history, depth, heads, head, hidden, projector } = *self;
+        let Self { width, action, action_width, history, depth, heads, head, hidden, projector, foretells } = *self;
         let mut init = Init::new(rng, device);
         let action_encoder = ActionEncoder {
             reduce: Linear::uniform(action, action_width, &mut init),
@@ -56,13 +70,16 @@ impl CausalConfig {
             heads,
         };
         let blocks = (0..depth).map(block).collect();
-        CausalPredictor {
-            action_encoder,
-            pos_embed: init.truncated_normal([history, width], 0.02),
-            blocks,
-            norm: LayerNorm::new(width, 1e-5, &mut init),
-            projector: Projector::new(&[width, projector, width], Activation::Gelu, rng, device),
+        let pos_embed = init.truncated_normal([history, width], 0.02);
+        let norm = LayerNorm::new(width, 1e-5, &mut init);
+        let mut projector = Projector::new(&[width, projector, width], Activation::Gelu, rng, device);
+        if foretells == Foretells::Change {
+            let mut init = Init::new(rng, device);
+            let last = projector.layers.last_mut().expect("a projector has layers");
+            last.weight = init.constant(last.weight.dims(), 0.0);
+            last.bias = init.constant([width], 0.0);
         }
+        CausalPredictor { action_encoder, pos_embed, blocks, norm, projector, foretells }
     }
 }
 
@@ -129,6 +146,8 @@ pub struct CausalPredictor {
     pub norm: LayerNorm,
     /// Behind it, as behind the encoder: batch norm is the last norm.
     pub projector: Projector,
+    #[module(skip)]
+    foretells: Foretells,
 }
 
 impl CausalPredictor {
@@ -143,15 +162,26 @@ impl CausalPredictor {
     /// - `latents`: `[B, h, D]`, h at most the history; `actions`: `[B·h, A]`, likewise ordered
     /// - output: `[B·h, D]`, row `b·h + i` the prediction of what follows latent i
     pub fn forward(&self, latents: Tensor<3>, actions: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
-        let x = self.through_blocks(latents, actions);
-        self.projector.forward(self.norm.forward(x), pass)
+        let [b, h, width] = latents.dims();
+        let x = self.through_blocks(latents.clone(), actions);
+        self.out(x, latents.reshape([b * h, width]), pass)
     }
 
     /// In evaluation mode, what follows the last latent alone: `[B, D]`. Inputs as in [`forward`](Self::forward).
     pub fn next(&self, latents: Tensor<3>, actions: Tensor<2>) -> Tensor<2> {
         let [b, h, width] = latents.dims();
-        let x = self.through_blocks(latents, actions).reshape([b, h, width]).narrow(1, h - 1, 1).reshape([b, width]);
-        self.projector.forward(self.norm.forward(x), &mut Pass::Evaluation)
+        let last = |rows: Tensor<3>| rows.narrow(1, h - 1, 1).reshape([b, width]);
+        let x = self.through_blocks(latents.clone(), actions).reshape([b, h, width]);
+        self.out(last(x), last(latents), &mut Pass::Evaluation)
+    }
+
+    /// What the blocks gave and the latents that they were given, `[R, D]` each → the latents after those.
+    fn out(&self, x: Tensor<2>, before: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
+        let said = self.projector.forward(self.norm.forward(x), pass);
+        match self.foretells {
+            Foretells::Latent => said,
+            Foretells::Change => before + said,
+        }
     }
 
     /// `[B·h, D]`.
@@ -189,6 +219,7 @@ mod tests {
         head: 6,
         hidden: 16,
         projector: 12,
+        foretells: Foretells::Latent,
     };
 
     fn noise<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -197,13 +228,13 @@ mod tests {
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 
-    fn predictor() -> CausalPredictor {
+    fn predictor_of_latents() -> CausalPredictor {
         CONFIG.init(&mut ChaCha8Rng::seed_from_u64(1), &Device::flex())
     }
 
     /// One whose blocks do something.
     fn trained() -> CausalPredictor {
-        let mut predictor = predictor();
+        let mut predictor = predictor_of_latents();
         for (i, block) in predictor.blocks.iter_mut().enumerate() {
             let weight = block.modulation.weight.val();
             let moved = noise(weight.dims(), 9 + i as u64);
@@ -217,8 +248,21 @@ mod tests {
         let (x, condition) = (noise([6, 8], 2), noise([6, 8], 3));
         let sets = ops::Sets::uniform(2, 3).causal();
         let of = |block: &AdaBlock| ops::values(block.forward(x.clone(), condition.clone(), &sets));
-        assert_eq!(of(&predictor().blocks[0]), ops::values(x.clone()));
+        assert_eq!(of(&predictor_of_latents().blocks[0]), ops::values(x.clone()));
         assert_ne!(of(&trained().blocks[0]), ops::values(x.clone()));
+    }
+
+    #[test]
+    fn a_fresh_predictor_of_changes_foretells_none() {
+        let config = CausalConfig { foretells: Foretells::Change, ..CONFIG };
+        let predictor = config.init(&mut ChaCha8Rng::seed_from_u64(1), &Device::flex());
+        let (latents, actions) = (noise([2, 3, 8], 2), noise([6, 3], 3));
+        let same = predictor.forward(latents.clone(), actions.clone(), &mut Pass::Evaluation);
+        assert_eq!(ops::values(same), ops::values(latents.clone()));
+        let last = ops::values(latents.clone().narrow(1, 2, 1));
+        assert_eq!(ops::values(predictor.next(latents.clone(), actions.clone())), last);
+        let other = predictor_of_latents().forward(latents.clone(), actions, &mut Pass::Evaluation);
+        assert_ne!(ops::values(other), ops::values(latents));
     }
 
     #[test]

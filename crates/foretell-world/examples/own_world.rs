@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use foretell_jepa::systems::{WorldSetting, eb_jepa::EbJepaConfig};
+use foretell_jepa::systems::{ActionScale, WorldSetting, eb_jepa::EbJepaConfig};
 use foretell_train::{Fit, Observer, Report, RunFolder, TrainConfig, fit, settle};
 use foretell_world::{
     Budget, Control, Cost, Episode, Imagination, Planner, PlannerConfig, Planning, Play, PlayConfig, Spec, Split,
@@ -109,7 +109,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed,
         device: device.clone(),
     };
-    let model = EbJepaConfig { width: 32, widths: vec![64], ..EbJepaConfig::default() };
+    // Pushes are small numbers: what the networks are given of them is as large as everything else.
+    let actions = ActionScale::Standard;
+    let model = EbJepaConfig { width: 32, widths: vec![64], actions, ..EbJepaConfig::default() };
 
     let steps = 1000;
     let mut train = TrainConfig { batch: 64, clip: 2.0, ..TrainConfig::default() };

@@ -1,7 +1,8 @@
 //! LeWorldModel on recorded episodes: trained on most of them, then asked to foretell the ones that it has never seen.
 //!
-//! `cargo run --release -p foretell-world --example recorded_episodes -- FRAMES [ACTIONS] [EVERY] [STEPS]`, where FRAMES is an
-//! `.npz` or a folder of them, ACTIONS the file with the actions if they lie apart, and EVERY the actions for one observation.
+//! `cargo run --release -p foretell-world --example recorded_episodes -- FRAMES [ACTIONS] [EVERY] [STEPS] [FRAMESKIP]`, where FRAMES is an
+//! `.npz` or a folder of them, ACTIONS the file with the actions if they lie apart, EVERY the actions for one observation and FRAMESKIP those
+//! between two that the model sees.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,13 +30,24 @@ impl Observer for Progress {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let at = |i: usize| arguments.get(i).filter(|text| !text.is_empty());
     let number = |i: usize, default: u64| at(i).map_or(Ok(default), |text| text.parse());
     let path = at(0).ok_or("give the path of an .npz of episodes, or of a folder of them")?;
     let every = number(2, 1)? as usize;
-    let config = EpisodesConfig { actions: at(1).map(PathBuf::from), every, ..EpisodesConfig::default() };
+    let frameskip = number(4, every as u64)? as usize;
+    let config = EpisodesConfig { actions: at(1).map(PathBuf::from), every, frameskip, ..EpisodesConfig::default() };
     let episodes = Episodes::open(Path::new(path), config)?;
     println!(
         "{} episodes to learn from, {} held out; observations {:?}, blocks of {} numbers",
@@ -73,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::remove_dir_all(place)?;
 
     let imagination = Imagination::of(&run.objective, episodes.frameskip());
-    let windows = episodes.with_window(19)?.held_out_windows(256);
+    let windows = episodes.with_window(11)?.held_out_windows(256);
     let Forecast { model, copy_last, mean, windows } = Forecast::of(&imagination, &windows)?;
     println!("mean squared error of latents over {windows} held-out windows\nahead   model    copy    mean");
     for (k, ((model, copy), mean)) in model.iter().zip(&copy_last).zip(&mean).enumerate() {

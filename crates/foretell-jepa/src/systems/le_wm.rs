@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foretell_data::random::{Stream, rng};
 use foretell_nn::Backbone;
-use foretell_nn::causal::CausalConfig;
+use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::framed::Framed;
 use foretell_nn::observer::{Observer, ObserverConfig};
 use foretell_nn::vit::{Vit, VitConfig};
@@ -77,11 +77,13 @@ pub struct PredictorSizes {
     pub hidden: usize,
     /// Width to which an action block is brought before its MLP.
     pub action_width: usize,
+    /// What its output says of the next latent.
+    pub foretells: Foretells,
 }
 
 impl Default for PredictorSizes {
     fn default() -> Self {
-        Self { depth: 2, heads: 4, head: 32, hidden: 256, action_width: 32 }
+        Self { depth: 2, heads: 4, head: 32, hidden: 256, action_width: 32, foretells: Foretells::Change }
     }
 }
 
@@ -144,7 +146,14 @@ impl LeWmConfig {
             projector: 2048,
             actions: ActionScale::Standard,
             encoder: FrameEncoder::Vit { patch: 14, tokens: 192, depth: 12, heads: 3 },
-            predictor: PredictorSizes { depth: 6, heads: 16, head: 64, hidden: 2048, action_width: 10 },
+            predictor: PredictorSizes {
+                depth: 6,
+                heads: 16,
+                head: 64,
+                hidden: 2048,
+                action_width: 10,
+                foretells: Foretells::Latent,
+            },
         }
     }
 
@@ -206,7 +215,7 @@ impl LeWmConfig {
 
     fn objective<B: Backbone + 'static>(&self, backbone: B, setting: &WorldSetting) -> Causal<B> {
         let device = setting.device.clone().autodiff();
-        let PredictorSizes { depth, heads, head, hidden, action_width } = self.predictor;
+        let PredictorSizes { depth, heads, head, hidden, action_width, foretells } = self.predictor;
         let predictor = CausalConfig {
             width: self.width,
             action: setting.action,
@@ -217,6 +226,7 @@ impl LeWmConfig {
             head,
             hidden,
             projector: self.projector,
+            foretells,
         };
         let mut projector = rng(setting.seed, Stream::Init, 0, 1);
         let collator = WindowCollator {

@@ -7,6 +7,7 @@ use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
 use foretell_jepa::systems::le_wm::{FrameEncoder, LeWm, LeWmConfig, PredictorSizes};
 use foretell_jepa::{Clock, Objective};
+use foretell_nn::causal::Foretells;
 use foretell_nn::observer::Observer;
 use foretell_ops as ops;
 
@@ -27,7 +28,14 @@ fn small() -> LeWmConfig {
         projector: 16,
         slices: 8,
         encoder: FrameEncoder::Conv { widths: vec![4, 4], features: 10 },
-        predictor: PredictorSizes { depth: 2, heads: 2, head: 4, hidden: 16, action_width: 5 },
+        predictor: PredictorSizes {
+            depth: 2,
+            heads: 2,
+            head: 4,
+            hidden: 16,
+            action_width: 5,
+            foretells: Foretells::Latent,
+        },
         ..LeWmConfig::default()
     }
 }
