@@ -35,7 +35,7 @@ impl Imagination {
     pub fn of<N: Networks + Sync>(objective: &Dynamics<N>, block: usize) -> Self {
         let WindowCollator { observation, normalise, actions, .. } = &*objective.collator;
         Self {
-            model: Box::new(objective.model()),
+            model: objective.model().planner_model(),
             observation: *observation,
             normalise: normalise.clone(),
             actions: actions.clone(),

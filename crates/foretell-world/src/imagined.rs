@@ -89,6 +89,13 @@ impl Problem for Imagined<'_> {
     fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {
         let this = &*self;
         this.each(candidates, |e, candidates| {
+            let mut actions = candidates.to_vec();
+            this.imagination.actions.scale(&mut actions, 1);
+            let steps = candidates.len() / (per_episode * this.imagination.actions.mean.len()).max(1);
+            if let Some(distances) = this.imagination.model.distances(&this.now[e], &this.goals[e], &actions, steps) {
+                let along = distances.chunks_exact(steps.max(1));
+                return along.map(|d| this.cost.of(d.iter().copied())).collect();
+            }
             let rolled = this.roll(e, candidates, per_episode, &this.imagination.device);
             Self::along(&rolled.distances).into_iter().map(|d| this.cost.of(d)).collect::<Vec<_>>()
         })

@@ -7,6 +7,7 @@ use foretell_data::random::{Stream, rng};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::world::cut;
@@ -222,6 +223,24 @@ struct Search {
     random: ChaCha8Rng,
 }
 
+impl Search {
+    /// Candidates `[S, H, A]`. The first is the mean itself, so that no plan is worse than the last one's rest.
+    fn draw(&mut self, noise: &Noise, out: &mut [f32]) {
+        let known = std::iter::once(&self.mean).chain(&self.kept);
+        let mut rows = out.chunks_exact_mut(self.mean.len());
+        // As many as there are of either: `zip` asks the known ones first.
+        for (known, row) in known.zip(rows.by_ref()) {
+            row.copy_from_slice(known);
+        }
+        for row in rows {
+            noise.draw(&mut self.random, row);
+            for ((x, mean), spread) in row.iter_mut().zip(&self.mean).zip(&self.spread) {
+                *x = mean + spread * *x;
+            }
+        }
+    }
+}
+
 impl Planner {
     /// A plan for each episode. `warm` holds what is left of each one's last plan (or is empty); `seed` and `step` fix what
     /// is drawn, and `numbers` are the episodes' own, so that neither their order nor their company matters.
@@ -267,7 +286,8 @@ impl Planner {
         if let Self::Gradient { samples, iterations, rate } = *self {
             return descend(problem, searches, (samples, iterations, rate), (horizon, steps), budget);
         }
-        let mut left = affordable;
+        let beta = if let Self::Icem { beta, .. } = *self { beta } else { 0.0 };
+        let (noise, mut left) = (Noise::new(beta, horizon, width), affordable);
         for samples in self.schedule() {
             // All episodes have the same schedule, so the budget ends for all at once.
             let samples = samples.min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -275,38 +295,22 @@ impl Planner {
                 break;
             }
             left -= samples as u64;
-            let mut candidates = Vec::with_capacity(episodes * samples * long);
-            for search in &mut searches {
-                self.draw(search, samples, (horizon, width), &mut candidates);
-            }
-            candidates.chunks_exact_mut(width).for_each(|action| cut(action, reach));
+            let whole = samples * long;
+            let mut candidates = vec![0.0; episodes * whole];
+            candidates.par_chunks_mut(whole.max(1)).zip(&mut searches).for_each(|(out, search)| {
+                search.draw(&noise, out);
+                out.chunks_exact_mut(width).for_each(|action| cut(action, reach));
+            });
             let costs = problem.costs(&candidates, samples, horizon);
-            for (e, search) in searches.iter_mut().enumerate() {
-                let candidates = &candidates[e * samples * long..][..samples * long];
-                let costs: Vec<f32> = costs[e * samples..][..samples]
-                    .iter()
-                    .map(|c| if c.is_finite() { *c } else { f32::INFINITY })
-                    .collect();
+            let found = candidates.par_chunks(whole.max(1)).zip(costs.par_chunks(samples));
+            searches.par_iter_mut().zip(found).for_each(|(search, (candidates, costs))| {
+                let finite = |c: &f32| if c.is_finite() { *c } else { f32::INFINITY };
+                let costs: Vec<f32> = costs.iter().map(finite).collect();
                 search.best.calls += (samples * steps) as u64;
                 self.learn(search, candidates, &costs, config.least_spread * reach);
-            }
+            });
         }
         Ok(searches.into_iter().map(|search| search.best).collect())
-    }
-
-    /// Candidates `[S, H, A]` of one episode. The first is the mean itself, so that no plan is worse than the last one's rest.
-    fn draw(&self, search: &mut Search, samples: usize, (horizon, width): (usize, usize), out: &mut Vec<f32>) {
-        let long = horizon * width;
-        let begin = out.len();
-        out.extend(&search.mean);
-        for kept in search.kept.iter().take(samples - 1) {
-            out.extend(kept);
-        }
-        let beta = if let Self::Icem { beta, .. } = *self { beta } else { 0.0 };
-        while out.len() < begin + samples * long {
-            let noise = coloured(beta, horizon, width, &mut search.random);
-            out.extend(search.mean.iter().zip(&search.spread).zip(noise).map(|((m, s), n)| m + s * n));
-        }
     }
 
     /// Moves the distribution to what was good.
@@ -356,27 +360,46 @@ impl Planner {
     }
 }
 
-/// Noise of variance 1 whose spectrum over the horizon falls as `1 / f^β`, `[H, A]` (Pinneri et al., 2020, section 3.1).
-fn coloured(beta: f32, horizon: usize, width: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
-    if beta <= 0.0 || horizon < 2 {
-        return (0..horizon * width).map(|_| StandardNormal.sample(random)).collect();
-    }
-    // A sum of cosines with random phases' amplitudes, frequency 0 as loud as the lowest one.
-    let frequencies = horizon / 2 + 1;
-    let loud: Vec<f32> = (0..frequencies).map(|k| (k.max(1) as f32).powf(-beta / 2.0)).collect();
-    let power: f32 = loud.iter().enumerate().map(|(k, l)| if k == 0 { l * l } else { 2.0 * l * l }).sum();
-    let mut out = vec![0.0; horizon * width];
-    for a in 0..width {
-        for (k, loud) in loud.iter().enumerate() {
-            let (c, s): (f32, f32) = (StandardNormal.sample(random), StandardNormal.sample(random));
+/// Noise of variance 1 whose spectrum over the horizon falls as `1 / f^β` (Pinneri et al., 2020, section 3.1): a sum of
+/// cosines and sines with random amplitudes, frequency 0 as loud as the lowest one.
+struct Noise {
+    width: usize,
+    /// For each frequency its loudness, and cosine and sine at each step; empty for white noise.
+    waves: Vec<(f32, Vec<(f32, f32)>)>,
+}
+
+impl Noise {
+    fn new(beta: f32, horizon: usize, width: usize) -> Self {
+        if beta <= 0.0 || horizon < 2 {
+            return Self { width, waves: Vec::new() };
+        }
+        let loud: Vec<f32> = (0..=horizon / 2).map(|k| (k.max(1) as f32).powf(-beta / 2.0)).collect();
+        let power: f32 = loud.iter().enumerate().map(|(k, l)| if k == 0 { l * l } else { 2.0 * l * l }).sum();
+        let wave = |(k, loud): (usize, &f32)| {
             let scale = loud * if k == 0 { 1.0 } else { std::f32::consts::SQRT_2 } / power.sqrt();
-            for t in 0..horizon {
-                let angle = std::f32::consts::TAU * (k * t) as f32 / horizon as f32;
-                out[t * width + a] += scale * if k == 0 { c } else { c * angle.cos() + s * angle.sin() };
+            // Frequency 0 is a constant: its sine counts for nothing.
+            let at = |t: usize| (std::f32::consts::TAU * (k * t) as f32 / horizon as f32).sin_cos();
+            (scale, (0..horizon).map(at).map(|(sin, cos)| (cos, sin)).collect())
+        };
+        Self { width, waves: loud.iter().enumerate().map(wave).collect() }
+    }
+
+    /// `[H, A]`.
+    fn draw(&self, random: &mut ChaCha8Rng, out: &mut [f32]) {
+        if self.waves.is_empty() {
+            out.iter_mut().for_each(|x| *x = StandardNormal.sample(random));
+            return;
+        }
+        out.fill(0.0);
+        for a in 0..self.width {
+            for (scale, wave) in &self.waves {
+                let (c, s): (f32, f32) = (StandardNormal.sample(random), StandardNormal.sample(random));
+                for (x, (cos, sin)) in out.iter_mut().skip(a).step_by(self.width).zip(wave) {
+                    *x += scale * (c * cos + s * sin);
+                }
             }
         }
     }
-    out
 }
 
 /// Adam on all starts of all episodes.

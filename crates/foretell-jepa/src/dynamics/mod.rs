@@ -118,6 +118,14 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
     /// What is kept after training, for probes.
     fn encoder(&self) -> &Self::Encoder;
 
+    /// The networks in evaluation mode as a planner asks them, many candidates at a time.
+    fn planner_model(self) -> Box<dyn WorldModel + Send + Sync>
+    where
+        Self: Sync,
+    {
+        Box::new(self)
+    }
+
     /// The loss of a batch.
     fn loss(&self, setting: &Self::Setting, seen: &Seen<'_>, clock: &Clock) -> Outcome;
 

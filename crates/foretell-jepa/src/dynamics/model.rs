@@ -60,4 +60,10 @@ pub trait WorldModel: Send {
 
     /// Latents that a step looks back on, the newest among them; a state with fewer is one near an episode's beginning.
     fn history(&self) -> usize;
+
+    /// How far each of many candidates is from a goal after each of its steps: mean squared differences `[S, T]` of latents,
+    /// for actions `[S, T, A]` from one state, towards `[1, D]`. `None` where steps one after another are all there is.
+    fn distances(&self, _state: &State, _goal: &Tensor<2>, _actions: &[f32], _steps: usize) -> Option<Vec<f32>> {
+        None
+    }
 }

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use foretell_nn::gru::Gru;
-use foretell_nn::layers::Linear;
+use foretell_nn::layers::{LayerNorm, Linear};
 use foretell_nn::observer::Observer;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
@@ -105,12 +105,47 @@ impl WorldModel for RecurrentNetworks {
     }
 }
 
+/// The networks with their weights packed for planning.
+struct Packed {
+    networks: RecurrentNetworks,
+    rollout: ops::GruRollout,
+}
+
+impl WorldModel for Packed {
+    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
+        self.networks.encode(observations)
+    }
+
+    fn step(&self, state: State, actions: Tensor<2>) -> State {
+        self.networks.step(state, actions)
+    }
+
+    fn history(&self) -> usize {
+        self.networks.history()
+    }
+
+    fn distances(&self, state: &State, goal: &Tensor<2>, actions: &[f32], steps: usize) -> Option<Vec<f32>> {
+        let values = |latents: &Tensor<2>| ops::values(latents.clone());
+        Some(self.rollout.distances(&values(state.newest()), &values(goal), actions, steps))
+    }
+}
+
 impl Networks for RecurrentNetworks {
     type Setting = Rollout;
     type Encoder = Observer;
 
     fn encoder(&self) -> &Observer {
         &self.encoder
+    }
+
+    /// Packed, where the weights lie in the processor's memory.
+    fn planner_model(self) -> Box<dyn WorldModel + Send + Sync> {
+        let Gru { weight_ih, weight_hh, bias_ih, bias_hh } = &self.predictor;
+        let norm = self.encoder.norm().map(LayerNorm::parts);
+        match ops::GruRollout::new((weight_ih.val(), bias_ih.val()), (weight_hh.val(), bias_hh.val()), norm) {
+            Some(rollout) => Box::new(Packed { networks: self, rollout }),
+            None => Box::new(self),
+        }
     }
 
     fn loss(&self, setting: &Rollout, seen: &Seen<'_>, clock: &Clock) -> Outcome {
