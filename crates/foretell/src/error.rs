@@ -5,6 +5,7 @@ use foretell_eval::EvalError;
 use foretell_jepa::systems::SystemError;
 use foretell_nn::WeightsError;
 use foretell_train::TrainError;
+use foretell_world::{PlannerError, WorldError};
 
 /// Any error of any command.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,12 @@ pub enum Error {
     /// Weights: exit code 2.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A world or play in it: exit code 2.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// A planner: exit code 2.
+    #[error(transparent)]
+    Planner(#[from] PlannerError),
     /// Judgement: exit code 1.
     #[error(transparent)]
     Eval(#[from] EvalError),

@@ -1,7 +1,7 @@
 //! Foretell: joint-embedding predictive architectures, trained, judged and used from one binary.
 //!
 //! The binary is thin: each command is a function in [`commands`]. A run is described by a [`recipe`], put together in
-//! [`session`] and carried out in [`run`]; what only runs over [`images`] have stands there.
+//! [`session`] and carried out in [`run`]; what only runs over [`images`] or over a [`world`] have stands there.
 
 mod account;
 pub mod commands;
@@ -21,6 +21,7 @@ pub mod session;
 mod stored_zip;
 pub mod summary;
 pub mod systems;
+pub mod world;
 
 pub use device::DeviceChoice;
 pub use error::Error;

@@ -3,16 +3,21 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretell::commands::{bench, embed, inspect, probe, report, systems, train};
+use foretell::commands::{bench, embed, inspect, plan, play, probe, report, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Joint-embedding predictive architectures: train an encoder on unlabelled images, judge it, use it.
+/// Joint-embedding predictive architectures: train an encoder on unlabelled images, or a model of a world that plans; judge
+/// it, use it.
 #[derive(Parser)]
-#[command(version, about, after_help = "Begin with `foretell train`: it needs no data and takes under three minutes.")]
+#[command(
+    version,
+    about,
+    after_help = "Begin with `foretell train`: it needs no data and takes under three minutes. `foretell plan` plans at once, with a small model that comes with the program."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,8 +25,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train an encoder and judge it.
+    /// Train an encoder, or a model of a world, and judge it.
     Train(train::TrainArgs),
+    /// Play held-out episodes of a world with a trained model's plans, beside controls.
+    Plan(plan::PlanArgs),
+    /// Show one of them as a moving picture.
+    Play(play::PlayArgs),
     /// Judge a run's encoder on labelled images.
     Probe(probe::ProbeArgs),
     /// Write a run's features of any images into a file.
@@ -43,6 +52,8 @@ fn main() -> ExitCode {
             stop_on_interrupt();
             train::train(&args)
         }
+        Command::Plan(args) => plan::plan(&args),
+        Command::Play(args) => play::play(&args),
         Command::Probe(args) => probe::probe(&args),
         Command::Embed(args) => {
             stop_on_interrupt();

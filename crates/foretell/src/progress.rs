@@ -31,6 +31,11 @@ impl Progress {
         Self { bar, total, unit, samples, last: Instant::now() }
     }
 
+    /// What it counts to.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// `done` of the total, and a line about it.
     pub(crate) fn at(&mut self, done: u64, line: impl FnOnce() -> String) {
         match &self.bar {

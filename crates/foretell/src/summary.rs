@@ -1,10 +1,14 @@
 //! `summary.json`: what a finished run reached, for scripts. Its keys are fixed.
 
+use std::fmt::Write as _;
+
 use foretell_eval::{ProbeRow, ProbeTable};
 use foretell_train::{Health, RunFolder, write_whole};
+use foretell_world::Forecast;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::world::judge::Place;
 
 /// See the module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +49,15 @@ pub enum Found {
         /// Share of the commonest class, by factor.
         chance: Vec<(String, f64)>,
     },
+    /// Of a model of a world.
+    World {
+        /// Windows of play a second.
+        windows_per_s: f64,
+        /// How far off states are that are read from latents.
+        places: Vec<Place>,
+        /// Errors of what is foretold, by horizon.
+        forecast: Forecast,
+    },
 }
 
 impl Found {
@@ -52,6 +65,7 @@ impl Found {
     pub fn rate(&self) -> f64 {
         match self {
             Self::Images { images_per_s, .. } => *images_per_s,
+            Self::World { windows_per_s, .. } => *windows_per_s,
         }
     }
 
@@ -62,8 +76,24 @@ impl Found {
             Self::Images { probes, chance, .. } => {
                 format!("\n{}", ProbeTable { rows: probes.clone(), chance: chance.clone() })
             }
+            Self::World { places, forecast, .. } => world_text(places, forecast),
         }
     }
+}
+
+/// Where things are, and what comes next, as tables for people.
+fn world_text(places: &[Place], forecast: &Forecast) -> String {
+    let mut text = "\nhow far off the state is that a linear map reads from latents\n".to_owned();
+    for Place { features, error } in places {
+        let _ = writeln!(text, "  {features:<12}{error:8.2}");
+    }
+    text += "\nerror of the latent foretold, by steps ahead\n";
+    let shown = (0..forecast.model.len()).filter(|k| (k + 1).is_power_of_two() || k + 1 == forecast.model.len());
+    for k in shown {
+        let (model, copy, mean) = (forecast.model[k], forecast.copy_last[k], forecast.mean[k]);
+        let _ = writeln!(text, "  {:<4}{model:8.4}   copying the last {copy:8.4}   the mean {mean:8.4}", k + 1);
+    }
+    text
 }
 
 impl Summary {

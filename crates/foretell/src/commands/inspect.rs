@@ -63,6 +63,9 @@ fn run(path: &Path) -> Result<Account, Error> {
             let size = recipe.over.image_size()?;
             run_over(&folder, &recipe, &format!("images of {size} × {size} pixels"))
         }
+        AnyRecipe::World(recipe) => {
+            run_over(&folder, &recipe, &format!("windows of {} observations", recipe.over.play.window))
+        }
     }
 }
 
@@ -123,7 +126,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
     if let Some(found) = found {
         let _ = write!(text, "{}", found.text());
     }
-    let json = json!({
+    let mut json = json!({
         "kind": "run",
         "system": recipe.over.system(),
         "data": recipe.over.source(),
@@ -133,10 +136,15 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
         "checkpoints": checkpoints,
         "health": health,
         "encoder_parameters": encoder.map(|encoder| encoder.parameters),
-        "probes": found.map(|found| match found {
-            Found::Images { probes, .. } => probes,
-        }),
     });
+    match found {
+        Some(Found::Images { probes, .. }) => json["probes"] = json!(probes),
+        Some(Found::World { places, forecast, .. }) => {
+            json["places"] = json!(places);
+            json["forecast"] = json!(forecast);
+        }
+        None => {}
+    }
     Ok(Account { text, json })
 }
 

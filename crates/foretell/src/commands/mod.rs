@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod embed;
 pub mod inspect;
+pub mod plan;
+pub mod play;
 pub mod probe;
 pub mod report;
 pub mod systems;

@@ -10,7 +10,7 @@ use crate::output::print;
 use crate::recipe::AnyRecipe;
 use crate::session::Session;
 use crate::summary::Summary;
-use crate::{DeviceChoice, Error};
+use crate::{DeviceChoice, Error, world};
 
 /// What `report` was asked.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,7 @@ pub(super) fn write(run: &Path, device: DeviceChoice) -> Result<RunFolder, Error
             let untrained = session.untrained(&folder)?;
             write_report(&folder, &session, &summary, kept.encoder.as_ref(), untrained.as_ref())?;
         }
+        AnyRecipe::World(recipe) => world::account::write_report(&folder, &Session::open(recipe, device)?, &summary)?,
     }
     Ok(folder)
 }

@@ -6,29 +6,35 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use foretell_jepa::Auto;
 use foretell_train::{Health, RunFolder};
+use foretell_world::WorldConfig;
 
 use super::report;
 use crate::account::write_decisions;
-use crate::images::{Model, OverImages};
+use crate::images::{self, OverImages};
 use crate::output::{print, print_json, say};
-use crate::recipe::{AnyRecipe, Recipe};
+use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::run::begin;
 use crate::session::{MOST_STEPS, Session, Subject};
 use crate::summary::{Found, Summary};
+use crate::world::OverWorld;
 use crate::{DeviceChoice, Error};
 
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// A system (i-jepa, le-jepa) or a recipe file. If nothing is said: le-jepa for images of yours, as it learns most of
-    /// them in minutes on a CPU; i-jepa for the generated scenes, whose colours and places le-jepa's views hide.
+    /// A system (i-jepa, le-jepa; in a world eb-jepa, le-wm) or a recipe file. If nothing is said: le-jepa for images of
+    /// yours, as it learns most of them in minutes on a CPU; i-jepa for the generated scenes, whose colours and places
+    /// le-jepa's views hide; eb-jepa in a world.
     system: Option<String>,
     /// Go on with a run that was stopped or killed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "world", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
     resume: Option<PathBuf>,
     /// Images: a folder, a tar, IDX files, CIFAR binaries. Without it, built-in generated scenes.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Learn from play in a world: two-rooms, two-rooms-fixed or maze.
+    #[arg(long, conflicts_with_all = ["data", "image_size", "epochs", "size", "on_bad_sample"])]
+    world: Option<String>,
     /// The run's folder; `runs/SYSTEM-DATA-N` if nothing is said.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -77,10 +83,12 @@ pub fn train(args: &TrainArgs) -> Result<(), Error> {
         }
         return match AnyRecipe::of_run(&folder)? {
             AnyRecipe::Images(recipe) => resume(&folder, recipe, device, args),
+            AnyRecipe::World(recipe) => resume(&folder, recipe, device, args),
         };
     }
     match args.recipe()? {
         AnyRecipe::Images(recipe) => start(recipe, device, args),
+        AnyRecipe::World(recipe) => start(recipe, device, args),
     }
 }
 
@@ -133,22 +141,53 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
 
 impl TrainArgs {
     fn recipe(&self) -> Result<AnyRecipe, Error> {
-        let system = self.system.as_deref().unwrap_or(if self.data.is_some() { "le-jepa" } else { "i-jepa" });
+        let usual = match (&self.world, &self.data) {
+            (Some(_), _) => "eb-jepa",
+            (None, Some(_)) => "le-jepa",
+            (None, None) => "i-jepa",
+        };
+        let system = self.system.as_deref().unwrap_or(usual);
         let mut sets = self.set.clone();
         if let Some(size) = &self.size {
             let key = match AnyRecipe::read(system, &sets)? {
                 AnyRecipe::Images(recipe) => match recipe.over.model {
-                    Model::IJepa(_) => "model.size",
-                    Model::LeJepa(_) => "model.backbone.size",
+                    images::Model::IJepa(_) => "model.size",
+                    images::Model::LeJepa(_) => "model.backbone.size",
                 },
+                AnyRecipe::World(recipe) => return Err(misplaced("--size", &recipe)),
             };
             sets.push(format!("{key}={size}"));
         }
         if let Some(value) = &self.on_bad_sample {
             sets.push(format!("data.on_bad_sample={value}"));
         }
+        if let Some(world) = &self.world {
+            WorldConfig::named(world)?;
+            if let AnyRecipe::Images(recipe) = AnyRecipe::read(system, &sets)? {
+                return Err(Error::Misuse(format!(
+                    "{} learns from images, not in the world {world}: leave out `--world`, or train {} there",
+                    recipe.over.system(),
+                    OverWorld::SYSTEMS.join(" or ")
+                )));
+            }
+            sets.push(format!("world.kind={world}"));
+        }
         match AnyRecipe::read(system, &sets)? {
             AnyRecipe::Images(recipe) => Ok(AnyRecipe::Images(self.common(self.of_images(recipe)?)?)),
+            AnyRecipe::World(recipe) => Ok(AnyRecipe::World(self.common(self.of_world(recipe)?)?)),
+        }
+    }
+
+    /// The options of runs over a world.
+    fn of_world(&self, recipe: Recipe<OverWorld>) -> Result<Recipe<OverWorld>, Error> {
+        let of_images = [
+            ("--data", self.data.is_some()),
+            ("--image-size", self.image_size.is_some()),
+            ("--epochs", self.epochs.is_some()),
+        ];
+        match of_images.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(misplaced(option, &recipe)),
+            None => Ok(recipe),
         }
     }
 
@@ -184,6 +223,14 @@ impl TrainArgs {
         check_duration("--minutes", recipe.minutes, self.minutes)?;
         Ok(recipe)
     }
+}
+
+/// An option of runs over images, given to one over a world.
+fn misplaced(option: &str, recipe: &Recipe<OverWorld>) -> Error {
+    Error::Misuse(format!(
+        "`{option}` is for images, and {} learns from play in a world: leave it out, and choose the world with `--world`",
+        recipe.over.system()
+    ))
 }
 
 /// An error if a duration was given and is none.
@@ -235,9 +282,18 @@ fn outcome(folder: &RunFolder, summary: Option<&Summary>, args: &TrainArgs) -> R
             (format!("foretell probe {run} --data LABELLED"), "what the features know of other labels"),
             ("foretell train --data YOUR_IMAGES --minutes 30".to_owned(), "your own images"),
         ],
+        Found::World { .. } => [
+            (format!("foretell plan {run} --episodes 100"), "held-out episodes with its plans, beside controls"),
+            (format!("foretell play {run}"), "one of them as a moving picture"),
+            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
+        ],
     };
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let _ = write!(text, "\nencoder   {run}/encoder.safetensors\nreport    {run}/report.html\n");
+    let kept = match &summary.found {
+        Found::Images { .. } => format!("encoder   {run}/encoder.safetensors"),
+        Found::World { .. } => format!("model     {run}/model.safetensors"),
+    };
+    let _ = write!(text, "\n{kept}\nreport    {run}/report.html\n");
     for (i, (command, what)) in next.into_iter().enumerate() {
         let _ = writeln!(text, "{:<10}{command:width$}   {what}", if i == 0 { "next" } else { "" });
     }

@@ -23,7 +23,9 @@ pub(crate) fn write_report(
     trained: &dyn Encode,
     untrained: &dyn Encode,
 ) -> Result<(), Error> {
-    let Found::Images { probes: rows, .. } = &summary.found;
+    let Found::Images { probes: rows, .. } = &summary.found else {
+        return Err(Error::Failure("the summary of a run over images is one over a world".to_owned()));
+    };
     let pictures = Pictures::take(session, trained, untrained)?;
     let page = Report {
         probes: rows.iter().map(probe).collect(),

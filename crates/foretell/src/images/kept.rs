@@ -28,7 +28,12 @@ impl Kept {
     /// Loads the encoder of a run; one that is not finished, or whose weights do not fit its config, is an error.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
-        let AnyRecipe::Images(recipe) = AnyRecipe::of_run(&folder)?;
+        let AnyRecipe::Images(recipe) = AnyRecipe::of_run(&folder)? else {
+            return Err(Error::Misuse(format!(
+                "{0} learnt from a world, and this needs an encoder of images: `foretell plan {0}` uses its model",
+                path.display()
+            )));
+        };
         let file = folder.encoder();
         if !file.is_file() {
             let run = path.display();
@@ -57,8 +62,9 @@ impl Kept {
             }
             other => other.into(),
         };
-        let mut encoder = with_objective!(objective_of(&recipe, &setting)?, |objective| objective.encoder_with(tensors))
-            .map_err(misfit)?;
+        let mut encoder = with_objective!(objective_of(&recipe, &setting)?, |objective| objective
+            .encoder_with(tensors))
+        .map_err(misfit)?;
         encoder.prepare();
         Ok(Self { folder, recipe, encoder, device })
     }

@@ -16,6 +16,7 @@ pub use keys::unknown;
 use crate::Error;
 use crate::images::OverImages;
 use crate::systems::SYSTEMS;
+use crate::world::OverWorld;
 use keys::{check_keys, in_one_line, merge, set, unknown_field};
 
 /// See the module.
@@ -104,11 +105,13 @@ impl<S: Over> Recipe<S> {
 pub enum AnyRecipe {
     /// Images.
     Images(Recipe<OverImages>),
+    /// A world.
+    World(Recipe<OverWorld>),
 }
 
 /// Systems that can be trained, by the names of the command line.
 pub fn trainable() -> impl Iterator<Item = &'static str> {
-    OverImages::SYSTEMS.iter().copied()
+    OverImages::SYSTEMS.iter().chain(OverWorld::SYSTEMS).copied()
 }
 
 impl AnyRecipe {
@@ -117,10 +120,13 @@ impl AnyRecipe {
         if let Some(recipe) = OverImages::of(system) {
             return Ok(Self::Images(recipe));
         }
+        if let Some(recipe) = OverWorld::of(system) {
+            return Ok(Self::World(recipe));
+        }
         if SYSTEMS.iter().any(|row| row.name == system) {
-            let able = trainable().collect::<Vec<_>>().join(" or ");
+            let able = trainable().collect::<Vec<_>>().join(", ");
             return Err(Error::Misuse(format!(
-                "`{system}` belongs to the family but does not train yet: train {able}, and see `foretell systems`"
+                "`{system}` belongs to the family but does not train yet: train one of {able}, and see `foretell systems`"
             )));
         }
         Err(Error::Misuse(unknown("system", system, trainable(), "`foretell systems` lists the family")))
@@ -172,6 +178,7 @@ impl AnyRecipe {
         };
         Ok(match Self::of(&system)? {
             Self::Images(recipe) => Self::Images(recipe.merged(&asked, name)?),
+            Self::World(recipe) => Self::World(recipe.merged(&asked, name)?),
         })
     }
 
@@ -179,6 +186,7 @@ impl AnyRecipe {
     pub fn to_toml(&self) -> String {
         match self {
             Self::Images(recipe) => recipe.to_toml(),
+            Self::World(recipe) => recipe.to_toml(),
         }
     }
 }
@@ -204,6 +212,28 @@ mod tests {
             assert!(error.contains(&format!("did you mean `{near}`")), "{error}");
         }
         assert!(AnyRecipe::read("i-jep", &[]).unwrap_err().to_string().contains("did you mean `i-jepa`"));
+    }
+
+    #[test]
+    fn a_world_is_a_group_with_a_kind() {
+        let read = |entry: &str| AnyRecipe::read("eb-jepa", &[entry.to_owned()]);
+        for (entry, part) in [
+            ("world.kind=maze", "kind = \"maze\""),
+            ("world.resolution=48", "resolution = 48"),
+            ("play.window=9", "window = 9"),
+            ("model.terms.variance=4.0", "variance = 4.0"),
+        ] {
+            assert!(read(entry).unwrap().to_toml().contains(part), "{entry}");
+        }
+        for (entry, part) in [
+            ("world.resoluton=48", "world.resolution"),
+            ("play.windw=9", "did you mean `play.window`"),
+            ("data.path=x", "did you mean"),
+            ("world.kind=mze", "maze"),
+        ] {
+            let error = read(entry).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains('\n'), "{error}");
+        }
     }
 
     #[test]

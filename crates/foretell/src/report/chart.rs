@@ -23,14 +23,18 @@ pub(super) fn section(curves: &[Curve]) -> Option<Section> {
     if curves.is_empty() {
         return None;
     }
-    let figures: Vec<_> = curves.iter().map(figure).collect();
     Some(Section {
         id: "training",
         title: "Training",
         lead: "By optimiser step. Where the target moves, the loss by itself is no measure of progress: read it \
                beside the rank and the spread of the features.",
-        body: format!("<div class=\"grid charts\">\n{}</div>\n", figures.concat()),
+        body: format!("<div class=\"grid charts\">\n{}</div>\n", figures(curves)),
     })
+}
+
+/// A figure for each curve.
+pub(super) fn figures(curves: &[Curve]) -> String {
+    curves.iter().map(figure).collect()
 }
 
 fn figure(curve: &Curve) -> String {

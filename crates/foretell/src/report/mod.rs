@@ -11,6 +11,7 @@ mod rgb;
 mod run;
 mod ticks;
 mod verdict;
+mod world;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,12 @@ pub struct Report {
     pub features: Vec<FeaturePicture>,
     /// Nearest neighbours in feature space, trained and untrained.
     pub neighbours: Vec<Neighbours>,
+    /// What a linear map reads from a world model's latents, beside its controls.
+    pub readings: Vec<Reading>,
+    /// A world model's errors, by steps ahead.
+    pub forecast: Vec<Curve>,
+    /// Episodes planned by a world model.
+    pub episodes: Vec<Moving>,
     /// What was decided without being asked: what, value, reason.
     pub decisions: Vec<(String, String, String)>,
     /// How to go on: label → command.
@@ -165,10 +172,35 @@ pub struct ProbeRow {
     pub accuracy: f64,
 }
 
+/// How far off a state is that is read from latents.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// What was read from: "trained", "untrained" or "mean".
+    pub features: String,
+    /// Mean distance from the true state, in the world's units.
+    pub error: f64,
+}
+
+/// A moving picture.
+#[derive(Clone, Debug)]
+pub struct Moving {
+    /// "episode 3".
+    pub title: String,
+    /// What came of it.
+    pub note: String,
+    /// Width and height in pixels.
+    pub side: u32,
+    /// The bytes of a GIF file.
+    pub gif: Vec<u8>,
+}
+
 /// Writes the page.
 pub fn render(report: &Report) -> String {
     let sections: Vec<Section> = [
         probes::section(&report.probes),
+        world::episodes(&report.episodes),
+        world::readings(&report.readings),
+        world::forecast(&report.forecast),
         verdict::section(&report.verdict),
         chart::section(&report.curves),
         pictures::masks(&report.masks),

@@ -12,20 +12,7 @@ fn labelled(label: &str) -> Labelled {
 }
 
 fn empty() -> Report {
-    Report {
-        title: "I-JEPA on shapes".to_owned(),
-        verdict: Verdict { health: Health::Healthy, sentences: Vec::new(), measures: Vec::new() },
-        facts: Vec::new(),
-        probes: Vec::new(),
-        curves: Vec::new(),
-        masks: Vec::new(),
-        views: Vec::new(),
-        features: Vec::new(),
-        neighbours: Vec::new(),
-        decisions: Vec::new(),
-        commands: Vec::new(),
-        config_toml: String::new(),
-    }
+    Report { title: "I-JEPA on shapes".to_owned(), ..Report::default() }
 }
 
 /// A report with something in every place, every text of it being `word`.
@@ -65,6 +52,9 @@ fn full(word: &str) -> Report {
             trained: vec![labelled(word)],
             untrained: vec![labelled("other")],
         }],
+        readings: vec![Reading { features: text(), error: 2.5 }],
+        forecast: vec![Curve { title: text(), unit: text(), series: vec![(text(), vec![(1.0, 0.5)])], log_y: false }],
+        episodes: vec![Moving { title: text(), note: text(), side: 4, gif: b"GIF89a".to_vec() }],
         decisions: vec![(text(), text(), text())],
         commands: vec![(text(), text())],
         config_toml: text(),
@@ -96,6 +86,9 @@ fn every_section_is_there_and_has_a_link() {
         "views",
         "features",
         "neighbours",
+        "places",
+        "forecast",
+        "episodes",
         "decisions",
         "commands",
         "configuration",
@@ -121,6 +114,7 @@ fn nothing_is_loaded_from_outside() {
     let page = render(&full("word"));
     for outside in ["http", "//", "@import", "<link", "<script", "<iframe", "url("] {
         // Base64 may hold slashes, so the pictures are taken out first.
+        let page = page.replace("data:image/gif;", "data:image/png;");
         let mut pieces = page.split("data:image/png;base64,");
         let head = pieces.next().into_iter().map(ToOwned::to_owned);
         let tails = pieces.map(|piece| piece.split_once('"').map_or(String::new(), |(_, tail)| tail.to_owned()));
@@ -223,6 +217,17 @@ fn probes_stand_beside_their_controls() {
     assert!(page.contains("86.1 %") && page.contains("+11.3 points by training"));
     assert!(page.contains("−10.0 points by training"));
     assert!(page.contains("not finite") && page.contains("k-nearest neighbours"));
+}
+
+#[test]
+fn readings_stand_beside_their_controls() {
+    let reading = |features: &str, error| Reading { features: features.to_owned(), error };
+    let readings = vec![reading("trained", 2.0), reading("untrained", 8.0), reading("mean", f64::NAN)];
+    let page = render(&Report { readings, ..empty() });
+    assert!(page.contains("width:25.00%") && page.contains("width:100.00%") && page.contains("not finite"));
+    // A film that could not be made leaves no frame.
+    let film = Moving { title: "episode 0".to_owned(), note: String::new(), side: 260, gif: Vec::new() };
+    assert!(!render(&Report { episodes: vec![film], ..empty() }).contains("episode 0"));
 }
 
 #[test]

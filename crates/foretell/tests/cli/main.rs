@@ -4,6 +4,7 @@
 mod made;
 
 mod input;
+mod plan;
 mod resume;
 mod uses;
 

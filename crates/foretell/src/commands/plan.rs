@@ -1,0 +1,293 @@
+//! `foretell plan`: held-out episodes played with a trained model's plans, beside controls.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use foretell_world::{
+    Agent, Budget, Control, Cost, GoalPolicy, Measure, Now, Planner, PlannerConfig, PolicyConfig, Solve, Trial, Truth,
+    World,
+};
+use serde::Serialize;
+
+use crate::output::{counted, print, print_json};
+use crate::recipe::{Over, unknown};
+use crate::world::imagine::{Imaginer, Manner, Timed};
+use crate::{DeviceChoice, Error};
+
+/// What `plan` was asked.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    planning: PlanningArgs,
+    /// Held-out episodes.
+    #[arg(long, default_value_t = 20)]
+    episodes: u64,
+    /// Beside it two policies that search for nothing, trained now on the same play (a minute or two).
+    #[arg(long)]
+    policies: bool,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whose plans, and how they are sought.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanningArgs {
+    /// A finished run over a world; without it, the small model that comes with the program.
+    run: Option<PathBuf>,
+    /// The world, if you want to be sure: a model plans where it learnt.
+    #[arg(long)]
+    world: Option<String>,
+    /// random, cem, icem, mppi or gradient.
+    #[arg(long, default_value = Manner::PLANNER)]
+    planner: String,
+    /// Model calls of one plan, at most; a step of one candidate is one call. Without it, the planner's own.
+    #[arg(long, value_name = "CALLS")]
+    budget: Option<u64>,
+    /// Steps looked ahead.
+    #[arg(long, default_value_t = PlannerConfig::default().horizon)]
+    horizon: usize,
+    /// Steps taken of each plan before the next.
+    #[arg(long, default_value_t = Manner::REPLAN)]
+    replan: u64,
+    /// What the distances along a way cost together: sum, last, min, or discounted, with discounted=0.9 for that share.
+    #[arg(long, default_value = "sum")]
+    cost: String,
+    /// Steps of an episode.
+    #[arg(long, default_value_t = 200)]
+    steps: u64,
+    /// Of starts, goals, layouts and whatever is drawn.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+}
+
+/// No budget but the planner's own schedule.
+const FREE: Budget = Budget { calls: u64::MAX };
+/// Share of the one before it that a step is worth with `--cost discounted`.
+const DISCOUNT: f32 = 0.95;
+/// More steps than any episode takes.
+const LONGEST: u64 = 100_000;
+
+impl PlanningArgs {
+    /// The model, in the world that was asked for.
+    pub(super) fn imaginer(&self) -> Result<Imaginer, Error> {
+        let device = self.device.open()?;
+        let imaginer = match &self.run {
+            Some(run) => Imaginer::open(run, device)?,
+            None => Imaginer::built_in(&device)?,
+        };
+        if let Some(world) = &self.world {
+            imaginer.check_world(world)?;
+        }
+        Ok(imaginer)
+    }
+
+    pub(super) fn manner(&self) -> Result<Manner, Error> {
+        let planner = Planner::named(&self.planner).ok_or_else(|| {
+            Error::Misuse(unknown("planner", &self.planner, Planner::NAMES.into_iter(), "`--planner`"))
+        })?;
+        at_least_one("--horizon", self.horizon as u64)?;
+        at_least_one("--replan", self.replan)?;
+        at_least_one("--steps", self.steps)?;
+        for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps)] {
+            if value > LONGEST {
+                return Err(Error::Misuse(format!("`{name}` is at most {LONGEST}, found {value}")));
+            }
+        }
+        if self.replan > self.horizon as u64 {
+            return Err(Error::Misuse(format!(
+                "`--replan {}` takes more steps of a plan than its horizon of {} has: take at most that many",
+                self.replan, self.horizon
+            )));
+        }
+        if let Some(budget) = self.budget {
+            at_least_one("--budget", budget)?;
+        }
+        Ok(Manner {
+            planner,
+            config: PlannerConfig { horizon: self.horizon, ..PlannerConfig::default() },
+            budget: self.budget.map_or(FREE, |calls| Budget { calls }),
+            replan: self.replan,
+            cost: cost(&self.cost)?,
+        })
+    }
+
+    /// The run's folder, if one was named.
+    pub(super) fn run(&self) -> Option<&Path> {
+        self.run.as_deref()
+    }
+
+    pub(super) fn trial(&self, episodes: u64) -> Trial {
+        Trial { episodes, steps: self.steps, seed: self.seed }
+    }
+}
+
+fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
+    if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
+}
+
+fn cost(text: &str) -> Result<Cost, Error> {
+    let (name, share) = text.split_once('=').map_or((text, None), |(name, share)| (name, Some(share)));
+    Ok(match (name, share) {
+        ("sum", None) => Cost::Sum,
+        ("last", None) => Cost::Last,
+        ("min", None) => Cost::Min,
+        ("discounted", share) => {
+            let share = share.map_or(Some(DISCOUNT), |text| text.parse().ok());
+            let share = share.filter(|share| *share > 0.0 && *share <= 1.0);
+            Cost::Discounted(share.ok_or_else(|| {
+                Error::Misuse(format!("`--cost {text}`: the share must be a number above 0, at most 1, such as 0.9"))
+            })?)
+        }
+        _ => {
+            return Err(Error::Misuse(unknown(
+                "cost",
+                text,
+                ["sum", "last", "min", "discounted"].into_iter(),
+                "`--cost`",
+            )));
+        }
+    })
+}
+
+/// Success of the controls on the same episodes, 0 to 1.
+#[derive(Serialize)]
+struct Controls {
+    random: f64,
+    greedy: f64,
+    oracle: f64,
+    truth: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloning: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inverse: Option<f64>,
+}
+
+/// The outcome for scripts.
+#[derive(Serialize)]
+struct Planned {
+    world: String,
+    planner: String,
+    episodes: u64,
+    success: f64,
+    interval: [f64; 2],
+    controls: Controls,
+    calls_per_step: f64,
+    ms_per_step: f64,
+    /// Mean distance from the goal at the end, in the world's units.
+    distance: f64,
+    run: String,
+    system: &'static str,
+    trained_steps: u64,
+    trained_seed: u64,
+    steps: u64,
+    horizon: usize,
+    replan: u64,
+    cost: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<u64>,
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn plan(args: &PlanArgs) -> Result<(), Error> {
+    let asked = &args.planning;
+    let manner = asked.manner()?;
+    at_least_one("--episodes", args.episodes)?;
+    let imaginer = asked.imaginer()?;
+    let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
+    let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
+    let outcome = trial.run(world, &mut agent)?;
+    let (play, imagination) = (&imaginer.playground.play, &imaginer.imagination);
+    let config = PolicyConfig { seed: asked.seed, ..PolicyConfig::default() };
+    let [cloning, inverse] = if args.policies {
+        [
+            Some(share(&trial, world, &mut GoalPolicy::cloned(play, &config, &imagination.device))?),
+            Some(share(&trial, world, &mut GoalPolicy::inverse_dynamics(play, &config, imagination))?),
+        ]
+    } else {
+        [None, None]
+    };
+    let controls = Controls {
+        random: share(&trial, world, &mut Control::Random)?,
+        greedy: share(&trial, world, &mut Control::Greedy)?,
+        oracle: share(&trial, world, &mut Control::Oracle)?,
+        truth: share(&trial, world, &mut with_truth(&manner))?,
+        cloning,
+        inverse,
+    };
+    let (success, interval) = outcome.success();
+    let planned = Planned {
+        world: world.spec().name.clone(),
+        planner: asked.planner.clone(),
+        episodes: args.episodes,
+        success,
+        interval,
+        controls,
+        calls_per_step: outcome.calls_per_step,
+        ms_per_step: agent.spent.as_secs_f64() * 1e3 / (asked.steps * args.episodes) as f64,
+        distance: outcome.distance.iter().map(|d| f64::from(*d)).sum::<f64>() / outcome.distance.len() as f64,
+        run: imaginer.name().to_owned(),
+        system: imaginer.recipe.over.system(),
+        trained_steps: imaginer.recipe.steps()?,
+        trained_seed: imaginer.recipe.seed,
+        steps: asked.steps,
+        horizon: asked.horizon,
+        replan: asked.replan,
+        cost: asked.cost.clone(),
+        budget: asked.budget,
+        seed: asked.seed,
+    };
+    if args.json { print_json(&planned) } else { print(text(&planned, imaginer.recipe.over.title())) }
+}
+
+/// Success of an agent on the trial's episodes.
+fn share(trial: &Trial, world: &dyn World, agent: &mut dyn Agent) -> Result<f64, Error> {
+    Ok(trial.run(world, agent)?.success().0)
+}
+
+/// The cross-entropy method with a perfect model: what the planner's settings allow.
+fn with_truth(manner: &Manner) -> impl Agent {
+    let cost = manner.cost;
+    let pose =
+        move |now: &Now<'_>, solve: Solve<'_>| solve(&mut Truth::new(now.world, now.tasks, cost, Measure::default()));
+    Manner { planner: Planner::named("cem").unwrap_or(manner.planner), budget: FREE, ..*manner }.planning(pose)
+}
+
+fn text(planned: &Planned, title: &str) -> String {
+    let Planned { success, interval: [low, high], controls, .. } = planned;
+    let percent = |share: f64| format!("{:5.1} %", 100.0 * share);
+    let mut text = format!(
+        "{}, {} of {} steps; {title}, {} steps of training ({})\n\n",
+        planned.world,
+        counted(planned.episodes as usize, "held-out episode"),
+        planned.steps,
+        planned.trained_steps,
+        planned.run,
+    );
+    let mut row = |name: &str, share: f64, more: &str| {
+        let _ = writeln!(text, "  {name:<34}{}{more}", percent(share));
+    };
+    let interval = format!("   (95 %: {:.1} to {:.1})", 100.0 * low, 100.0 * high);
+    row(&format!("{} in the model's latents", planned.planner), *success, &interval);
+    row("random actions", controls.random, "");
+    row("straight ahead", controls.greedy, "");
+    row("cem on the true dynamics", controls.truth, "");
+    row("the shortest way", controls.oracle, "");
+    for (name, share) in [("behaviour cloning", controls.cloning), ("inverse dynamics", controls.inverse)] {
+        if let Some(share) = share {
+            row(&format!("{name}, without search"), share, "");
+        }
+    }
+    let run = if planned.run == "built-in" { String::new() } else { format!(" {}", planned.run) };
+    let _ = write!(
+        text,
+        "\n{:.0} model calls and {:.2} ms a step; {:.1} from the goal at the end, on average\n\
+         next      foretell play{run} --seed {}   one of these episodes as a moving picture\n",
+        planned.calls_per_step, planned.ms_per_step, planned.distance, planned.seed
+    );
+    text
+}

@@ -1,0 +1,52 @@
+//! `foretell play`: one held-out episode as a moving picture.
+
+use std::path::{Path, PathBuf};
+
+use foretell_train::write_whole;
+
+use super::plan::PlanningArgs;
+use crate::output::print;
+use crate::world::film::record;
+use crate::{Error, world::Imaginer};
+
+/// What `play` was asked.
+#[derive(Debug, clap::Args)]
+pub struct PlayArgs {
+    #[command(flatten)]
+    planning: PlanningArgs,
+    /// Which of the held-out episodes of the seed, from 0.
+    #[arg(long, default_value_t = 0)]
+    episode: u64,
+    /// Where the picture is put; the run's folder if nothing is said, or here.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// Side of the picture in pixels.
+const SIDE: usize = 390;
+
+/// Runs the command.
+pub fn play(args: &PlayArgs) -> Result<(), Error> {
+    let manner = args.planning.manner()?;
+    let imaginer: Imaginer = args.planning.imaginer()?;
+    let (world, trial) = (imaginer.playground.world.as_ref(), args.planning.trial(args.episode.saturating_add(1)));
+    let Some(film) = record(&imaginer, &manner, &trial, &[args.episode])?.and_then(|mut films| films.pop()) else {
+        return Err(Error::Misuse(format!(
+            "the world {} has no picture for people: `foretell plan` plays in it without one",
+            world.spec().name
+        )));
+    };
+    let folder = args.out.as_deref().or(args.planning.run()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Error::Misuse(format!("cannot make the folder {}: {e}", folder.display())))?;
+    let file = folder.join(format!("{}-episode-{}.gif", world.spec().name, args.episode));
+    write_whole(&file, &film.gif(world, SIDE, 1)?)?;
+    print(format_args!(
+        "episode {}: {}\n\
+         picture   {}\n\
+         \x20         teal the dot and its way, green the goal, grey where the plan leads, orange where the model imagines that it leads\n",
+        args.episode,
+        film.ending(),
+        file.display(),
+    ))
+}

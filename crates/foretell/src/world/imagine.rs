@@ -1,0 +1,172 @@
+//! A trained model of a world, ready to plan with: of a finished run, or the one that comes with the program.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use foretell_nn::{NamedTensors, WeightsError, weights};
+use foretell_train::RunFolder;
+use foretell_world::{
+    Agent, Budget, Cost, Imagination, Now, Planner, PlannerConfig, PlannerError, Planning, Turn, WorldConfig,
+};
+
+use super::OverWorld;
+use super::session::Playground;
+use crate::Error;
+use crate::output::counted;
+use crate::progress::Progress;
+use crate::recipe::{AnyRecipe, Over, Recipe};
+
+/// The model that comes with the program: its config and its weights, as `foretell train` left them.
+const BUILT_IN: (&str, &[u8]) =
+    (include_str!("../../models/two-rooms.toml"), include_bytes!("../../models/two-rooms.safetensors"));
+
+/// See the module.
+pub struct Imaginer {
+    /// A run's folder; `None` for the model that comes with the program.
+    pub run: Option<String>,
+    /// The resolved config of its run.
+    pub recipe: Recipe<OverWorld>,
+    /// Its world, and play as it learnt from it.
+    pub playground: Playground,
+    /// The model.
+    pub imagination: Imagination,
+}
+
+impl Imaginer {
+    /// The model of a finished run over a world.
+    pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let (run, file) = (path.display(), folder.model());
+        let AnyRecipe::World(recipe) = AnyRecipe::of_run(&folder)? else {
+            let systems = OverWorld::SYSTEMS.join(" or ");
+            return Err(Error::Misuse(format!(
+                "{run} learnt from images, and planning needs a model of a world: train one with `foretell train {systems}`"
+            )));
+        };
+        if !file.is_file() {
+            return Err(Error::Misuse(format!(
+                "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
+            )));
+        }
+        Self::of(recipe, weights::read_file(&file)?, &device, Some(run.to_string())).map_err(|error| match error {
+            Error::Weights(WeightsError::Mismatch(what)) => {
+                Error::Misuse(format!("{} does not fit the network of its config.toml: {what}", file.display()))
+            }
+            other => other,
+        })
+    }
+
+    /// The model that comes with the program.
+    pub fn built_in(device: &Device) -> Result<Self, Error> {
+        let (config, bytes) = BUILT_IN;
+        match AnyRecipe::parse(config, "the built-in model's config")? {
+            AnyRecipe::World(recipe) => {
+                Self::of(recipe, weights::read_bytes(bytes, Path::new("the built-in model"))?, device, None)
+            }
+            AnyRecipe::Images(_) => Err(Error::Failure("the built-in model is of no world".to_owned())),
+        }
+    }
+
+    fn of(
+        recipe: Recipe<OverWorld>,
+        tensors: NamedTensors,
+        device: &Device,
+        run: Option<String>,
+    ) -> Result<Self, Error> {
+        let playground = Playground::open(&recipe.over, recipe.seed)?;
+        let objective = recipe.objective(playground.world.as_ref(), device)?;
+        let imagination = objective.imagination(tensors, recipe.over.play.frameskip)?;
+        Ok(Self { run, recipe, playground, imagination })
+    }
+
+    /// Whose model it is, for people and scripts.
+    pub fn name(&self) -> &str {
+        self.run.as_deref().unwrap_or("built-in")
+    }
+
+    /// An error unless the model learnt in the world of this name.
+    pub fn check_world(&self, name: &str) -> Result<(), Error> {
+        WorldConfig::named(name)?;
+        let own = self.recipe.over.source();
+        if name == own {
+            return Ok(());
+        }
+        Err(Error::Misuse(format!(
+            "{} learnt in the world {own}, and planning was asked for in {name}: leave out `--world`, or train a model there with `foretell train {} --world {name}`",
+            self.run.as_deref().unwrap_or("the built-in model"),
+            self.recipe.over.system()
+        )))
+    }
+
+    /// An agent that plans in the model's latents.
+    pub fn agent(&self, manner: &Manner) -> impl Agent + '_ {
+        manner.planning(self.imagination.pose(manner.cost))
+    }
+}
+
+/// How a plan is sought.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The planner.
+    pub planner: Planner,
+    /// Its horizon and spread.
+    pub config: PlannerConfig,
+    /// Model calls of one plan.
+    pub budget: Budget,
+    /// Steps taken of each plan.
+    pub replan: u64,
+    /// What the distances along a way cost.
+    pub cost: Cost,
+}
+
+impl Manner {
+    /// The planner that is taken if nothing is said.
+    pub const PLANNER: &'static str = "icem";
+    /// Steps that are taken of each plan if nothing is said.
+    pub const REPLAN: u64 = 4;
+
+    /// With a planner's own settings and nothing said.
+    pub fn of(planner: Planner) -> Self {
+        Self {
+            planner,
+            config: PlannerConfig::default(),
+            budget: Budget { calls: u64::MAX },
+            replan: Self::REPLAN,
+            cost: Cost::default(),
+        }
+    }
+
+    /// An agent that plans so.
+    pub fn planning<F>(&self, pose: F) -> Planning<F> {
+        Planning::new(self.planner, self.config, self.budget, self.replan, pose)
+    }
+}
+
+/// An agent under a stopwatch, that says how far it has come.
+pub struct Timed<A> {
+    agent: A,
+    progress: Progress,
+    /// How long it has thought.
+    pub spent: Duration,
+}
+
+impl<A> Timed<A> {
+    /// An agent that has not thought yet, before so many steps.
+    pub fn new(agent: A, steps: u64) -> Self {
+        Self { agent, progress: Progress::new(steps, "step", ""), spent: Duration::ZERO }
+    }
+}
+
+impl<A: Agent> Agent for Timed<A> {
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
+        let started = Instant::now();
+        let turn = self.agent.act(now);
+        self.spent += started.elapsed();
+        if let Ok(turn) = &turn {
+            let done = self.progress.total().min(now.step + turn.taken);
+            self.progress.at(done, || counted(now.tasks.len(), "episode"));
+        }
+        turn
+    }
+}

@@ -1,0 +1,113 @@
+//! What a world model knows: where things are, read from its latents, and what comes next, by horizon.
+
+use burn::tensor::{Tensor, TensorData};
+use foretell_data::Window;
+use foretell_eval::{Features, Ridge};
+use foretell_ops as ops;
+use foretell_world::{Forecast, Imagination, Split};
+use serde::{Deserialize, Serialize};
+
+use super::session::Playground;
+use crate::Error;
+
+/// Windows of play that a probe learns from, and that it is judged on.
+const WINDOWS: (u64, u64) = (512, 256);
+/// Every so many observations of a window: neighbours in time are nearly the same.
+const STRIDE: usize = 4;
+/// Windows whose continuation is foretold.
+const FORETOLD: u64 = 256;
+/// The step whose windows probes learn from: no training step has this number.
+const LEARNING: u64 = u64::MAX - 1;
+/// Steps of the held-out stream: 0 is health's, 1 the trials'.
+const HELD_OUT: [u64; 2] = [2, 3];
+/// Observations that go through an encoder at a time.
+const CHUNK: usize = 128;
+
+/// Mean distance of the state that is read from the true one, in the world's units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// "trained", "untrained", or "mean" where nothing is looked at.
+    pub features: String,
+    /// The mean distance.
+    pub error: f64,
+}
+
+/// What a judgement is made of.
+pub struct Judgement<'a> {
+    /// Play as the run has it.
+    pub playground: &'a Playground,
+}
+
+/// Observations and the states behind them.
+struct Seen {
+    /// `[N, C, H, W]`, normalised.
+    observations: Vec<f32>,
+    /// `[N, S]`.
+    states: Vec<f32>,
+    count: usize,
+}
+
+impl Judgement<'_> {
+    fn see(&self, split: Split, step: u64, windows: u64) -> Seen {
+        let spec = self.playground.world.spec();
+        let (pixels, width) = (spec.pixels(), spec.state);
+        let (mut observations, mut states) = (Vec::new(), Vec::new());
+        for i in 0..windows {
+            let window = self.playground.play.window(split, step, i);
+            for t in (0..window.frames).step_by(STRIDE) {
+                observations.extend(&window.observations[t * pixels..][..pixels]);
+                states.extend(&window.states[t * width..][..width]);
+            }
+        }
+        let [_, height, width_of_picture] = spec.observation;
+        self.playground.play.normalise().scale(&mut observations, height * width_of_picture);
+        Seen { observations, count: states.len() / width.max(1), states }
+    }
+
+    /// Latents of what was seen.
+    fn latents(&self, imagination: &Imagination, seen: &Seen) -> Result<Features, Error> {
+        let spec = self.playground.world.spec();
+        let ([c, h, w], pixels) = (spec.observation, spec.pixels());
+        let encoded = |chunk: &[f32]| {
+            let seen = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, c, h, w]);
+            ops::values(imagination.model.encode(Tensor::from_data(seen, &imagination.device)))
+        };
+        let values: Vec<f32> = seen.observations.chunks(CHUNK * pixels).flat_map(encoded).collect();
+        Ok(Features::new(seen.count, values.len() / seen.count.max(1), values)?)
+    }
+
+    /// A linear map from latents to states, fitted on play.
+    pub fn reader(&self, imagination: &Imagination) -> Result<Ridge, Error> {
+        let seen = self.see(Split::Training, LEARNING, WINDOWS.0);
+        Ok(Ridge::fit(&self.latents(imagination, &seen)?, &seen.states)?)
+    }
+
+    /// How far off the states are that a linear map reads from latents of held-out play, beside the same of the untrained
+    /// network, and of one who always says the mean.
+    pub fn places(&self, trained: &Imagination, untrained: &Imagination) -> Result<Vec<Place>, Error> {
+        let learnt = self.see(Split::Training, LEARNING, WINDOWS.0);
+        let judged = self.see(Split::HeldOut, HELD_OUT[0], WINDOWS.1);
+        let (world, width) = (&self.playground.world, self.playground.world.spec().state);
+        let error = |read: &[f32]| {
+            let pairs = read.chunks_exact(width).zip(judged.states.chunks_exact(width));
+            pairs.map(|(read, there)| f64::from(world.distance(read, there))).sum::<f64>() / judged.count.max(1) as f64
+        };
+        let mut places = Vec::new();
+        for (features, imagination) in [("trained", trained), ("untrained", untrained)] {
+            let reader = Ridge::fit(&self.latents(imagination, &learnt)?, &learnt.states)?;
+            let read = reader.predict(&self.latents(imagination, &judged)?.values);
+            places.push(Place { features: features.to_owned(), error: error(&read) });
+        }
+        let mean = |k: usize| learnt.states.iter().skip(k).step_by(width).sum::<f32>() / learnt.count.max(1) as f32;
+        let mean: Vec<f32> = (0..width).map(mean).collect();
+        places.push(Place { features: "mean".to_owned(), error: error(&mean.repeat(judged.count)) });
+        Ok(places)
+    }
+
+    /// Errors by horizon over held-out windows, beside copying and the mean.
+    pub fn forecast(&self, imagination: &Imagination) -> Result<Forecast, Error> {
+        let windows: Vec<Window> =
+            (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
+        Ok(Forecast::of(imagination, &windows)?)
+    }
+}

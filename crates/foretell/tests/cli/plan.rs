@@ -1,0 +1,184 @@
+//! A model of a world: trained, planned with, shown.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::{foretell, pictures, stderr};
+
+/// Short episodes and plans.
+const SHORT: [&str; 4] = ["--steps", "12", "--horizon", "8"];
+
+#[track_caller]
+fn succeeded(arguments: &[&str], threads: &str) -> String {
+    let output = foretell().args(arguments).env("RAYON_NUM_THREADS", threads).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn planned(more: &[&str], threads: &str) -> Value {
+    let arguments: Vec<&str> = ["plan", "--json"].iter().chain(&SHORT).chain(more).copied().collect();
+    let mut outcome: Value = serde_json::from_str(&succeeded(&arguments, threads)).unwrap();
+    let time = outcome.as_object_mut().unwrap().remove("ms_per_step").unwrap();
+    assert!(time.as_f64().is_some_and(|ms| ms > 0.0), "{time}");
+    outcome
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], parts: &[&str]) {
+    let output = foretell().args(arguments).output().unwrap();
+    one_sentence(&output, parts);
+}
+
+#[track_caller]
+fn one_sentence(output: &Output, parts: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "not one sentence: {text}");
+    assert!(output.stdout.is_empty() && !text.contains("panicked"), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+/// A narrow EB-JEPA after two steps.
+fn small_run(run: &Path) -> Value {
+    let mut arguments = vec!["train", "eb-jepa", "--world", "two-rooms", "--steps", "2", "--json"];
+    for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "play.window=9"] {
+        arguments.extend(["--set", setting]);
+    }
+    arguments.extend(["--out", run.to_str().unwrap()]);
+    serde_json::from_str(&succeeded(&arguments, "2")).unwrap()
+}
+
+#[test]
+fn the_built_in_model_plans_at_once_and_the_same_on_any_number_of_threads() {
+    let one = planned(&["--episodes", "3"], "1");
+    for key in [
+        "world",
+        "planner",
+        "episodes",
+        "success",
+        "interval",
+        "controls",
+        "calls_per_step",
+        "run",
+        "system",
+        "seed",
+        "trained_steps",
+        "trained_seed",
+        "steps",
+        "horizon",
+        "replan",
+        "cost",
+        "distance",
+    ] {
+        assert!(one.get(key).is_some(), "{key}: {one}");
+    }
+    assert_eq!((&one["world"], &one["run"]), (&"two-rooms".into(), &"built-in".into()));
+    assert_eq!((&one["planner"], &one["episodes"]), (&"icem".into(), &3.into()));
+    let share = |value: &Value| value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+    let (low, high) = (share(&one["interval"][0]).unwrap(), share(&one["interval"][1]).unwrap());
+    assert!(low <= share(&one["success"]).unwrap() && share(&one["success"]).unwrap() <= high, "{one}");
+    for control in ["random", "greedy", "oracle", "truth"] {
+        assert!(share(&one["controls"][control]).is_some(), "{control}: {one}");
+    }
+    assert!(one["calls_per_step"].as_f64() > Some(0.0));
+    for threads in ["2", "4"] {
+        assert_eq!(planned(&["--episodes", "3"], threads), one, "{threads} threads");
+    }
+    assert_ne!(planned(&["--episodes", "3", "--seed", "4"], "2")["distance"], one["distance"]);
+}
+
+#[test]
+fn every_planner_and_cost_keeps_its_budget() {
+    for (planner, cost) in
+        [("random", "sum"), ("cem", "last"), ("icem", "min"), ("mppi", "discounted"), ("gradient", "discounted=0.9")]
+    {
+        let more = ["--episodes", "1", "--planner", planner, "--cost", cost, "--budget", "400", "--replan", "4"];
+        let outcome = planned(&more, "2");
+        let calls = outcome["calls_per_step"].as_f64().unwrap();
+        assert!(calls > 0.0 && calls <= 100.0, "{planner}: {calls} calls a step of 400 for each four");
+    }
+}
+
+#[test]
+fn what_cannot_be_planned_is_refused_in_a_sentence() {
+    for (more, parts) in [
+        (&["--planner", "icm"][..], &["unknown planner `icm`", "did you mean `icem`"][..]),
+        (&["--cost", "sun"], &["unknown cost `sun`", "did you mean `sum`"]),
+        (&["--cost", "discounted=2"], &["discounted=2", "at most 1"]),
+        (&["--budget", "0"], &["--budget", "at least 1"]),
+        (&["--budget", "5"], &["5 model calls", "at least 32"]),
+        (&["--episodes", "0"], &["--episodes", "at least 1"]),
+        (&["--horizon", "0"], &["--horizon", "at least 1"]),
+        (&["--steps", "0"], &["--steps", "at least 1"]),
+        (&["--replan", "40"], &["--replan 40", "32"]),
+        (&["--world", "maze"], &["built-in model", "two-rooms", "maze", "foretell train"]),
+        (&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]),
+        (&["nowhere"], &["nowhere", "holds no run"]),
+    ] {
+        let arguments: Vec<&str> = ["plan"].iter().chain(more).copied().collect();
+        refused(&arguments, parts);
+        if !more.contains(&"--episodes") {
+            let arguments: Vec<&str> = ["play"].iter().chain(more).copied().collect();
+            refused(&arguments, parts);
+        }
+    }
+}
+
+#[test]
+fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    let summary = small_run(&run);
+    assert_eq!((&summary["system"], &summary["data"]), (&"eb-jepa".into(), &"two-rooms".into()));
+    assert_eq!(summary["places"].as_array().map(Vec::len), Some(3), "trained, untrained, mean");
+    assert_eq!(summary["forecast"]["model"].as_array().map(Vec::len), Some(8), "eight steps in windows of nine");
+    assert!(summary["windows_per_s"].as_f64() > Some(0.0));
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert_eq!(report.matches("data:image/gif;base64,").count(), 3);
+
+    let path = run.to_str().unwrap();
+    let outcome = planned(&[path, "--episodes", "2", "--world", "two-rooms"], "2");
+    assert_eq!((&outcome["run"], &outcome["trained_steps"]), (&path.into(), &2.into()));
+    refused(&["plan", path, "--world", "two-rooms-fixed"], &[path, "two-rooms-fixed", "leave out `--world`"]);
+    refused(&["embed", path, path, "--out", "x.npz"], &[path, "learnt from a world"]);
+
+    let arguments: Vec<&str> = ["play", path, "--episode", "1"].iter().chain(&SHORT).copied().collect();
+    assert!(succeeded(&arguments, "2").contains("episode 1:"));
+    let first = std::fs::read(run.join("two-rooms-episode-1.gif")).unwrap();
+    assert!(first.starts_with(b"GIF89a"));
+    succeeded(&arguments, "1");
+    assert_eq!(std::fs::read(run.join("two-rooms-episode-1.gif")).unwrap(), first, "the same picture again");
+
+    assert!(succeeded(&["inspect", path], "2").contains("EB-JEPA on two-rooms"));
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    succeeded(&["report", path], "2");
+    assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report, "the same report again");
+    std::fs::remove_file(run.join("model.safetensors")).unwrap();
+    refused(&["plan", path], &[path, "not finished", "--resume"]);
+}
+
+#[test]
+fn images_and_worlds_are_not_mixed_up() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (root.path().join("data"), root.path().join("run"));
+    pictures(&data, 8, 16);
+    let (data, run) = (data.to_str().unwrap(), run.to_str().unwrap());
+    let train = |more: &[&str], parts: &[&str]| {
+        let arguments: Vec<&str> = ["train"].iter().chain(more).chain(&["--out", run]).copied().collect();
+        refused(&arguments, parts);
+        assert!(!Path::new(run).exists(), "{more:?} left something behind");
+    };
+    train(&["i-jepa", "--world", "two-rooms"], &["i-jepa learns from images", "--world"]);
+    train(&["eb-jepa", "--data", data], &["--data", "eb-jepa", "play in a world"]);
+    train(&["eb-jepa", "--size", "tiny"], &["--size", "eb-jepa"]);
+    train(&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]);
+    train(&["eb-jepa", "--set", "world.resolution=3"], &["16 to 256", "3"]);
+    train(&["eb-jepa", "--set", "world.resoluton=32"], &["world.resolution"]);
+    train(&["eb-jepa", "--set", "play.windw=9"], &["play.windw", "did you mean `play.window`"]);
+    train(&["eb-jepa", "--set", "play.window=200"], &["must fit its episode"]);
+    train(&["eb-jepa", "--set", "model.width=0"], &["model.width", "at least 1"]);
+}
