@@ -135,9 +135,9 @@ impl GruRollout {
 fn advance(state: &mut [f32], input: &[f32], map: &[f32]) {
     let width = state.len();
     let (input, map) = (parts(input, width), parts(map, width));
-    for i in 0..width {
+    for (i, x) in state.iter_mut().enumerate() {
         let (_, z, n) = gates(input, map, i);
-        state[i] = z.mul_add(state[i] - n, n);
+        *x = z.mul_add(*x - n, n);
     }
 }
 
