@@ -316,7 +316,7 @@ impl Recordings {
                 return Err(bad(
                     file,
                     format!(
-                        "{frames} observations and {} actions do not belong together: expected two observations or more, and no more than {every} x as many actions{hint}",
+                        "{frames} observations and {} actions do not belong together: expected two observations or more, and {every} times as many actions or a few less{hint}",
                         rows.len()
                     ),
                 ));

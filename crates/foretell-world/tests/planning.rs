@@ -324,7 +324,7 @@ fn setting(block: usize) -> WorldSetting {
 fn moved<N: Networks + Sync>(objective: Dynamics<N>, block: usize) -> Imagination {
     let mut state: NamedTensors = objective.state();
     for (i, (name, tensor)) in state.iter_mut().enumerate() {
-        if name.contains("modulation") {
+        if name.contains("modulation") || name.starts_with("predictor.projector.layers.1") {
             let value = |j: usize| ((i * 7919 + j * 104_729) % 1000) as f32 / 1000.0 - 0.5;
             tensor.values.iter_mut().enumerate().for_each(|(j, x)| *x += 0.4 * value(j));
         }
