@@ -387,7 +387,9 @@ impl Noise {
     /// `[H, A]`.
     fn draw(&self, random: &mut ChaCha8Rng, out: &mut [f32]) {
         if self.waves.is_empty() {
-            out.iter_mut().for_each(|x| *x = StandardNormal.sample(random));
+            for x in out {
+                *x = StandardNormal.sample(random);
+            }
             return;
         }
         out.fill(0.0);

@@ -88,7 +88,7 @@ fn gallery(session: &Session<OverImages>, encoder: &dyn Encode) -> Result<Vec<Sa
     let mut samples = Vec::new();
     let (size, _) = encoder.image();
     for_each_fitted(&session.data, part(session), size, session.cores, Some(GALLERY), OnBadSample::Skip, |sample| {
-        samples.push(sample)
+        samples.push(sample);
     })?;
     Ok(samples)
 }

@@ -78,10 +78,10 @@ fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>)
 
 /// Multiplications and additions a second of a large product in f32 there, in units of 10⁹: what the work is held against.
 fn ceiling(device: &Device) -> Result<f64, Error> {
+    const SIDE: usize = 4096;
     if ops::on_cpu(device) {
         return Ok(ops::product_ceiling());
     }
-    const SIDE: usize = 4096;
     let mut noise = rng(0, Stream::Augment, 1, 0);
     let values: Vec<f32> = (0..SIDE * SIDE).map(|_| noise.random::<f32>() - 0.5).collect();
     let a = Tensor::<2>::from_data(TensorData::new(values, [SIDE, SIDE]), device);
