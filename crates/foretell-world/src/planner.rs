@@ -387,9 +387,7 @@ impl Noise {
     /// `[H, A]`.
     fn draw(&self, random: &mut ChaCha8Rng, out: &mut [f32]) {
         if self.waves.is_empty() {
-            for x in out {
-                *x = StandardNormal.sample(random);
-            }
+            out.fill_with(|| StandardNormal.sample(random));
             return;
         }
         out.fill(0.0);

@@ -11,17 +11,22 @@ use crate::{foretell, pictures, stderr};
 
 const STEPS: usize = 24;
 
-/// One for each composition.
+/// One for each kind of network that a run may hold.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum System {
     IJepa,
     LeJepa,
     EbJepa,
+    LeWm,
 }
 
-const ALL: [System; 3] = [System::IJepa, System::LeJepa, System::EbJepa];
+const ALL: [System; 4] = [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm];
 
 impl System {
+    fn in_a_world(self) -> bool {
+        matches!(self, System::EbJepa | System::LeWm)
+    }
+
     fn arguments(self) -> Vec<&'static str> {
         let (name, sets): (_, &[_]) = match self {
             System::IJepa => (
@@ -40,9 +45,10 @@ impl System {
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
             System::EbJepa => ("eb-jepa", &["world.resolution=32"]),
+            System::LeWm => ("le-wm", &["world.resolution=32"]),
         };
         let mut arguments = vec!["train", name, "--steps", "24", "--checkpoint-every", "5", "--seed", "7"];
-        if self != System::EbJepa {
+        if !self.in_a_world() {
             arguments.extend(["--image-size", "32"]);
         }
         for set in ["train.batch=32", "train.log_every=1", "train.health_every=6"].iter().chain(sets) {
@@ -87,7 +93,7 @@ impl World {
         let mut command = foretell();
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
-            System::EbJepa => command.args(["--world", "two-rooms"]),
+            System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
             System::IJepa | System::LeJepa => command.arg("--data").arg(self.data()),
         };
         change(&mut command);
@@ -101,7 +107,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system == System::EbJepa {
+        if system.in_a_world() {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{STEPS:09}");
