@@ -162,7 +162,7 @@ pub const SYSTEMS: [System; 31] = [
         title: "EB-JEPA",
         one_line: "image, video and action-conditioned energy-based examples",
         papers: &["arXiv:2602.03604"],
-        state: State::Partial("action-conditioned, trains and plans in worlds"),
+        state: State::Partial("action-conditioned; trains, plans go through walls"),
     },
     System {
         number: 15,
@@ -186,7 +186,7 @@ pub const SYSTEMS: [System; 31] = [
         title: "LeWorldModel",
         one_line: "one vector a frame, two loss terms, plans fast",
         papers: &["arXiv:2603.19312"],
-        state: State::Partial("trains and plans in worlds"),
+        state: State::Partial("trains; no figures for its plans yet"),
     },
     System {
         number: 18,
