@@ -667,8 +667,9 @@ fn a_rollout_is_the_steps_one_after_another() {
         let widened: Vec<f64> = got.iter().map(|x| f64::from(*x)).collect();
         assert_near(&format!("{samples} rollouts of {steps} steps, {width} wide"), &widened, &expected, 2e-5);
 
-        // One candidate is the same bits alone and in company.
-        let last = &acted[(samples - 1) * steps * inputs..];
-        assert_eq!(rollout.distances(&state, &goal, last, steps), got[(samples - 1) * steps..]);
+        // Candidates are the same bits in any company; but a product of one row alone is summed in another order by `gemm`.
+        let first = samples.saturating_sub(2);
+        let last = &acted[first * steps * inputs..];
+        assert_eq!(rollout.distances(&state, &goal, last, steps), got[first * steps..]);
     }
 }
