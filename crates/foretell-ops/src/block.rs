@@ -48,7 +48,7 @@ pub struct BlockWeights {
 }
 
 /// A block's maps laid out once, for an encoder that is used and no longer trained: otherwise each pass does it anew, which for
-/// one image is a fourth of the work. Weights that have changed since are noticed, and the layout is then passed over.
+/// one image costs a tenth or more. Weights that have changed since are noticed, and the layout is then passed over.
 #[derive(Clone)]
 pub struct PackedBlock(Arc<(Maps, [FlexTensor; 4])>);
 

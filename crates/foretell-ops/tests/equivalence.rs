@@ -471,22 +471,33 @@ fn blocks_agree() {
     finite_differences("block", &c, &block_inputs(6, 4, 8, 1.0));
 }
 
+/// Attention within sets, of flat queries, keys and values.
+fn attention_in(sets: &ops::Sets, d: usize, heads: usize) -> impl Fn(&[Tensor<1>]) -> Tensor<1> + use<> {
+    let (sets, rows) = (sets.clone(), sets.rows());
+    move |t| ops::attention(t[0].clone().reshape([rows, 3 * d]), &sets, heads).reshape([rows * d])
+}
+
+/// Both bodies of attention, up to scores that leave one key nearly alone.
+fn attention_agrees_within(sets: &ops::Sets, d: usize, heads: usize) {
+    let rows = sets.rows();
+    let (f_sets, c_sets) = (sets.clone(), sets.clone());
+    let f =
+        move |t: &[Tensor<1>]| ops::attention(t[0].clone().reshape([rows, 3 * d]), &f_sets, heads).reshape([rows * d]);
+    let c = move |t: &[Tensor<1>]| {
+        composed::attention(t[0].clone().reshape([rows, 3 * d]), &c_sets, heads).reshape([rows * d])
+    };
+    for scale in [1.0, 8.0] {
+        let kind = if sets.is_causal() { "causal attention" } else { "attention" };
+        let name = format!("{kind} in {} sets, {rows} rows, scale {scale}", sets.count());
+        agree(&name, &f, &c, &[scaled(noise(61, rows * 3 * d), scale)]);
+    }
+}
+
 #[test]
 fn attention_within_sets_agrees() {
     for (lengths, d, _, heads) in some_sets() {
         let sets = ops::Sets::of_lengths(&lengths);
-        let rows = sets.rows();
-        let (f_sets, c_sets) = (sets.clone(), sets.clone());
-        let f = move |t: &[Tensor<1>]| {
-            ops::attention(t[0].clone().reshape([rows, 3 * d]), &f_sets, heads).reshape([rows * d])
-        };
-        let c = move |t: &[Tensor<1>]| {
-            composed::attention(t[0].clone().reshape([rows, 3 * d]), &c_sets, heads).reshape([rows * d])
-        };
-        for scale in [1.0, 8.0] {
-            let name = format!("attention in {} sets, {rows} rows, scale {scale}", lengths.len());
-            agree(&name, &f, &c, &[scaled(noise(61, rows * 3 * d), scale)]);
-        }
+        attention_agrees_within(&sets, d, heads);
     }
 }
 
@@ -495,23 +506,14 @@ fn causal_attention_agrees_and_later_rows_change_nothing_before_them() {
     for (lengths, d, _, heads) in some_sets() {
         let sets = ops::Sets::of_lengths(&lengths).causal();
         let rows = sets.rows();
-        let (f_sets, c_sets) = (sets.clone(), sets.clone());
-        let f = move |t: &[Tensor<1>]| {
-            ops::attention(t[0].clone().reshape([rows, 3 * d]), &f_sets, heads).reshape([rows * d])
-        };
-        let c = move |t: &[Tensor<1>]| {
-            composed::attention(t[0].clone().reshape([rows, 3 * d]), &c_sets, heads).reshape([rows * d])
-        };
-        for scale in [1.0, 8.0] {
-            let name = format!("causal attention in {} sets, {rows} rows, scale {scale}", lengths.len());
-            agree(&name, &f, &c, &[scaled(noise(62, rows * 3 * d), scale)]);
-        }
+        attention_agrees_within(&sets, d, heads);
         let set = (0..sets.count()).max_by_key(|set| sets.range(*set).len()).unwrap();
         let range = sets.range(set);
         let middle = usize::midpoint(range.start, range.end);
         let before = noise(63, rows * 3 * d);
         let mut after = before.clone();
         after[3 * d * middle..3 * d * range.end].iter_mut().for_each(|x| *x = 1.0 - 2.0 * *x);
+        let f = attention_in(&sets, d, heads);
         let (before, _) = run(&f, &[before], DType::F32);
         let (after, _) = run(&f, &[after], DType::F32);
         assert_eq!(before[..d * middle], after[..d * middle], "{lengths:?}");
