@@ -1,11 +1,15 @@
 //! Tensors by their official names: reading a network into them, loading it strictly from them, safetensors files.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+pub use store::{Entry, Held, Precision, TensorStore};
 
 /// A tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
