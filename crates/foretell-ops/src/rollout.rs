@@ -17,7 +17,8 @@ use crate::simd::dispatch;
 const ROWS: usize = 64;
 
 /// A [`gru_cell`](crate::gru_cell) whose state goes through a [`layer_norm`](crate::layer_norm) after each step, or
-/// through nothing, with its weights packed once for all the rollouts to come.
+/// through nothing, with its weights packed once for all the rollouts to come. Its input is what is done, or `relu` of a map
+/// of what is done beside the state.
 ///
 /// A task takes some candidates from the first step to the last, so that nothing but the distances leaves the caches.
 /// The bits are the same whatever the thread count.
@@ -26,14 +27,25 @@ pub struct GruRollout {
     recurrent: Ready,
     /// `[3 H]`.
     recurrent_bias: Vec<f32>,
-    /// `[I, 3 H]`: a row for each input.
+    /// `[I, 3 H]`, a row for each input; with a mixer `[I, M]`.
     input: Vec<f32>,
-    /// `[3 H]`.
+    /// `[3 H]`; with a mixer `[M]`.
     input_bias: Vec<f32>,
+    mixer: Option<Mixer>,
     /// Weight, bias and ε.
     norm: Option<(Vec<f32>, Vec<f32>, f32)>,
     inputs: usize,
     width: usize,
+}
+
+/// From the state to the cell's input.
+struct Mixer {
+    /// `[H, M]`: of the state.
+    state: Ready,
+    /// `[M, 3 H]`: the cell's own map.
+    input: Ready,
+    /// `[3 H]`.
+    bias: Vec<f32>,
 }
 
 /// Room for one task.
@@ -42,12 +54,15 @@ struct Scratch {
     states: Vec<f32>,
     maps: Vec<f32>,
     input: Vec<f32>,
+    hidden: Vec<f32>,
 }
 
 impl GruRollout {
     /// The weights of [`gru_cell`](crate::gru_cell), `[3 H, I]` and `[3 H, H]` with their biases, and those of the norm, `[H]`
-    /// each, with its ε. `None` where they do not lie in the processor's memory.
+    /// each, with its ε. With a mixer `[M, I + H]`, whose first I columns are for what is done, the cell's are `[3 H, M]`. `None`
+    /// where they do not lie in the processor's memory.
     pub fn new(
+        mixer: Option<(Tensor<2>, Tensor<1>)>,
         input: (Tensor<2>, Tensor<1>),
         recurrent: (Tensor<2>, Tensor<1>),
         norm: Option<(Tensor<1>, Tensor<1>, f64)>,
@@ -55,15 +70,30 @@ impl GruRollout {
         if !is_fused(&recurrent.0) || !is_fused(&input.0) {
             return None;
         }
-        let ([gates, inputs], [_, width]) = (input.0.dims(), recurrent.0.dims());
+        let ([gates, into], [_, width]) = (input.0.dims(), recurrent.0.dims());
         assert_eq!(recurrent.0.dims(), [gates, width], "maps of input and state differ in their gates");
         assert_eq!(gates, 3 * width, "three gates for each number of the state");
-        let weight = values(recurrent.0.inner());
+        let ready = |weight: Tensor<2>| {
+            let [rows, cols] = weight.dims();
+            Ready::of(Matrix::new(&values(weight.inner()), rows, cols).t())
+        };
+        let (first, inputs, mixer) = match mixer {
+            None => (input, into, None),
+            Some((weight, bias)) => {
+                let [hidden, both] = weight.dims();
+                assert!(hidden == into && both > width, "a mixer [M, I + H] before a cell with M inputs");
+                let of_state = ready(weight.clone().narrow(1, both - width, width));
+                let of_input = weight.narrow(1, 0, both - width);
+                let mixer = Mixer { state: of_state, input: ready(input.0), bias: values(input.1.inner()) };
+                ((of_input, bias), both - width, Some(mixer))
+            }
+        };
         Some(Self {
-            recurrent: Ready::of(Matrix::new(&weight, gates, width).t()),
+            recurrent: ready(recurrent.0),
             recurrent_bias: values(recurrent.1.inner()),
-            input: values(input.0.inner().transpose()),
-            input_bias: values(input.1.inner()),
+            input: values(first.0.inner().transpose()),
+            input_bias: values(first.1.inner()),
+            mixer,
             norm: norm.map(|(weight, bias, eps)| (values(weight.inner()), values(bias.inner()), eps as f32)),
             inputs,
             width,
@@ -94,9 +124,26 @@ impl GruRollout {
         SCRATCH.with_borrow_mut(|scratch| {
             let states = room(&mut scratch.states, rows * width);
             let maps = room(&mut scratch.maps, rows * 3 * width);
-            let input = room(&mut scratch.input, 3 * width);
+            let hidden = self.input_bias.len();
+            // Of one row, or with a mixer of all of them.
+            let input = room(&mut scratch.input, if self.mixer.is_some() { rows } else { 1 } * 3 * width);
+            let mixed = room(&mut scratch.hidden, if self.mixer.is_some() { rows * hidden } else { 0 });
             states.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(state));
             for step in 0..steps {
+                let acted = |row: usize| &inputs[(row * steps + step) * self.inputs..][..self.inputs];
+                if let Some(mixer) = &self.mixer {
+                    product_ready(mixed, Start::Bias(&self.input_bias), Matrix::new(states, rows, width), &mixer.state);
+                    dispatch(
+                        #[inline(always)]
+                        || {
+                            for (row, out) in mixed.chunks_exact_mut(hidden).enumerate() {
+                                self.add_input(acted(row), out);
+                                out.iter_mut().for_each(|x| *x = x.max(0.0));
+                            }
+                        },
+                    );
+                    product_ready(input, Start::Bias(&mixer.bias), Matrix::new(mixed, rows, hidden), &mixer.input);
+                }
                 let start = Start::Bias(&self.recurrent_bias);
                 product_ready(maps, start, Matrix::new(states, rows, width), &self.recurrent);
                 dispatch(
@@ -104,9 +151,13 @@ impl GruRollout {
                     || {
                         let pairs = states.chunks_exact_mut(width).zip(maps.chunks_exact(3 * width));
                         for (row, (state, map)) in pairs.enumerate() {
-                            let at = (row * steps + step) * self.inputs;
-                            self.map_input(&inputs[at..at + self.inputs], input);
-                            advance(state, input, map);
+                            if self.mixer.is_some() {
+                                advance(state, &input[row * 3 * width..][..3 * width], map);
+                            } else {
+                                input.copy_from_slice(&self.input_bias);
+                                self.add_input(acted(row), input);
+                                advance(state, input, map);
+                            }
                             if let Some((weight, bias, eps)) = &self.norm {
                                 normalise(state, weight, bias, *eps);
                             }
@@ -118,10 +169,9 @@ impl GruRollout {
         });
     }
 
-    /// `W x + b`, `[3 H]`.
+    /// `out + W x`.
     #[inline(always)]
-    fn map_input(&self, x: &[f32], out: &mut [f32]) {
-        out.copy_from_slice(&self.input_bias);
+    fn add_input(&self, x: &[f32], out: &mut [f32]) {
         for (x, weight) in x.iter().zip(self.input.chunks_exact(out.len())) {
             for (out, w) in out.iter_mut().zip(weight) {
                 *out = w.mul_add(*x, *out);

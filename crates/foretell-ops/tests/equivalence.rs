@@ -628,20 +628,27 @@ fn the_thread_count_changes_no_bit() {
 
 #[test]
 fn a_rollout_is_the_steps_one_after_another() {
-    for (samples, steps, inputs, width, normed) in
-        [(1, 1, 1, 16, true), (5, 3, 2, 48, false), (130, 9, 2, 128, true), (67, 4, 7, 20, true)]
-    {
+    for (samples, steps, inputs, mixed, width, normed) in [
+        (1, 1, 1, 0, 16, true),
+        (5, 3, 2, 0, 48, false),
+        (130, 9, 2, 0, 128, true),
+        (67, 4, 7, 0, 20, true),
+        (130, 5, 2, 96, 128, true),
+        (67, 4, 3, 21, 20, false),
+    ] {
         let flat = |seed: u64, len: usize| -> Vec<f32> { noise(seed, len).into_iter().map(|x| x as f32).collect() };
         let matrix = |seed: u64, rows: usize, cols: usize| {
             Tensor::<2>::from_data(TensorData::new(flat(seed, rows * cols), [rows, cols]), &Device::flex())
         };
         let vector =
             |seed: u64, len: usize| Tensor::<1>::from_data(TensorData::new(flat(seed, len), [len]), &Device::flex());
-        let input = (matrix(1, 3 * width, inputs), vector(2, 3 * width));
+        let mixer = (mixed > 0).then(|| (matrix(10, mixed, inputs + width), vector(11, mixed)));
+        let input = (matrix(1, 3 * width, if mixed > 0 { mixed } else { inputs }), vector(2, 3 * width));
         let recurrent = (matrix(3, 3 * width, width), vector(4, 3 * width));
         let norm = normed.then(|| (vector(5, width), vector(6, width), 1e-5));
         let (state, goal, acted) = (flat(7, width), flat(8, width), flat(9, samples * steps * inputs));
-        let rollout = ops::GruRollout::new(input.clone(), recurrent.clone(), norm.clone()).expect("on the processor");
+        let rollout = ops::GruRollout::new(mixer.clone(), input.clone(), recurrent.clone(), norm.clone());
+        let rollout = rollout.expect("on the processor");
         let got = rollout.distances(&state, &goal, &acted, steps);
 
         // The same in f64, a step at a time, by the composed bodies.
@@ -657,7 +664,10 @@ fn a_rollout_is_the_steps_one_after_another() {
         let mut expected = vec![0.0; samples * steps];
         for t in 0..steps {
             let at = |s: usize| &acted[(s * steps + t) * inputs..][..inputs];
-            let x = rows((0..samples).flat_map(|s| at(s).iter().copied()).collect(), inputs);
+            let mut x = rows((0..samples).flat_map(|s| at(s).iter().copied()).collect(), inputs);
+            if let Some(mixer) = &mixer {
+                x = composed::relu(map(Tensor::cat(vec![x, now.clone()], 1), mixer));
+            }
             now = composed::gru_gates(map(x, &input), map(now.clone(), &recurrent), now);
             if let Some((weight, bias, eps)) = &norm {
                 now = composed::layer_norm(now, wide1(weight.clone()), wide1(bias.clone()), *eps);

@@ -39,7 +39,10 @@ impl Default for Terms {
 pub struct RecurrentNetworks {
     /// Kept after training.
     pub encoder: Observer,
-    /// Kept after training: its state is the latent, its input the action.
+    /// Kept after training: `[action; latent]` to the predictor's input. A GRU's gates are linear in both, and whether a step is
+    /// possible is a matter of the two together. `None` as released: then the input is the action.
+    pub mixer: Option<Linear>,
+    /// Kept after training: its state is the latent.
     pub predictor: Gru,
     /// Two latents → the action between; dropped after training.
     pub inverse: Vec<Linear>,
@@ -60,7 +63,11 @@ pub type Recurrent = Dynamics<RecurrentNetworks>;
 impl RecurrentNetworks {
     /// `norm(GRU(action, latent))`: the norm is the encoder's, so that predictions live where encodings do.
     fn next(&self, latents: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        self.encoder.normalise(self.predictor.forward(actions, latents))
+        let input = match &self.mixer {
+            Some(mixer) => ops::relu(mixer.forward(Tensor::cat(vec![actions, latents.clone()], 1))),
+            None => actions,
+        };
+        self.encoder.normalise(self.predictor.forward(input, latents))
     }
 
     /// For each k from 1 to `steps`, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each:
@@ -142,7 +149,9 @@ impl Networks for RecurrentNetworks {
     fn planner_model(self) -> Box<dyn WorldModel + Send + Sync> {
         let Gru { weight_ih, weight_hh, bias_ih, bias_hh } = &self.predictor;
         let norm = self.encoder.norm().map(LayerNorm::parts);
-        match ops::GruRollout::new((weight_ih.val(), bias_ih.val()), (weight_hh.val(), bias_hh.val()), norm) {
+        let mixer = self.mixer.as_ref().map(|m| (m.weight.val(), m.bias.val()));
+        let (input, recurrent) = ((weight_ih.val(), bias_ih.val()), (weight_hh.val(), bias_hh.val()));
+        match ops::GruRollout::new(mixer, input, recurrent, norm) {
             Some(rollout) => Box::new(Packed { networks: self, rollout }),
             None => Box::new(self),
         }

@@ -23,6 +23,8 @@ pub struct EbJepaConfig {
     pub width: usize,
     /// Width of each convolution of the encoder, stride 2.
     pub widths: Vec<usize>,
+    /// Width of the layer that mixes action and latent before the GRU; 0 gives the GRU the action alone, as released.
+    pub mixer: usize,
     /// Hidden width of the inverse dynamics.
     pub inverse: usize,
     /// Steps that a prediction is rolled out.
@@ -39,6 +41,7 @@ impl Default for EbJepaConfig {
         Self {
             width: 128,
             widths: vec![16, 32, 32],
+            mixer: 128,
             inverse: 256,
             rollout: 8,
             actions: ActionScale::Raw,
@@ -52,7 +55,7 @@ impl EbJepaConfig {
     /// one GRU layer, inverse dynamics of 256, eight steps. One thing differs: its Impala encoder has two residual blocks
     /// behind each convolution and pools by maxima; here each of the three stages is its strided convolution alone.
     pub fn official() -> Self {
-        Self { width: 512, widths: vec![16, 32, 32], ..Self::default() }
+        Self { width: 512, widths: vec![16, 32, 32], mixer: 0, ..Self::default() }
     }
 
     /// The objective, with fresh networks.
@@ -79,10 +82,14 @@ impl EbJepaConfig {
         let mut third = rng(setting.seed, Stream::Init, 0, 2);
         let mut init = Init::new(&mut third, &device);
         let lengths = [2 * self.width, self.inverse, self.inverse, setting.action];
+        let inverse = lengths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
+        let mixer = (self.mixer > 0).then(|| Linear::uniform(setting.action + self.width, self.mixer, &mut init));
+        let inputs = if self.mixer > 0 { self.mixer } else { setting.action };
         let networks = RecurrentNetworks {
             encoder: observer.init(&mut rng(setting.seed, Stream::Init, 0, 0), &device),
-            predictor: Gru::new(setting.action, self.width, &mut rng(setting.seed, Stream::Init, 0, 1), &device),
-            inverse: lengths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect(),
+            mixer,
+            predictor: Gru::new(inputs, self.width, &mut rng(setting.seed, Stream::Init, 0, 1), &device),
+            inverse,
         };
         let collator = WindowCollator {
             observation: setting.observation,
