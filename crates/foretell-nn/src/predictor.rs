@@ -8,7 +8,7 @@ use crate::layers::{Block, LayerNorm, Linear};
 use crate::{Init, positions};
 
 /// Lengths of a [`Predictor`]. [`PredictorConfig::init`] makes the network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PredictorConfig {
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
@@ -25,18 +25,22 @@ pub struct PredictorConfig {
 impl PredictorConfig {
     /// A fresh network.
     pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Predictor {
-        let mut init = Init::new(rng, device);
+        self.build(&mut Init::new(rng, device))
+    }
+
+    /// The network whose parameters `init` gives.
+    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> Predictor {
         let (rows, cols) = self.grid;
         let pos = positions::sincos_2d(rows, cols, self.width);
         Predictor {
-            predictor_embed: Linear::vit(self.encoder_width, self.width, 0.02, &mut init),
+            predictor_embed: Linear::vit(self.encoder_width, self.width, 0.02, init),
             mask_token: init.truncated_normal([1, 1, self.width], 0.02),
             predictor_pos_embed: init.buffer(pos, [1, rows * cols, self.width]),
             predictor_blocks: (0..self.depth)
-                .map(|_| Block::new(self.width, self.heads, 4 * self.width, &mut init))
+                .map(|_| Block::new(self.width, self.heads, 4 * self.width, init))
                 .collect(),
-            predictor_norm: LayerNorm::new(self.width, 1e-6, &mut init),
-            predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, &mut init),
+            predictor_norm: LayerNorm::new(self.width, 1e-6, init),
+            predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, init),
         }
     }
 }
