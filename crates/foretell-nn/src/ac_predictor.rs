@@ -7,6 +7,7 @@ use foretell_ops as ops;
 use rand::RngExt;
 
 use crate::Init;
+use crate::clip_vit::{blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::positions::{self, Grid, RopeStyle};
 
@@ -56,6 +57,14 @@ impl AcPredictorConfig {
             predictor_proj: Linear::vit(p, d, std, init),
             config: self.clone(),
         }
+    }
+}
+
+impl AcPredictorConfig {
+    /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
+    pub fn parameters(&self) -> u128 {
+        let maps = product(&[self.width as u128, 2 * self.encoder_width as u128 + 3 * self.action as u128]);
+        maps.saturating_add(blocks_parameters(self.width, self.hidden, self.depth))
     }
 }
 

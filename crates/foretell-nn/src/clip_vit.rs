@@ -122,7 +122,7 @@ impl ClipVitConfig {
         }
     }
 
-    /// How many numbers the network has, or a bound far beyond memory: for comparison with a file before there is a network.
+    /// About how many numbers the network has: for comparison with a file before there is a network.
     pub fn parameters(&self) -> u128 {
         let Self { patch, tubelet, channels, width, depth, hidden, .. } = *self;
         let [patch, tubelet, channels, width] = [patch, tubelet, channels, width].map(|n| n as u128);
@@ -181,7 +181,8 @@ impl ClipVitConfig {
     }
 }
 
-fn product(factors: &[u128]) -> u128 {
+/// Of lengths, as far as it goes.
+pub(crate) fn product(factors: &[u128]) -> u128 {
     factors.iter().fold(1, |product, factor| product.saturating_mul(*factor))
 }
 

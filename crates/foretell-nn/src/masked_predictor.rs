@@ -7,7 +7,7 @@ use foretell_ops as ops;
 use rand::RngExt;
 
 use crate::Init;
-use crate::clip_vit::Positions;
+use crate::clip_vit::{Positions, blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::positions::{self, Grid};
 
@@ -64,6 +64,21 @@ impl MaskedPredictorConfig {
             predictor_proj_context: self.context_head.then(|| Linear::vit(p, self.out, std, init)),
             config: self.clone(),
         }
+    }
+}
+
+impl MaskedPredictorConfig {
+    /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
+    pub fn parameters(&self) -> u128 {
+        let [d, levels, p, out] = [self.encoder_width, self.levels, self.width, self.out].map(|n| n as u128);
+        let codes = match &self.positions {
+            Positions::Added(grid, _) => product(&[grid.frames as u128, grid.rows as u128, grid.cols as u128, p]),
+            Positions::Turned(_) => 0,
+        };
+        let first = if levels > 1 { product(&[levels, d, d]) } else { 0 };
+        [codes, first, product(&[d, p]), product(&[self.mask_tokens as u128, p]), product(&[p, out])]
+            .into_iter()
+            .fold(blocks_parameters(self.width, self.hidden, self.depth), u128::saturating_add)
     }
 }
 

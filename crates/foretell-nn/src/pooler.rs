@@ -6,6 +6,7 @@ use foretell_ops as ops;
 use rand::RngExt;
 
 use crate::Init;
+use crate::clip_vit::{blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear, Mlp};
 
 /// Lengths of an [`AttentiveClassifier`]. [`AttentiveConfig::init`] makes the network.
@@ -52,6 +53,15 @@ impl AttentiveConfig {
             },
             linear: Linear::vit(width, classes, std, init),
         }
+    }
+}
+
+impl AttentiveConfig {
+    /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
+    pub fn parameters(&self) -> u128 {
+        let [width, hidden, classes] = [self.width, self.hidden, self.classes].map(|n| n as u128);
+        let asked = product(&[width, 3 * width + 2 * hidden + classes]);
+        asked.saturating_add(blocks_parameters(self.width, self.hidden, self.depth))
     }
 }
 

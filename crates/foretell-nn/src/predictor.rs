@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 
+use crate::clip_vit::{blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::{Init, positions};
 
@@ -42,6 +43,18 @@ impl PredictorConfig {
             predictor_norm: LayerNorm::new(self.width, 1e-6, init),
             predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, init),
         }
+    }
+}
+
+impl PredictorConfig {
+    /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
+    pub fn parameters(&self) -> u128 {
+        let (rows, cols) = self.grid;
+        let maps = product(&[self.width as u128, 2 * self.encoder_width as u128]);
+        let codes = product(&[rows as u128, cols as u128, self.width as u128]);
+        blocks_parameters(self.width, self.width.saturating_mul(4), self.depth)
+            .saturating_add(maps)
+            .saturating_add(codes)
     }
 }
 

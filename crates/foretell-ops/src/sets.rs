@@ -87,7 +87,7 @@ impl Sets {
 
 /// Of `len` rows in steps of `step`, how many the row `query` attends to.
 pub(crate) fn seen(step: usize, query: usize, len: usize) -> usize {
-    if step == 0 { len } else { ((query / step + 1) * step).min(len) }
+    query.checked_div(step).map_or(len, |whole| ((whole + 1) * step).min(len))
 }
 
 /// Splits `values` into pieces of these lengths, in order. They must not exceed it together.

@@ -638,7 +638,8 @@ fn steps_see_themselves_and_what_came_before() {
         for (changed, first) in [(2, 0), (3, 3)] {
             let mut after = before.clone();
             after[3 * d * changed..3 * d * (changed + 1)].iter_mut().for_each(|x| *x = 1.0 - 2.0 * *x);
-            let ((before, _), (after, _)) = (run(&f, &[before.clone()], DType::F32), run(&f, &[after], DType::F32));
+            let ((before, _), (after, _)) =
+                (run(&f, std::slice::from_ref(&before), DType::F32), run(&f, &[after], DType::F32));
             assert_eq!(before[..d * first], after[..d * first], "{lengths:?}");
             for row in first..lengths[0] {
                 assert_ne!(before[d * row..d * (row + 1)], after[d * row..d * (row + 1)], "{lengths:?}, row {row}");

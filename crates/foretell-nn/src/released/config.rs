@@ -69,6 +69,9 @@ impl Sides {
     }
 }
 
+/// Classes beyond which a config is not believed.
+const MOST_CLASSES: usize = 1_000_000;
+
 /// Keys that both families share; what is absent has transformers' default.
 #[derive(Deserialize)]
 struct Common {
@@ -205,6 +208,12 @@ impl FolderConfig {
             let found = &common.hidden_act;
             return Err(ReleasedError::Config(format!(
                 "hidden_act is `{found}` where the released models have `gelu`"
+            )));
+        }
+        if common.classes() > MOST_CLASSES {
+            let found = common.classes();
+            return Err(ReleasedError::Config(format!(
+                "it has {found} classes where at most {MOST_CLASSES} were expected"
             )));
         }
         if !common.qkv_bias {

@@ -7,16 +7,17 @@ pub mod config;
 pub mod names;
 pub mod official;
 pub mod preprocessing;
+pub mod sizes;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::Init;
 use crate::ac_predictor::AcPredictor;
-use crate::clip_vit::{ClipVit, Positions, blocks_parameters};
+use crate::clip_vit::{ClipVit, Positions};
 use crate::layers::Linear;
-use crate::masked_predictor::MaskedPredictor;
-use crate::pooler::AttentiveClassifier;
+use crate::masked_predictor::{MaskedPredictor, MaskedPredictorConfig};
+use crate::pooler::{AttentiveClassifier, AttentiveConfig};
 use crate::positions::{Grid, RopeStyle};
 use crate::predictor::Predictor;
 use crate::weights::strict::{Ledger, fill};
@@ -75,7 +76,7 @@ pub enum Head {
     /// A linear map of their mean.
     Mean(MeanClassifier),
     /// A learned query.
-    Attentive(AttentiveClassifier),
+    Attentive(Box<AttentiveClassifier>),
 }
 
 impl Head {
@@ -105,7 +106,18 @@ impl Model {
     /// A Hugging Face folder's model from the text of its `config.json` and from its tensors, all of which must have a place.
     pub fn open_config(config: &str, store: &dyn TensorStore, device: &Device) -> Result<Self, ReleasedError> {
         let config = FolderConfig::read(config)?;
-        fits_in(&config, store)?;
+        let parts = [
+            Some(config.encoder.parameters()),
+            config.predictor.as_ref().map(MaskedPredictorConfig::parameters),
+            config.attentive.as_ref().map(AttentiveConfig::parameters),
+            Some(config.encoder.width as u128 * config.labels.len() as u128),
+        ];
+        if let Some((asked, held)) = excess(parts.into_iter().flatten(), store) {
+            let place = store.place();
+            return Err(ReleasedError::Config(format!(
+                "it describes a network of {asked} parameters, and {place} holds {held}: they do not belong together"
+            )));
+        }
         let (architecture, prefix) = (config.architecture, config.architecture.prefix());
         let mut init = Init::undrawn(device);
         let encoder = config.encoder.build(&mut init);
@@ -124,9 +136,15 @@ impl Model {
         let of_mean = |path: &str| names::official(path, "", false);
         let mut ledger = Ledger::of(store);
         ledger.look_up(&encoder, &of_encoder);
-        predictor.iter().for_each(|predictor| ledger.look_up(predictor, &of_predictor));
-        attentive.iter().for_each(|head| ledger.look_up(head, &names::v_jepa_2_classifier));
-        mean.iter().for_each(|head| ledger.look_up(head, &of_mean));
+        if let Some(predictor) = &predictor {
+            ledger.look_up(predictor, &of_predictor);
+        }
+        if let Some(head) = &attentive {
+            ledger.look_up(head, &names::v_jepa_2_classifier);
+        }
+        if let Some(head) = &mean {
+            ledger.look_up(head, &of_mean);
+        }
         ledger.close(|_| true, |_| false)?;
         let encoder = fill(encoder, store, &of_encoder)?;
         let predictor = predictor.map(|predictor| fill(predictor, store, &of_predictor)).transpose()?;
@@ -140,7 +158,7 @@ impl Model {
             name: architecture.name().to_owned(),
             encoder,
             predictor: predictor.map(AnyPredictor::Masked),
-            head: attentive.map(Head::Attentive).or(mean.map(Head::Mean)),
+            head: attentive.map(|head| Head::Attentive(Box::new(head))).or(mean.map(Head::Mean)),
             labels: config.labels,
             preprocessing,
             image: config.image,
@@ -151,6 +169,13 @@ impl Model {
     /// An official checkpoint's model, of the networks that were asked for; every tensor of those must have a place.
     pub fn open_official(store: &dyn TensorStore, told: &Told, device: &Device) -> Result<Self, ReleasedError> {
         let checkpoint = Checkpoint::recognise(store, told)?;
+        let of_predictor = checkpoint.predictor.as_ref().map(|predictor| match predictor {
+            AnyPredictorConfig::Image(config) => config.parameters(),
+            AnyPredictorConfig::Masked(config) => config.parameters(),
+            AnyPredictorConfig::Ac(config) => config.parameters(),
+        });
+        let parts = [Some(checkpoint.encoder.parameters()), of_predictor];
+        not_beyond(excess(parts.into_iter().flatten(), store))?;
         let mut init = Init::undrawn(device);
         let encoder = checkpoint.encoder.build(&mut init);
         let predictor = checkpoint.predictor.as_ref().map(|predictor| match predictor {
@@ -206,6 +231,7 @@ impl Model {
         device: &Device,
     ) -> Result<Self, ReleasedError> {
         let (prefix, config) = official::probe(store, heads)?;
+        not_beyond(excess([config.parameters()], store))?;
         if config.width != self.encoder.config().width {
             let (probe, own) = (config.width, self.encoder.config().width);
             return Err(ReleasedError::Checkpoint(format!(
@@ -217,7 +243,7 @@ impl Model {
         let mut ledger = Ledger::of(store);
         ledger.look_up(&head, &naming);
         ledger.close(|name| belongs(name, &[&prefix]), |name| may_stay(name, &[&prefix]))?;
-        self.head = Some(Head::Attentive(fill(head, store, &naming)?));
+        self.head = Some(Head::Attentive(Box::new(fill(head, store, &naming)?)));
         self.labels = (0..config.classes).map(|i| format!("class {i}")).collect();
         Ok(self)
     }
@@ -361,24 +387,19 @@ impl Model {
     }
 }
 
-/// A config that asks for far more than the file has is refused before anything of that size is made.
-fn fits_in(config: &FolderConfig, store: &dyn TensorStore) -> Result<(), ReleasedError> {
-    let of_predictor = config.predictor.as_ref().map_or(0, |p| blocks_parameters(p.width, p.hidden, p.depth));
-    let of_head = config.attentive.as_ref().map_or(0, |a| blocks_parameters(a.width, a.hidden, a.depth));
-    let others = [
-        config.predictor.as_ref().map_or(0, |p| p.encoder_width as u128 * p.width as u128),
-        config.predictor.as_ref().map_or(0, |p| p.mask_tokens as u128 * p.width as u128),
-        config.encoder.width as u128 * config.labels.len() as u128,
-    ];
-    let asked =
-        others.into_iter().chain([config.encoder.parameters(), of_predictor, of_head]).fold(0, u128::saturating_add);
+/// What asks for far more than the file has is refused before anything of that size is made: both numbers, where that is so.
+fn excess(asked: impl IntoIterator<Item = u128>, store: &dyn TensorStore) -> Option<(u128, u128)> {
+    let asked = asked.into_iter().fold(0, u128::saturating_add);
     let held = |shape: &[usize]| shape.iter().fold(1_u128, |product, n| product.saturating_mul(*n as u128));
     let held = store.entries().iter().map(|entry| held(&entry.shape)).fold(0, u128::saturating_add);
-    if asked <= held.saturating_mul(4) {
-        return Ok(());
-    }
-    let place = store.place();
-    Err(ReleasedError::Config(format!(
-        "it describes a network of {asked} parameters, and {place} holds {held}: they do not belong together"
+    // Lengths that contradict each other by less are told tensor by tensor.
+    (asked > held.saturating_mul(4)).then_some((asked, held))
+}
+
+/// The same of a checkpoint, whose own tensors say how long its networks are.
+fn not_beyond(excess: Option<(u128, u128)>) -> Result<(), ReleasedError> {
+    let Some((asked, held)) = excess else { return Ok(()) };
+    Err(ReleasedError::Checkpoint(format!(
+        "some of its tensors are of a network of {asked} parameters, and all of them together hold {held}"
     )))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ReleasedError;
 use super::names::is_stale;
+use super::sizes::Size;
 use crate::ac_predictor::AcPredictorConfig;
 use crate::clip_vit::{ClipVitConfig, Code, Dense, Positions};
 use crate::masked_predictor::MaskedPredictorConfig;
@@ -143,19 +144,6 @@ fn entries_of<'a>(names: impl Iterator<Item = &'a str>, list: &str) -> usize {
     names.filter_map(number).collect::<BTreeSet<_>>().len()
 }
 
-/// Heads of the released encoders by width.
-fn released_heads(width: usize, release: Release) -> Option<usize> {
-    Some(match (width, release) {
-        (192, _) => 3,
-        (384, _) => 6,
-        (768, _) => 12,
-        (1024 | 1280, _) | (1408, Release::IJepa | Release::VJepa) => 16,
-        (1408, _) => 22,
-        (1664, _) => 26,
-        _ => return None,
-    })
-}
-
 impl Checkpoint {
     /// Tells what a checkpoint holds.
     pub fn recognise(store: &dyn TensorStore, told: &Told) -> Result<Self, ReleasedError> {
@@ -171,6 +159,12 @@ impl Checkpoint {
         let release = release(&encoder, predictor.as_ref(), told)?;
         let config = encoder_config(&encoder, release, told)?;
         let (side, crop) = side(&config, release, told);
+        if crop == 0 || crop % config.patch != 0 {
+            return Err(wrong(format!(
+                "an input of {crop} × {crop} pixels cannot be cut into patches of {}",
+                config.patch
+            )));
+        }
         let predictor_prefix = predictor.as_ref().map_or_else(String::new, |predictor| predictor.prefix.clone());
         let wanted = match (told.predictor, predictor) {
             (false, _) => None,
@@ -220,7 +214,7 @@ fn encoder_config(shapes: &Shapes<'_>, release: Release, told: &Told) -> Result<
     let tubelet = if clip { shapes.length(patch_embed, 2)? } else { 1 };
     let patch = shapes.length(patch_embed, if clip { 3 } else { 2 })?;
     let depth = shapes.list("blocks");
-    let heads = told.heads.or_else(|| released_heads(width, release)).ok_or_else(|| {
+    let heads = told.heads.or_else(|| Some(Size::of_width(width, release)?.heads)).ok_or_else(|| {
         ReleasedError::Checkpoint(format!(
             "a width of {width} is none of the released ones, and heads cannot be seen in the tensors: say how many there are"
         ))

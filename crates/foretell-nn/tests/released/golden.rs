@@ -1,7 +1,7 @@
 //! The golden files: weights under their published names, inputs, outputs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,13 +24,34 @@ pub(crate) struct Golden {
 }
 
 impl Golden {
+    /// Files of I-JEPA's training, whose tensors have the official names as they are.
+    pub(crate) fn of_training(names: &[&str]) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../foretell-jepa/tests/parity");
+        let mut all = Self::read(names[0], &folder, "{}".to_owned(), true);
+        for name in &names[1..] {
+            all.tensors.extend(Self::read(name, &folder, String::new(), true).tensors);
+        }
+        let networks = ["encoder.", "target_encoder.", "predictor."];
+        let named = |(name, tensor): (String, NamedTensor)| {
+            let own = networks.iter().any(|network| name.starts_with(network));
+            (if own { format!("weights.{name}") } else { name }, tensor)
+        };
+        all.tensors = all.tensors.into_iter().map(named).collect();
+        all
+    }
+
     pub(crate) fn open(name: &str) -> Self {
         let other = std::env::var_os("FORETELL_PARITY").map(PathBuf::from);
         let small = other.is_none();
         let folder = other.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/released"));
+        let told = folder.join(format!("{name}.json"));
+        let told = std::fs::read_to_string(&told).unwrap_or_else(|e| panic!("{}: {e}", told.display()));
+        Self::read(name, &folder, told, small)
+    }
+
+    fn read(name: &str, folder: &Path, told: String, small: bool) -> Self {
         let path = folder.join(format!("{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let told = std::fs::read_to_string(path.with_extension("json")).unwrap();
         let (mut tensors, mut indices) = (NamedTensors::new(), BTreeMap::new());
         for (name, view) in SafeTensors::deserialize(&bytes).unwrap().iter() {
             let data = view.data();

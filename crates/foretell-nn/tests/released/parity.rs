@@ -6,7 +6,7 @@ use foretell_nn::ac_predictor::{AcPredictor, AcPredictorConfig};
 use foretell_nn::clip_vit::{ClipVit, ClipVitConfig, Positions};
 use foretell_nn::masked_predictor::{Asked, MaskedPredictor, Modality};
 use foretell_nn::positions::{Grid, Order, Rope, RopeStyle, sincos_2d_in, sincos_3d};
-use foretell_nn::released::official::Release;
+use foretell_nn::released::official::{Release, Told};
 use foretell_nn::released::{AnyPredictor, Model, names};
 
 use crate::golden::{Golden, filled};
@@ -113,6 +113,21 @@ fn the_classifier_of_clips_is_transformers() {
     let model = golden.folder();
     assert_eq!(model.labels(), ["fall", "roll", "jump", "rest"]);
     golden.check("output.logits", model.classify(golden.tensor("input.clips")).unwrap());
+}
+
+#[test]
+fn an_official_i_jepa_agrees_with_its_predictor() {
+    let golden = Golden::of_training(&["i-jepa", "i-jepa-target-predictor"]);
+    let told = Told { encoder: Some("encoder".to_owned()), heads: Some(3), predictor: true, ..Told::default() };
+    let model = Model::open_official(&golden.store(), &told, &Device::flex()).unwrap();
+    assert_eq!(model.name(), "I-JEPA (encoder)");
+    let images = golden.tensor::<4>("input.images").unsqueeze_dim::<5>(1);
+    golden.check("output.encoder_full", model.features(images.clone()).unwrap());
+    let (context_at, targets_at) = (golden.indices("input.context"), golden.indices("input.targets"));
+    let context = model.encoder().encode(images, Some(context_at));
+    golden.check("output.encoder_context", context.clone());
+    let Some(AnyPredictor::Image(predictor)) = model.predictor() else { panic!("{:?}", model.predictor()) };
+    golden.check("output.predictions", predictor.forward(context, context_at, targets_at, 2));
 }
 
 #[test]

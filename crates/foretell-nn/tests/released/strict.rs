@@ -183,6 +183,22 @@ fn an_i_jepa_file_is_recognised_by_its_shapes() {
 }
 
 #[test]
+fn lengths_that_no_file_of_this_size_can_have_are_refused() {
+    let golden = Golden::open("official-v-jepa-2");
+    let mut weights = golden.weights();
+    weights.insert("encoder.module.backbone.patch_embed.proj.weight".to_owned(), tensor(&[200_000, 3, 2, 1, 1]));
+    refused(official(weights, &golden.told("encoder")), &["of a network of", "all of them together hold"]);
+    refused(
+        official(golden.weights(), &Told { crop: Some(18), ..golden.told("encoder") }),
+        &["an input of 18 × 18 pixels cannot be cut into patches of 4"],
+    );
+    let golden = Golden::open("i-jepa-classifier");
+    let many =
+        with(&with(&golden.told, "id2label", serde_json::Value::Null), "num_labels", 1_000_000_000_000_u64.into());
+    refused(open(&many, golden.weights()), &["it has 1000000000000 classes"]);
+}
+
+#[test]
 fn numbers_of_lists_claim_nothing() {
     let golden = Golden::open("official-v-jepa-2");
     let mut weights = golden.weights();
