@@ -3,5 +3,6 @@
 //! With `FORETELL_PARITY=DIR` the files of another run of that script are taken, of networks of any size.
 
 mod golden;
+mod learns;
 mod parity;
 mod strict;
