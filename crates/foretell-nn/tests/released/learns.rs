@@ -1,7 +1,7 @@
 //! The networks can be trained: gradients reach every parameter, and those of added codes none.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use foretell_nn::clip_vit::{ClipVitConfig, Code, Dense, Positions};
 use foretell_nn::masked_predictor::{Asked, MaskedPredictorConfig, Modality};
 use foretell_nn::positions::{Grid, Rope, RopeStyle};
@@ -74,8 +74,9 @@ fn gradients_reach_every_parameter() {
         };
         let (encoder, predictor) = (config.init(&mut rng, &device), predictor.init(&mut rng, &device));
         let noise = |shape: [usize; 5]| {
-            let values = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
-            Tensor::<5>::from_data(burn::tensor::TensorData::new::<f32, _>(values, shape), &Device::flex())
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|i: usize| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+            Tensor::<5>::from_data(TensorData::new(values, shape), &Device::flex())
         };
         let loss = |clips: Tensor<5>, grid: Grid, modality: Modality| {
             let (context_at, targets_at) = (&[3, 0, 4][..], &[5, 1][..]);
