@@ -55,11 +55,41 @@ def check(what: str, theirs: Tensor, ours: Tensor, tolerance: float = TOLERANCE)
     assert theirs.shape == ours.shape and difference <= tolerance, what
 
 
+def dense(norm: partial) -> None:
+    """V-JEPA 2.1, of clips and of single images, as its hub makes it."""
+    from app.vjepa_2_1.models.predictor import VisionTransformerPredictor
+    from app.vjepa_2_1.models.vision_transformer import VisionTransformer
+
+    levels, width, draws = [2, 5, 8, 11], 12, seeded(7)
+    # Patches of 16 pixels: the published code knows the grid of the pretraining for these and for 14 alone.
+    shape = {"img_size": (64, 64), "patch_size": 16, "num_frames": 4, "num_heads": 1, "mlp_ratio": 2, "norm_layer": norm}
+    shape |= {"embed_dim": width, "depth": 12, "use_rope": True, "img_temporal_dim_size": 1}
+    encoder = random(VisionTransformer(**shape, interpolate_rope=True))
+    tokens = {"use_mask_tokens": True, "num_mask_tokens": 8, "predictor_embed_dim": 12, "return_all_tokens": True}
+    predictor = random(VisionTransformerPredictor(**shape, **tokens))
+    ours = same(encoder, released.Encoder(width, 12, 1, 24, 16, style="interleaved", levels=levels))
+    foretold = same(predictor, released.MaskedPredictor(width, 12, 12, 1, 24, 8, levels=4, dense=True, style="interleaved"))
+    for what, frames in (("clips", 4), ("single images", 1)):
+        image, clips = frames == 1, torch.randn(2, frames, 3, 64, 64, generator=draws).double()
+        grid = (1 if image else 2, 4, 4)
+        n = 16 * grid[0]
+        order = torch.stack([torch.randperm(n, generator=draws) for _ in range(2)])
+        context, targets = order[:, : n // 2], order[:, n // 2 : n // 2 + 5]
+        check(f"2.1's encoder of {what}", encoder(clips.transpose(1, 2)), ours(clips)[-1])
+        seen = encoder(clips.transpose(1, 2), context, training=True)
+        check("its levels of some tokens", seen, torch.cat([ours(clips, context)[i] for i in levels], 2))
+        theirs = predictor(seen, context, targets, mod="image" if image else "video")
+        predicted = foretold(seen, context, targets, grid, image=image)
+        for head, a, b in zip(("targets", "context"), theirs, predicted):
+            check(f"its predictor of {what}, {head}", a, b)
+
+
 @torch.no_grad()
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--repo", type=Path, required=True)
-    sys.path.insert(0, str(arguments.parse_args().repo.resolve()))
+    repo = arguments.parse_args().repo.resolve()
+    sys.path.insert(0, str(repo))
     stand_ins()
     torch.set_num_threads(1)
     from src.models.ac_predictor import VisionTransformerPredictorAC
@@ -121,6 +151,11 @@ def main() -> None:
         what = "without" if more is None else "with"
         predicted = predictor(latents, actions, states, more)
         check(f"2-AC's predictor {what} extrinsics", predicted, ours(latents, actions, states, more))
+
+    if (repo / "app/vjepa_2_1").is_dir():
+        dense(norm)
+    else:
+        print("V-JEPA 2.1 is not in this clone and was not checked")
 
     probe = random(AttentiveClassifier(embed_dim=24, num_heads=2, mlp_ratio=2, depth=2, num_classes=5))
     ours = same(probe, released.AttentiveClassifier(24, 2, 48, 1, 5))
