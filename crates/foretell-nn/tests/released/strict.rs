@@ -18,7 +18,7 @@ fn official(weights: NamedTensors, told: &Told) -> Result<Model, ReleasedError> 
 
 #[track_caller]
 fn refused(model: Result<Model, ReleasedError>, words: &[&str]) {
-    let message = model.err().expect("refused").to_string();
+    let message = model.expect_err("refused").to_string();
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}");
     }
