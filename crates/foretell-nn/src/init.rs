@@ -1,52 +1,76 @@
 //! Fresh parameters, drawn from the run's own generator.
 
+use std::convert::Infallible;
+
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::RngExt;
+use rand::{RngExt, TryRng};
 use rand_distr::{Distribution, StandardNormal};
 
 /// Draws parameters, in the order of the calls, on one device.
 ///
 /// On an autodiff device they require gradients; buffers never do.
 pub struct Init<'a, R> {
-    rng: &'a mut R,
+    /// `None` where every drawn value is zero.
+    rng: Option<&'a mut R>,
     device: Device,
+}
+
+/// The generator of those who draw nothing.
+#[derive(Debug)]
+pub enum Undrawn {}
+
+impl TryRng for Undrawn {
+    type Error = Infallible;
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        match *self {}
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        match *self {}
+    }
+    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
+        match *self {}
+    }
+}
+
+impl Init<'static, Undrawn> {
+    /// Zeros in place of every draw, for a network whose parameters are about to be read from a file: their pages are never
+    /// touched, so that the file's values are all that memory holds.
+    pub fn undrawn(device: &Device) -> Self {
+        Self { rng: None, device: device.clone() }
+    }
 }
 
 impl<'a, R: RngExt> Init<'a, R> {
     /// Parameters on `device` from `rng`.
     pub fn new(rng: &'a mut R, device: &Device) -> Self {
-        Self { rng, device: device.clone() }
+        Self { rng: Some(rng), device: device.clone() }
     }
 
     /// Normal with this standard deviation, cut at two of them (the ViT convention), shape `[..]`.
     pub fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
-        let count = shape.iter().product();
-        let mut values = Vec::with_capacity(count);
-        while values.len() < count {
-            let z: f64 = StandardNormal.sample(self.rng);
-            if z.abs() <= 2.0 {
-                values.push((z * std) as f32);
+        self.drawn(shape, |rng| {
+            loop {
+                let z: f64 = StandardNormal.sample(rng);
+                if z.abs() <= 2.0 {
+                    return (z * std) as f32;
+                }
             }
-        }
-        self.parameter(values, shape)
+        })
     }
 
     /// Uniform in `(−bound, bound)`.
     pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
-        let values = (0..shape.iter().product()).map(|_| self.rng.random_range(-bound..bound) as f32).collect();
-        self.parameter(values, shape)
+        self.drawn(shape, |rng| rng.random_range(-bound..bound) as f32)
     }
 
     /// Normal with variance `2 / fan_in` (He et al., 2015), for layers before a ReLU.
     pub fn he<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
         let std = (2.0 / fan_in.max(1) as f64).sqrt();
-        let draw = |_| -> f32 {
-            let z: f64 = StandardNormal.sample(self.rng);
+        self.drawn(shape, |rng| {
+            let z: f64 = StandardNormal.sample(rng);
             (z * std) as f32
-        };
-        let values = (0..shape.iter().product()).map(draw).collect();
-        self.parameter(values, shape)
+        })
     }
 
     /// The same value everywhere.
@@ -58,6 +82,15 @@ impl<'a, R: RngExt> Init<'a, R> {
     pub fn buffer<const D: usize>(&mut self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         let tensor = Tensor::from_data(TensorData::new(values, shape), &self.device);
         Param::initialized(ParamId::new(), tensor)
+    }
+
+    fn drawn<const D: usize>(&mut self, shape: [usize; D], mut draw: impl FnMut(&mut R) -> f32) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let values = match &mut self.rng {
+            Some(rng) => (0..count).map(|_| draw(rng)).collect(),
+            None => vec![0.0; count],
+        };
+        self.parameter(values, shape)
     }
 
     fn parameter<const D: usize>(&mut self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {

@@ -158,13 +158,20 @@ impl Conv {
     }
 }
 
-/// Two affine maps with GELU between; [`Block`] runs them.
+/// Two affine maps with GELU between; within a [`Block`] it is the block that runs them.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Width → hidden.
     pub fc1: Linear,
     /// Hidden → width.
     pub fc2: Linear,
+}
+
+impl Mlp {
+    /// `[.., D]` → `[.., D]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
+    }
 }
 
 /// Self-attention with packed queries, keys and values; [`Block`] runs it.
@@ -195,15 +202,20 @@ pub struct Block {
 impl Block {
     /// Weights truncated-normal 0.02, LayerNorm eps 1e-6, as released. `width` must be a multiple of `heads`.
     pub fn new<R: RngExt>(width: usize, heads: usize, hidden: usize, init: &mut Init<'_, R>) -> Self {
+        Self::with_eps(width, heads, hidden, 1e-6, init)
+    }
+
+    /// The same with another ε.
+    pub fn with_eps<R: RngExt>(width: usize, heads: usize, hidden: usize, eps: f64, init: &mut Init<'_, R>) -> Self {
         let std = 0.02;
         Self {
-            norm1: LayerNorm::new(width, 1e-6, init),
+            norm1: LayerNorm::new(width, eps, init),
             attn: Attention {
                 qkv: Linear::vit(width, 3 * width, std, init),
                 proj: Linear::vit(width, width, std, init),
                 heads,
             },
-            norm2: LayerNorm::new(width, 1e-6, init),
+            norm2: LayerNorm::new(width, eps, init),
             mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
             packed: None,
         }
@@ -217,7 +229,12 @@ impl Block {
 
     /// Rows of several sets, each attending to itself: `[T, D]` → `[T, D]`.
     pub fn forward_sets(&self, x: Tensor<2>, sets: &ops::Sets) -> Tensor<2> {
-        ops::transformer_block(x, sets, self.weights(), self.attn.heads, self.norm1.eps)
+        self.forward_turned(x, sets, None)
+    }
+
+    /// The same with queries and keys [turned](ops::turn) by where their tokens lie.
+    pub fn forward_turned(&self, x: Tensor<2>, sets: &ops::Sets, turns: Option<&ops::Turns>) -> Tensor<2> {
+        ops::turned_block(x, sets, turns, self.weights(), self.attn.heads, self.norm1.eps)
     }
 
     /// Lays the maps out for many passes: for a block that is used and no longer trained.

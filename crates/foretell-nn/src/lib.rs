@@ -3,17 +3,22 @@
 //! Parameters are drawn eagerly from a generator that the caller passes, never from Burn's process-wide one; what must
 //! not learn (position codes, running statistics) is a parameter that takes no gradient, so that checkpoints hold it.
 
+pub mod ac_predictor;
 pub mod causal;
+pub mod clip_vit;
 pub mod conv;
 pub mod encode;
 pub mod framed;
 pub mod gru;
 pub mod init;
 pub mod layers;
+pub mod masked_predictor;
 pub mod mlp;
 pub mod observer;
+pub mod pooler;
 pub mod positions;
 pub mod predictor;
+pub mod released;
 pub mod vit;
 pub mod weights;
 

@@ -1,7 +1,38 @@
-//! Fixed sine–cosine position codes.
+//! Fixed sine–cosine position codes, added to tokens or, as turns, to queries and keys.
 
 use burn::tensor::Tensor;
 use foretell_ops as ops;
+use serde::{Deserialize, Serialize};
+
+/// How many tokens a clip has in time, height and width; an image has one in time. Tokens are numbered frame by frame, each frame
+/// in raster order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// In time.
+    pub frames: usize,
+    /// In height.
+    pub rows: usize,
+    /// In width.
+    pub cols: usize,
+}
+
+impl Grid {
+    /// Tokens in all.
+    pub fn len(self) -> usize {
+        self.frames * self.rows * self.cols
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frame, row and column of a token.
+    pub fn place(self, token: usize) -> [usize; 3] {
+        let in_frame = token % (self.rows * self.cols);
+        [token / (self.rows * self.cols), in_frame / self.cols, in_frame % self.cols]
+    }
+}
 
 /// One-dimensional code of width `width` (even): `[sin(p ω) | cos(p ω)]`, `ω_i = 10000^(−i / (width / 2))`.
 fn code(position: f64, width: usize) -> impl Iterator<Item = f32> {
@@ -29,6 +60,101 @@ pub fn sincos_2d_spread(grid: (usize, usize), over: (usize, usize), width: usize
         }
     }
     values
+}
+
+/// What a code's first half says: the released codes of I-JEPA and V-JEPA differ in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The column, as in I-JEPA.
+    ColumnFirst,
+    /// The row, as V-JEPA codes images.
+    RowFirst,
+}
+
+/// A two-dimensional code in either order, `[rows · cols, width]` in raster order. `width` must be a multiple of 4.
+pub fn sincos_2d_in(order: Order, rows: usize, cols: usize, width: usize) -> Vec<f32> {
+    let mut values = sincos_2d(rows, cols, width);
+    if order == Order::RowFirst {
+        values.chunks_exact_mut(width.max(1)).for_each(|token| token.rotate_left(width / 2));
+    }
+    values
+}
+
+/// V-JEPA's three-dimensional code, `[frames · rows · cols, width]`: `[frame | row | column]`. With `uniform` power each part
+/// has `2 ⌈width / 6⌉` values, and what goes beyond the width is cut off; otherwise the frame has half of the width, row and
+/// column a quarter each. `width` must be a multiple of 8, or with uniform power of 2.
+pub fn sincos_3d(grid: Grid, width: usize, uniform: bool) -> Vec<f32> {
+    let parts = if uniform { [2 * width.div_ceil(6); 3] } else { [width / 2, width / 4, width / 4] };
+    let token = |token: usize| {
+        let place = grid.place(token);
+        (0..3).flat_map(move |axis| code(place[axis] as f64, parts[axis])).take(width)
+    };
+    (0..grid.len()).flat_map(token).collect()
+}
+
+/// How the values of a head share the angles of rotary codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RopeStyle {
+    /// Angles follow each other twice, `[θ₀ … θₖ₋₁ θ₀ … θₖ₋₁]`, though the pairs that are turned are neighbours: what V-JEPA 2 was
+    /// trained with, 2-AC and transformers keep. Not quite a rotation.
+    Tiled,
+    /// Each angle twice in a row, `[θ₀ θ₀ θ₁ θ₁ …]`: a rotation of each pair, as in V-JEPA 2.1.
+    Interleaved,
+}
+
+/// Three-dimensional rotary codes (V-JEPA 2, arXiv 2506.09985).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rope {
+    /// How values share angles.
+    pub style: RopeStyle,
+    /// Rows and columns by which tokens are numbered, where not those of the input: transformers always counts by its configured
+    /// crop.
+    pub counted: Option<usize>,
+    /// The side over which rows and columns are spread, where not their own: V-JEPA 2.1 keeps to the 16 of its pretraining.
+    pub spread: Option<usize>,
+}
+
+impl Rope {
+    /// The turns of tokens `at` in a grid, for heads of this width: a third of the values each for frame, row and column, as far as
+    /// thirds are even; the rest is left as it is.
+    pub fn turns(self, grid: Grid, head: usize, at: Vec<u32>) -> ops::Turns {
+        let side = |own: usize| self.counted.unwrap_or(own);
+        let numbered = Grid { frames: grid.frames, rows: side(grid.rows), cols: side(grid.cols) };
+        let spread = |i: usize, of: usize| match self.spread {
+            // One row has nowhere to be spread to.
+            Some(over) if of > 1 => i as f64 * (over as f64 - 1.0) / (of as f64 - 1.0),
+            _ => i as f64,
+        };
+        let place = |token: usize| {
+            let [frame, row, col] = numbered.place(token);
+            [frame as f64, spread(row, numbered.rows), spread(col, numbered.cols)]
+        };
+        let tokens = at.iter().max().map_or(0, |last| *last as usize + 1);
+        turns(self.style, (0..tokens).map(place), head, at)
+    }
+}
+
+/// The turns of rows `at` some of these places, each a frame, a row and a column.
+pub fn turns(style: RopeStyle, places: impl Iterator<Item = [f64; 3]>, head: usize, at: Vec<u32>) -> ops::Turns {
+    let axis = 2 * (head / 3 / 2);
+    let angle = |place: [f64; 3], value: usize| {
+        let (of, within) = (place[value / axis], value % axis);
+        let i = match style {
+            RopeStyle::Tiled => within % (axis / 2),
+            RopeStyle::Interleaved => within / 2,
+        };
+        of / 10_000_f64.powf(i as f64 / (axis / 2) as f64)
+    };
+    let (mut cos, mut sin) = (Vec::new(), Vec::new());
+    for place in places {
+        for value in 0..head {
+            let (s, c) = if value < 3 * axis { angle(place, value).sin_cos() } else { (0.0, 1.0) };
+            cos.push(c as f32);
+            sin.push(s as f32);
+        }
+    }
+    ops::Turns::new(cos, sin, head, at)
 }
 
 /// Rows of a table by index.
@@ -68,6 +194,38 @@ mod tests {
         // position 3, ω = [1, 0.01]
         let expected = [3_f64.sin(), 0.03_f64.sin(), 3_f64.cos(), 0.03_f64.cos()].map(|x| x as f32);
         assert_eq!(token(1, 3)[..4], expected);
+    }
+
+    #[test]
+    fn the_other_order_has_the_row_first() {
+        let (column, row) = (sincos_2d(3, 5, 8), sincos_2d_in(Order::RowFirst, 3, 5, 8));
+        for (column, row) in column.chunks(8).zip(row.chunks(8)) {
+            assert_eq!((&column[..4], &column[4..]), (&row[4..], &row[..4]));
+        }
+        assert_eq!(sincos_2d_in(Order::ColumnFirst, 3, 5, 8), column);
+    }
+
+    #[test]
+    fn a_clips_code_names_frame_row_and_column() {
+        let grid = Grid { frames: 2, rows: 3, cols: 4 };
+        assert_eq!(grid.place(12 + 4 + 3), [1, 1, 3]);
+        for (uniform, width, parts) in [(false, 16, [8, 4, 4]), (true, 16, [6, 6, 4])] {
+            let table = sincos_3d(grid, width, uniform);
+            assert_eq!(table.len(), grid.len() * width);
+            for (token, values) in table.chunks(width).enumerate() {
+                let mut first = 0;
+                for (axis, part) in parts.into_iter().enumerate() {
+                    // The same as of the token that lies there on this axis and at the origin on the others.
+                    let mut alone = [0; 3];
+                    alone[axis] = grid.place(token)[axis];
+                    let other = (alone[0] * 3 + alone[1]) * 4 + alone[2];
+                    let range = first..first + part;
+                    assert_eq!(values[range.clone()], table[other * width..][range], "{token} {axis} {uniform}");
+                    first += part;
+                }
+                assert!((values[0] - (grid.place(token)[0] as f32).sin()).abs() < 1e-6);
+            }
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 
+use crate::clip_vit::{blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::{Init, positions};
 
 /// Lengths of a [`Predictor`]. [`PredictorConfig::init`] makes the network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PredictorConfig {
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
@@ -25,19 +26,35 @@ pub struct PredictorConfig {
 impl PredictorConfig {
     /// A fresh network.
     pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Predictor {
-        let mut init = Init::new(rng, device);
+        self.build(&mut Init::new(rng, device))
+    }
+
+    /// The network whose parameters `init` gives.
+    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> Predictor {
         let (rows, cols) = self.grid;
         let pos = positions::sincos_2d(rows, cols, self.width);
         Predictor {
-            predictor_embed: Linear::vit(self.encoder_width, self.width, 0.02, &mut init),
+            predictor_embed: Linear::vit(self.encoder_width, self.width, 0.02, init),
             mask_token: init.truncated_normal([1, 1, self.width], 0.02),
             predictor_pos_embed: init.buffer(pos, [1, rows * cols, self.width]),
             predictor_blocks: (0..self.depth)
-                .map(|_| Block::new(self.width, self.heads, 4 * self.width, &mut init))
+                .map(|_| Block::new(self.width, self.heads, 4 * self.width, init))
                 .collect(),
-            predictor_norm: LayerNorm::new(self.width, 1e-6, &mut init),
-            predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, &mut init),
+            predictor_norm: LayerNorm::new(self.width, 1e-6, init),
+            predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, init),
         }
+    }
+}
+
+impl PredictorConfig {
+    /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
+    pub fn parameters(&self) -> u128 {
+        let (rows, cols) = self.grid;
+        let maps = product(&[self.width as u128, 2 * self.encoder_width as u128]);
+        let codes = product(&[rows as u128, cols as u128, self.width as u128]);
+        blocks_parameters(self.width, self.width.saturating_mul(4), self.depth)
+            .saturating_add(maps)
+            .saturating_add(codes)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
-use burn::tensor::{Bool, activation::softmax};
+use burn::tensor::{Bool, TensorData, activation::softmax};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::{Start, transpose};
 use crate::matrix::{Matrix, product_once, room};
-use crate::sets::{Sets, split_at_lengths};
+use crate::sets::{Sets, seen, split_at_lengths};
 use crate::softmax::{softmax_rows, softmax_rows_backward};
 
 /// `softmax(q kᵀ / √d) v` for each head, on the packed output of one linear map.
@@ -38,28 +38,44 @@ pub fn attention(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2> {
     attention_composed(qkv, sets, heads)
 }
 
+/// `softmax(q kᵀ / √d) v` for each head, of a few queries over packed keys and values: what an attentive pooler asks. Composed of
+/// ordinary tensor calls: with one query a sample it is a thousandth of the encoder's work.
+///
+/// # Shapes
+/// - `queries`: `[B, Q, D]`; `kv`: `[B, N, 2 D]`, the last axis `[k | v]`, each `[heads, D / heads]`
+/// - output: `[B, Q, D]`
+pub fn cross_attention(queries: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let ([b, asked, width], [_, n, _]) = (queries.dims(), kv.dims());
+    let head = width / heads;
+    let split = |x: Tensor<3>, rows: usize| x.reshape([b, rows, heads, head]).swap_dims(1, 2);
+    let part = |i: usize| split(kv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]), n);
+    let scores = split(queries, asked).matmul(part(0).transpose()) / (head as f64).sqrt();
+    softmax(scores, 3).matmul(part(1)).swap_dims(1, 2).reshape([b, asked, width])
+}
+
 /// The composed body of [`attention`].
 pub fn attention_composed(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2> {
     let [rows, packed] = qkv.dims();
     if let Some(len) = sets.common_len() {
         let count = rows / len.max(1);
-        return composed(qkv.reshape([count, len, packed]), heads, sets.is_causal()).reshape([rows, packed / 3]);
+        return composed(qkv.reshape([count, len, packed]), heads, sets).reshape([rows, packed / 3]);
     }
     let one = |set: usize| {
         let range = sets.range(set);
         let len = range.len();
         let qkv = qkv.clone().slice([range, 0..packed]).reshape([1, len, packed]);
-        composed(qkv, heads, sets.is_causal()).reshape([len, packed / 3])
+        composed(qkv, heads, sets).reshape([len, packed / 3])
     };
     Tensor::cat((0..sets.count()).filter(|set| !sets.range(*set).is_empty()).map(one).collect(), 0)
 }
 
 /// The composed body of [`self_attention`].
 pub fn self_attention_composed(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
-    composed(qkv, heads, false)
+    let [b, n, _] = qkv.dims();
+    composed(qkv, heads, &Sets::uniform(b, n))
 }
 
-fn composed(qkv: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
+fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
     let [b, n, packed] = qkv.dims();
     let width = packed / 3;
     let head = width / heads;
@@ -67,9 +83,10 @@ fn composed(qkv: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
         qkv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]).reshape([b, n, heads, head]).swap_dims(1, 2)
     };
     let mut scores = part(0).matmul(part(1).transpose()) / (head as f64).sqrt();
-    if causal {
-        // True where the key comes later than the query.
-        let later = Tensor::<2, Bool>::tril_mask([n, n], 0, &scores.device().inner());
+    if sets.is_causal() {
+        // True where the key comes later than the query's step.
+        let later: Vec<bool> = (0..n).flat_map(|query| (0..n).map(move |key| key >= sets.seen(query, n))).collect();
+        let later = Tensor::<2, Bool>::from_data(TensorData::new(later, [n, n]), &scores.device().inner());
         scores = scores.mask_fill(later.unsqueeze::<4>().expand([b, heads, n, n]), f32::NEG_INFINITY);
     }
     softmax(scores, 3).matmul(part(2)).swap_dims(1, 2).reshape([b, n, width])
@@ -87,13 +104,14 @@ pub(crate) struct Packed<'a> {
     tokens: usize,
     heads: usize,
     head: usize,
-    causal: bool,
+    /// See [`Sets::causal_by`]; 0 where every row is seen.
+    step: usize,
 }
 
 impl<'a> Packed<'a> {
     /// `rows` of `3 · width` values.
-    pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize, causal: bool) -> Self {
-        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, causal }
+    pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize, step: usize) -> Self {
+        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, step }
     }
 
     fn width(self) -> usize {
@@ -129,9 +147,9 @@ impl<'a> Packed<'a> {
         let q = self.part(0, head, queries.clone());
         product_once(scores, stride, Start::Zero, q, Matrix::new(keys, self.head, n));
         fill_ends(scores, n, stride, f32::NEG_INFINITY);
-        if self.causal {
+        if self.step > 0 {
             for (row, query) in scores.chunks_exact_mut(stride).zip(queries) {
-                row[query + 1..n].fill(f32::NEG_INFINITY);
+                row[seen(self.step, query, n)..n].fill(f32::NEG_INFINITY);
             }
         }
         softmax_rows(scores, stride, self.scale());
@@ -221,7 +239,7 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
     let outs = split_at_lengths(out, tasks.iter().map(|(_, tokens)| tokens.len() * width));
     outs.into_par_iter().zip(tasks).for_each_init(Scratch::default, |s, (out, (set, tokens))| {
         let rows = sets.range(set);
-        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.is_causal());
+        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.step());
         packed.attend(tokens, out, s);
     });
 }
@@ -230,7 +248,7 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
 pub(crate) fn backward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, dy: &[f32], dqkv: &mut [f32]) {
     let packed = |set: usize| {
         let rows = sets.range(set);
-        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.is_causal());
+        let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.step());
         (packed, &dy[width * rows.start..])
     };
     if sets.count() >= FEW {

@@ -27,6 +27,7 @@ use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
 use crate::reduce::add_in_order;
 use crate::sets::{Sets, split_at_lengths};
 use crate::simd::dispatch;
+use crate::turns::{Turns, turn_composed};
 
 /// The weights of a [`transformer_block`], D wide with a hidden width of H.
 #[derive(Clone, Debug)]
@@ -87,9 +88,27 @@ impl std::fmt::Debug for PackedBlock {
 /// # Shapes
 /// - `x` and output: `[T, D]`, the sets' rows one after the other
 pub fn transformer_block(x: Tensor<2>, sets: &Sets, weights: BlockWeights, heads: usize, eps: f64) -> Tensor<2> {
-    assert_eq!(x.dims()[0], sets.rows(), "rows and sets differ");
+    turned_block(x, sets, None, weights, heads, eps)
+}
+
+/// [`transformer_block`] whose queries and keys are [turned](crate::turn) before they meet, where there are turns.
+///
+/// # Panics
+/// If the turns are of other rows, or of heads of another width.
+pub fn turned_block(
+    x: Tensor<2>,
+    sets: &Sets,
+    turns: Option<&Turns>,
+    weights: BlockWeights,
+    heads: usize,
+    eps: f64,
+) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    assert_eq!(rows, sets.rows(), "rows and sets differ");
+    let fits = |turns: &Turns| turns.rows() == rows && turns.head() * heads == width;
+    assert!(turns.is_none_or(fits), "rows or heads differ from the turns'");
     if !is_fused(&x) || !is_fused(&weights.qkv.0) {
-        return transformer_block_composed(x, sets, weights, heads, eps);
+        return turned_block_composed(x, sets, turns, weights, heads, eps);
     }
     let w = weights;
     Tensor::from_dispatch(Dispatch::fused_block(
@@ -106,14 +125,27 @@ pub fn transformer_block(x: Tensor<2>, sets: &Sets, weights: BlockWeights, heads
         w.fc1.1.into_dispatch(),
         w.fc2.0.into_dispatch(),
         w.fc2.1.into_dispatch(),
-        Shape { sets: sets.clone(), heads, eps: eps as f32, packed: w.packed },
+        Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, packed: w.packed },
     ))
 }
 
 /// The composed body of [`transformer_block`].
 pub fn transformer_block_composed(x: Tensor<2>, sets: &Sets, w: BlockWeights, heads: usize, eps: f64) -> Tensor<2> {
+    turned_block_composed(x, sets, None, w, heads, eps)
+}
+
+/// The composed body of [`turned_block`].
+pub fn turned_block_composed(
+    x: Tensor<2>,
+    sets: &Sets,
+    turns: Option<&Turns>,
+    w: BlockWeights,
+    heads: usize,
+    eps: f64,
+) -> Tensor<2> {
     let y = layer_norm_composed(x.clone(), w.norm1.0, w.norm1.1, eps);
-    let y = attention_composed(linear_composed(y, w.qkv.0, w.qkv.1), sets, heads);
+    let qkv = linear_composed(y, w.qkv.0, w.qkv.1);
+    let y = attention_composed(turns.map_or(qkv.clone(), |turns| turn_composed(qkv, turns)), sets, heads);
     let x = x + linear_composed(y, w.proj.0, w.proj.1);
     let y = layer_norm_composed(x.clone(), w.norm2.0, w.norm2.1, eps);
     x + linear_composed(gelu_composed(linear_composed(y, w.fc1.0, w.fc1.1)), w.fc2.0, w.fc2.1)
@@ -123,9 +155,26 @@ pub fn transformer_block_composed(x: Tensor<2>, sets: &Sets, w: BlockWeights, he
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     sets: Sets,
+    turns: Option<Turns>,
     heads: usize,
     eps: f32,
     packed: Option<PackedBlock>,
+}
+
+impl Shape {
+    /// Turns the queries and keys of some rows, where there are turns.
+    fn turn(&self, rows: Range<usize>, qkv: &mut [f32], width: usize) {
+        if let Some(turns) = &self.turns {
+            turns.apply::<false>(rows, qkv, width);
+        }
+    }
+
+    /// The gradients of turned queries and keys become those of the ones before, where there are turns.
+    fn turn_back(&self, rows: Range<usize>, dqkv: &mut [f32], width: usize) {
+        if let Some(turns) = &self.turns {
+            turns.apply::<true>(rows, dqkv, width);
+        }
+    }
 }
 
 /// Rows of a task between the maps of few rows.
@@ -286,7 +335,8 @@ impl<'a> Weights<'a> {
     }
 
     /// The block over few rows, map after map, each on all threads.
-    fn few(&self, x: &[f32], sets: &Sets, heads: usize) -> Vec<f32> {
+    fn few(&self, x: &[f32], shape: &Shape) -> Vec<f32> {
+        let (sets, heads) = (&shape.sets, shape.heads);
         let (d, h) = (self.width, self.hidden);
         let rows = x.len() / d.max(1);
         let apply = |x: &[f32], inputs: usize, weight: &[f32], outputs: usize, start: Start<'_>| {
@@ -300,7 +350,8 @@ impl<'a> Weights<'a> {
             pieces.for_each(|(y, x)| normalise_rows(x, gain, bias, self.eps, y));
             y
         };
-        let qkv = apply(&normed(x, self.norm1), d, self.qkv[0], 3 * d, Start::Bias(self.qkv[1]));
+        let mut qkv = apply(&normed(x, self.norm1), d, self.qkv[0], 3 * d, Start::Bias(self.qkv[1]));
+        shape.turn(0..rows, &mut qkv, d);
         let mut attended = buffer(rows * d);
         forward_sets(&qkv, sets, d, heads, &mut attended);
         let middle = apply(&attended, d, self.proj[0], d, Start::BiasAnd(self.proj[1], x));
@@ -493,7 +544,7 @@ pub(crate) fn forward(
     let d = w.width;
     let packed = shape.packed.as_ref().and_then(|packed| packed.maps_of(w.maps()));
     if !keep && packed.is_none() && are_few(rows) && w.are_wide() {
-        return (tensor(w.few(values, sets, shape.heads), [rows, d]), None);
+        return (tensor(w.few(values, shape), [rows, d]), None);
     }
     let made = packed.is_none().then(|| Maps::of(w.maps(), true));
     let ready = packed.or(made.as_ref()).expect("one of the two");
@@ -506,7 +557,10 @@ pub(crate) fn forward(
     let mut middle = whole(keep, d);
     if between {
         let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().enumerate();
-        pieces.for_each_init(Scratch::default, |s, (i, qkv)| w.before(ready, plan.piece(i, values, d), qkv, s));
+        pieces.for_each_init(Scratch::default, |s, (i, qkv)| {
+            w.before(ready, plan.piece(i, values, d), qkv, s);
+            shape.turn(plan.spans[i].clone(), qkv, d);
+        });
         forward_sets(&qkv, sets, d, shape.heads, &mut attended);
     }
     let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
@@ -523,9 +577,10 @@ pub(crate) fn forward(
             if let Some(groups) = &plan.groups {
                 let qkv = qkv.unwrap_or_else(|| room(own_qkv, n * 3 * d));
                 w.before(ready, x, qkv, s);
+                shape.turn(span.clone(), qkv, d);
                 for set in groups[i].clone() {
                     let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
-                    let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads, sets.is_causal());
+                    let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads, sets.step());
                     packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
                 }
             }
@@ -571,15 +626,12 @@ pub(crate) fn backward(
                 for set in groups[i].clone() {
                     let range = sets.range(set);
                     let (from, to) = (range.start - span.start, range.end - span.start);
-                    let packed = Packed::new(
-                        &kept.qkv[3 * d * range.start..3 * d * range.end],
-                        d,
-                        shape.heads,
-                        sets.is_causal(),
-                    );
+                    let packed =
+                        Packed::new(&kept.qkv[3 * d * range.start..3 * d * range.end], d, shape.heads, sets.step());
                     let (dy, dqkv) = (&dattended[d * from..d * to], &mut dqkv[3 * d * from..3 * d * to]);
                     packed.backward_all(dy, dqkv, &mut s.attention);
                 }
+                shape.turn_back(span, dqkv, d);
                 w.before_backward(&ready, plan.piece(i, values, d), dqkv, dmiddle, &mut sums, &mut s);
             }
         });
@@ -596,6 +648,8 @@ pub(crate) fn backward(
         });
         let mut dqkv = buffer(rows * 3 * d);
         backward_sets(&kept.qkv, sets, d, shape.heads, &dattended, &mut dqkv);
+        let dqkvs = plan.cut(&mut dqkv, 3 * d).into_par_iter().zip(&plan.spans);
+        dqkvs.for_each(|(dqkv, span)| shape.turn_back(span.clone(), dqkv, d));
         let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
         lanes.enumerate().for_each(|(lane, (sums, pieces))| {
             let mut s = Scratch::default();

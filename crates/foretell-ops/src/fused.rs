@@ -21,6 +21,7 @@ use crate::{
     norm,
     sigreg::{self, Knots},
     softmax,
+    turns::{self, Turns},
 };
 
 #[backend_extension(Flex, Autodiff)]
@@ -74,6 +75,7 @@ pub(crate) trait Fused: Backend {
     fn fused_sigreg(projected: FloatTensor<Self>, knots: Knots) -> FloatTensor<Self>;
     fn fused_softmax(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gather(table: FloatTensor<Self>, indices: Arc<[u32]>) -> FloatTensor<Self>;
+    fn fused_turn(qkv: FloatTensor<Self>, turns: Turns) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -137,6 +139,9 @@ impl Fused for Flex {
     fn fused_gather(table: FlexTensor, indices: Arc<[u32]>) -> FlexTensor {
         gather::forward(&contiguous(table), &indices)
     }
+    fn fused_turn(qkv: FlexTensor, turns: Turns) -> FlexTensor {
+        turns::forward(&contiguous(qkv), &turns)
+    }
 }
 
 /// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
@@ -198,6 +203,7 @@ backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [S
 ))]);
 backward!(SoftmaxBackward, 1, FlexTensor, |y, dy, _| [Some(softmax::backward(&y, &dy))]);
 backward!(GatherBackward, 1, (usize, Arc<[u32]>), |(n, indices), dy, _| [Some(gather::backward(n, &indices, &dy))]);
+backward!(TurnBackward, 1, Turns, |turns, dy, _| [Some(turns::backward(&dy, &turns))]);
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
 macro_rules! taped {
@@ -346,5 +352,9 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let (table, a) = table.into_parts();
         let table = contiguous(table);
         taped!(GatherBackward, S, [a], (gather::forward(&table, &indices), (rows(&table).0, indices)))
+    }
+    fn fused_turn(qkv: FloatTensor<Self>, turns: Turns) -> FloatTensor<Self> {
+        let (qkv, a) = qkv.into_parts();
+        taped!(TurnBackward, S, [a], (turns::forward(&contiguous(qkv), &turns), turns))
     }
 }

@@ -38,11 +38,12 @@ mod simd;
 mod softmax;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_tiles.rs")]
 mod tiles;
+mod turns;
 
 pub use activation::{gelu, relu, silu};
-pub use attention::{attention, self_attention};
+pub use attention::{attention, cross_attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
-pub use block::{BlockWeights, PackedBlock, transformer_block};
+pub use block::{BlockWeights, PackedBlock, transformer_block, turned_block};
 pub use conv::conv2d;
 pub use device::{DeviceError, Place, on_cpu};
 pub use gather::gather;
@@ -58,13 +59,14 @@ pub use rollout::GruRollout;
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
 pub use softmax::softmax;
+pub use turns::{Turns, turn};
 
 /// The composed bodies, which run on every backend and in f64.
 pub mod composed {
     pub use crate::activation::{gelu_composed as gelu, relu_composed as relu};
     pub use crate::attention::{attention_composed as attention, self_attention_composed as self_attention};
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
-    pub use crate::block::transformer_block_composed as transformer_block;
+    pub use crate::block::{transformer_block_composed as transformer_block, turned_block_composed as turned_block};
     pub use crate::conv::conv2d_composed as conv2d;
     pub use crate::gather::gather_composed as gather;
     pub use crate::gru::gru_gates_composed as gru_gates;
@@ -76,4 +78,5 @@ pub mod composed {
     pub use crate::norm::layer_norm_composed as layer_norm;
     pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
     pub use crate::softmax::softmax_composed as softmax;
+    pub use crate::turns::turn_composed as turn;
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 pub struct Sets {
     /// Begins with 0, never falls, ends with T.
     offsets: Arc<[usize]>,
-    /// Whether a row attends to its own set up to itself alone.
-    causal: bool,
+    /// Rows of a step, where a row attends to its own set up to the end of its own step alone; 0 where it attends to all.
+    step: usize,
 }
 
 impl Sets {
     /// `count` sets of `len` rows.
     pub fn uniform(count: usize, len: usize) -> Self {
-        Self { offsets: (0..=count).map(|i| i * len).collect(), causal: false }
+        Self { offsets: (0..=count).map(|i| i * len).collect(), step: 0 }
     }
 
     /// Sets of these lengths.
@@ -26,17 +26,36 @@ impl Sets {
             end += len;
             end
         });
-        Self { offsets: std::iter::once(0).chain(ends).collect(), causal: false }
+        Self { offsets: std::iter::once(0).chain(ends).collect(), step: 0 }
     }
 
     /// The same sets, in each of which a row attends to itself and to the rows before it.
     pub fn causal(self) -> Self {
-        Self { causal: true, ..self }
+        self.causal_by(1)
+    }
+
+    /// The same sets, cut into steps of `step` rows: a row attends to its own step and to the steps before it.
+    ///
+    /// # Panics
+    /// If a step has no rows.
+    pub fn causal_by(self, step: usize) -> Self {
+        assert!(step > 0, "a step has rows");
+        Self { step, ..self }
     }
 
     /// Whether rows attend to no later ones.
     pub fn is_causal(&self) -> bool {
-        self.causal
+        self.step > 0
+    }
+
+    /// Rows of a set of `len` that its row `query` attends to: the first so many.
+    pub(crate) fn seen(&self, query: usize, len: usize) -> usize {
+        seen(self.step, query, len)
+    }
+
+    /// Rows of a step, 0 where there are none.
+    pub(crate) fn step(&self) -> usize {
+        self.step
     }
 
     /// Number of sets.
@@ -64,6 +83,11 @@ impl Sets {
         let len = *self.offsets.get(1)?;
         self.offsets.windows(2).all(|w| w[1] - w[0] == len).then_some(len)
     }
+}
+
+/// Of `len` rows in steps of `step`, how many the row `query` attends to.
+pub(crate) fn seen(step: usize, query: usize, len: usize) -> usize {
+    query.checked_div(step).map_or(len, |whole| ((whole + 1) * step).min(len))
 }
 
 /// Splits `values` into pieces of these lengths, in order. They must not exceed it together.

@@ -543,6 +543,125 @@ fn a_causal_block_agrees() {
     }
 }
 
+/// Turns of any angles, each value of a pair with its own, for rows that share seven places.
+fn some_turns(rows: usize, head: usize) -> ops::Turns {
+    let angles = noise(91, 7 * head);
+    let table = |f: fn(f64) -> f64| angles.iter().map(|angle| f(3.0 * angle) as f32).collect();
+    ops::Turns::new(table(f64::cos), table(f64::sin), head, (0..rows).map(|row| (row * 5 % 7) as u32).collect())
+}
+
+#[test]
+fn turned_queries_and_keys_agree_and_values_stay() {
+    for (rows, heads, head) in [(5, 1, 2), (40, 3, 8), (130, 2, 7), (2000, 2, 16)] {
+        let (turns, packed) = (some_turns(rows, head), 3 * heads * head);
+        let (f_turns, c_turns) = (turns.clone(), turns);
+        let f =
+            move |t: &[Tensor<1>]| ops::turn(t[0].clone().reshape([rows, packed]), &f_turns).reshape([rows * packed]);
+        let c = move |t: &[Tensor<1>]| {
+            composed::turn(t[0].clone().reshape([rows, packed]), &c_turns).reshape([rows * packed])
+        };
+        let input = noise(92, rows * packed);
+        agree(&format!("turns of {heads} heads of {head}"), &f, &c, std::slice::from_ref(&input));
+        let (turned, _) = run(&f, std::slice::from_ref(&input), DType::F32);
+        for (before, after) in input.chunks(packed).zip(turned.chunks(packed)) {
+            assert_eq!(before[packed / 3 * 2..], after[packed / 3 * 2..]);
+            assert_ne!(before[..packed / 3], after[..packed / 3]);
+        }
+    }
+    let turns = some_turns(4, 3);
+    let c = move |t: &[Tensor<1>]| composed::turn(t[0].clone().reshape([4, 18]), &turns).reshape([72]);
+    finite_differences("turns", &c, &[noise(93, 72)]);
+}
+
+#[test]
+fn a_quarter_turn_swaps_a_pair() {
+    let row = |values: [f32; 6]| Tensor::<1>::from_floats(values, &Device::flex()).reshape([1, 6]);
+    let turns = ops::Turns::new(vec![0.0, 0.0], vec![1.0, 1.0], 2, vec![0]);
+    let turned = ops::values(ops::turn(row([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), &turns));
+    assert_eq!(turned, [-2.0, 1.0, -4.0, 3.0, 5.0, 6.0]);
+}
+
+#[test]
+fn a_turned_block_agrees() {
+    let shapes = some_sets().into_iter().chain([(vec![9, 4], 64, 128, 4), (vec![700], 64, 192, 4)]);
+    for (lengths, d, h, heads) in shapes {
+        for step in [0, 3] {
+            let sets = ops::Sets::of_lengths(&lengths);
+            let sets = if step > 0 { sets.causal_by(step) } else { sets };
+            let rows = sets.rows();
+            let turns = some_turns(rows, d / heads);
+            let (f_sets, c_sets, f_turns) = (sets.clone(), sets, turns.clone());
+            let f = move |t: &[Tensor<1>]| {
+                let x = t[12].clone().reshape([rows, d]);
+                let block = block_weights(t, d, h);
+                ops::turned_block(x, &f_sets, Some(&f_turns), block, heads, 1e-6).reshape([rows * d])
+            };
+            let c = move |t: &[Tensor<1>]| {
+                let x = t[12].clone().reshape([rows, d]);
+                let block = block_weights(t, d, h);
+                composed::turned_block(x, &c_sets, Some(&turns), block, heads, 1e-6).reshape([rows * d])
+            };
+            agree(&format!("a turned block, {lengths:?}, step {step}"), &f, &c, &block_inputs(rows, d, h, 1.0));
+        }
+    }
+}
+
+#[test]
+fn a_turned_block_without_gradients_agrees() {
+    let shapes = some_sets().into_iter().chain([(vec![9, 4], 64, 128, 4), (vec![700], 64, 192, 4)]);
+    for (lengths, d, h, heads) in shapes {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let turns = some_turns(sets.rows(), d / heads);
+        let inputs = block_inputs(sets.rows(), d, h, 1.0);
+        let y = |dtype, run: &dyn Fn(Tensor<2>, ops::BlockWeights) -> Tensor<2>| {
+            let leaf =
+                |v: &Vec<f64>| Tensor::<1>::from_data(TensorData::new(v.clone(), [v.len()]), (&place(dtype), dtype));
+            let t: Vec<Tensor<1>> = inputs.iter().map(leaf).collect();
+            let y = run(t[12].clone().reshape([sets.rows(), d]), block_weights(&t, d, h));
+            y.into_data_as::<f64>().try_into_vec::<f64>().unwrap()
+        };
+        let fused = y(DType::F32, &|x, w| ops::turned_block(x, &sets, Some(&turns), w, heads, 1e-6));
+        let exact = y(DType::F64, &|x, w| composed::turned_block(x, &sets, Some(&turns), w, heads, 1e-6));
+        assert_near(&format!("a turned block forward, {lengths:?}"), &fused, &exact, tolerance());
+    }
+}
+
+#[test]
+fn steps_see_themselves_and_what_came_before() {
+    for (lengths, d, heads) in [(vec![6, 6], 8, 2), (vec![7, 3, 300], 12, 3)] {
+        let sets = ops::Sets::of_lengths(&lengths).causal_by(3);
+        attention_agrees_within(&sets, d, heads);
+        let rows = sets.rows();
+        let before = noise(63, rows * 3 * d);
+        let f = attention_in(&sets, d, heads);
+        // The last row of the first set's first step, and the first row of its second.
+        for (changed, first) in [(2, 0), (3, 3)] {
+            let mut after = before.clone();
+            after[3 * d * changed..3 * d * (changed + 1)].iter_mut().for_each(|x| *x = 1.0 - 2.0 * *x);
+            let ((before, _), (after, _)) =
+                (run(&f, std::slice::from_ref(&before), DType::F32), run(&f, &[after], DType::F32));
+            assert_eq!(before[..d * first], after[..d * first], "{lengths:?}");
+            for row in first..lengths[0] {
+                assert_ne!(before[d * row..d * (row + 1)], after[d * row..d * (row + 1)], "{lengths:?}, row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn cross_attention_is_attention_of_its_queries() {
+    // With the tokens' own queries it is self-attention.
+    let (b, n, d, heads) = (2, 5, 8, 2);
+    let device = Device::flex();
+    let tensor =
+        |values: Vec<f64>| Tensor::<1>::from_data(TensorData::new(values, [b * n * 3 * d]), (&device, DType::F32));
+    let qkv = tensor(noise(64, b * n * 3 * d)).reshape([b, n, 3 * d]);
+    let expected = ops::values(ops::self_attention(qkv.clone(), heads));
+    let (q, kv) = (qkv.clone().narrow(2, 0, d), qkv.narrow(2, d, 2 * d));
+    let got = ops::values(ops::cross_attention(q, kv, heads));
+    assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
+}
+
 #[test]
 fn a_block_without_gradients_gives_the_same_bits() {
     let device = Device::flex();

@@ -1,6 +1,7 @@
 //! Tensors by their official names: reading a network into them, loading it strictly from them, safetensors files.
 
 mod store;
+pub mod strict;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
