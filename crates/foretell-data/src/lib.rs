@@ -33,7 +33,7 @@ mod split;
 mod transform;
 mod visit;
 mod window;
-mod zip;
+pub mod zip;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Description, Part, Sample};
@@ -44,6 +44,7 @@ pub use labels::Factor;
 pub use loader::{Collate, Loader};
 pub use normalise::Normalise;
 pub use pixels::Image;
+pub use positional::read_exact_at;
 pub use recognise::open_inputs;
 pub use scenes::ScenesConfig;
 pub use source::{Demand, HeldOut, HeldOutDemand, Material, Source};
