@@ -87,9 +87,9 @@ fn across(image: &Image, width: usize, filter: Filter) -> Image {
     let taps = taps(image.width, width, filter);
     let mut into = Image::black(width, image.height, image.channels);
     if image.channels == 1 {
-        rows::<1>(image, &taps, &mut into)
+        rows::<1>(image, &taps, &mut into);
     } else {
-        rows::<3>(image, &taps, &mut into)
+        rows::<3>(image, &taps, &mut into);
     }
     into
 }

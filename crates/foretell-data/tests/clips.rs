@@ -58,6 +58,20 @@ fn gif_frames_are_drawn_on_what_the_ones_before_left() {
     }
 }
 
+/// Found by fuzzing: such a frame was drawn behind the canvas's end.
+#[test]
+fn a_gif_frame_beside_the_canvas_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("beside.gif");
+    let mut bytes = fs::read(golden("disposals.gif")).unwrap();
+    let last = bytes.windows(2).rposition(|window| window == [0x2C, 0]).unwrap();
+    bytes[last + 1..last + 3].copy_from_slice(&400_u16.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let frames = all(&Clip::open(&path).unwrap());
+    assert_eq!(frames.len(), 5);
+    assert!(frames[4] == frames[3]);
+}
+
 #[test]
 fn frames_come_in_the_order_that_was_asked_for() {
     for name in ["disposals.gif", "420.y4m"] {
@@ -274,7 +288,7 @@ fn damaged_data_sets_cost_nothing_but_a_sentence() {
     for (seed, files, cases) in [(7, tars, 3_000), (8, arrays, 3_000), (9, pictures, 3_000)] {
         survives(seed, &files, cases, MOST_BYTES, |bytes| {
             fs::write(&path, bytes).unwrap();
-            let opened = if seed == 9 { open_inputs(&[path.clone()]) } else { Dataset::open(&path) };
+            let opened = if seed == 9 { open_inputs(std::slice::from_ref(&path)) } else { Dataset::open(&path) };
             if let Ok(dataset) = opened {
                 for index in 0..dataset.len(Part::Train).min(4) {
                     let _ = dataset.load(Part::Train, index);

@@ -134,7 +134,7 @@ struct Index {
 /// Several safetensors files and their index.
 struct Shards {
     path: PathBuf,
-    shards: Vec<SafetensorsFile>,
+    files: Vec<SafetensorsFile>,
     entries: Vec<Entry>,
     /// The shard of each entry.
     holders: Vec<usize>,
@@ -189,7 +189,7 @@ impl Shards {
             return Err(bad("the index names no tensor".to_owned()));
         }
         let (entries, holders) = all.into_iter().unzip();
-        Ok(Self { path: folder.to_owned(), shards, entries, holders })
+        Ok(Self { path: folder.to_owned(), files: shards, entries, holders })
     }
 }
 
@@ -200,7 +200,7 @@ impl TensorStore for Shards {
 
     fn read(&self, name: &str) -> Result<NamedTensor, WeightsError> {
         match self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
-            Ok(at) => self.shards[self.holders[at]].read(name),
+            Ok(at) => self.files[self.holders[at]].read(name),
             Err(_) => Err(WeightsError::Mismatch(format!("`{name}` is missing"))),
         }
     }
@@ -210,10 +210,10 @@ impl TensorStore for Shards {
     }
 
     fn format(&self) -> String {
-        format!("safetensors in {} files", self.shards.len())
+        format!("safetensors in {} files", self.files.len())
     }
 
     fn notes(&self) -> Vec<(String, String)> {
-        self.shards.first().map(TensorStore::notes).unwrap_or_default()
+        self.files.first().map(TensorStore::notes).unwrap_or_default()
     }
 }

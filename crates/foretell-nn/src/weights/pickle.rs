@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Precision;
+use super::known::{Known, known};
 
 /// More nodes than this are refused: an official file with its optimiser's state has some hundred thousand.
 const MOST_NODES: usize = 1 << 22;
@@ -36,17 +37,6 @@ pub(super) enum Node {
     Storage(Storage),
     Tensor(Tensor),
     /// Plain data that is of no use here: bytes, NumPy's scalars, devices.
-    Plain,
-}
-
-/// Names that a pickle may ask for. None of them is called: it is known what they would return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Precision, usize),
-    /// What comes of it is [`Node::Plain`].
     Plain,
 }
 
@@ -260,7 +250,9 @@ impl Machine<'_> {
                     return Err(format!("is of protocol {version}, where 2 to 5 were expected"));
                 }
             }
-            0x95 => drop(self.take(8)?),
+            0x95 => {
+                self.take(8)?;
+            }
             b'.' => return Ok(true),
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
@@ -472,42 +464,4 @@ impl Machine<'_> {
         let key = text(key).filter(|_| text(word).as_deref() == Some("storage"))?;
         Some(Storage { key, kind, size, count: self.count(count)? })
     }
-}
-
-/// What stands behind a name, if it is harmless.
-fn known(module: &str, name: &str) -> Result<Known, String> {
-    Ok(match (module, name) {
-        ("collections", "OrderedDict") => Known::OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Known::RebuildTensor,
-        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Known::RebuildParameter,
-        ("torch", "FloatStorage") => Known::Storage(Precision::F32, 4),
-        ("torch", "DoubleStorage") => Known::Storage(Precision::F64, 8),
-        ("torch", "HalfStorage") => Known::Storage(Precision::F16, 2),
-        ("torch", "BFloat16Storage") => Known::Storage(Precision::Bf16, 2),
-        ("torch", "LongStorage") => Known::Storage(Precision::I64, 8),
-        ("torch", "IntStorage") => Known::Storage(Precision::I32, 4),
-        ("torch", "ShortStorage") => Known::Storage(Precision::I16, 2),
-        ("torch", "CharStorage") => Known::Storage(Precision::I8, 1),
-        ("torch", "ByteStorage") => Known::Storage(Precision::U8, 1),
-        ("torch", "BoolStorage") => Known::Storage(Precision::Bool, 1),
-        ("torch", "ComplexFloatStorage") => Known::Storage(Precision::Other, 8),
-        ("torch", "ComplexDoubleStorage") => Known::Storage(Precision::Other, 16),
-        ("torch", "Size" | "device")
-        | (
-            "torch",
-            "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool",
-        )
-        | ("numpy", "dtype" | "ndarray")
-        | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct")
-        | ("_codecs", "encode")
-        | ("collections", "Counter")
-        | ("builtins" | "__builtin__", "set" | "frozenset" | "bytearray" | "complex") => Known::Plain,
-        _ => {
-            let name: String = format!("{module}.{name}").chars().take(120).collect();
-            return Err(format!(
-                "asks for `{}`, which is neither a tensor nor plain data, and nothing of a pickle is ever executed here: open the file in PyTorch where it can be trusted, and save its dictionaries of tensors alone",
-                name.escape_debug()
-            ));
-        }
-    })
 }
