@@ -121,6 +121,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// A video clip that cannot be used.
+    #[error("the clip `{name}` cannot be used: {reason}")]
+    BadClip {
+        /// The file or folder.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A CIFAR file that is not made of whole, plausible records.
     #[error("the CIFAR file `{name}` is not usable: {reason}")]
     BadCifar {

@@ -3,9 +3,11 @@
 //! A [`Dataset`] is recognised by its content, decodes one sample at a time and never unpacks anything to disk. The
 //! [`Loader`] turns it into batches in step order; what a batch is made of is the [`Collate`]'s business.
 
+mod antialias;
 mod archive;
 mod augment;
 mod cifar;
+mod clip;
 mod colour;
 mod dataset;
 mod decode;
@@ -33,9 +35,11 @@ mod split;
 mod transform;
 mod visit;
 mod window;
-mod zip;
+pub mod zip;
 
+pub use antialias::{Filter, resize};
 pub use augment::Augment;
+pub use clip::{Clip, planes, sample_frames};
 pub use dataset::{Dataset, Description, Part, Sample};
 pub use episodes::{Episodes, EpisodesConfig};
 pub use error::DataError;
@@ -44,9 +48,10 @@ pub use labels::Factor;
 pub use loader::{Collate, Loader};
 pub use normalise::Normalise;
 pub use pixels::Image;
+pub use positional::read_exact_at;
 pub use recognise::open_inputs;
 pub use scenes::ScenesConfig;
 pub use source::{Demand, HeldOut, HeldOutDemand, Material, Source};
-pub use transform::{Crop, crop_resize, fit, shrink};
+pub use transform::{Crop, centre_crop, crop_resize, fit, resize_short, shrink};
 pub use visit::for_each_fitted;
 pub use window::Window;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::DataError;
 use crate::zip::Zip;
 
+/// The longest header of version 1, which NumPy writes unless an array has thousands of fields.
+pub(crate) const LONGEST_HEADER: usize = 10 + 0xFFFF;
+
 /// Numbers of one of the kinds that are understood.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
@@ -67,21 +70,29 @@ impl Npz {
     }
 }
 
+/// The header of a `.npy`, and the byte at which its numbers begin. Of the file no more than [`LONGEST_HEADER`] bytes are
+/// needed.
+pub(crate) fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
+    let start = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no `.npy`")?;
+    let short = "it ends inside its header";
+    let (version, rest) = start.split_first_chunk::<2>().ok_or(short)?;
+    let (length, rest) = if version[0] == 1 {
+        let (length, rest) = rest.split_first_chunk::<2>().ok_or(short)?;
+        (usize::from(u16::from_le_bytes(*length)), rest)
+    } else {
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(short)?;
+        (u32::from_le_bytes(*length) as usize, rest)
+    };
+    let (text, rest) = rest.split_at_checked(length).ok_or(short)?;
+    let header = Header::parse(&String::from_utf8_lossy(text))?;
+    Ok((header, bytes.len() - rest.len()))
+}
+
 impl Array {
     /// A whole `.npy`.
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let start = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no `.npy`")?;
-        let short = "it ends inside its header";
-        let (version, rest) = start.split_first_chunk::<2>().ok_or(short)?;
-        let (length, rest) = if version[0] == 1 {
-            let (length, rest) = rest.split_first_chunk::<2>().ok_or(short)?;
-            (usize::from(u16::from_le_bytes(*length)), rest)
-        } else {
-            let (length, rest) = rest.split_first_chunk::<4>().ok_or(short)?;
-            (u32::from_le_bytes(*length) as usize, rest)
-        };
-        let (header, rest) = rest.split_at_checked(length).ok_or(short)?;
-        let header = Header::parse(&String::from_utf8_lossy(header))?;
+        let (header, start) = header(bytes)?;
+        let rest = &bytes[start..];
         let count = header.shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
         if count.and_then(|count| count.checked_mul(header.size)) != Some(rest.len()) {
             return Err(format!(
@@ -100,10 +111,12 @@ fn bad(path: &Path, reason: String) -> DataError {
 }
 
 /// What stands before an array's numbers.
-struct Header {
-    kind: String,
-    size: usize,
-    shape: Vec<usize>,
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) kind: String,
+    /// Bytes of a number.
+    pub(crate) size: usize,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Header {
@@ -136,7 +149,8 @@ impl Header {
         Ok(Self { kind: kind.to_owned(), size, shape: shape.map_err(|_| unreadable())? })
     }
 
-    fn values(&self, bytes: &[u8]) -> Values {
+    /// The numbers in these bytes.
+    pub(crate) fn values(&self, bytes: &[u8]) -> Values {
         fn numbers<const N: usize, T>(bytes: &[u8], of: fn([u8; N]) -> T) -> Vec<T> {
             bytes.as_chunks::<N>().0.iter().map(|chunk| of(*chunk)).collect()
         }

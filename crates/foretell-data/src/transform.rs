@@ -1,4 +1,5 @@
-//! Resizing as everybody does it: bilinear with antialiasing (PIL's, torchvision's `antialias=True`), centre crops.
+//! Resizing as everybody does it: with antialiasing (PIL's, torchvision's `antialias=True`), centre crops. What published
+//! processors do to an image is exact; views and probes take the faster way, which differs by a little rounding.
 
 use std::cell::RefCell;
 
@@ -6,6 +7,31 @@ use fast_image_resize::images::{CroppedImage, Image as Output, ImageRef};
 use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::Image;
+use crate::antialias::{Filter, resize};
+
+/// The image with its shorter side brought to `short` and the longer one in proportion, rounded down as torchvision and
+/// Hugging Face's processors do.
+pub fn resize_short(image: &Image, short: usize, filter: Filter) -> Image {
+    let own = image.short_side().max(1);
+    resize(image, image.width * short / own, image.height * short / own, filter)
+}
+
+/// The middle of the image. An odd remainder falls to the right and below, and what the image lacks is black, as in Hugging
+/// Face's processors.
+pub fn centre_crop(image: &Image, width: usize, height: usize) -> Image {
+    let mut cropped = Image::black(width, height, image.channels);
+    let (across, down) = (width.min(image.width), height.min(image.height));
+    let (from, into) = ((image.width - across) / 2, (width - across) / 2);
+    let (above, below) = ((image.height - down) / 2, (height - down) / 2);
+    let channels = image.channels;
+    for row in 0..down {
+        let source = ((above + row) * image.width + from) * channels;
+        let target = ((below + row) * width + into) * channels;
+        let length = across * channels;
+        cropped.pixels[target..target + length].copy_from_slice(&image.pixels[source..source + length]);
+    }
+    cropped
+}
 
 /// A part of an image, in its pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +99,7 @@ pub fn crop_resize(image: &Image, crop: Crop, size: usize) -> Image {
     let [left, top, width, height] = [crop.left, crop.top, crop.width, crop.height].map(|side| side as u32);
     let resized = view(image).and_then(|view| {
         let cropped = CroppedImage::new(&view, left, top, width, height).ok()?;
-        resize(&cropped, image.channels, ResizeOptions::new(), size, size)
+        resize_fast(&cropped, image.channels, ResizeOptions::new(), size, size)
     });
     resized.unwrap_or_else(|| Image::black(size, size, image.channels))
 }
@@ -91,7 +117,7 @@ fn cut(image: &Image, crop: Crop) -> Image {
 fn resize_area(image: &Image, area: (f64, f64, f64, f64), width: usize, height: usize) -> Image {
     let options = ResizeOptions::new().crop(area.0, area.1, area.2, area.3);
     view(image)
-        .and_then(|view| resize(&view, image.channels, options, width, height))
+        .and_then(|view| resize_fast(&view, image.channels, options, width, height))
         .unwrap_or_else(|| Image::black(width, height, image.channels))
 }
 
@@ -105,7 +131,7 @@ fn pixel_type(channels: usize) -> PixelType {
     if channels == 1 { PixelType::U8 } else { PixelType::U8x3 }
 }
 
-fn resize(
+fn resize_fast(
     source: &impl IntoImageView,
     channels: usize,
     options: ResizeOptions,

@@ -1,10 +1,12 @@
-//! Members of a zip, stored or deflated, read one at a time (PKWARE's APPNOTE, with 64-bit lengths). A crate would do the same
-//! and turn on features of others that the tensor engine is built on.
+//! Members of a zip, stored or deflated, read one at a time (PKWARE's APPNOTE, with 64-bit lengths): what NumPy's `.npz` and
+//! PyTorch's `.pth` are. A crate would do the same and turn on features of others that the tensor engine is built on.
+//!
+//! What is wrong is said in words that go on from the file's name.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use flate2::Crc;
+pub use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
 const END: u32 = 0x0605_4B50;
@@ -19,21 +21,32 @@ const ELSEWHERE: u64 = 0xFFFF_FFFF;
 
 /// A member as the directory has it.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
+pub struct Entry {
+    /// Its path in the archive.
+    pub name: String,
     /// Bytes once it is unpacked, as it claims.
-    pub(crate) length: u64,
+    pub length: u64,
+    /// CRC-32 of those bytes, as it claims.
+    pub checksum: u32,
     packed: u64,
     deflated: bool,
-    checksum: u32,
     at: u64,
 }
 
+impl Entry {
+    /// Whether the member's bytes have this CRC-32. A zero in the directory says that none was computed (PyTorch's
+    /// `set_crc32_options(False)`).
+    pub fn agrees(&self, sum: u32) -> bool {
+        self.checksum == 0 || self.checksum == sum
+    }
+}
+
 /// See the module.
-pub(crate) struct Zip {
+pub struct Zip {
     file: File,
     length: u64,
-    pub(crate) entries: Vec<Entry>,
+    /// In the directory's order.
+    pub entries: Vec<Entry>,
 }
 
 /// Little-endian fields from a place on; past the end there are none.
@@ -69,8 +82,8 @@ impl Fields<'_> {
 }
 
 impl Zip {
-    /// The directory of a file. What is wrong is said in words that go on from the file's name.
-    pub(crate) fn open(mut file: File) -> Result<Self, String> {
+    /// The directory of a file.
+    pub fn open(mut file: File) -> Result<Self, String> {
         let io = |e: io::Error| format!("it cannot be read: {e}");
         let length = file.seek(SeekFrom::End(0)).map_err(io)?;
         let mut zip = Self { file, length, entries: Vec::new() };
@@ -138,23 +151,42 @@ impl Zip {
         }
         if flags & 1 != 0 || !matches!(method, 0 | 8) {
             return Err(format!(
-                "its member `{name}` is encrypted or packed in a way that NumPy does not pack: save it with `numpy.savez_compressed`"
+                "its member `{name}` is encrypted or packed in a way that neither NumPy nor PyTorch packs: save it again"
             ));
         }
         Ok(Entry { name, length, packed, deflated: method == 8, checksum, at })
     }
 
-    /// A member's bytes, as many as it claims and not one more in memory than there are.
-    pub(crate) fn member(&mut self, entry: &Entry) -> Result<Vec<u8>, String> {
+    /// Where a member's packed bytes begin: they lie inside the file.
+    fn start(&mut self, entry: &Entry) -> Result<u64, String> {
         let local = self.at(entry.at, 30)?;
         let mut fields = Fields(&local);
         fields.magic(LOCAL)?;
         fields.skip(22)?;
         let start = entry.at + 30 + fields.u16()? + fields.u16()?;
         if start.checked_add(entry.packed).is_none_or(|end| end > self.length) {
-            return Err("it ends inside this array".to_owned());
+            return Err(format!("it ends inside its member `{}`", entry.name));
         }
-        let io = |e: io::Error| format!("it is damaged inside this array: {e}");
+        Ok(start)
+    }
+
+    /// Where the `length` bytes of a member begin that is stored as it is, for reading parts of it.
+    pub fn stored_at(&mut self, entry: &Entry) -> Result<u64, String> {
+        if entry.deflated || entry.packed != entry.length {
+            return Err(format!("its member `{}` is packed, so that no part of it can be read alone", entry.name));
+        }
+        self.start(entry)
+    }
+
+    /// The file itself, for reading where [`Self::stored_at`] says.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// A member's bytes, as many as it claims and not one more in memory than there are.
+    pub fn member(&mut self, entry: &Entry) -> Result<Vec<u8>, String> {
+        let start = self.start(entry)?;
+        let io = |e: io::Error| format!("it is damaged inside its member `{}`: {e}", entry.name);
         self.file.seek(SeekFrom::Start(start)).map_err(io)?;
         let packed = io::BufReader::new((&self.file).take(entry.packed));
         let mut bytes = Vec::new();
@@ -167,9 +199,10 @@ impl Zip {
         read.map_err(io)?;
         let mut checksum = Crc::new();
         checksum.update(&bytes);
-        if bytes.len() as u64 != entry.length || checksum.sum() != entry.checksum {
+        if bytes.len() as u64 != entry.length || !entry.agrees(checksum.sum()) {
             return Err(format!(
-                "it is damaged inside this array: {} bytes came where {} with another checksum were announced",
+                "it is damaged inside its member `{}`: {} bytes came where {} with another checksum were announced",
+                entry.name,
                 bytes.len(),
                 entry.length
             ));

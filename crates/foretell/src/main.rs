@@ -35,7 +35,7 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Write a run's features of any images into a file.
     Embed(embed::EmbedArgs),
-    /// Say what a run, a checkpoint, a safetensors file or a data set holds.
+    /// Say what a run, a checkpoint, weights, a clip or a data set holds.
     Inspect(inspect::InspectArgs),
     /// Write a finished run's report.html again.
     Report(report::ReportArgs),

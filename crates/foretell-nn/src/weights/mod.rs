@@ -1,7 +1,13 @@
 //! Tensors by their official names: reading a network into them, loading it strictly from them, safetensors files.
 
+mod known;
+mod lying;
+mod open;
+mod pickle;
+mod safetensors_file;
 mod store;
 pub mod strict;
+mod torch_file;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +16,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+pub use open::{are_weights, open};
 pub use store::{Entry, Held, Precision, TensorStore};
 
 /// A tensor on the host.
@@ -43,6 +50,14 @@ pub enum WeightsError {
         /// Which file.
         path: PathBuf,
         /// What the reader said.
+        reason: String,
+    },
+    /// A file or folder of weights that cannot be read as such.
+    #[error("the weights in {path} cannot be read: {reason}")]
+    Unreadable {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What was expected, what was found and what to do.
         reason: String,
     },
     /// The tensors do not fit the network.

@@ -24,8 +24,39 @@ pub enum Precision {
     Bf16,
     /// IEEE double.
     F64,
-    /// Whole numbers, which no network here is made of.
+    /// Whole numbers of 64 bits.
+    I64,
+    /// Whole numbers of 32 bits.
+    I32,
+    /// Whole numbers of 16 bits.
+    I16,
+    /// Whole numbers of 8 bits.
+    I8,
+    /// Bytes.
+    U8,
+    /// True or false.
+    Bool,
+    /// Something else that no network here is made of.
     Other,
+}
+
+impl Precision {
+    /// As the safetensors format calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F64 => "F64",
+            Self::I64 => "I64",
+            Self::I32 => "I32",
+            Self::I16 => "I16",
+            Self::I8 => "I8",
+            Self::U8 => "U8",
+            Self::Bool => "BOOL",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Tensors by name, each read when it is asked for, so that memory holds what was read and no file.
@@ -38,6 +69,16 @@ pub trait TensorStore {
 
     /// Where they lie, for messages.
     fn place(&self) -> String;
+
+    /// What kind of file or folder that is.
+    fn format(&self) -> String {
+        "tensors".to_owned()
+    }
+
+    /// What stands beside the tensors: a safetensors header's metadata, the plain values at the top of a PyTorch file.
+    fn notes(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// Tensors in memory.
@@ -68,5 +109,9 @@ impl TensorStore for Held {
 
     fn place(&self) -> String {
         "memory".to_owned()
+    }
+
+    fn format(&self) -> String {
+        "tensors in memory".to_owned()
     }
 }

@@ -1,17 +1,19 @@
-//! `foretell inspect`: what a run, a checkpoint, a safetensors file or a data set holds.
+//! `foretell inspect`: what a run, a checkpoint, weights, a clip or a data set holds.
+
+mod clip;
+mod weights;
 
 use std::fmt::Write;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use foretell_data::Clip;
+use foretell_nn::weights::are_weights;
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
-use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::images::session::open_data;
-use crate::output::{counted, print, print_json};
+use crate::output::{print, print_json};
 use crate::progress::clock;
 use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::summary::{Found, Summary};
@@ -19,7 +21,8 @@ use crate::summary::{Found, Summary};
 /// What `inspect` was asked.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A run's folder, a checkpoint's folder, a safetensors file or a data set.
+    /// A run's folder, a checkpoint's folder, weights (a safetensors file, a folder of Hugging Face's, a file of PyTorch's), a
+    /// video clip or a data set.
     path: PathBuf,
     /// Print a JSON object instead of text.
     #[arg(long)]
@@ -39,8 +42,10 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         run(path)?
     } else if path.join("progress.json").is_file() {
         checkpoint(path)?
-    } else if path.extension().is_some_and(|e| e == "safetensors") {
-        tensors(path)?
+    } else if are_weights(path) {
+        weights::account(path)?
+    } else if Clip::is_video(path) {
+        clip::account(path)?
     } else {
         let description = open_data(&path.to_string_lossy())?.describe();
         let mut json = json!({ "kind": "data" });
@@ -112,13 +117,13 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
             h.cosine_mean
         );
     }
-    let encoder = folder.encoder().is_file().then(|| read_header(&folder.encoder())).transpose()?;
+    let encoder = folder.encoder().is_file().then(|| weights::tally(&folder.encoder())).transpose()?;
     if let Some(encoder) = &encoder {
         let _ = writeln!(
             text,
             "encoder      {} tensors, {} parameters (`foretell inspect {}`)",
-            encoder.rows.len(),
-            encoder.parameters,
+            encoder.tensors,
+            encoder.numbers,
             folder.encoder().display()
         );
     }
@@ -135,7 +140,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
         "steps": steps,
         "checkpoints": checkpoints,
         "health": health,
-        "encoder_parameters": encoder.map(|encoder| encoder.parameters),
+        "encoder_parameters": encoder.map(|encoder| encoder.numbers),
     });
     match found {
         Some(Found::Images { probes, .. }) => json["probes"] = json!(probes),
@@ -177,64 +182,4 @@ fn checkpoint(path: &Path) -> Result<Account, Error> {
         "optimiser": { "tensors": optimiser.len(), "numbers": count(&optimiser) },
     });
     Ok(Account { text, json })
-}
-
-/// What a safetensors file says it holds.
-struct Tensors {
-    rows: Vec<(String, String, Vec<usize>)>,
-    parameters: usize,
-    metadata: Vec<(String, String)>,
-}
-
-/// Reads the header alone: files may be larger than memory.
-fn read_header(path: &Path) -> Result<Tensors, Error> {
-    let unreadable = |e: std::io::Error| Error::Misuse(format!("cannot read {}: {e}", path.display()));
-    let damaged =
-        |reason: String| Error::Misuse(format!("{} is not a whole safetensors file: {reason}", path.display()));
-    let mut file = File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|_| damaged(format!("it is {found} bytes long")))?;
-    let header = u64::from_le_bytes(length);
-    if header > 100_000_000 || header > found {
-        return Err(damaged(format!("its header claims {header} bytes of {found}")));
-    }
-    let mut bytes = Vec::new();
-    file.take(header).read_to_end(&mut bytes).map_err(unreadable)?;
-    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let expected = 8 + header + metadata.data_len() as u64;
-    if found != expected {
-        return Err(damaged(format!("it is {found} bytes long where its header asks for {expected}")));
-    }
-    let tensors = metadata.tensors();
-    let mut rows: Vec<_> =
-        tensors.iter().map(|(name, info)| (name.clone(), format!("{:?}", info.dtype), info.shape.clone())).collect();
-    rows.sort();
-    let mut notes: Vec<_> =
-        metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-    notes.sort();
-    let parameters = rows.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
-    Ok(Tensors { rows, parameters, metadata: notes })
-}
-
-fn tensors(path: &Path) -> Result<Account, Error> {
-    let Tensors { rows, parameters, metadata } = read_header(path)?;
-    let width = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{}: {}, {parameters} numbers\n", path.display(), counted(rows.len(), "tensor"));
-    for (name, dtype, shape) in &rows {
-        let _ = writeln!(text, "  {name:width$}  {dtype:4}  {shape:?}");
-    }
-    for (key, value) in &metadata {
-        let short: String = value.chars().take(60).collect();
-        let more = if short.len() < value.len() { "…" } else { "" };
-        let _ = writeln!(text, "  metadata {key}: {short}{more}");
-    }
-    let list: Vec<Value> =
-        rows.iter().map(|(name, dtype, shape)| json!({ "name": name, "dtype": dtype, "shape": shape })).collect();
-    let notes: serde_json::Map<String, Value> =
-        metadata.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
-    Ok(Account {
-        text,
-        json: json!({ "kind": "safetensors", "parameters": parameters, "tensors": list, "metadata": notes }),
-    })
 }

@@ -78,6 +78,33 @@ fn a_run_is_probed_embedded_and_inspected() {
     assert!(printed(&["inspect", run]).contains("I-JEPA"));
 }
 
+/// A file of `crates/foretell-nn/tests/pth`.
+fn pth(name: &str) -> String {
+    format!("{}/../foretell-nn/tests/pth/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn weights_and_clips_are_inspected() {
+    let file = pth("i-jepa.pth.tar");
+    let found = json(&["inspect", &file, "--json"]);
+    assert_eq!((&found["kind"], &found["parameters"]), (&"weights".into(), &132.into()));
+    assert_eq!(found["tensors"].as_array().map(Vec::len), Some(39));
+    assert_eq!(found["groups"]["target_encoder"]["tensors"], 7);
+    assert_eq!(found["metadata"]["epoch"], "300");
+    let text = printed(&["inspect", &file]);
+    for part in ["PyTorch file", "39 (39 F32)", "encoder: 7 tensors, 30 numbers", "target_encoder.module.norm.bias"] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    let clip = format!("{}/../foretell-data/tests/clips/420.y4m", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(json(&["inspect", &clip, "--json"])["frames"], 3);
+    for (name, part) in [("foreign.pth", "experiment.state.Meter"), ("legacy.pth", "before 1.6")] {
+        let output = crate::foretell().args(["inspect", &pth(name)]).output().unwrap();
+        let text = crate::stderr(&output);
+        assert_eq!((output.status.code(), text.trim_end().lines().count()), (Some(2), 1), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}
+
 #[test]
 fn minutes_become_steps_in_the_stored_config() {
     let root = tempfile::tempdir().unwrap();

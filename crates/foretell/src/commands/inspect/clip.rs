@@ -1,0 +1,19 @@
+//! What a video clip holds.
+
+use std::path::Path;
+
+use foretell_data::Clip;
+use serde_json::json;
+
+use super::Account;
+use crate::Error;
+
+/// The account of a clip.
+pub(super) fn account(path: &Path) -> Result<Account, Error> {
+    let clip = Clip::open(path)?;
+    let (format, frames, width, height) = (clip.format(), clip.frames(), clip.width(), clip.height());
+    Ok(Account {
+        text: format!("clip      {}\nformat    {format}\nframes    {frames} of {width} × {height}\n", path.display()),
+        json: json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height }),
+    })
+}

@@ -1,0 +1,13 @@
+//! IDX files, plain and gzip, and CIFAR batches, by their content.
+#![no_main]
+
+use foretell_data::{Dataset, Part};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(dataset) = Dataset::open(&foretell_fuzz::file(input)) {
+        for index in 0..dataset.len(Part::Train).min(4) {
+            let _ = dataset.load(Part::Train, index);
+        }
+    }
+});
