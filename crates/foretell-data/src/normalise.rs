@@ -114,28 +114,20 @@ impl Normalise {
         Self { mean, std }
     }
 
-    /// Mean of observations `[C, H, W]` that are numbers already, and how far they are from their mean picture: what is the
-    /// same in each, such as a frame of walls, neither widens the scale nor hides what differs.
+    /// Mean and deviation of observations `[C, H, W]` that are numbers already.
     pub fn of_values(observations: &[f32], channels: usize, area: usize) -> Self {
-        let size = (channels * area).max(1);
-        let count = (observations.len() / size).max(1) as f64;
-        let mut picture = vec![0.0_f64; size];
-        for values in observations.chunks_exact(size) {
-            picture.iter_mut().zip(values).for_each(|(sum, x)| *sum += f64::from(*x));
+        let (mut mean, mut std) = (Vec::new(), Vec::new());
+        for channel in 0..channels {
+            let values = || {
+                observations.chunks_exact(area.max(1)).skip(channel).step_by(channels).flatten().map(|x| f64::from(*x))
+            };
+            let count = values().count().max(1) as f64;
+            let middle = values().sum::<f64>() / count;
+            let variance = values().map(|x| (x - middle).powi(2)).sum::<f64>() / count;
+            mean.push(middle as f32);
+            std.push(variance.sqrt().max(LEAST) as f32);
         }
-        picture.iter_mut().for_each(|sum| *sum /= count);
-        let mut squares = vec![0.0_f64; size];
-        for values in observations.chunks_exact(size) {
-            let off = values.iter().zip(&picture).map(|(x, middle)| (f64::from(*x) - middle).powi(2));
-            squares.iter_mut().zip(off).for_each(|(sum, square)| *sum += square);
-        }
-        let area = area.max(1);
-        let mean = |plane: &[f64]| (plane.iter().sum::<f64>() / area as f64) as f32;
-        let deviation = |plane: &[f64]| (plane.iter().sum::<f64>() / (count * area as f64)).sqrt().max(LEAST) as f32;
-        Self {
-            mean: picture.chunks_exact(area).map(mean).collect(),
-            std: squares.chunks_exact(area).map(deviation).collect(),
-        }
+        Self { mean, std }
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Cost {
     /// The sum over the horizon: being near early counts.
     #[default]
     Sum,
+    /// The sum over the second half of the horizon: there is time for a way round before being near counts.
+    Late,
     /// The last step alone.
     Last,
     /// The nearest approach.
@@ -25,6 +27,10 @@ impl Cost {
         let distances = distances.into_iter();
         match self {
             Self::Sum => distances.sum(),
+            Self::Late => {
+                let all: Vec<f32> = distances.collect();
+                all[all.len() / 2..].iter().sum()
+            }
             Self::Last => distances.last().unwrap_or(0.0),
             Self::Min => distances.fold(f32::INFINITY, f32::min),
             Self::Discounted(share) => {
@@ -37,6 +43,7 @@ impl Cost {
     pub fn weights(self, distances: &[f32]) -> Vec<f32> {
         match self {
             Self::Sum => vec![1.0; distances.len()],
+            Self::Late => (0..distances.len()).map(|i| f32::from(u8::from(i >= distances.len() / 2))).collect(),
             Self::Last | Self::Min => {
                 let least = match self {
                     Self::Last => distances.len().saturating_sub(1),
@@ -56,8 +63,9 @@ mod tests {
     #[test]
     fn weights_are_the_slopes() {
         let d = [3.0, 1.0, 2.0];
-        assert_eq!([Cost::Sum, Cost::Last, Cost::Min, Cost::Discounted(0.5)].map(|c| c.of(d)), [6.0, 2.0, 1.0, 4.0]);
-        for cost in [Cost::Sum, Cost::Last, Cost::Min, Cost::Discounted(0.5)] {
+        let all = [Cost::Sum, Cost::Late, Cost::Last, Cost::Min, Cost::Discounted(0.5)];
+        assert_eq!(all.map(|c| c.of(d)), [6.0, 3.0, 2.0, 1.0, 4.0]);
+        for cost in all {
             for (i, weight) in cost.weights(&d).into_iter().enumerate() {
                 let mut moved = d;
                 moved[i] += 0.25;

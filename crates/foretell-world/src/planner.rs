@@ -159,11 +159,13 @@ pub struct PlannerConfig {
     pub spread: f32,
     /// The spread never falls under this share of the longest action, so that one elite is no dead end.
     pub least_spread: f32,
+    /// Steps that a drawn action is held: fewer numbers to search, and candidates that get somewhere.
+    pub hold: usize,
 }
 
 impl Default for PlannerConfig {
     fn default() -> Self {
-        Self { horizon: 32, spread: 0.6, least_spread: 0.02 }
+        Self { horizon: 32, spread: 0.6, least_spread: 0.02, hold: 1 }
     }
 }
 
@@ -225,7 +227,7 @@ struct Search {
 
 impl Search {
     /// Candidates `[S, H, A]`. The first is the mean itself, so that no plan is worse than the last one's rest.
-    fn draw(&mut self, noise: &Noise, out: &mut [f32]) {
+    fn draw(&mut self, noise: &Noise, hold: usize, out: &mut [f32]) {
         let known = std::iter::once(&self.mean).chain(&self.kept);
         let mut rows = out.chunks_exact_mut(self.mean.len());
         // As many as there are of either: `zip` asks the known ones first.
@@ -236,6 +238,10 @@ impl Search {
             noise.draw(&mut self.random, row);
             for ((x, mean), spread) in row.iter_mut().zip(&self.mean).zip(&self.spread) {
                 *x = mean + spread * *x;
+            }
+            for held in row.chunks_mut(hold * noise.width) {
+                let (first, rest) = held.split_at_mut(noise.width);
+                rest.chunks_exact_mut(noise.width).for_each(|action| action.copy_from_slice(first));
             }
         }
     }
@@ -298,7 +304,7 @@ impl Planner {
             let whole = samples * long;
             let mut candidates = vec![0.0; episodes * whole];
             candidates.par_chunks_mut(whole.max(1)).zip(&mut searches).for_each(|(out, search)| {
-                search.draw(&noise, out);
+                search.draw(&noise, config.hold.max(1), out);
                 out.chunks_exact_mut(width).for_each(|action| cut(action, reach));
             });
             let costs = problem.costs(&candidates, samples, horizon);

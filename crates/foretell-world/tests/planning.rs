@@ -101,7 +101,7 @@ fn a_budget_is_kept_and_too_small_a_one_is_refused() {
 
 #[test]
 fn one_elite_and_no_spread_give_no_nan() {
-    let narrow = PlannerConfig { horizon: 4, spread: 1e-12, least_spread: 0.0 };
+    let narrow = PlannerConfig { horizon: 4, spread: 1e-12, least_spread: 0.0, hold: 1 };
     for planner in [
         Planner::Cem { samples: 16, iterations: 20, elites: 1 },
         Planner::Icem { samples: 16, iterations: 20, elites: 1, beta: 2.0, momentum: 0.0, keep: 1.0, decay: 1.0 },

@@ -41,7 +41,7 @@ impl Default for EbJepaConfig {
         Self {
             width: 128,
             widths: vec![16, 32, 32],
-            mixer: 128,
+            mixer: 0,
             inverse: 256,
             rollout: 8,
             actions: ActionScale::Raw,
@@ -55,7 +55,7 @@ impl EbJepaConfig {
     /// one GRU layer, inverse dynamics of 256, eight steps. One thing differs: its Impala encoder has two residual blocks
     /// behind each convolution and pools by maxima; here each of the three stages is its strided convolution alone.
     pub fn official() -> Self {
-        Self { width: 512, widths: vec![16, 32, 32], mixer: 0, ..Self::default() }
+        Self { width: 512, widths: vec![16, 32, 32], ..Self::default() }
     }
 
     /// The objective, with fresh networks.

@@ -47,10 +47,13 @@ pub(super) struct PlanningArgs {
     /// Steps looked ahead.
     #[arg(long, default_value_t = PlannerConfig::default().horizon)]
     horizon: usize,
+    /// Steps that each drawn action is held.
+    #[arg(long, default_value_t = PlannerConfig::default().hold)]
+    hold: usize,
     /// Steps taken of each plan before the next.
     #[arg(long, default_value_t = Manner::REPLAN)]
     replan: u64,
-    /// What the distances along a way cost together: sum, last, min, or discounted, with discounted=0.9 for that share.
+    /// What the distances along a way cost together: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that share.
     #[arg(long, default_value = "sum")]
     cost: String,
     /// Steps of an episode.
@@ -90,6 +93,7 @@ impl PlanningArgs {
             Error::Misuse(unknown("planner", &self.planner, Planner::NAMES.into_iter(), "`--planner`"))
         })?;
         at_least_one("--horizon", self.horizon as u64)?;
+        at_least_one("--hold", self.hold as u64)?;
         at_least_one("--replan", self.replan)?;
         at_least_one("--steps", self.steps)?;
         for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps)] {
@@ -108,7 +112,7 @@ impl PlanningArgs {
         }
         Ok(Manner {
             planner,
-            config: PlannerConfig { horizon: self.horizon, ..PlannerConfig::default() },
+            config: PlannerConfig { horizon: self.horizon, hold: self.hold, ..PlannerConfig::default() },
             budget: self.budget.map_or(FREE, |calls| Budget { calls }),
             replan: self.replan,
             cost: cost(&self.cost)?,
@@ -133,6 +137,7 @@ fn cost(text: &str) -> Result<Cost, Error> {
     let (name, share) = text.split_once('=').map_or((text, None), |(name, share)| (name, Some(share)));
     Ok(match (name, share) {
         ("sum", None) => Cost::Sum,
+        ("late", None) => Cost::Late,
         ("last", None) => Cost::Last,
         ("min", None) => Cost::Min,
         ("discounted", share) => {
@@ -146,7 +151,7 @@ fn cost(text: &str) -> Result<Cost, Error> {
             return Err(Error::Misuse(unknown(
                 "cost",
                 text,
-                ["sum", "last", "min", "discounted"].into_iter(),
+                ["sum", "late", "last", "min", "discounted"].into_iter(),
                 "`--cost`",
             )));
         }
