@@ -37,7 +37,13 @@ impl NamedRows {
                 "its `features` are no floating-point numbers: convert them with `astype(numpy.float32)`".to_owned()
             ));
         };
-        let names = match file.find(&["names"]).map_err(arrays)? {
+        let of_names = |error| match arrays(error) {
+            DataError::BadFeatures { name, reason } => {
+                DataError::BadFeatures { name, reason: format!("{reason} (`names` must be a NumPy array of str)") }
+            }
+            other => other,
+        };
+        let names = match file.find(&["names"]).map_err(of_names)? {
             None => None,
             Some((_, names)) => match names.values {
                 Values::Text(texts) if names.shape[..] == features.shape[..features.shape.len().min(1)] => Some(texts),
@@ -52,5 +58,36 @@ impl NamedRows {
             },
         };
         Ok(Self { shape: features.shape, values, names })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of `numpy.savez` and `savez_compressed`: `features = default_rng(0).standard_normal((5, 3))`.
+    fn read(name: &str) -> Result<NamedRows, DataError> {
+        let path = [env!("CARGO_MANIFEST_DIR"), "tests", "rows", name].iter().collect::<std::path::PathBuf>();
+        NamedRows::read_npz(&path)
+    }
+
+    #[test]
+    fn numpys_rows_and_texts_are_read() {
+        let rows = read("named.npz").unwrap();
+        assert_eq!(rows.shape, [5, 3]);
+        assert_eq!(rows.values[..3], [0.12573022, -0.13210486, 0.64042264]);
+        assert_eq!(rows.names.unwrap(), ["a", "bü", "c", "", "e"]);
+    }
+
+    #[test]
+    fn what_is_not_named_rows_is_refused_in_words() {
+        for (name, part) in [
+            ("ints.npz", "no floating-point numbers"),
+            ("short.npz", "[1] where one for each of the features' 5 rows"),
+            ("objects.npz", "`names` must be a NumPy array of str"),
+        ] {
+            let error = read(name).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(name) && !error.contains("episodes"), "{error}");
+        }
     }
 }
