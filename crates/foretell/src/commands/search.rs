@@ -11,7 +11,7 @@ use crate::images::pictures::rgb;
 use crate::output::{counted, print, print_json, say};
 use crate::report::{Found, Labelled, Rgb, SearchPage, render_search};
 use crate::search::gallery::{Gallery, located};
-use crate::search::index::{Index, Origin};
+use crate::search::index::Index;
 use crate::search::maker::{Maker, load};
 use crate::{DeviceChoice, Error};
 
@@ -87,7 +87,7 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
         let (rows, last) = (counted(index.rows.rows, "row"), index.rows.rows - 1);
         return Err(Error::Misuse(format!("`--row {row}`: {} has {rows}, 0 to {last}", args.input.display())));
     }
-    let maker = settle_origin(args, &mut index, kept)?;
+    let (maker, news) = settle_origin(args, &mut index, kept)?;
     let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_pictures(args, &index, maker)? };
     let more = usize::from(!queries.rows.is_empty());
     let found = nearest(&queries.features, &index.rows, args.top as usize + more)?;
@@ -96,6 +96,9 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
     if let Some(path) = &args.report {
         let page = page(args, &index, &queries, &answers)?;
         write_whole(path, render_search(&page).as_bytes())?;
+    }
+    if news {
+        keep(args, &index, kept);
     }
     if args.json {
         return print_json(&Outcome { rows: index.rows.rows, width: index.rows.dim, queries: answers });
@@ -107,17 +110,15 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
     print(lines.collect::<String>())
 }
 
-/// What is known of where the rows came from: what was told now, else what was kept. Of features an index is kept beside them when
-/// something new was told.
-fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<Option<Maker>, Error> {
+/// What is known of where the rows came from: what was told now, else what was kept. Also whether that is news to the kept index.
+fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Option<Maker>, bool), Error> {
+    let mut known = kept.then(|| index.origin.clone());
     let beside = Index::beside(&args.input);
-    let mut known = None;
     if !kept && beside.is_file() {
         // An index that is damaged or of other features is made anew.
-        known = Index::open(&beside).ok().filter(|(other, made)| *made && other.is_of_the_same(index));
-    }
-    if let Some((other, _)) = &known {
-        index.origin = other.origin.clone();
+        let other = Index::open(&beside).ok().filter(|(other, made)| *made && other.is_of_the_same(index));
+        known = other.map(|(other, _)| other.origin);
+        index.origin = known.clone().unwrap_or_default();
     }
     if !args.images.is_empty() {
         index.origin.images = located(&args.images)?;
@@ -125,8 +126,8 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<Opt
     let mut maker = None;
     if let Some(run) = &args.run {
         let opened = Maker::open(run, args.device)?;
-        let absolute = std::path::absolute(run).unwrap_or_else(|_| run.clone());
-        index.origin = Origin { run: Some(absolute), encoder: Some(opened.encoder.clone()), ..index.origin.clone() };
+        index.origin.run = Some(std::path::absolute(run).unwrap_or_else(|_| run.clone()));
+        index.origin.encoder = Some(opened.encoder.clone());
         maker = Some(opened);
     }
     let told = args.run.is_some() || !args.images.is_empty();
@@ -138,13 +139,16 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<Opt
             maker.check(index.rows.row(row), name, &image)?;
         }
     }
-    if !kept && known.is_none_or(|(other, _)| other != *index) {
-        match index.write(&beside) {
-            Ok(()) => say(format_args!("{}: index of {}", beside.display(), counted(index.rows.rows, "row"))),
-            Err(error) => say(format_args!("the index is not kept: {error}")),
-        }
+    Ok((maker, known.is_none_or(|known| known != index.origin)))
+}
+
+/// Keeps the index: in its own file, or beside the features. Where that cannot be done the search is still good.
+fn keep(args: &SearchArgs, index: &Index, kept: bool) {
+    let place = if kept { args.input.clone() } else { Index::beside(&args.input) };
+    match index.write(&place) {
+        Ok(()) => say(format_args!("{}: index of {}", place.display(), counted(index.rows.rows, "row"))),
+        Err(error) => say(format_args!("the index is not kept: {error}")),
     }
-    Ok(maker)
 }
 
 fn of_rows(args: &SearchArgs, index: &Index) -> Queries {
