@@ -121,6 +121,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// Rows of features that contradict themselves.
+    #[error("the features in `{name}` are not usable: {reason}")]
+    BadFeatures {
+        /// The file.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A video clip that cannot be used.
     #[error("the clip `{name}` cannot be used: {reason}")]
     BadClip {

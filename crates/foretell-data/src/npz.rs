@@ -20,6 +20,8 @@ pub(crate) enum Values {
     Floats(Vec<f32>),
     /// `int32` and `int64`.
     Whole(Vec<i64>),
+    /// `str`, of one length, filled up with zeros.
+    Text(Vec<String>),
 }
 
 /// An array in C order.
@@ -106,6 +108,19 @@ impl Array {
     }
 }
 
+/// Bytes of a text of type `<U12`, if it is one that holds anything.
+fn texts(kind: &str) -> Option<usize> {
+    let characters = kind.strip_prefix("<U")?.parse::<usize>().ok().filter(|characters| *characters > 0)?;
+    characters.checked_mul(4)
+}
+
+/// The text in these bytes, four for each character; what is no character becomes a mark that says so.
+fn text(bytes: &[u8]) -> String {
+    let codes = bytes.as_chunks::<4>().0.iter().map(|code| u32::from_le_bytes(*code));
+    let text: String = codes.map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    text.trim_end_matches('\0').to_owned()
+}
+
 fn bad(path: &Path, reason: String) -> DataError {
     DataError::BadEpisodes { name: path.display().to_string(), reason }
 }
@@ -140,6 +155,7 @@ impl Header {
             "|u1" => 1,
             "<f4" | "<i4" => 4,
             "<f8" | "<i8" => 8,
+            _ if texts(kind).is_some() => texts(kind).unwrap_or_default(),
             _ => {
                 return Err(format!(
                     "it is of type `{kind}`: expected uint8, float32, float64, int32 or int64 (`|u1`, `<f4`, `<f8`, `<i4`, `<i8`); convert it with `astype`"
@@ -159,6 +175,7 @@ impl Header {
             "<f4" => Values::Floats(numbers(bytes, f32::from_le_bytes)),
             "<f8" => Values::Floats(numbers(bytes, |b| f64::from_le_bytes(b) as f32)),
             "<i4" => Values::Whole(numbers(bytes, |b| i64::from(i32::from_le_bytes(b)))),
+            kind if texts(kind).is_some() => Values::Text(bytes.chunks_exact(self.size).map(text).collect()),
             _ => Values::Whole(numbers(bytes, i64::from_le_bytes)),
         }
     }

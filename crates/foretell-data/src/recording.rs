@@ -192,7 +192,7 @@ impl Seen {
                 }
                 Pixels::Floats(values)
             }
-            Values::Whole(_) => {
+            Values::Whole(_) | Values::Text(_) => {
                 return Err(bad(path, format!("`{key}` must be uint8, float32 or float64, found wider whole numbers")));
             }
         };

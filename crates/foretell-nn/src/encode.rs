@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::layers::{BatchStatistics, Pass};
+use crate::vit::Vit;
 
 /// Features of a batch of images.
 pub struct FeatureMap {
@@ -30,6 +31,11 @@ pub trait Encode: Send {
     /// One vector an image, `[B, D]`: the mean of the tokens.
     fn pool(&self, map: &FeatureMap) -> Tensor<2> {
         map.tokens.clone().mean_dim(1).squeeze_dim(1)
+    }
+
+    /// The network itself, where it is a vision transformer of images.
+    fn vit(&self) -> Option<&Vit> {
+        None
     }
 
     /// Makes ready for many passes, at the cost of memory for the weights once more.

@@ -209,6 +209,10 @@ impl Encode for Vit {
         Tensor::cat(pooled, 1)
     }
 
+    fn vit(&self) -> Option<&Vit> {
+        Some(self)
+    }
+
     fn prepare(&mut self) {
         self.blocks.iter_mut().for_each(Block::pack);
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretell::commands::{bench, embed, inspect, plan, play, probe, report, systems, train};
+use foretell::commands::{bench, embed, export, inspect, plan, play, probe, report, search, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 
@@ -35,10 +35,14 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Write a run's features of any images into a file.
     Embed(embed::EmbedArgs),
+    /// Write a run's encoder for transformers or as ONNX.
+    Export(export::ExportArgs),
     /// Say what a run, a checkpoint, weights, a clip or a data set holds.
     Inspect(inspect::InspectArgs),
     /// Write a finished run's report.html again.
     Report(report::ReportArgs),
+    /// Find the pictures whose features lie nearest to a query's.
+    Search(search::SearchArgs),
     /// Time the work on this machine.
     Bench(bench::BenchArgs),
     /// List the family's members and their state.
@@ -59,8 +63,10 @@ fn main() -> ExitCode {
             stop_on_interrupt();
             embed::embed(&args)
         }
+        Command::Export(args) => export::export(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Report(args) => report::report(&args),
+        Command::Search(args) => search::search(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Systems(args) => systems::systems(&args),
     };

@@ -99,6 +99,7 @@ impl Npy {
             Values::Bytes(bytes) => bytes,
             Values::Floats(values) => values.iter().map(|value| (value * self.scale + 0.5) as u8).collect(),
             Values::Whole(_) => return Err("it holds wide whole numbers".to_owned()),
+            Values::Text(_) => return Err("it holds texts".to_owned()),
         };
         let (width, height) = (self.width, self.height);
         let pixels = match self.layout {

@@ -2,10 +2,12 @@
 
 pub mod bench;
 pub mod embed;
+pub mod export;
 pub mod inspect;
 pub mod plan;
 pub mod play;
 pub mod probe;
 pub mod report;
+pub mod search;
 pub mod systems;
 pub mod train;

@@ -3,7 +3,7 @@
 pub(crate) mod account;
 pub mod judge;
 pub mod kept;
-mod pictures;
+pub(crate) mod pictures;
 pub mod recipe;
 pub mod session;
 

@@ -93,7 +93,7 @@ fn gallery(session: &Session<OverImages>, encoder: &dyn Encode) -> Result<Vec<Sa
     Ok(samples)
 }
 
-fn rgb(image: &Image) -> Rgb {
+pub(crate) fn rgb(image: &Image) -> Rgb {
     let colour = suited(image, 3).into_owned();
     Rgb { width: colour.width as u32, height: colour.height as u32, pixels: colour.pixels }
 }

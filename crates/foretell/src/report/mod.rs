@@ -9,6 +9,7 @@ mod pictures;
 mod probes;
 mod rgb;
 mod run;
+mod search;
 mod ticks;
 mod verdict;
 mod world;
@@ -17,6 +18,7 @@ mod world;
 mod tests;
 
 pub use rgb::Rgb;
+pub use search::{Found, SearchPage, render_search};
 
 use html::{Section, text};
 
@@ -214,19 +216,23 @@ pub fn render(report: &Report) -> String {
     .into_iter()
     .flatten()
     .collect();
+    let head = format!("{}{}", verdict::banner(&report.verdict), run::facts(&report.facts));
+    frame("Foretell report", &report.title, &head, &sections)
+}
+
+/// A page: what stands at its `head` is HTML.
+fn frame(kind: &str, title: &str, head: &str, sections: &[Section]) -> String {
     let links: Vec<_> = sections.iter().map(Section::link).collect();
     let bodies: Vec<_> = sections.iter().map(Section::html).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · Foretell</title>\n\
-         <style>\n{style}</style>\n</head>\n<body>\n<header>\n<p class=\"eyebrow\">Foretell report</p>\n\
-         <h1>{title}</h1>\n{banner}{facts}<nav>{links}</nav>\n</header>\n<main>\n{bodies}</main>\n\
+         <style>\n{style}</style>\n</head>\n<body>\n<header>\n<p class=\"eyebrow\">{kind}</p>\n\
+         <h1>{title}</h1>\n{head}<nav>{links}</nav>\n</header>\n<main>\n{bodies}</main>\n\
          <footer>This page holds everything it shows; it loads nothing.</footer>\n</body>\n</html>\n",
-        title = text(&report.title),
+        title = text(title),
         style = include_str!("style.css"),
-        banner = verdict::banner(&report.verdict),
-        facts = run::facts(&report.facts),
         links = links.concat(),
         bodies = bodies.concat(),
     )

@@ -241,3 +241,20 @@ fn pictures_survive_their_encoding() {
     assert_eq!(decoded.dimensions(), (13, 13));
     assert_eq!(decoded.into_raw(), original.pixels);
 }
+
+#[test]
+fn a_search_shows_every_picture_with_its_name_and_no_text_becomes_markup() {
+    let picture = |label: &str, width: u32| {
+        let image = Rgb { width, height: 1, pixels: vec![9; 3 * width as usize] };
+        Labelled { image, label: Some(label.to_owned()) }
+    };
+    let gone = Labelled { image: Rgb { width: 0, height: 0, pixels: Vec::new() }, label: Some("gone.png".to_owned()) };
+    let nearest = vec![(picture("<b>.png", 2), 0.98765), (gone, -0.5)];
+    let found = vec![Found { query: picture("\"q\" & co", 1), nearest }];
+    let page = render_search(&SearchPage { title: "<i>".to_owned(), facts: Vec::new(), found });
+    assert_eq!((page.matches("<img ").count(), page.matches("no picture").count()), (2, 1));
+    for part in ["0.9877", "-0.5000", "&lt;b&gt;.png", "gone.png", "&quot;q&quot; &amp; co", "<h1>&lt;i&gt;</h1>"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<b>.png") && !page.contains("<i>") && !page.contains("class=\"verdict"));
+}

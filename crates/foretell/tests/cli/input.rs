@@ -68,7 +68,7 @@ impl Bench {
 }
 
 #[track_caller]
-fn one_sentence(output: &Output, parts: &[&str]) {
+pub(crate) fn one_sentence(output: &Output, parts: &[&str]) {
     let text = stderr(output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "not one sentence: {text}");

@@ -3,9 +3,11 @@
 #[path = "../../../foretell-data/tests/made/mod.rs"]
 mod made;
 
+mod export;
 mod input;
 mod plan;
 mod resume;
+mod search;
 mod uses;
 
 use std::path::Path;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{foretell, pictures, stderr};
 
 /// Labelled pictures: two class folders.
-fn labelled(root: &Path) -> PathBuf {
+pub(crate) fn labelled(root: &Path) -> PathBuf {
     let data = root.join("data");
     pictures(&data.join("first"), 40, 16);
     pictures(&data.join("second"), 40, 16);
@@ -16,19 +16,19 @@ fn labelled(root: &Path) -> PathBuf {
 
 /// What a command that must succeed prints to standard output.
 #[track_caller]
-fn printed(arguments: &[&str]) -> String {
+pub(crate) fn printed(arguments: &[&str]) -> String {
     let output = foretell().args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[track_caller]
-fn json(arguments: &[&str]) -> Value {
+pub(crate) fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&printed(arguments)).unwrap()
 }
 
 /// A transformer of two narrow blocks, trained for two steps.
-fn small_run(data: &Path, run: &Path) -> Value {
+pub(crate) fn small_run(data: &Path, run: &Path) -> Value {
     let mut arguments = vec!["train", "i-jepa", "--steps", "2", "--json"];
     for setting in [
         "train.batch=8",

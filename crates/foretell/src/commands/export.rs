@@ -1,0 +1,103 @@
+//! `foretell export`: a run's encoder for transformers, or as ONNX.
+
+use std::path::{Path, PathBuf};
+
+use foretell_nn::vit::Vit;
+use serde::Serialize;
+
+use crate::images::kept::Kept;
+use crate::output::{print, print_json};
+use crate::{DeviceChoice, Error, export};
+
+/// What `export` was asked.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// A finished run's folder.
+    run: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum)]
+    format: Format,
+    /// The folder (hf; new or empty) or file (onnx; replaced if it exists) to write.
+    #[arg(long, value_name = "DIR|FILE")]
+    out: PathBuf,
+    /// Print one JSON object instead of a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A folder for Hugging Face's transformers: `IJepaModel.from_pretrained(DIR)`.
+    Hf,
+    /// One file, opset 17: `pixel_values` [batch, C, H, W] to `last_hidden_state` [batch, N, D].
+    Onnx,
+}
+
+/// The outcome for scripts.
+#[derive(Serialize)]
+struct Exported {
+    out: PathBuf,
+    format: Format,
+    channels: usize,
+    height: usize,
+    width: usize,
+    tokens: usize,
+    dim: usize,
+}
+
+/// Runs the command.
+pub fn export(args: &ExportArgs) -> Result<(), Error> {
+    check_place(args.format, &args.out)?;
+    let kept = Kept::open(&args.run, DeviceChoice::default().open()?)?;
+    let vit = transformer(&kept)?;
+    let normalise = &kept.recipe.over.data.normalise;
+    match args.format {
+        Format::Hf => export::hugging_face(vit, normalise, &args.out)?,
+        Format::Onnx => export::onnx(vit, normalise, &args.out)?,
+    }
+    let config = vit.config();
+    let (rows, columns) = config.grid();
+    let (channels, (height, width)) = (config.channels, config.image);
+    let (tokens, dim) = (rows * columns, config.width);
+    if args.json {
+        return print_json(&Exported {
+            out: args.out.clone(),
+            format: args.format,
+            channels,
+            height,
+            width,
+            tokens,
+            dim,
+        });
+    }
+    let shown = args.out.display();
+    let opens = match args.format {
+        Format::Hf => format!("IJepaModel.from_pretrained(\"{shown}\")"),
+        Format::Onnx => "ONNX".to_owned(),
+    };
+    print(format_args!(
+        "{shown}: {opens}, pixel_values [batch, {channels}, {height}, {width}] to last_hidden_state [batch, {tokens}, {dim}]\n"
+    ))
+}
+
+/// An error where nothing can be written, before the run is read.
+fn check_place(format: Format, out: &Path) -> Result<(), Error> {
+    match format {
+        Format::Hf => export::check_folder(out),
+        Format::Onnx if out.is_dir() => {
+            Err(Error::Misuse(format!("`--out {}` is a folder: expected the name of a file", out.display())))
+        }
+        Format::Onnx => Ok(()),
+    }
+}
+
+fn transformer(kept: &Kept) -> Result<&Vit, Error> {
+    kept.encoder.vit().ok_or_else(|| {
+        Error::Misuse(format!(
+            "the encoder of {} is a residual network: transformers can be exported, those of i-jepa and of le-jepa with `--set model.backbone.kind=vit`",
+            kept.folder.path().display()
+        ))
+    })
+}

@@ -1,0 +1,240 @@
+//! `foretell search`: the nearest neighbours of a picture, or of a row, among the features of a folder.
+
+use std::path::PathBuf;
+
+use foretell_data::{Image, open_inputs, shrink};
+use foretell_eval::{Features, Neighbours, nearest};
+use foretell_train::write_whole;
+use serde::Serialize;
+
+use crate::images::pictures::rgb;
+use crate::output::{counted, print, print_json, say};
+use crate::report::{Found, Labelled, Rgb, SearchPage, render_search};
+use crate::search::gallery::{Gallery, located};
+use crate::search::index::Index;
+use crate::search::maker::{Maker, load};
+use crate::{DeviceChoice, Error};
+
+/// Side of the report's pictures in pixels: the shorter one, at most.
+const SHOWN: usize = 192;
+
+/// What `search` was asked.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("asked").required(true).args(["query", "row"])))]
+pub struct SearchArgs {
+    /// Features that `foretell embed` wrote (.npz or .safetensors), or the index that was made of them.
+    input: PathBuf,
+    /// Pictures whose neighbours are sought: files, folders, tars.
+    #[arg(long, value_name = "IMAGE", num_args = 1..)]
+    query: Vec<PathBuf>,
+    /// Rows whose neighbours are sought, from 0; they do not find themselves.
+    #[arg(long, value_name = "N", num_args = 1..)]
+    row: Vec<usize>,
+    /// Neighbours of each.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// The run that made the features: it makes the query's too. Kept in the index.
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// The images that the features were made of, as `embed` was given them. Kept in the index.
+    #[arg(long, value_name = "IMAGES", num_args = 1..)]
+    images: Vec<PathBuf>,
+    /// Write a page that shows queries and neighbours as pictures.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceChoice,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The outcome for scripts.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    rows: usize,
+    width: usize,
+    queries: Vec<Answer<'a>>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    query: &'a str,
+    neighbours: Vec<Hit<'a>>,
+}
+
+#[derive(Serialize)]
+struct Hit<'a> {
+    row: usize,
+    name: &'a str,
+    similarity: f32,
+}
+
+/// What is sought: names, features and, where they were given, pictures.
+struct Queries {
+    names: Vec<String>,
+    features: Features,
+    pictures: Vec<Image>,
+    /// Where they are rows of the index themselves.
+    rows: Vec<usize>,
+}
+
+/// Runs the command.
+pub fn search(args: &SearchArgs) -> Result<(), Error> {
+    let (mut index, kept) = Index::open(&args.input)?;
+    if let Some(row) = args.row.iter().find(|row| **row >= index.rows.rows) {
+        let (rows, last) = (counted(index.rows.rows, "row"), index.rows.rows - 1);
+        return Err(Error::Misuse(format!("`--row {row}`: {} has {rows}, 0 to {last}", args.input.display())));
+    }
+    let (maker, news) = settle_origin(args, &mut index, kept)?;
+    let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_pictures(args, &index, maker)? };
+    let more = usize::from(!queries.rows.is_empty());
+    let found = nearest(&queries.features, &index.rows, args.top as usize + more)?;
+    let answers: Vec<Answer<'_>> =
+        queries.names.iter().enumerate().map(|(at, name)| answer(args, &index, &queries, &found, at, name)).collect();
+    if let Some(path) = &args.report {
+        let page = page(args, &index, &queries, &answers)?;
+        write_whole(path, render_search(&page).as_bytes())?;
+    }
+    if news {
+        keep(args, &index, kept);
+    }
+    if args.json {
+        return print_json(&Outcome { rows: index.rows.rows, width: index.rows.dim, queries: answers });
+    }
+    let lines = answers.iter().map(|Answer { query, neighbours }| {
+        let hits = neighbours.iter().map(|hit| format!("  {:.4}  {}\n", hit.similarity, hit.name)).collect::<String>();
+        format!("{query}\n{hits}")
+    });
+    print(lines.collect::<String>())
+}
+
+/// What is known of where the rows came from: what was told now, else what was kept. Also whether that is news to the kept index.
+fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Option<Maker>, bool), Error> {
+    let mut known = kept.then(|| index.origin.clone());
+    let beside = Index::beside(&args.input);
+    if !kept && beside.is_file() {
+        // An index that is damaged or of other features is made anew.
+        let other = Index::open(&beside).ok().filter(|(other, made)| *made && other.is_of_the_same(index));
+        known = other.map(|(other, _)| other.origin);
+        index.origin = known.clone().unwrap_or_default();
+    }
+    if !args.images.is_empty() {
+        index.origin.images = located(&args.images)?;
+    }
+    let mut maker = None;
+    if let Some(run) = &args.run {
+        let opened = Maker::open(run, args.device)?;
+        index.origin.run = Some(std::path::absolute(run).unwrap_or_else(|_| run.clone()));
+        index.origin.encoder = Some(opened.encoder.clone());
+        maker = Some(opened);
+    }
+    let told = args.run.is_some() || !args.images.is_empty();
+    if told && !index.origin.images.is_empty() {
+        let gallery = Gallery::open(&index.origin.images)?;
+        gallery.check(index)?;
+        let first = index.names.iter().enumerate().find_map(|(row, name)| Some((row, name, gallery.picture(name)?)));
+        if let (Some(maker), Some((row, name, image))) = (&maker, first) {
+            maker.check(index.rows.row(row), name, &image)?;
+        }
+    }
+    Ok((maker, known.is_none_or(|known| known != index.origin)))
+}
+
+/// Keeps the index: in its own file, or beside the features. Where that cannot be done the search is still good.
+fn keep(args: &SearchArgs, index: &Index, kept: bool) {
+    let place = if kept { args.input.clone() } else { Index::beside(&args.input) };
+    match index.write(&place) {
+        Ok(()) => say(format_args!("{}: index of {}", place.display(), counted(index.rows.rows, "row"))),
+        Err(error) => say(format_args!("the index is not kept: {error}")),
+    }
+}
+
+fn of_rows(args: &SearchArgs, index: &Index) -> Queries {
+    Queries {
+        names: args.row.iter().map(|row| index.names[*row].clone()).collect(),
+        features: index.rows.select(&args.row),
+        pictures: Vec::new(),
+        rows: args.row.clone(),
+    }
+}
+
+fn of_pictures(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Queries, Error> {
+    let maker = match (maker, &index.origin.run) {
+        (Some(maker), _) => maker,
+        (None, Some(run)) => {
+            let opened = Maker::open(run, args.device).map_err(|error| {
+                Error::Misuse(format!("the run that made the index cannot be used, name it with `--run`: {error}"))
+            })?;
+            if index.origin.encoder.as_ref().is_some_and(|encoder| *encoder != opened.encoder) {
+                return Err(Error::Misuse(format!(
+                    "the encoder of {} is not the one that the index was made with: embed the images again, or name the right run with `--run`",
+                    run.display()
+                )));
+            }
+            opened
+        }
+        (None, None) => {
+            return Err(Error::Misuse(
+                "a picture's features are made by the run that made the index's: name it with `--run RUN`".to_owned(),
+            ));
+        }
+    };
+    let (names, pictures): (Vec<_>, Vec<_>) = load(&open_inputs(&args.query)?)?.into_iter().unzip();
+    let features = maker.features(&pictures, index.rows.dim)?;
+    Ok(Queries { names, features, pictures, rows: Vec::new() })
+}
+
+fn answer<'a>(
+    args: &SearchArgs,
+    index: &'a Index,
+    queries: &Queries,
+    found: &Neighbours,
+    at: usize,
+    query: &'a str,
+) -> Answer<'a> {
+    let itself = queries.rows.get(at);
+    let others = found.of(at).filter(|(row, _)| Some(row) != itself).take(args.top as usize);
+    // Rounding leaves some cosines a little above 1.
+    let hit = |(row, cosine): (usize, f32)| Hit { row, name: &index.names[row], similarity: cosine.clamp(-1.0, 1.0) };
+    Answer { query, neighbours: others.map(hit).collect() }
+}
+
+fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'_>]) -> Result<SearchPage, Error> {
+    if index.origin.images.is_empty() {
+        return Err(Error::Misuse(
+            "the report shows pictures: say where they lie with `--images IMAGES`, as `foretell embed` was given them"
+                .to_owned(),
+        ));
+    }
+    let gallery = Gallery::open(&index.origin.images)?;
+    gallery.check(index)?;
+    let labelled = |name: &str, image: Option<Image>| Labelled {
+        image: image.map_or(Rgb { width: 0, height: 0, pixels: Vec::new() }, |image| rgb(&shrink(image, SHOWN))),
+        label: Some(name.to_owned()),
+    };
+    let found = |(at, answer): (usize, &Answer<'_>)| Found {
+        query: labelled(answer.query, queries.pictures.get(at).cloned().or_else(|| gallery.picture(answer.query))),
+        nearest: answer
+            .neighbours
+            .iter()
+            .map(|hit| (labelled(hit.name, gallery.picture(hit.name)), hit.similarity))
+            .collect(),
+    };
+    let title = match answers {
+        [only] => format!("Nearest to {}", only.query),
+        _ => format!("Nearest to {}", counted(answers.len(), "picture")),
+    };
+    let run = index.origin.run.as_ref().map(|run| ("run".to_owned(), run.display().to_string()));
+    let facts = [
+        ("searched".to_owned(), args.input.display().to_string()),
+        ("pictures".to_owned(), index.rows.rows.to_string()),
+        ("width".to_owned(), index.rows.dim.to_string()),
+    ];
+    Ok(SearchPage {
+        title,
+        facts: facts.into_iter().chain(run).collect(),
+        found: answers.iter().enumerate().map(found).collect(),
+    })
+}

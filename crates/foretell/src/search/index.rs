@@ -1,0 +1,242 @@
+//! Rows of unit length with their names, where they came from, and the file that holds both.
+//!
+//! The file is safetensors: `rows` `[N, D]`, and everything else as JSON in the metadata's one entry, `index`.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use foretell_data::NamedRows;
+use foretell_eval::Features;
+use foretell_train::write_whole;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The name of the tensor in an index's file, and in one of features.
+const ROWS: &str = "rows";
+const FEATURES: &str = "features";
+/// The metadata's entry.
+const ABOUT: &str = "index";
+/// What a reader of this version understands.
+const VERSION: u32 = 1;
+/// What an index's name ends with.
+const END: &str = "index.safetensors";
+
+/// A file's content in a few characters: length and CRC-32.
+pub(crate) fn mark(bytes: &[u8]) -> String {
+    format!("{}-{:08x}", bytes.len(), crc32fast::hash(bytes))
+}
+
+/// Pictures as they were named to `embed`, and where they lie.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Input {
+    /// As it was given: names of several inputs begin with it.
+    pub(crate) given: String,
+    /// From the root of the file system.
+    pub(crate) path: PathBuf,
+}
+
+/// Where rows came from, as far as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The run whose encoder made the rows.
+    pub(crate) run: Option<PathBuf>,
+    /// [`mark`] of that encoder's file.
+    pub(crate) encoder: Option<String>,
+    /// The pictures.
+    pub(crate) images: Vec<Input>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct About {
+    version: u32,
+    /// [`mark`] of the file of features.
+    features: String,
+    names: Vec<String>,
+    #[serde(flatten)]
+    origin: Origin,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Index {
+    /// `[N, D]`, each of length 1 (or of zeros).
+    pub(crate) rows: Features,
+    /// One for each row.
+    pub(crate) names: Vec<String>,
+    /// Where they came from.
+    pub(crate) origin: Origin,
+    /// [`mark`] of the file of features.
+    features: String,
+}
+
+impl Index {
+    /// An index's file, or the features of a file: of `.npz` or safetensors, as `embed` writes them. Whether it was the former.
+    pub(crate) fn open(path: &Path) -> Result<(Self, bool), Error> {
+        let refused = |found: &str| {
+            Error::Misuse(format!(
+                "{} {found}: expected features that `foretell embed` wrote (.npz or .safetensors), or an index that `foretell search` made of them",
+                path.display()
+            ))
+        };
+        let reading = |error: std::io::Error| refused(&format!("cannot be read ({error})"));
+        if path.is_dir() {
+            return Err(refused("is a folder"));
+        }
+        let mut start = [0; 4];
+        let mut file = File::open(path).map_err(reading)?;
+        let begins = file.read(&mut start).map_err(reading)?;
+        if begins == 0 {
+            return Err(refused("is empty"));
+        }
+        if start == *b"PAR1" {
+            return Err(refused("is parquet, which is not read here"));
+        }
+        let bytes = fs::read(path).map_err(reading)?;
+        if start.starts_with(b"PK") {
+            let NamedRows { shape, values, names } = NamedRows::read_npz(path)?;
+            return Ok((Self::of_features(path, &shape, values, names, mark(&bytes))?, false));
+        }
+        let damaged = |what: String| refused(&format!("is no whole safetensors file ({what})"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let about = metadata.get(ABOUT);
+        let name = if about.is_some() { ROWS } else { FEATURES };
+        let tensor = tensors.tensor(name).map_err(|_| refused(&format!("has no tensor `{name}`")))?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(refused(&format!("holds `{name}` as {:?} where F32 was expected", tensor.dtype())));
+        }
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let Some(about) = about else {
+            let names = metadata.get("names").map(|names| serde_json::from_str(names)).transpose();
+            let names = names.map_err(|e| refused(&format!("has names that are no list of texts ({e})")))?;
+            return Ok((Self::of_features(path, tensor.shape(), values, names, mark(&bytes))?, false));
+        };
+        let about: About =
+            serde_json::from_str(about).map_err(|e| refused(&format!("has a damaged description ({e})")))?;
+        if about.version != VERSION {
+            let found = about.version;
+            return Err(refused(&format!("is an index of version {found} where {VERSION} is understood")));
+        }
+        let mut index = Self::of_features(path, tensor.shape(), values, Some(about.names), about.features)?;
+        index.origin = about.origin;
+        Ok((index, true))
+    }
+
+    /// Checks what was read, and brings every row to length 1.
+    fn of_features(
+        path: &Path,
+        shape: &[usize],
+        values: Vec<f32>,
+        names: Option<Vec<String>>,
+        features: String,
+    ) -> Result<Self, Error> {
+        let wrong = |what: String| Err(Error::Misuse(format!("{} {what}", path.display())));
+        let (rows, dim) = match *shape {
+            [rows, dim] => (rows, dim),
+            [_, _, _] => {
+                return wrong(format!(
+                    "holds tokens {shape:?}: expected one vector a picture; run `foretell embed` without `--tokens`"
+                ));
+            }
+            _ => return wrong(format!("holds features of the shape {shape:?}: expected [pictures, width]")),
+        };
+        if rows == 0 || dim == 0 {
+            return wrong(format!("holds features of the shape {shape:?}: there is nothing to search in"));
+        }
+        let names = names.unwrap_or_else(|| (0..rows).map(|row| row.to_string()).collect());
+        if names.len() != rows {
+            return wrong(format!("has {} names for {rows} rows", names.len()));
+        }
+        let mut rows = Features::new(rows, dim, values)?;
+        if let Some(at) = rows.values.iter().position(|value| !value.is_finite()) {
+            let (row, value) = (at / dim, rows.values[at]);
+            return wrong(format!("holds {value} in row {row} (`{}`): expected finite numbers", names[row]));
+        }
+        for row in rows.values.chunks_exact_mut(dim) {
+            let length = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            if length > 0.0 {
+                row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            }
+        }
+        Ok(Self { rows, names, origin: Origin::default(), features })
+    }
+
+    /// Where an index of these features is kept: beside them.
+    pub(crate) fn beside(features: &Path) -> PathBuf {
+        features.with_extension(END)
+    }
+
+    /// Whether `other` was made of the same file of features.
+    pub(crate) fn is_of_the_same(&self, other: &Index) -> bool {
+        self.features == other.features
+    }
+
+    /// Writes the index, whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        let about = About {
+            version: VERSION,
+            features: self.features.clone(),
+            names: self.names.clone(),
+            origin: self.origin.clone(),
+        };
+        let failed = |error: String| Error::Failure(format!("the index {} cannot be made: {error}", path.display()));
+        let about = serde_json::to_string(&about).map_err(|e| failed(e.to_string()))?;
+        let bytes: Vec<u8> = self.rows.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, vec![self.rows.rows, self.rows.dim], &bytes);
+        let view = view.map_err(|e| failed(e.to_string()))?;
+        let metadata = Some([(ABOUT.to_owned(), about)].into());
+        let bytes = safetensors::serialize([(ROWS, view)], metadata).map_err(|e| failed(e.to_string()))?;
+        Ok(write_whole(path, &bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(values: &[f32], dim: usize, names: &[&str]) -> Result<Index, Error> {
+        let shape = [values.len() / dim, dim];
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Index::of_features(Path::new("x.npz"), &shape, values.to_vec(), Some(names), "1-2".to_owned())
+    }
+
+    #[test]
+    fn is_read_as_it_was_written_and_rows_have_length_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = Index::beside(&root.path().join("x.npz"));
+        assert_eq!(path, root.path().join("x.index.safetensors"));
+        let mut made = index(&[3.0, 4.0, 0.0, 0.0], 2, &["ü \"1\"", "b"]).unwrap();
+        assert_eq!(made.rows.values, [0.6, 0.8, 0.0, 0.0]);
+        let images = vec![Input { given: "a".to_owned(), path: "/x/a".into() }];
+        made.origin = Origin { run: Some("/x/run".into()), encoder: Some("7-0".to_owned()), images };
+        made.write(&path).unwrap();
+        assert_eq!(Index::open(&path).unwrap(), (made.clone(), true));
+        let bytes = fs::read(&path).unwrap();
+        made.write(&path).unwrap();
+        assert_eq!(bytes, fs::read(&path).unwrap(), "the same index, the same bytes");
+        for cut in [0, 3, 9, 60, bytes.len() - 1] {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let error = Index::open(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_searched_is_refused() {
+        for (outcome, part) in [
+            (index(&[], 3, &[]), "nothing to search in"),
+            (index(&[1.0, f32::NAN], 1, &["a", "b"]), "NaN in row 1 (`b`)"),
+            (index(&[1.0, 2.0], 1, &["a"]), "1 names for 2 rows"),
+            (Index::of_features(Path::new("x"), &[1, 2, 1], vec![0.0; 2], None, String::new()), "--tokens"),
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}
