@@ -62,6 +62,10 @@ pub struct FeatureFile {
     container: Container,
     rows: BufWriter<File>,
     values: usize,
+    /// What the array is called.
+    array: &'static str,
+    /// What there is to say of it, as JSON.
+    about: Option<String>,
     // Dropped last: removes the file of `rows`.
     spool: Aside,
 }
@@ -76,7 +80,15 @@ impl FeatureFile {
         }
         let spool = Aside(beside(out, "rows"));
         let rows = File::create(&spool.0).map_err(|error| wrong(out, error))?;
-        Ok(Self { out: out.to_owned(), container, rows: BufWriter::with_capacity(1 << 20, rows), values: 0, spool })
+        Ok(Self {
+            out: out.to_owned(),
+            container,
+            rows: BufWriter::with_capacity(1 << 20, rows),
+            values: 0,
+            array: "features",
+            about: None,
+            spool,
+        })
     }
 
     /// An error if so many names do not fit: found out before the work is done.
@@ -96,6 +108,19 @@ impl FeatureFile {
             "the images' names take {} MB, too much for a safetensors header: write an .npz instead",
             length / 1_000_000
         )))
+    }
+
+    /// Calls the array something else than `features`, and keeps a JSON text beside it: as `about`, a string, in an npz, and in
+    /// the metadata of safetensors.
+    pub fn describe(&mut self, array: &'static str, about: String) -> Result<(), Error> {
+        if !matches!(self.container, Container::Npz | Container::Safetensors) {
+            return Err(Error::Misuse(format!(
+                "`--out {}`: features of published models are written as .npz or .safetensors",
+                self.out.display()
+            )));
+        }
+        (self.array, self.about) = (array, Some(about));
+        Ok(())
     }
 
     /// Values written so far.
@@ -125,8 +150,10 @@ impl FeatureFile {
         let aside = Aside(beside(&out, "partial"));
         let file = File::create(&aside.0).map_err(failed)?;
         let file = match self.container {
-            Container::Npz => write_npz(file, shape, rows, names, &out)?,
-            Container::Safetensors => write_safetensors(file, shape, rows, names, &out)?,
+            Container::Npz => write_npz(file, (self.array, shape), rows, names, self.about.as_deref(), &out)?,
+            Container::Safetensors => {
+                write_safetensors(file, (self.array, shape), rows, names, self.about.as_deref(), &out)?
+            }
             #[cfg(feature = "parquet")]
             Container::Parquet => crate::parquet_file::write(file, shape, rows, names(), &out)?,
         };
@@ -150,9 +177,10 @@ pub(crate) fn wrong(out: &Path, error: io::Error) -> Error {
 
 fn write_npz<N: Iterator<Item = Result<String, Error>>>(
     file: File,
-    shape: &[usize],
+    (array, shape): (&str, &[usize]),
     mut rows: File,
     names: impl Fn() -> N,
+    about: Option<&str>,
     out: &Path,
 ) -> Result<File, Error> {
     let failed = |error| wrong(out, error);
@@ -164,7 +192,7 @@ fn write_npz<N: Iterator<Item = Result<String, Error>>>(
     let mut zip = StoredZip::new(BufWriter::with_capacity(1 << 20, file));
     let header = npy_header("<f4", shape);
     let length = header.len() as u64 + rows.metadata().map_err(failed)?.len();
-    let mut member = zip.member("features.npy", length).map_err(failed)?;
+    let mut member = zip.member(&format!("{array}.npy"), length).map_err(failed)?;
     member.write_all(&header).map_err(failed)?;
     io::copy(&mut rows, &mut member).map_err(failed)?;
     member.end().map_err(failed)?;
@@ -181,13 +209,24 @@ fn write_npz<N: Iterator<Item = Result<String, Error>>>(
         member.write_all(&cell).map_err(failed)?;
     }
     member.end().map_err(failed)?;
+    if let Some(about) = about {
+        let characters: Vec<u8> = about.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let header = npy_header(&format!("<U{}", characters.len() / 4), &[]);
+        let mut member = zip.member("about.npy", (header.len() + characters.len()) as u64).map_err(failed)?;
+        member.write_all(&header).map_err(failed)?;
+        member.write_all(&characters).map_err(failed)?;
+        member.end().map_err(failed)?;
+    }
     zip.finish().map_err(failed)?.into_inner().map_err(|error| wrong(out, error.into_error()))
 }
 
 /// The header of NumPy's format 1.0.
 fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
-    let axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes},), }}");
+    let mut axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    if !axes.is_empty() {
+        axes.push(',');
+    }
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}), }}");
     // Magic, version and length take 10 bytes; the data begin at a multiple of 64.
     let padding = 63 - (10 + dict.len()) % 64;
     let length = (dict.len() + padding + 1) as u16;
@@ -201,9 +240,10 @@ fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
 
 fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
     file: File,
-    shape: &[usize],
+    (array, shape): (&str, &[usize]),
     mut rows: File,
     names: impl Fn() -> N,
+    about: Option<&str>,
     out: &Path,
 ) -> Result<File, Error> {
     let failed = |error| wrong(out, error);
@@ -211,10 +251,13 @@ fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
     let names = serde_json::to_string(&names).map_err(|error| Error::Failure(error.to_string()))?;
     let bytes = rows.seek(io::SeekFrom::End(0)).map_err(failed)?;
     rows.rewind().map_err(failed)?;
-    let header = json!({
+    let mut header = json!({
         "__metadata__": { "format": "pt", "names": names },
-        "features": { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] },
+        array: { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] },
     });
+    if let Some(about) = about {
+        header["__metadata__"]["about"] = about.into();
+    }
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MOST_HEADER {

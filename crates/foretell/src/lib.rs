@@ -16,6 +16,7 @@ pub mod output;
 mod parquet_file;
 mod progress;
 pub mod recipe;
+pub mod released;
 pub mod report;
 pub mod run;
 mod search;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretell::commands::{bench, embed, export, inspect, plan, play, probe, report, search, systems, train};
+use foretell::commands::{bench, classify, embed, export, inspect, plan, play, probe, report, search, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 
@@ -33,10 +33,12 @@ enum Command {
     Play(play::PlayArgs),
     /// Judge a run's encoder on labelled images.
     Probe(probe::ProbeArgs),
-    /// Write a run's features of any images into a file.
+    /// Write a run's features of any images into a file, or a published model's of images and clips.
     Embed(embed::EmbedArgs),
     /// Write a run's encoder for transformers or as ONNX.
     Export(export::ExportArgs),
+    /// Name the classes of images or clips with a published model's classifier.
+    Classify(classify::ClassifyArgs),
     /// Say what a run, a checkpoint, weights, a clip or a data set holds.
     Inspect(inspect::InspectArgs),
     /// Write a finished run's report.html again.
@@ -64,6 +66,10 @@ fn main() -> ExitCode {
             embed::embed(&args)
         }
         Command::Export(args) => export::export(&args),
+        Command::Classify(args) => {
+            stop_on_interrupt();
+            classify::classify(&args)
+        }
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Report(args) => report::report(&args),
         Command::Search(args) => search::search(&args),

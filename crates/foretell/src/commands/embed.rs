@@ -1,6 +1,8 @@
 //! `foretell embed`: features of any images, written as they come. Memory does not grow with their number.
 
-use std::path::PathBuf;
+pub(super) mod published;
+
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use foretell_data::{DataError, Dataset, Image, Part, fit, open_inputs};
@@ -13,25 +15,46 @@ use crate::images::kept::Kept;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
+use crate::released::{InputArgs, ModelArgs};
 use crate::{DeviceChoice, Error};
 
 /// What `embed` was asked.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "foretell embed RUN INPUT... --out FILE [--tokens | --probed]\n       foretell embed --model DIR|FILE INPUT... --out FILE [--tokens | --pool mean] [--layers 3,7,11]\n       foretell embed --model DIR|FILE --input X.npy --out FILE [--tokens]"
+)]
 pub struct EmbedArgs {
-    /// A finished run's folder.
-    run: PathBuf,
-    /// Images: files, folders, tars, IDX files, CIFAR binaries.
-    #[arg(required = true)]
-    input: Vec<PathBuf>,
+    /// A finished run's folder and then images (files, folders, tars, IDX files, CIFAR binaries); with `--model` no run, but
+    /// images or clips: frame folders, GIF, y4m, .npy, and what an installed ffmpeg decodes.
+    #[arg(value_name = "PATH", required_unless_present = "array")]
+    paths: Vec<PathBuf>,
     /// The file to write: FILE.npz or FILE.safetensors, with `features` [N, D] and the images' names.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Keep every token instead of one vector an image: `features` is [N, T, D].
+    /// Keep every token instead of one vector an image: of a run `features` is [N, T, D], of a published model the array is
+    /// called `tokens`.
     #[arg(long)]
     tokens: bool,
     /// What linear probes are given: of a transformer, the means of the last four blocks side by side.
-    #[arg(long, conflicts_with = "tokens")]
+    #[arg(long, conflicts_with_all = ["tokens", "model"])]
     probed: bool,
+    #[command(flatten)]
+    published: ModelArgs,
+    #[command(flatten)]
+    inputs: InputArgs,
+    /// How tokens become one vector, which is what happens without `--tokens`.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        requires = "model",
+        conflicts_with = "tokens",
+        help_heading = "Published models"
+    )]
+    pool: Option<Pooling>,
+    /// After these blocks, counted from 0, in place of the last one: an axis of its own, [N, L, D].
+    #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "model", help_heading = "Published models")]
+    layers: Vec<usize>,
     /// What to do with an image that cannot be read.
     #[arg(long, value_enum, default_value_t)]
     on_bad_sample: BadSample,
@@ -41,6 +64,13 @@ pub struct EmbedArgs {
     /// Print one JSON object at the end instead of a line.
     #[arg(long)]
     json: bool,
+}
+
+/// `--pool`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
 }
 
 /// `--on-bad-sample`.
@@ -67,9 +97,26 @@ struct Embedded {
 
 /// Runs the command.
 pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
+    let model = args.published.model.is_some();
+    match args.paths.split_first() {
+        Some((first, _)) if model && first.join("config.toml").is_file() => Err(Error::Misuse(format!(
+            "a run ({}) and `--model` exclude each other: give one of the two",
+            first.display()
+        ))),
+        _ if model => published::embed(args),
+        Some((run, input)) if !input.is_empty() => of_run(args, run, input),
+        _ => Err(Error::Misuse(
+            "`embed` needs a run's folder and then images (`foretell embed RUN INPUT… --out FILE`), or a published model (`foretell \
+             embed --model DIR|FILE INPUT… --out FILE`)"
+                .to_owned(),
+        )),
+    }
+}
+
+fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
-    let kept = Kept::open(&args.run, args.device.open()?)?;
-    let images = open_inputs(&args.input)?;
+    let kept = Kept::open(run, args.device.open()?)?;
+    let images = open_inputs(input)?;
     let count = images.len(Part::Train);
     file.check_names((0..count).map(|i| name(&images, i)))?;
 

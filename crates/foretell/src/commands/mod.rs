@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod bench;
+pub mod classify;
 pub mod embed;
 pub mod export;
 pub mod inspect;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use foretell_nn::released::official::Told;
 use foretell_nn::weights::{Entry, TensorStore, open};
 use serde_json::{Map, Value, json};
 
 use super::Account;
-use crate::Error;
 use crate::output::counted;
+use crate::{DeviceChoice, Error, released};
 
 /// Tensors that are named in words; `--json` names all.
 const SHOWN: usize = 100;
@@ -48,8 +49,16 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
     let all = Tally::of(entries);
     let kinds = by(entries, |entry| entry.dtype.name());
     let groups = by(entries, |entry| entry.name.split('.').next().unwrap_or_default());
-    // The network that these names and shapes belong to is said here, as `architecture`, in words and in the JSON.
+    let network = architecture(path, store.as_ref());
     let mut text = format!("weights      {}\nformat       {}\n", path.display(), store.format());
+    match &network {
+        Ok(lines) => lines.iter().enumerate().for_each(|(i, line)| {
+            let _ = writeln!(text, "{:12} {line}", if i == 0 { "architecture:" } else { "" });
+        }),
+        Err(why) => {
+            let _ = writeln!(text, "architecture: none that can be loaded: {}", shown(why));
+        }
+    }
     let of_kinds: Vec<String> = kinds.iter().map(|(kind, tally)| format!("{} {kind}", tally.tensors)).collect();
     let _ = writeln!(text, "tensors      {} ({})", all.tensors, of_kinds.join(", "));
     let _ = writeln!(text, "numbers      {}", all.numbers);
@@ -69,7 +78,27 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
     if entries.len() > SHOWN {
         let _ = writeln!(text, "  … and {} more, which `--json` names", entries.len() - SHOWN);
     }
-    Ok(Account { text, json: as_json(store.as_ref(), bytes, all, &kinds, &groups) })
+    let mut json = as_json(store.as_ref(), bytes, all, &kinds, &groups);
+    match network {
+        Ok(lines) => json["architecture"] = lines.into(),
+        Err(why) => json["not_loadable"] = why.into(),
+    }
+    Ok(Account { text, json })
+}
+
+/// The published network that would be loaded from here, with all of its parts, in words; or why there is none.
+fn architecture(path: &Path, store: &dyn TensorStore) -> Result<Vec<String>, String> {
+    let device = DeviceChoice::Cpu.open().map_err(|e| e.to_string())?;
+    if path.is_dir() {
+        return released::open_folder(path, &device).map(|found| found.model.describe()).map_err(|e| e.to_string());
+    }
+    let encoder = released::choose(store, None).map_err(|e| e.to_string())?;
+    let predictor = encoder.is_some() && store.entries().iter().any(|entry| entry.name.starts_with("predictor."));
+    let told = Told { encoder: encoder.clone(), predictor, ..Told::default() };
+    let mut lines = released::open_official(path, store, told, &device).map_err(|e| e.to_string())?.model.describe();
+    let others = released::encoders(store).into_iter().filter(|name| Some(*name) != encoder.as_deref());
+    lines.extend(others.map(|name| format!("{name}: another encoder, taken with `--encoder target-encoder`")));
+    Ok(lines)
 }
 
 fn as_json(

@@ -1,0 +1,293 @@
+//! What a published model is given: images, clips, or an array of normalised pixels.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use foretell_data::{Clip, DataError, Dataset, Part, open_inputs, sample_frames};
+use foretell_nn::released::Model;
+use rayon::prelude::*;
+
+use super::pixels::{filter, prepare};
+use super::{ArrayFile, Pixels};
+use crate::Error;
+
+/// How deep folders of clips are searched: deeper is most likely a loop of links.
+const DEEPEST: usize = 16;
+/// Images that are decoded at a time.
+const IMAGES: usize = 64;
+
+/// How inputs are read.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct InputArgs {
+    /// Pixels that are normalised already, in place of INPUT: a float32 array [B, 3, H, W], or [B, T, 3, H, W] of clips.
+    #[arg(long = "input", value_name = "X.npy", requires = "model", help_heading = "Published models")]
+    array: Option<PathBuf>,
+    /// Frames of a clip, spread evenly over it; by default as many as the model was trained on, and all of them where it
+    /// takes images.
+    #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Published models")]
+    frames: Option<u32>,
+}
+
+impl InputArgs {
+    /// Whether one of them was given.
+    pub fn array(&self) -> Option<&Path> {
+        self.array.as_deref()
+    }
+}
+
+/// One row of the output.
+#[derive(Debug)]
+enum Item {
+    /// Of the images.
+    Picture(usize),
+    /// A frame, as an image, of one of the open clips.
+    Frame(usize, usize),
+    /// To be opened when its turn comes.
+    Clip(PathBuf),
+    /// Of the array.
+    Row(usize),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Inputs {
+    items: Vec<Item>,
+    pictures: Option<Dataset>,
+    clips: Vec<Clip>,
+    array: Option<ArrayFile>,
+    frames: usize,
+    filter: foretell_data::Filter,
+}
+
+impl Inputs {
+    /// Finds them, and reads no pixel. `array` is what [`InputArgs::array`] names.
+    pub fn open(args: &InputArgs, array: Option<ArrayFile>, paths: &[PathBuf], model: &Model) -> Result<Self, Error> {
+        let of_clips = model.takes_clips();
+        let filter = if array.is_some() { foretell_data::Filter::Bilinear } else { filter(model.preprocessing())? };
+        let asked = args.frames.map(|frames| frames as usize);
+        let frames = asked.unwrap_or(if of_clips { model.frames() } else { 0 });
+        let mut inputs = Self { items: Vec::new(), pictures: None, clips: Vec::new(), array: None, frames, filter };
+        if let Some(array) = array {
+            if !paths.is_empty() {
+                return Err(Error::Misuse("`--input X.npy` takes the place of INPUT: give one of the two".to_owned()));
+            }
+            if asked.is_some() {
+                return Err(Error::Misuse(
+                    "`--frames` samples clips, and `--input` takes an array as it is: leave one of the two out"
+                        .to_owned(),
+                ));
+            }
+            check(&array, model)?;
+            inputs.items = (0..array.shape()[0]).map(Item::Row).collect();
+            inputs.array = Some(array);
+            return Ok(inputs);
+        }
+        if paths.is_empty() {
+            return Err(DataError::NoInputs.into());
+        }
+        let (mut pictures, mut clips) = (Vec::new(), Vec::new());
+        for path in paths {
+            if Clip::is_video(path) {
+                clips.push(path.clone());
+            } else if of_clips && path.is_dir() {
+                let before = clips.len();
+                find_clips(path, 0, &mut clips)?;
+                if clips.len() == before {
+                    return Err(Error::Misuse(format!(
+                        "`{}` holds neither clips (GIF, y4m, .npy, video files) nor folders of frames (.jpg, .jpeg, .png, .webp)",
+                        path.display()
+                    )));
+                }
+            } else {
+                pictures.push(path.clone());
+            }
+        }
+        if !pictures.is_empty() {
+            let pictures = open_inputs(&pictures)?;
+            inputs.items.extend((0..pictures.len(Part::Train)).map(Item::Picture));
+            inputs.pictures = Some(pictures);
+        }
+        for path in clips {
+            if of_clips {
+                inputs.items.push(Item::Clip(path));
+                continue;
+            }
+            let clip = Clip::open(&path)?;
+            let taken = if frames == 0 { (0..clip.frames()).collect() } else { sample_frames(clip.frames(), frames) };
+            inputs.items.extend(taken.into_iter().map(|frame| Item::Frame(inputs.clips.len(), frame)));
+            inputs.clips.push(clip);
+        }
+        Ok(inputs)
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// "clip", "image" or "row".
+    pub fn unit(&self) -> (&'static str, &'static str) {
+        match self.items.first() {
+            Some(Item::Clip(_)) => ("clip", "clips"),
+            Some(Item::Row(_)) => ("row", "rows"),
+            _ => ("image", "images"),
+        }
+    }
+
+    /// What a row is called.
+    pub fn name(&self, index: usize) -> Result<String, Error> {
+        Ok(match &self.items[index] {
+            Item::Picture(i) => match &self.pictures {
+                Some(pictures) => pictures.name(Part::Train, *i)?,
+                None => i.to_string(),
+            },
+            Item::Frame(clip, frame) => format!("{}#{frame}", self.clips[*clip].name()),
+            Item::Clip(path) => path.display().to_string(),
+            Item::Row(row) => row.to_string(),
+        })
+    }
+
+    /// How many rows are best read at a time from here on.
+    pub fn stride(&self, first: usize) -> usize {
+        let clip = |item: &Item| matches!(item, Item::Clip(_));
+        match self.items.get(first) {
+            Some(Item::Clip(_)) => 1,
+            // An array's row may be a long clip.
+            Some(Item::Row(_)) => {
+                let values = self.array.as_ref().map_or(1, |array| array.shape()[1..].iter().product());
+                ((1 << 24) / values.max(1)).clamp(1, IMAGES)
+            }
+            _ => self.items[first..].iter().take(IMAGES).take_while(|item| !clip(item)).count().max(1),
+        }
+    }
+
+    /// Rows from `first` to before `end`, as the model wants them.
+    pub fn load(&self, model: &Model, first: usize, end: usize) -> Vec<Result<Pixels, Error>> {
+        let mut loaded = Vec::with_capacity(end - first);
+        let mut at = first;
+        while at < end {
+            if let Item::Frame(clip, _) = self.items[at] {
+                let of_it = self.items[at..end].iter().map_while(|item| match item {
+                    Item::Frame(other, frame) if *other == clip => Some(*frame),
+                    _ => None,
+                });
+                let frames: Vec<usize> = of_it.collect();
+                at += frames.len();
+                loaded.extend(self.frames_of(clip, &frames, model));
+            } else {
+                let frame = |item: &Item| matches!(item, Item::Frame(..));
+                let count = self.items[at..end].iter().take_while(|item| !frame(item)).count();
+                loaded.par_extend(self.items[at..at + count].par_iter().map(|item| self.one(item, model)));
+                at += count;
+            }
+        }
+        loaded
+    }
+
+    fn frames_of(&self, clip: usize, frames: &[usize], model: &Model) -> Vec<Result<Pixels, Error>> {
+        let clip = &self.clips[clip];
+        match clip.read(frames) {
+            Ok(images) => {
+                let prepared = images.into_par_iter();
+                prepared.map(|image| prepare(vec![image], model.preprocessing(), self.filter, clip.name())).collect()
+            }
+            // Each for itself, so that a bad one costs itself alone.
+            Err(_) if frames.len() > 1 => {
+                frames.iter().flat_map(|frame| self.frames_alone(clip, *frame, model)).collect()
+            }
+            Err(error) => vec![Err(error.into())],
+        }
+    }
+
+    fn frames_alone(&self, clip: &Clip, frame: usize, model: &Model) -> Option<Result<Pixels, Error>> {
+        let read = clip.read(&[frame]).map_err(Error::from);
+        Some(read.and_then(|images| prepare(images, model.preprocessing(), self.filter, clip.name())))
+    }
+
+    fn one(&self, item: &Item, model: &Model) -> Result<Pixels, Error> {
+        match item {
+            Item::Picture(i) => {
+                let Some(pictures) = &self.pictures else { return Err(DataError::NoInputs.into()) };
+                let sample = pictures.load(Part::Train, *i)?;
+                let image = sample.image.as_ref().clone();
+                prepare(vec![image], model.preprocessing(), self.filter, &sample.name)
+            }
+            Item::Clip(path) => {
+                let clip = Clip::open(path)?;
+                let frames = clip.read(&sample_frames(clip.frames(), self.frames))?;
+                prepare(frames, model.preprocessing(), self.filter, clip.name())
+            }
+            Item::Row(row) => {
+                let Some(array) = &self.array else { return Err(DataError::NoInputs.into()) };
+                let shape = match *array.shape() {
+                    [_, t, c, h, w] => [t, c, h, w],
+                    [_, c, h, w] => [1, c, h, w],
+                    _ => [0; 4],
+                };
+                Ok(Pixels { shape, values: array.row(*row)? })
+            }
+            Item::Frame(clip, frame) => {
+                let mut one = self.frames_of(*clip, &[*frame], model);
+                one.pop().unwrap_or_else(|| Err(DataError::NoInputs.into()))
+            }
+        }
+    }
+}
+
+/// An error if the model cannot take such an array.
+fn check(array: &ArrayFile, model: &Model) -> Result<(), Error> {
+    let wrong = |what: String| Error::Misuse(format!("the array {} cannot be used: {what}", array.path().display()));
+    let (shape, name) = (array.shape(), model.name());
+    let stills = !model.takes_clips() || model.encoder().config().dense.is_some();
+    let clip = match *shape {
+        [b, c, h, w] if stills => [b, 1, c, h, w],
+        [b, t, c, h, w] if model.takes_clips() => [b, t, c, h, w],
+        _ => {
+            let expected =
+                if model.takes_clips() { "[B, T, 3, H, W] (T = 1 for single images)" } else { "[B, 3, H, W]" };
+            return Err(wrong(format!("its shape is {shape:?}, and {name} takes {expected}")));
+        }
+    };
+    model.grid(clip).map(|_| ()).map_err(|e| wrong(format!("its shape is {shape:?}; {e}")))
+}
+
+/// A folder that holds images is one clip; otherwise the clips in it and in its folders, in the order of their names.
+fn find_clips(folder: &Path, depth: usize, clips: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::Misuse(format!("cannot read the folder {}: {e}", folder.display()));
+    if depth > DEEPEST {
+        return Err(Error::Misuse(format!(
+            "{} is nested more than {DEEPEST} folders deep, which is most likely a loop of links",
+            folder.display()
+        )));
+    }
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            entries.push(path);
+        }
+    }
+    entries.sort();
+    if entries.iter().any(|path| path.is_file() && is_image(path)) {
+        clips.push(folder.to_owned());
+        return Ok(());
+    }
+    for path in entries {
+        if path.is_dir() {
+            find_clips(&path, depth + 1, clips)?;
+        } else if Clip::is_video(&path) {
+            clips.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    ["jpg", "jpeg", "png", "webp"].contains(&extension.as_str())
+}

@@ -1,0 +1,300 @@
+//! Published models as the commands take them: opened from a path, given images or clips, and said what they are.
+
+mod array;
+mod inputs;
+mod pass;
+mod pixels;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use foretell_nn::released::official::{Release, Told};
+use foretell_nn::released::preprocessing::{Filter, Resize};
+use foretell_nn::released::{Model, ReleasedError};
+use foretell_nn::weights::{self, TensorStore};
+use serde_json::{Value, json};
+
+pub use array::ArrayFile;
+pub use inputs::{InputArgs, Inputs};
+pub use pass::{Pass, Rows, Taken};
+pub use pixels::Pixels;
+
+use crate::Error;
+
+/// Longer configs are refused.
+const LONGEST_CONFIG: u64 = 1 << 26;
+
+/// `--encoder`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Encoder {
+    /// The one that was trained by gradients, which the hub and transformers read
+    Encoder,
+    /// Its moving average (`target_encoder`, `ema_encoder`), which the papers evaluate
+    TargetEncoder,
+}
+
+/// `--release`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// arXiv 2404.08471
+    #[value(name = "v-jepa")]
+    VJepa,
+    /// arXiv 2506.09985
+    #[value(name = "v-jepa-2")]
+    VJepa2,
+}
+
+/// Which published model, and what an official file cannot show.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ModelArgs {
+    /// A published model: a Hugging Face folder (config.json, safetensors) or an official .pth, .pth.tar or .pt file.
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Published models")]
+    pub model: Option<PathBuf>,
+    /// Which encoder of an official file; by default `encoder` where there is one.
+    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
+    encoder: Option<Encoder>,
+    /// An official attentive probe, to classify with.
+    #[arg(long, value_name = "FILE", requires = "model", help_heading = "Published models")]
+    probe: Option<PathBuf>,
+    /// Which release an official file is of, where its tensors do not show it.
+    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
+    release: Option<Which>,
+    /// The encoder's heads, where an official file has none of the released widths.
+    #[arg(long, value_name = "N", requires = "model", help_heading = "Published models")]
+    heads: Option<usize>,
+    /// The probe's heads, where they are not the released 16.
+    #[arg(long, value_name = "N", requires = "probe", help_heading = "Published models")]
+    probe_heads: Option<usize>,
+    /// Height and width of the input of an official file with rotary codes, where they are not the released ones.
+    #[arg(long, value_name = "PIXELS", requires = "model", help_heading = "Published models")]
+    crop: Option<usize>,
+}
+
+/// A published model with what is to be said of it.
+#[derive(Debug)]
+pub struct Published {
+    /// The networks.
+    pub model: Model,
+    /// Where they come from.
+    path: PathBuf,
+    /// Which of a checkpoint's encoders, by its name there.
+    encoder: Option<String>,
+    /// Whose preprocessing it is.
+    preprocessing_from: String,
+}
+
+impl ModelArgs {
+    /// Opens the model; everything that does not fit is an error.
+    pub fn open(&self, device: &Device) -> Result<Published, Error> {
+        let Some(path) = &self.model else {
+            return Err(Error::Misuse(
+                "a published model is needed: give its folder or file with `--model DIR|FILE`".to_owned(),
+            ));
+        };
+        let mut published = if path.is_dir() { self.folder(path, device)? } else { self.official(path, device)? };
+        if let Some(probe) = &self.probe {
+            let store = weights::open(probe)?;
+            let model = published.model.with_probe(store.as_ref(), self.probe_heads, device);
+            published.model = model.map_err(|e| at(probe, e))?;
+        }
+        Ok(published)
+    }
+
+    fn folder(&self, path: &Path, device: &Device) -> Result<Published, Error> {
+        let shown = path.display();
+        let given = [
+            ("--encoder", self.encoder.is_some()),
+            ("--release", self.release.is_some()),
+            ("--heads", self.heads.is_some()),
+            ("--crop", self.crop.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(Error::Misuse(format!(
+                "`{option}` is for official files; {shown} is a folder, whose config.json says it: leave `{option}` out"
+            )));
+        }
+        open_folder(path, device)
+    }
+
+    fn official(&self, path: &Path, device: &Device) -> Result<Published, Error> {
+        if !path.exists() {
+            return Err(Error::Misuse(format!(
+                "there is no `{}`: give a Hugging Face folder or an official .pth, .pth.tar or .pt file with `--model`",
+                path.display()
+            )));
+        }
+        let store = weights::open(path)?;
+        let told = Told {
+            encoder: choose(store.as_ref(), self.encoder)?,
+            release: self.release.map(|which| match which {
+                Which::VJepa => Release::VJepa,
+                Which::VJepa2 => Release::VJepa2,
+            }),
+            heads: self.heads,
+            predictor_heads: None,
+            crop: self.crop,
+            predictor: false,
+        };
+        open_official(path, store.as_ref(), told, device)
+    }
+}
+
+/// A Hugging Face folder's model.
+pub fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
+    let shown = path.display();
+    if path.join("config.toml").is_file() {
+        return Err(Error::Misuse(format!(
+            "{shown} is a run's folder, not a published model: give it without `--model`, as in `foretell embed {shown} INPUT`"
+        )));
+    }
+    let Some(config) = read_text(&path.join("config.json"))? else {
+        return Err(Error::Misuse(format!(
+            "{shown} has no config.json: expected a Hugging Face folder with config.json and model.safetensors"
+        )));
+    };
+    let store = weights::open(path)?;
+    let mut model = Model::open_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
+    let mut from = "the architecture's default".to_owned();
+    if let Some((name, text)) = preprocessor(path, model.takes_clips())? {
+        model = model.with_preprocessing(&text).map_err(|e| at(&path.join(name), e))?;
+        name.clone_into(&mut from);
+    }
+    Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from })
+}
+
+/// An official checkpoint's model.
+pub fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
+    let beside = path.with_file_name("config.json");
+    let shard = path.extension().is_some_and(|e| e == "safetensors") && beside.is_file();
+    let model = Model::open_official(store, &told, device).map_err(|e| {
+        if !shard {
+            return at(path, e);
+        }
+        Error::Misuse(format!(
+            "{} is no official file, and a config.json lies beside it: give the folder instead of the file",
+            path.display()
+        ))
+    })?;
+    let from = "the papers' evaluations".to_owned();
+    Ok(Published { model, path: path.to_owned(), encoder: told.encoder, preprocessing_from: from })
+}
+
+/// The encoders of a checkpoint, by their names there.
+pub fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
+    let has = |name: &&str| {
+        let starts = |entry: &weights::Entry| entry.name.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
+        store.entries().iter().any(starts)
+    };
+    ["encoder", "target_encoder", "ema_encoder"].into_iter().filter(has).collect()
+}
+
+/// The name of the encoder that is asked for; nothing where the file is one network's tensors alone.
+pub fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
+    let there = encoders(store);
+    let online = there.iter().find(|name| **name == "encoder");
+    let average = there.iter().find(|name| **name != "encoder");
+    let chosen = match asked {
+        None => online.or(average),
+        Some(Encoder::Encoder) => online,
+        Some(Encoder::TargetEncoder) => average,
+    };
+    let word = match asked {
+        Some(Encoder::Encoder) => "encoder",
+        _ => "target-encoder",
+    };
+    match (chosen, asked) {
+        (None, Some(_)) if there.is_empty() => Err(Error::Misuse(format!(
+            "`--encoder {word}` chooses between the networks of a checkpoint, and {} holds one network alone: leave it out",
+            store.place()
+        ))),
+        (None, Some(_)) => Err(Error::Misuse(format!(
+            "`--encoder {word}` is not in {}, which holds: {}",
+            store.place(),
+            there.join(", ")
+        ))),
+        (chosen, _) => Ok(chosen.map(|name| (*name).to_owned())),
+    }
+}
+
+impl Published {
+    /// What a reader of the features needs to know of them.
+    pub fn about(&self) -> Value {
+        let p = self.model.preprocessing();
+        let (height, width) = self.model.image();
+        let resize = p.resize.map(|resize| match resize {
+            Resize::Shorter(side) => json!({ "shortest_edge": side }),
+            Resize::Exact(height, width) => json!({ "height": height, "width": width }),
+        });
+        let filter = match p.filter {
+            Filter::Nearest => "nearest",
+            Filter::Lanczos => "lanczos",
+            Filter::Bilinear => "bilinear",
+            Filter::Bicubic => "bicubic",
+        };
+        json!({
+            "model": self.model.name(),
+            "path": self.path.display().to_string(),
+            "encoder": self.encoder.as_deref().unwrap_or("the only one"),
+            "input": { "height": height, "width": width, "frames": self.model.frames() },
+            "preprocessing": {
+                "from": self.preprocessing_from,
+                "resize": resize,
+                "filter": filter,
+                "crop": p.crop.map(|(height, width)| json!({ "height": height, "width": width })),
+                "rescale": p.scale,
+                "mean": p.mean,
+                "std": p.std,
+            },
+        })
+    }
+
+    /// Where it comes from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The processor's file of a folder, if it has one, and its text.
+fn preprocessor(folder: &Path, clips: bool) -> Result<Option<(&'static str, String)>, Error> {
+    let of_clips: &[_] = &["video_preprocessor_config.json", "preprocessor_config.json"];
+    for name in if clips { of_clips } else { &of_clips[1..] } {
+        if let Some(text) = read_text(&folder.join(name))? {
+            return Ok(Some((name, text)));
+        }
+    }
+    // Where transformers writes all processors into one file.
+    let name = "processor_config.json";
+    let Some(text) = read_text(&folder.join(name))? else { return Ok(None) };
+    let all: Value = serde_json::from_str(&text)
+        .map_err(|e| Error::Misuse(format!("{} is not JSON: {e}", folder.join(name).display())))?;
+    let own = all.get(if clips { "video_processor" } else { "image_processor" });
+    Ok(own.map(|own| (name, own.to_string())))
+}
+
+/// A small text file, if there is one.
+fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let wrong = |e: std::io::Error| Error::Misuse(format!("cannot read {}: {e}", path.display()));
+    let length = fs::metadata(path).map_err(wrong)?.len();
+    if length > LONGEST_CONFIG {
+        return Err(Error::Misuse(format!(
+            "{} is {length} bytes long, and the limit is {LONGEST_CONFIG}: this is no config",
+            path.display()
+        )));
+    }
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(LONGEST_CONFIG).read_to_string(&mut text)).map_err(wrong)?;
+    Ok(Some(text))
+}
+
+/// With the place, where the sentence does not name it already.
+fn at(path: &Path, error: ReleasedError) -> Error {
+    match error {
+        ReleasedError::Weights(error) => error.into(),
+        other => Error::Misuse(format!("{}: {other}", path.display())),
+    }
+}
