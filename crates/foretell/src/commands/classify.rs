@@ -94,7 +94,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
                     said.say(rows, model)?;
                 }
                 Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(name),
-                Err(error) => return Err(bad(error)),
+                Err(error) => return Err(bad(error, count)),
             }
         }
         first = end;

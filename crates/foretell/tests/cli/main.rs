@@ -5,6 +5,7 @@ mod made;
 
 mod input;
 mod plan;
+mod released;
 mod resume;
 mod uses;
 
