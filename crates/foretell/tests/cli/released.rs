@@ -174,14 +174,13 @@ fn images_and_clips_are_preprocessed_and_named() {
     pictures(&frames, 3, 20);
     let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell-data/tests/clips/disposals.gif");
     fs::copy(&clip, root.path().join("clips/moving.gif")).unwrap();
-    let [images, clips, frames, all] =
-        [&of_images, &of_clips, &frames, &root.path().join("clips")].map(|path| path.to_str().unwrap());
+    let all = root.path().join("clips");
+    let [images, clips, frames, all] = [&of_images, &of_clips, &frames, &all].map(|path| path.to_str().unwrap());
     let out = root.path().join("y.safetensors");
     let y = out.to_str().unwrap();
 
     let told = json(&["embed", "--model", images, frames, "--out", y, "--json"]);
     assert_eq!((&told["rows"], &told["array"]), (&3.into(), &"features".into()));
-    // A grey ramp's normalised pixels are told in the array's own way too: the same features either way.
     let by_folder = arrays(&out).0.remove("features").unwrap();
     assert_eq!(by_folder.0, [3, 24]);
     assert_ne!(by_folder.1[..24], by_folder.1[24..48], "different images");
@@ -344,8 +343,9 @@ fn what_cannot_be_used_is_told_in_one_sentence() {
     fs::write(path("data/bad.png"), &made::png(16, 16, 3, 1)[..40]).unwrap();
     refuses(&out, &["embed", "--model", model, data, "--out", y], &["bad.png", "--on-bad-sample skip"]);
     fs::write(path("clip.mp4"), b"\0\0\0\x18ftypisom").unwrap();
-    let output = foretell().args(["embed", "--model", clips, path("clip.mp4").to_str().unwrap(), "--out", y]);
-    let output = output.env("PATH", root.path()).output().unwrap();
+    let mut command = foretell();
+    command.args(["embed", "--model", clips, path("clip.mp4").to_str().unwrap(), "--out", y]);
+    let output = command.env("PATH", root.path()).output().unwrap();
     let text = stderr(&output);
     assert_eq!((output.status.code(), text.trim_end().lines().count()), (Some(2), 1), "{text}");
     assert!(text.contains("ffmpeg") && text.contains("clip.mp4") && !out.exists(), "{text}");
