@@ -1,7 +1,7 @@
 //! Published models from the command line: the networks and outputs of `crates/foretell-nn/tests/released`, made by transformers and
 //! PyTorch, as folders and files that a user would have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -46,8 +46,8 @@ fn folder(root: &Path, name: &str) -> PathBuf {
 
 /// A `.npy` of this type and shape.
 fn npy(path: &Path, kind: &str, shape: &[usize], bytes: &[u8]) {
-    let axes: String = shape.iter().map(|axis| format!("{axis}, ")).collect();
-    let mut dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({axes}), }}");
+    let axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({axes},), }}");
     dict.push_str(&" ".repeat(63 - (10 + dict.len()) % 64));
     dict.push('\n');
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
@@ -83,8 +83,11 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Shapes and values by name.
+type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// The float arrays of a safetensors file, and its metadata.
-fn arrays(path: &Path) -> (BTreeMap<String, (Vec<usize>, Vec<f32>)>, std::collections::HashMap<String, String>) {
+fn arrays(path: &Path) -> (Arrays, HashMap<String, String>) {
     let bytes = fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
