@@ -1,5 +1,6 @@
 //! `foretell classify`: the classes that a published model's classifier gives images or clips.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use foretell_nn::released::Model;
@@ -78,7 +79,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
     let inputs = Inputs::open(&args.inputs, array, &args.paths, model)?;
     let (top, count, unit) = (args.top as usize, inputs.len(), inputs.unit().0);
     let mut pass = Pass::new(model, &device, Taken::Classes);
-    let mut said = Said { top, text: !args.json, waiting: std::collections::VecDeque::new(), results: Vec::new() };
+    let mut said = Said { top, text: !args.json, waiting: VecDeque::new(), results: Vec::new() };
     let (mut skipped, mut first) = (Vec::new(), 0);
     while first < count {
         if stopped() {
@@ -94,7 +95,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
                     said.say(rows, model)?;
                 }
                 Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(name),
-                Err(error) => return Err(bad(error)),
+                Err(error) => return Err(bad(error, count)),
             }
         }
         first = end;
@@ -113,7 +114,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
 struct Said {
     top: usize,
     text: bool,
-    waiting: std::collections::VecDeque<String>,
+    waiting: VecDeque<String>,
     results: Vec<Named>,
 }
 

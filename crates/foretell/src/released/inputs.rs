@@ -197,16 +197,14 @@ impl Inputs {
                 prepared.map(|image| prepare(vec![image], model.preprocessing(), self.filter, clip.name())).collect()
             }
             // Each for itself, so that a bad one costs itself alone.
-            Err(_) if frames.len() > 1 => {
-                frames.iter().flat_map(|frame| self.frames_alone(clip, *frame, model)).collect()
-            }
+            Err(_) if frames.len() > 1 => frames.iter().map(|frame| self.frame_alone(clip, *frame, model)).collect(),
             Err(error) => vec![Err(error.into())],
         }
     }
 
-    fn frames_alone(&self, clip: &Clip, frame: usize, model: &Model) -> Option<Result<Pixels, Error>> {
+    fn frame_alone(&self, clip: &Clip, frame: usize, model: &Model) -> Result<Pixels, Error> {
         let read = clip.read(&[frame]).map_err(Error::from);
-        Some(read.and_then(|images| prepare(images, model.preprocessing(), self.filter, clip.name())))
+        read.and_then(|images| prepare(images, model.preprocessing(), self.filter, clip.name()))
     }
 
     fn one(&self, item: &Item, model: &Model) -> Result<Pixels, Error> {

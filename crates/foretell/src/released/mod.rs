@@ -244,8 +244,8 @@ impl Published {
                 "filter": filter,
                 "crop": p.crop.map(|(height, width)| json!({ "height": height, "width": width })),
                 "rescale": p.scale,
-                "mean": p.mean,
-                "std": p.std,
+                "mean": numbers(&p.mean),
+                "std": numbers(&p.std),
             },
         })
     }
@@ -254,6 +254,11 @@ impl Published {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// As they are written in a config: 0.485 and not the nearest f32's 0.48500001430511475.
+fn numbers(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| value.to_string().parse().unwrap_or(f64::from(*value))).collect()
 }
 
 /// The processor's file of a folder, if it has one, and its text.

@@ -6,6 +6,7 @@ mod made;
 mod export;
 mod input;
 mod plan;
+mod released;
 mod resume;
 mod search;
 mod uses;

@@ -100,7 +100,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
             match pixels {
                 Ok(pixels) => sink.take(pass.push(pixels)?)?,
                 Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(index),
-                Err(error) => return Err(bad(error)),
+                Err(error) => return Err(bad(error, count)),
             }
         }
         first = end;
@@ -140,9 +140,9 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
 const FEW: usize = 16;
 
 /// With what to do about it, where it is about one input of several.
-pub(crate) fn bad(error: Error) -> Error {
+pub(crate) fn bad(error: Error, count: usize) -> Error {
     match error {
-        Error::Data(source) => DataError::BadSample { source: Box::new(source) }.into(),
+        Error::Data(source) if count > 1 => DataError::BadSample { source: Box::new(source) }.into(),
         other => other,
     }
 }

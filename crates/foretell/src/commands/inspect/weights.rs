@@ -56,7 +56,7 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
             let _ = writeln!(text, "{:12} {line}", if i == 0 { "architecture:" } else { "" });
         }),
         Err(why) => {
-            let _ = writeln!(text, "architecture: none that can be loaded: {}", shown(why));
+            let _ = writeln!(text, "architecture: none that can be loaded: {}", cut(why, 400));
         }
     }
     let of_kinds: Vec<String> = kinds.iter().map(|(kind, tally)| format!("{} {kind}", tally.tensors)).collect();
@@ -163,8 +163,11 @@ fn size(bytes: u64) -> String {
 
 /// Other people's words, short and without control characters.
 fn shown(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut short: String = text.chars().take(LONGEST).collect();
+    cut(text, 100)
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    let mut short: String = text.chars().take(longest).collect();
     if short.len() < text.len() {
         short.push('…');
     }
