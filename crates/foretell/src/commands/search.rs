@@ -103,11 +103,16 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
     if args.json {
         return print_json(&Outcome { rows: index.rows.rows, width: index.rows.dim, queries: answers });
     }
-    let lines = answers.iter().map(|Answer { query, neighbours }| {
-        let hits = neighbours.iter().map(|hit| format!("  {:.4}  {}\n", hit.similarity, hit.name)).collect::<String>();
-        format!("{query}\n{hits}")
-    });
-    print(lines.collect::<String>())
+    let lines: Vec<String> = answers.iter().map(Answer::lines).collect();
+    print(lines.concat())
+}
+
+impl Answer<'_> {
+    fn lines(&self) -> String {
+        let hit = |hit: &Hit<'_>| format!("  {:.4}  {}\n", hit.similarity, hit.name);
+        let hits: Vec<String> = self.neighbours.iter().map(hit).collect();
+        format!("{}\n{}", self.query, hits.concat())
+    }
 }
 
 /// What is known of where the rows came from: what was told now, else what was kept. Also whether that is news to the kept index.

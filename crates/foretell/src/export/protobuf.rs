@@ -22,7 +22,7 @@ impl Message {
     }
 
     fn key(&mut self, field: u32, wire: u32) {
-        self.varint(u64::from(field << 3 | wire));
+        self.varint(u64::from((field << 3) | wire));
     }
 
     /// An `int32`, `int64` or enumeration; negative ones take ten bytes, as the format has it.

@@ -249,7 +249,7 @@ fn a_search_shows_every_picture_with_its_name_and_no_text_becomes_markup() {
         Labelled { image, label: Some(label.to_owned()) }
     };
     let gone = Labelled { image: Rgb { width: 0, height: 0, pixels: Vec::new() }, label: Some("gone.png".to_owned()) };
-    let nearest = vec![(picture("<b>.png", 2), 0.98765), (gone, -0.5)];
+    let nearest = vec![(picture("<b>.png", 2), 0.9877), (gone, -0.5)];
     let found = vec![Found { query: picture("\"q\" & co", 1), nearest }];
     let page = render_search(&SearchPage { title: "<i>".to_owned(), facts: Vec::new(), found });
     assert_eq!((page.matches("<img ").count(), page.matches("no picture").count()), (2, 1));

@@ -130,7 +130,8 @@ fn what_cannot_be_searched_is_one_sentence() {
             "--out",
             text(&wrong),
         ]);
-        let arguments = [text(&other), "--run", text(&wrong), "--images", text(&data.join("first"))];
+        let first = data.join("first");
+        let arguments = [text(&other), "--run", text(&wrong), "--images", text(&first)];
         refused(&[&arguments[..], &["--query", text(&query)]].concat(), &[part]);
     }
 
