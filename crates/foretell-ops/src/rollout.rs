@@ -138,7 +138,9 @@ impl GruRollout {
                         || {
                             for (row, out) in mixed.chunks_exact_mut(hidden).enumerate() {
                                 self.add_input(acted(row), out);
-                                out.iter_mut().for_each(|x| *x = x.max(0.0));
+                                for x in out {
+                                    *x = x.max(0.0);
+                                }
                             }
                         },
                     );

@@ -51,11 +51,11 @@ struct Classified {
 #[derive(Serialize)]
 struct Named {
     input: String,
-    top: Vec<Class>,
+    top: Vec<Guess>,
 }
 
 #[derive(Serialize)]
-struct Class {
+struct Guess {
     class: usize,
     label: String,
     probability: f64,
@@ -125,7 +125,7 @@ impl Said {
             let Some(input) = self.waiting.pop_front() else { break };
             let named = Named { input, top: likeliest(logits, self.top, model.labels()) };
             if self.text {
-                let of = |class: &Class| format!("{} {:.1} %", class.label, 100.0 * class.probability);
+                let of = |class: &Guess| format!("{} {:.1} %", class.label, 100.0 * class.probability);
                 let classes: Vec<String> = named.top.iter().map(of).collect();
                 print(format_args!("{}: {}\n", named.input, classes.join(", ")))?;
             } else {
@@ -137,13 +137,13 @@ impl Said {
 }
 
 /// The likeliest classes by softmax; of equal ones the first.
-fn likeliest(logits: &[f32], top: usize, labels: &[String]) -> Vec<Class> {
+fn likeliest(logits: &[f32], top: usize, labels: &[String]) -> Vec<Guess> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: f32| f64::from(logit - most).exp();
     let total: f64 = logits.iter().map(|logit| weight(*logit)).sum();
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    let class = |class: usize| Class {
+    let class = |class: usize| Guess {
         class,
         label: labels.get(class).cloned().unwrap_or_else(|| format!("class {class}")),
         probability: weight(logits[class]) / total,

@@ -115,7 +115,9 @@ impl<'a> Pass<'a> {
                     .collect();
                 let mut values = Vec::with_capacity(batch * layers.len() * each);
                 for row in 0..batch {
-                    outputs.iter().for_each(|output| values.extend(&output[row * each..(row + 1) * each]));
+                    for output in &outputs {
+                        values.extend(&output[row * each..(row + 1) * each]);
+                    }
                 }
                 let shape = if *tokens { vec![layers.len(), n, d] } else { vec![layers.len(), d] };
                 Ok(Rows { shape, values })

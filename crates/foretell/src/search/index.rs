@@ -160,7 +160,9 @@ impl Index {
         for row in rows.values.chunks_exact_mut(dim) {
             let length = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
             if length > 0.0 {
-                row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+                for x in row {
+                    *x = (f64::from(*x) / length) as f32;
+                }
             }
         }
         Ok(Self { rows, names, origin: Origin::default(), features })
