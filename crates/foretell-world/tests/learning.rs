@@ -112,7 +112,7 @@ fn error(a: Tensor<2>, b: Tensor<2>) -> f32 {
 
 #[test]
 fn what_is_foretold_is_nearer_than_what_was_seen_last() {
-    let (objective, health, play) = eb_jepa(&EbJepaConfig::default(), 150);
+    let (objective, health, play) = eb_jepa(&EbJepaConfig::default(), 220);
     assert_eq!(health.verdict, Verdict::Healthy, "{health:#?}");
     let batch = held_out(&objective, &play);
     let b = batch.samples;
