@@ -18,7 +18,6 @@ use crate::released::{ArrayFile, Inputs, Pass, Rows, Taken};
 #[derive(Serialize)]
 struct Embedded {
     rows: usize,
-    array: &'static str,
     shape: Vec<usize>,
     seconds: f64,
     rows_per_s: f64,
@@ -127,7 +126,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     }
     let rows_per_s = rows as f64 / seconds.max(1e-9);
     if args.json {
-        return print_json(&Embedded { rows, array: holding, shape, seconds, rows_per_s, skipped, about });
+        return print_json(&Embedded { rows, shape, seconds, rows_per_s, skipped, about });
     }
     print(format_args!(
         "{}: {holding} {shape:?} of {}, {rows_per_s:.1} {units}/s\n",
