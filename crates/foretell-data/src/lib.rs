@@ -19,7 +19,7 @@ mod labels;
 mod listing;
 mod loader;
 mod normalise;
-mod npz;
+pub mod npz;
 mod ordered;
 mod pixels;
 mod positional;

@@ -9,7 +9,7 @@ use crate::DataError;
 use crate::zip::Zip;
 
 /// The longest header of version 1, which NumPy writes unless an array has thousands of fields.
-pub(crate) const LONGEST_HEADER: usize = 10 + 0xFFFF;
+pub const LONGEST_HEADER: usize = 10 + 0xFFFF;
 
 /// Numbers of one of the kinds that are understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +74,9 @@ impl Npz {
 
 /// The header of a `.npy`, and the byte at which its numbers begin. Of the file no more than [`LONGEST_HEADER`] bytes are
 /// needed.
-pub(crate) fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
-    let start = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no `.npy`")?;
-    let short = "it ends inside its header";
+pub fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
+    let start = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no `.npy`: write it with `numpy.save`")?;
+    let short = "it ends inside its header; save or copy it again";
     let (version, rest) = start.split_first_chunk::<2>().ok_or(short)?;
     let (length, rest) = if version[0] == 1 {
         let (length, rest) = rest.split_first_chunk::<2>().ok_or(short)?;
@@ -127,11 +127,13 @@ fn bad(path: &Path, reason: String) -> DataError {
 
 /// What stands before an array's numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Header {
-    pub(crate) kind: String,
+pub struct Header {
+    /// NumPy's word for the type, `<f4` for float32.
+    pub kind: String,
     /// Bytes of a number.
-    pub(crate) size: usize,
-    pub(crate) shape: Vec<usize>,
+    pub size: usize,
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
 }
 
 impl Header {

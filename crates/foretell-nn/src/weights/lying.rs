@@ -1,4 +1,4 @@
-//! Numbers that lie in a file at a known place, read as f32: their own bytes and no others.
+//! Numbers that lie in a file at a known place, read as f32: their own bytes and no others. A [`WeightsFile`] is all of a file's.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use burn::tensor::{bf16, f16};
 use foretell_data::read_exact_at;
 use foretell_data::zip::{Crc, Entry as Member};
 
-use super::{NamedTensor, Precision, WeightsError};
+use super::{Entry, NamedTensor, Precision, TensorStore, WeightsError};
 
 /// Bytes that are read at a time: they stay in a core's own cache on the way to their f32.
 const CHUNK: usize = 1 << 18;
@@ -24,6 +24,58 @@ pub(super) struct Lying {
     pub(super) strides: Option<Vec<usize>>,
     /// The zip's member that it is the whole of, for its checksum.
     pub(super) member: Option<Member>,
+}
+
+/// A file whose tensors' places are known, whatever its format.
+pub(super) struct WeightsFile {
+    path: PathBuf,
+    file: File,
+    format: &'static str,
+    notes: Vec<(String, String)>,
+    entries: Vec<Entry>,
+    /// Of each entry.
+    places: Vec<Lying>,
+}
+
+impl WeightsFile {
+    /// The places come in the order of their names, no name twice.
+    pub(super) fn new(
+        path: &Path,
+        file: File,
+        format: &'static str,
+        notes: Vec<(String, String)>,
+        places: impl IntoIterator<Item = (String, Lying)>,
+    ) -> Self {
+        let entry =
+            |(name, place): (String, Lying)| (Entry { name, shape: place.shape.clone(), dtype: place.kind }, place);
+        let (entries, places) = places.into_iter().map(entry).unzip();
+        Self { path: path.to_owned(), file, format, notes, entries, places }
+    }
+}
+
+impl TensorStore for WeightsFile {
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn read(&self, name: &str) -> Result<NamedTensor, WeightsError> {
+        match self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
+            Ok(at) => self.places[at].read(&self.file, &self.path, name),
+            Err(_) => Err(WeightsError::Mismatch(format!("`{name}` is missing"))),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn format(&self) -> String {
+        self.format.to_owned()
+    }
+
+    fn notes(&self) -> Vec<(String, String)> {
+        self.notes.clone()
+    }
 }
 
 impl Lying {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::safetensors_file::{SafetensorsFile, begins_like_one};
-use super::torch_file::TorchFile;
+use super::lying::WeightsFile;
+use super::safetensors_file::{self, begins_like_one};
+use super::torch_file;
 use super::{Entry, NamedTensor, TensorStore, WeightsError};
 
 const WHOLE: &str = "model.safetensors";
@@ -41,12 +42,12 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorStore>, WeightsError> {
     }
     let head = head(path).map_err(io)?;
     match head.as_slice() {
-        [b'P', b'K', ..] => Ok(Box::new(TorchFile::open(path)?)),
+        [b'P', b'K', ..] => Ok(Box::new(torch_file::open(path)?)),
         [0x80, _, rest @ ..] if rest.starts_with(&LEGACY) => unreadable(
             "it was saved by PyTorch before 1.6, or in that format: load it there with `torch.load(…, weights_only=True)` and save it again with `torch.save`"
                 .to_owned(),
         ),
-        _ if named_safetensors(path) || begins_like_one(&head, metadata.len()) => Ok(Box::new(SafetensorsFile::open(path)?)),
+        _ if named_safetensors(path) || begins_like_one(&head, metadata.len()) => Ok(Box::new(safetensors_file::open(path)?)),
         [0x80, ..] => unreadable(
             "it is a bare pickle without tensors' bytes: expected what `torch.save` writes, or safetensors".to_owned(),
         ),
@@ -82,7 +83,7 @@ fn head(path: &Path) -> std::io::Result<Vec<u8>> {
 
 fn folder(path: &Path) -> Result<Box<dyn TensorStore>, WeightsError> {
     if path.join(WHOLE).is_file() {
-        return Ok(Box::new(SafetensorsFile::open(&path.join(WHOLE))?));
+        return Ok(Box::new(safetensors_file::open(&path.join(WHOLE))?));
     }
     if path.join(INDEX).is_file() {
         return Ok(Box::new(Shards::open(path)?));
@@ -134,7 +135,7 @@ struct Index {
 /// Several safetensors files and their index.
 struct Shards {
     path: PathBuf,
-    files: Vec<SafetensorsFile>,
+    files: Vec<WeightsFile>,
     entries: Vec<Entry>,
     /// The shard of each entry.
     holders: Vec<usize>,
@@ -166,7 +167,7 @@ impl Shards {
             if !plain || !named_safetensors(Path::new(&shard)) {
                 return Err(bad(format!("`{}` is not the name of a safetensors file beside it", shard.escape_debug())));
             }
-            let file = SafetensorsFile::open(&folder.join(&shard))?;
+            let file = safetensors_file::open(&folder.join(&shard))?;
             names.sort();
             if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
                 return Err(bad(format!("it names `{name}` twice")));

@@ -4,28 +4,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use foretell_data::read_exact_at;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::lying::Lying;
-use super::{Entry, NamedTensor, Precision, TensorStore, WeightsError};
+use super::lying::{Lying, WeightsFile};
+use super::{Precision, WeightsError};
 
 /// The format's own limit for a header.
 const LONGEST_HEADER: u64 = 100_000_000;
-
-/// See the module.
-pub(super) struct SafetensorsFile {
-    path: PathBuf,
-    file: File,
-    notes: Vec<(String, String)>,
-    entries: Vec<Entry>,
-    /// Of each entry.
-    places: Vec<Lying>,
-}
 
 /// What the header says, in its order and with everything that it says twice.
 struct Header {
@@ -67,34 +57,29 @@ pub(super) fn begins_like_one(head: &[u8], length: u64) -> bool {
     }
 }
 
-impl SafetensorsFile {
-    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |source| WeightsError::Io { action: "read", path: path.to_owned(), source };
-        let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        if length < 8 {
-            return Err(damaged(format!("it is {length} bytes long")));
-        }
-        let mut count = [0; 8];
-        read_exact_at(&file, &mut count, 0).map_err(io)?;
-        let header = u64::from_le_bytes(count);
-        if header > LONGEST_HEADER || header > length - 8 {
-            return Err(damaged(format!("its header claims {header} bytes of {length}")));
-        }
-        let mut bytes = vec![0; header as usize];
-        read_exact_at(&file, &mut bytes, 8).map_err(io)?;
-        let Header { notes, tensors } =
-            serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its header cannot be understood: {e}")))?;
-        let places = places(tensors, 8 + header, length).map_err(damaged)?;
-        let (entries, places): (Vec<_>, Vec<_>) = places
-            .into_iter()
-            .map(|(name, place)| (Entry { name, shape: place.shape.clone(), dtype: place.kind }, place))
-            .unzip();
-        let mut notes: Vec<(String, String)> = notes.into_iter().collect();
-        notes.sort();
-        Ok(Self { path: path.to_owned(), file, notes, entries, places })
+/// Reads the header and holds it against the file.
+pub(super) fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
+    let io = |source| WeightsError::Io { action: "read", path: path.to_owned(), source };
+    let damaged = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
+    let file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length < 8 {
+        return Err(damaged(format!("it is {length} bytes long")));
     }
+    let mut count = [0; 8];
+    read_exact_at(&file, &mut count, 0).map_err(io)?;
+    let header = u64::from_le_bytes(count);
+    if header > LONGEST_HEADER || header > length - 8 {
+        return Err(damaged(format!("its header claims {header} bytes of {length}")));
+    }
+    let mut bytes = vec![0; header as usize];
+    read_exact_at(&file, &mut bytes, 8).map_err(io)?;
+    let Header { notes, tensors } =
+        serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its header cannot be understood: {e}")))?;
+    let places = places(tensors, 8 + header, length).map_err(damaged)?;
+    let mut notes: Vec<(String, String)> = notes.into_iter().collect();
+    notes.sort();
+    Ok(WeightsFile::new(path, file, "safetensors", notes, places))
 }
 
 /// Where each tensor lies, by name.
@@ -158,30 +143,5 @@ fn precision(dtype: Dtype) -> Precision {
         Dtype::U8 => Precision::U8,
         Dtype::BOOL => Precision::Bool,
         _ => Precision::Other,
-    }
-}
-
-impl TensorStore for SafetensorsFile {
-    fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    fn read(&self, name: &str) -> Result<NamedTensor, WeightsError> {
-        match self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
-            Ok(at) => self.places[at].read(&self.file, &self.path, name),
-            Err(_) => Err(WeightsError::Mismatch(format!("`{name}` is missing"))),
-        }
-    }
-
-    fn place(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn format(&self) -> String {
-        "safetensors".to_owned()
-    }
-
-    fn notes(&self) -> Vec<(String, String)> {
-        self.notes.clone()
     }
 }

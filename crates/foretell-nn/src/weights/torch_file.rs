@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use foretell_data::zip::{Entry as Member, Zip};
 
-use super::lying::Lying;
+use super::WeightsError;
+use super::lying::{Lying, WeightsFile};
 use super::pickle::{self, Id, Node, Pickle, Storage, Tensor};
-use super::{Entry, NamedTensor, TensorStore, WeightsError};
 
 /// Longer pickles are refused; those of official files with their optimiser's state have less than a megabyte.
 const LONGEST_PICKLE: u64 = 1 << 26;
@@ -18,65 +18,45 @@ const DEEPEST: usize = 64;
 /// Values that are looked at on the way to the tensors: shared ones count as often as they are met.
 const MOST_VALUES: usize = 1 << 20;
 
-/// See the module.
-pub(super) struct TorchFile {
-    path: PathBuf,
-    file: File,
-    notes: Vec<(String, String)>,
-    entries: Vec<Entry>,
-    /// Of each entry.
-    places: Vec<Lying>,
+/// Reads the pickle and finds its tensors' places in the file.
+pub(super) fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
+    let file = File::open(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
+    read_zip(path, file).map_err(|reason| WeightsError::Unreadable { path: path.to_owned(), reason })
 }
 
-impl TorchFile {
-    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let file =
-            File::open(path).map_err(|source| WeightsError::Io { action: "read", path: path.to_owned(), source })?;
-        Self::read_zip(path, file).map_err(|reason| WeightsError::Unreadable { path: path.to_owned(), reason })
+fn read_zip(path: &Path, file: File) -> Result<WeightsFile, String> {
+    let again = |reason: String| format!("{reason}; copy or download it again");
+    let mut zip = Zip::open(file).map_err(again)?;
+    let members = zip.entries.clone();
+    let mut pickles = members.iter().filter(|m| m.name == "data.pkl" || m.name.ends_with("/data.pkl"));
+    let (Some(pickle), None) = (pickles.next(), pickles.next()) else {
+        return Err("it is a zip, but not one of PyTorch's `torch.save`, which holds exactly one `data.pkl`".to_owned());
+    };
+    if pickle.length > LONGEST_PICKLE {
+        return Err(format!("its pickle claims {} bytes, the limit is {LONGEST_PICKLE}", pickle.length));
     }
-
-    fn read_zip(path: &Path, file: File) -> Result<Self, String> {
-        let again = |reason: String| format!("{reason}; copy or download it again");
-        let mut zip = Zip::open(file).map_err(again)?;
-        let members = zip.entries.clone();
-        let mut pickles = members.iter().filter(|m| m.name == "data.pkl" || m.name.ends_with("/data.pkl"));
-        let (Some(pickle), None) = (pickles.next(), pickles.next()) else {
-            return Err(
-                "it is a zip, but not one of PyTorch's `torch.save`, which holds exactly one `data.pkl`".to_owned()
-            );
-        };
-        if pickle.length > LONGEST_PICKLE {
-            return Err(format!("its pickle claims {} bytes, the limit is {LONGEST_PICKLE}", pickle.length));
+    zip.stored_at(pickle).map_err(again)?;
+    let bytes = zip.member(pickle).map_err(again)?;
+    let prefix = &pickle.name[..pickle.name.len() - "data.pkl".len()];
+    if let Some(order) = members.iter().find(|m| m.name.strip_prefix(prefix) == Some("byteorder") && m.length < 16) {
+        let order = zip.member(order).map_err(again)?;
+        if order != b"little" {
+            let order = String::from_utf8_lossy(&order).escape_debug().to_string();
+            return Err(format!("its byte order is `{order}`, where `little` was expected"));
         }
-        zip.stored_at(pickle).map_err(again)?;
-        let bytes = zip.member(pickle).map_err(again)?;
-        let prefix = &pickle.name[..pickle.name.len() - "data.pkl".len()];
-        if let Some(order) = members.iter().find(|m| m.name.strip_prefix(prefix) == Some("byteorder") && m.length < 16)
-        {
-            let order = zip.member(order).map_err(again)?;
-            if order != b"little" {
-                let order = String::from_utf8_lossy(&order).escape_debug().to_string();
-                return Err(format!("its byte order is `{order}`, where `little` was expected"));
-            }
-        }
-        let storages = storages(&mut zip, &members, &format!("{prefix}data/")).map_err(again)?;
-        let pickle = pickle::read(&bytes).map_err(|reason| format!("its pickle {reason}"))?;
-        let mut found = Found { pickle: &pickle, storages, path: Vec::new(), seen: 0, tensors: BTreeMap::new() };
-        if !matches!(pickle.node(pickle.root), Node::Dict(_) | Node::Sequence(_)) {
-            return Err("it holds one bare value, where a dictionary of tensors was expected".to_owned());
-        }
-        found.visit(pickle.root)?;
-        let notes = found.notes();
-        let (entries, places): (Vec<_>, Vec<_>) = found
-            .tensors
-            .into_iter()
-            .map(|(name, place)| (Entry { name, shape: place.shape.clone(), dtype: place.kind }, place))
-            .unzip();
-        if entries.is_empty() {
-            return Err("it holds no tensor".to_owned());
-        }
-        Ok(Self { path: path.to_owned(), file: zip.into_file(), notes, entries, places })
     }
+    let storages = storages(&mut zip, &members, &format!("{prefix}data/")).map_err(again)?;
+    let pickle = pickle::read(&bytes).map_err(|reason| format!("its pickle {reason}"))?;
+    let mut found = Found { pickle: &pickle, storages, path: Vec::new(), seen: 0, tensors: BTreeMap::new() };
+    if !matches!(pickle.node(pickle.root), Node::Dict(_) | Node::Sequence(_)) {
+        return Err("it holds one bare value, where a dictionary of tensors was expected".to_owned());
+    }
+    found.visit(pickle.root)?;
+    let notes = found.notes();
+    if found.tensors.is_empty() {
+        return Err("it holds no tensor".to_owned());
+    }
+    Ok(WeightsFile::new(path, zip.into_file(), "PyTorch file (torch.save)", notes, found.tensors))
 }
 
 /// Where the members below `data/` lie, by their key. No two of them share bytes.
@@ -233,30 +213,5 @@ fn key_name(pickle: &Pickle<'_>, key: Id) -> Option<String> {
         Node::Text(range) => pickle.name(range),
         Node::Whole(number) => Some(number.to_string()),
         _ => None,
-    }
-}
-
-impl TensorStore for TorchFile {
-    fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    fn read(&self, name: &str) -> Result<NamedTensor, WeightsError> {
-        match self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
-            Ok(at) => self.places[at].read(&self.file, &self.path, name),
-            Err(_) => Err(WeightsError::Mismatch(format!("`{name}` is missing"))),
-        }
-    }
-
-    fn place(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn format(&self) -> String {
-        "PyTorch file (torch.save)".to_owned()
-    }
-
-    fn notes(&self) -> Vec<(String, String)> {
-        self.notes.clone()
     }
 }

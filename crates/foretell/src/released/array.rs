@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use foretell_data::npz::{Header, LONGEST_HEADER, header};
 
-/// Longer headers are refused; NumPy writes such only for arrays of many fields.
-const LONGEST_HEADER: usize = 1 << 16;
+use crate::Error;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,24 +30,17 @@ impl ArrayFile {
         let length = metadata.len();
         let mut head = vec![0; LONGEST_HEADER.min(length as usize)];
         foretell_data::read_exact_at(&file, &mut head, 0).map_err(failed)?;
-        let (text, start) = header(&head).map_err(|what| wrong(what.to_owned()))?;
-        let kind = quoted(&text, "descr");
-        if kind != Some("<f4") {
-            let found = match kind {
-                Some("<f8") => "float64".to_owned(),
-                Some("<f2") => "float16".to_owned(),
-                Some("|u1") => "uint8".to_owned(),
-                Some(other) => format!("`{other}`"),
-                None => "of no plain type".to_owned(),
+        let (Header { kind, shape, .. }, start) = header(&head).map_err(wrong)?;
+        if kind != "<f4" {
+            let found = match kind.as_str() {
+                "<f8" => "float64".to_owned(),
+                "|u1" => "uint8".to_owned(),
+                other => format!("`{other}`"),
             };
             return Err(wrong(format!(
                 "it is {found} where float32 was expected, already normalised: convert it with `astype(\"float32\")`"
             )));
         }
-        if !after(&text, "fortran_order").is_some_and(|rest| rest.starts_with("False")) {
-            return Err(wrong("it lies in Fortran order: save it with `numpy.ascontiguousarray`".to_owned()));
-        }
-        let shape = shape(&text).ok_or_else(|| wrong("its header says no shape".to_owned()))?;
         let bytes = shape.iter().try_fold(4_usize, |all, length| all.checked_mul(*length));
         let found = length - start as u64;
         if bytes.map(|bytes| bytes as u64) != Some(found) {
@@ -89,40 +81,4 @@ impl ArrayFile {
             None => Ok(values),
         }
     }
-}
-
-/// The header's words, and where the numbers begin.
-fn header(bytes: &[u8]) -> Result<(String, usize), &'static str> {
-    const SHORT: &str = "it ends inside its header; save or copy it again";
-    if bytes.is_empty() {
-        return Err("the file is empty");
-    }
-    let Some(rest) = bytes.strip_prefix(b"\x93NUMPY") else {
-        return Err("it is no .npy file: write it with `numpy.save`");
-    };
-    let (version, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-    let (length, rest) = if version[0] == 1 {
-        let (length, rest) = rest.split_first_chunk::<2>().ok_or(SHORT)?;
-        (usize::from(u16::from_le_bytes(*length)), rest)
-    } else {
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-        (u32::from_le_bytes(*length) as usize, rest)
-    };
-    let (text, rest) = rest.split_at_checked(length).ok_or(SHORT)?;
-    Ok((String::from_utf8_lossy(text).into_owned(), bytes.len() - rest.len()))
-}
-
-/// What stands behind a key of `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
-fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("'{key}'"))?;
-    rest.trim_start().strip_prefix(':').map(str::trim_start)
-}
-
-fn quoted<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    after(text, key)?.strip_prefix('\'')?.split_once('\'').map(|(word, _)| word)
-}
-
-fn shape(text: &str) -> Option<Vec<usize>> {
-    let (axes, _) = after(text, "shape")?.strip_prefix('(')?.split_once(')')?;
-    axes.split(',').map(str::trim).filter(|axis| !axis.is_empty()).map(|axis| axis.parse().ok()).collect()
 }
