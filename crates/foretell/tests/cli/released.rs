@@ -312,7 +312,7 @@ fn what_cannot_be_used_is_told_in_one_sentence() {
     npy(Path::new(x), "<f4", &[1, 3, 16, 20], &floats(&[f32::NAN; 960]));
     tokens(model, &["NaN", "row 0"]);
     fs::write(x, "hello").unwrap();
-    tokens(model, &["no .npy file"]);
+    tokens(model, &["it is no `.npy`"]);
     zeros(&[1, 3, 16, 20]);
 
     tokens(path("nothing").to_str().unwrap(), &["there is no", "nothing"]);
