@@ -2,6 +2,8 @@
 
     train.py --like RUN --data CIFAR --minutes 60|--steps N --out OUT [--masks FILE] [--threads 2] [--workers 1]
 
+Cut off, it goes on from OUT.part with the same arguments.
+
 Every setting is read from the config.toml of RUN, a run of foretell's on the same data, so that the two differ in nothing but
 who computes. As there, a short calibration fixes the steps where minutes are asked for, and all schedules end at the last one.
 Views are torchvision's, made in DataLoader workers; images are decoded once and kept. OUT is a copy of RUN with this encoder in
@@ -75,11 +77,14 @@ class Endless(Sampler):
     """Epoch after epoch without a gap."""
 
     def __init__(self, count: int, seed: int):
-        self.count, self.random = count, torch.Generator().manual_seed(seed)
+        self.count, self.seed, self.skip = count, seed, 0
 
     def __iter__(self):
+        random = torch.Generator().manual_seed(self.seed)
         while True:
-            yield from torch.randperm(self.count, generator=self.random).tolist()
+            order = torch.randperm(self.count, generator=random).tolist()
+            yield from order[self.skip :]
+            self.skip = max(self.skip - self.count, 0)
 
 
 class LeJepa(nn.Module):
@@ -192,14 +197,15 @@ def main() -> None:
         parameter_groups(model, t["weight_decay"]), lr=0.0, betas=(t["beta1"], t["beta2"]), fused=True
     )
     data = Views(read_images(o.data), model.views)
+    sampler = Endless(len(data), config["seed"])
     queue = {"num_workers": o.workers, "prefetch_factor": 4 if o.workers else None}
-    loader = iter(DataLoader(data, t["batch"], sampler=Endless(len(data), config["seed"]), **queue))
+    batches = iter(DataLoader(data, t["batch"], sampler=sampler, **queue))
 
     def take(step: int, lr: float, weight_decay: float) -> float:
         for group in optimiser.param_groups:
             group["lr"] = lr
             group["weight_decay"] = weight_decay if group["weight_decay"] > 0 else 0.0
-        loss = model.loss(next(loader), step)
+        loss = model.loss(next(batches), step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), t["clip"])
@@ -221,16 +227,25 @@ def main() -> None:
     if config["system"] == "i-jepa":
         model.net.target_encoder.load_state_dict(model.net.encoder.state_dict())
     print(f"{steps} steps of {t['batch']}; calibration: {1e3 * statistics.mean(times):.0f} ms a step", flush=True)
-    start = time.perf_counter()
-    cpu = time.process_time()
-    for step in range(1, steps + 1):
+    kept, done, before = o.out.with_suffix(".part"), 0, 0.0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        done, before = state["step"], state["seconds"]
+        sampler.skip = done * t["batch"]
+        batches = iter(DataLoader(data, t["batch"], sampler=sampler, **queue))
+        print(f"goes on behind step {done}", flush=True)
+    start = time.perf_counter() - before
+    for step in range(done + 1, steps + 1):
         lr = schedule(step, steps, round(t["warmup"] * steps), t["lr"], t["lr"] * t["final_lr"])
         decay = schedule(step, steps, 0, t["weight_decay"], t["final_weight_decay"])
         loss = take(step, lr, decay)
         if step % 50 == 0 or step == steps:
             seconds = time.perf_counter() - start
             print(f"step {step}/{steps}  {step * t['batch'] / seconds:.0f} images/s  {seconds:.0f} s  loss {loss:.4f}", flush=True)
-    print(f"{time.process_time() - cpu:.0f} s of processor time, without workers", flush=True)
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds}
+            torch.save(state, kept)
     shutil.copytree(o.like, o.out)
     save_file({k: v.contiguous() for k, v in model.kept().items()}, o.out / "encoder.safetensors", {"format": "pt"})
 

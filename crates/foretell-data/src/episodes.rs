@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::random::{Stream, rng};
 use crate::recording::{Pixels, Recording, Recordings};
-use crate::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Part, Source, Window};
+use crate::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Part, Places, Source, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +246,7 @@ impl Episodes {
             observations: observations.collect(),
             actions: episode.actions[first * action..(first + steps) * action].to_vec(),
             states: states.flat_map(|row| episode.states[row * state..][..state].iter().copied()).collect(),
+            places: Places::default(),
         }
     }
 }

@@ -56,4 +56,4 @@ pub use scenes::ScenesConfig;
 pub use source::{Demand, HeldOut, HeldOutDemand, Material, Source};
 pub use transform::{Crop, centre_crop, crop_resize, fit, resize_short, shrink};
 pub use visit::for_each_fitted;
-pub use window::Window;
+pub use window::{Places, Window};

@@ -129,6 +129,22 @@ impl Normalise {
         }
         Self { mean, std }
     }
+
+    /// The same with each channel's deviation from the mean observation in place of its mean value: what all observations
+    /// share, such as a frame around them, does not make what tells them apart any smaller.
+    pub fn of_differences(observations: &[f32], channels: usize, area: usize) -> Self {
+        let whole = channels * area.max(1);
+        let count = (observations.len() / whole.max(1)).max(1) as f64;
+        let deviation = |channel: usize| {
+            let variances = (channel * area..(channel + 1) * area).map(|pixel| {
+                let values = || observations.iter().skip(pixel).step_by(whole).map(|x| f64::from(*x));
+                let middle = values().sum::<f64>() / count;
+                values().map(|x| (x - middle).powi(2)).sum::<f64>() / count
+            });
+            (variances.sum::<f64>() / area.max(1) as f64).sqrt().max(LEAST) as f32
+        };
+        Self { std: (0..channels).map(deviation).collect(), ..Self::of_values(observations, channels, area) }
+    }
 }
 
 /// Exact sums of one channel's bytes.
@@ -187,6 +203,15 @@ mod tests {
             let (mean, square) = (sum[channel] / 76800.0, squares[channel] / 76800.0);
             assert!(mean.abs() < 1e-3 && (square - 1.0).abs() < 1e-3, "{mean} {square}");
         }
+    }
+
+    #[test]
+    fn what_all_observations_share_sets_no_scale() {
+        // One pixel of three differs, by 2; the others are far from the mean and the same in both.
+        let seen = [8.0, -4.0, 1.0, 8.0, -4.0, 3.0];
+        let of = Normalise::of_differences(&seen, 1, 3);
+        assert_eq!((of.mean[0], of.std[0]), (2.0, (1.0_f32 / 3.0).sqrt()));
+        assert!(Normalise::of_values(&seen, 1, 3).std[0] > 4.0);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Stream {
     Task = 9,
     /// A planner's candidates; `step` is the step of the episode, `index` the episode.
     Plan = 10,
+    /// Play that explores whole layouts; `index` is the layout.
+    Explore = 11,
 }
 
 /// The generator of one place in a run.

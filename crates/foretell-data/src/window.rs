@@ -11,4 +11,17 @@ pub struct Window {
     pub actions: Vec<f32>,
     /// `[T, S]`: the true states, for probes alone; empty where nobody knows them.
     pub states: Vec<f32>,
+    /// Some places of its layout, if that was explored.
+    pub places: Places,
+}
+
+/// Places of one layout and how many steps lie between them, as the episodes there showed it. None where nobody has explored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Places {
+    /// K.
+    pub count: usize,
+    /// `[K, C, H, W]` row-major, as the world shows them: not yet normalised.
+    pub observations: Vec<f32>,
+    /// `[K, K]`: from the row's place to the column's; infinite where no way was seen.
+    pub steps: Vec<f32>,
 }

@@ -18,6 +18,7 @@ pub mod observer;
 pub mod pooler;
 pub mod positions;
 pub mod predictor;
+pub mod reach;
 pub mod released;
 pub mod vit;
 pub mod weights;

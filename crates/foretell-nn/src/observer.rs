@@ -17,6 +17,11 @@ pub struct ObserverConfig {
     pub observation: [usize; 3],
     /// Width of each convolution, stride 2; of the hidden layer for plain numbers the last one.
     pub widths: Vec<usize>,
+    /// Whether the hidden layers also get the largest value of each channel behind each convolution: what lies beside what,
+    /// wherever it is.
+    pub maxima: bool,
+    /// Width of each hidden layer between the convolutions and the vector: what lies far apart in a picture meets there.
+    pub hidden: Vec<usize>,
     /// Width of the vector, D.
     pub width: usize,
     /// Whether a layer norm comes last; SIGReg wants none, as it fixes each vector's length.
@@ -41,9 +46,14 @@ impl ObserverConfig {
                 (height, width, inputs) = (height.div_ceil(2), width.div_ceil(2), *outputs);
             }
         }
-        let hidden = self.widths.last().copied().unwrap_or(self.width);
-        let hidden = (!self.pictures()).then(|| Linear::uniform(channels, hidden, &mut init));
-        let flat = hidden.as_ref().map_or(inputs * height * width, |h| h.weight.val().dims()[0]);
+        let first = (!self.pictures()).then(|| self.widths.last().copied().unwrap_or(self.width));
+        let maxima = if self.maxima { self.widths.iter().sum() } else { 0 };
+        let mut flat = if self.pictures() { inputs * height * width + maxima } else { channels };
+        let mut hidden = Vec::new();
+        for outputs in first.iter().chain(&self.hidden) {
+            hidden.push(Linear::uniform(flat, *outputs, &mut init));
+            flat = *outputs;
+        }
         Observer {
             convs,
             biases,
@@ -60,7 +70,7 @@ impl ObserverConfig {
 pub struct Observer {
     convs: Vec<Conv>,
     biases: Vec<Param<Tensor<1>>>,
-    hidden: Option<Linear>,
+    hidden: Vec<Linear>,
     head: Linear,
     norm: Option<LayerNorm>,
     #[module(skip)]
@@ -75,20 +85,23 @@ impl Observer {
 
     /// Observations `[B, C, H, W]` → `[B, D]`.
     pub fn forward(&self, observations: Tensor<4>) -> Tensor<2> {
-        let [b, c, h, w] = observations.dims();
-        let flat = if let Some(hidden) = &self.hidden {
-            ops::relu(hidden.forward(observations.reshape([b, c * h * w])))
-        } else {
-            let mut x = observations.permute([0, 2, 3, 1]);
-            for (conv, bias) in self.convs.iter().zip(&self.biases) {
-                x = conv.forward(x);
-                let channels = x.dims()[3];
-                x = ops::relu(x + bias.val().reshape([1, 1, 1, channels]));
+        let mut x = observations.permute([0, 2, 3, 1]);
+        let mut maxima = Vec::new();
+        for (conv, bias) in self.convs.iter().zip(&self.biases) {
+            x = conv.forward(x);
+            let [b, h, w, c] = x.dims();
+            x = ops::relu(x + bias.val().reshape([1, 1, 1, c]));
+            if self.config.maxima {
+                maxima.push(x.clone().reshape([b, h * w, c]).max_dim(1).reshape([b, c]));
             }
-            let [_, h, w, c] = x.dims();
-            x.reshape([b, h * w * c])
-        };
-        self.normalise(self.head.forward(flat))
+        }
+        let [b, h, w, c] = x.dims();
+        maxima.insert(0, x.reshape([b, h * w * c]));
+        let mut x = Tensor::cat(maxima, 1);
+        for layer in &self.hidden {
+            x = ops::relu(layer.forward(x));
+        }
+        self.normalise(self.head.forward(x))
     }
 
     /// The last norm, if there is one.

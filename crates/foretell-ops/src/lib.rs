@@ -55,7 +55,7 @@ pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, Stepped, adamw, lerp};
 pub use reduce::{SumOfSquares, values};
-pub use rollout::GruRollout;
+pub use rollout::{GruRollout, Map};
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
 pub use softmax::softmax;

@@ -111,7 +111,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // Pushes are small numbers: what the networks are given of them is as large as everything else.
     let actions = ActionScale::Standard;
-    let model = EbJepaConfig { width: 32, widths: vec![64], actions, ..EbJepaConfig::default() };
+    // Nothing bars the way, so the published terms do.
+    let model = EbJepaConfig { width: 32, widths: vec![64], actions, ..EbJepaConfig::official() };
 
     let steps = 1000;
     let mut train = TrainConfig { batch: 64, clip: 2.0, ..TrainConfig::default() };
@@ -128,7 +129,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let imagination = Imagination::of(&run.objective, 1);
     let planner = Planner::named("icem").expect("a known planner");
     let config = PlannerConfig { horizon: 20, ..PlannerConfig::default() };
-    let mut planning = Planning::new(planner, config, Budget { calls: 10_000 }, 2, imagination.pose(Cost::Sum));
+    let mut planning =
+        Planning::new(planner, config, Budget { calls: 10_000 }, 2, imagination.pose(Cost::Sum, imagination.gauge()));
     let trial = Trial { episodes: 50, steps: 60, seed: 1 };
     let planned = trial.run(world.as_ref(), &mut planning)?;
     for (name, outcome) in [

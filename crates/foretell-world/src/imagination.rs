@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::Normalise;
-use foretell_jepa::dynamics::{Dynamics, Networks, State, WindowCollator, WorldModel};
+use foretell_jepa::dynamics::{Dynamics, Gauge, Networks, State, WindowCollator, WorldModel};
 use rayon::prelude::*;
 
 use crate::cost::Cost;
@@ -97,9 +97,18 @@ impl Imagination {
         })
     }
 
-    /// Poses the episodes to a planner, with these costs on the way. Each is looked at by itself, so that its latents are the
+    /// The best gauge that the model has learnt.
+    pub fn gauge(&self) -> Gauge {
+        if self.model.tells_steps() { Gauge::Steps } else { Gauge::Latents }
+    }
+
+    /// Poses the episodes to a planner, with these costs on the way by this gauge. Each is looked at by itself, so that its latents are the
     /// same bits alone and in company.
-    pub fn pose(&self, cost: Cost) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
+    pub fn pose(
+        &self,
+        cost: Cost,
+        gauge: Gauge,
+    ) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
         move |now, solve| {
             let world = now.world;
             let (states, goals): (Vec<State>, Vec<Tensor<2>>) = now
@@ -111,7 +120,7 @@ impl Imagination {
                 })
                 .unzip();
             let reach = world.spec().reach;
-            solve(&mut Imagined { imagination: self, now: &states, goals: &goals, reach, cost })
+            solve(&mut Imagined { imagination: self, now: &states, goals: &goals, reach, gauge, cost })
         }
     }
 }

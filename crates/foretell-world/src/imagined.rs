@@ -1,7 +1,7 @@
 //! Planning in a model's latents: candidates are rolled out there, and cost what their distance to the goal's latent says.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_jepa::dynamics::State;
+use foretell_jepa::dynamics::{Gauge, State};
 use foretell_ops as ops;
 use rayon::prelude::*;
 
@@ -20,7 +20,9 @@ pub struct Imagined<'a> {
     pub goals: &'a [Tensor<2>],
     /// The longest action.
     pub reach: f32,
-    /// What the distances on the way, one a block of actions, cost: mean squared differences of latents.
+    /// By what a latent is far from its goal; where the model tells no steps it is the difference.
+    pub gauge: Gauge,
+    /// What the distances on the way, one a block of actions, cost.
     pub cost: Cost,
 }
 
@@ -49,10 +51,19 @@ impl Imagined<'_> {
             .map(|t| {
                 let taken = actions.clone().narrow(1, t, 1).reshape([samples, width]);
                 state = model.step(state.clone(), (taken - mean.clone()) / deviation.clone());
-                (state.newest().clone() - self.goals[episode].clone()).square().mean_dim(1)
+                self.apart(state.newest().clone(), self.goals[episode].clone())
             })
             .collect();
         Candidates { actions, distances }
+    }
+
+    /// How far latents `[S, D]` are from a goal `[1, D]`, `[S, 1]`.
+    fn apart(&self, latents: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
+        let told = match self.gauge {
+            Gauge::Steps => self.imagination.model.steps_to(latents.clone(), goal.clone()),
+            Gauge::Latents => None,
+        };
+        told.unwrap_or_else(|| (latents - goal).square().mean_dim(1))
     }
 
     /// The distances of each candidate, `[S][H / k]`.
@@ -92,7 +103,8 @@ impl Problem for Imagined<'_> {
             let mut actions = candidates.to_vec();
             this.imagination.actions.scale(&mut actions, 1);
             let steps = candidates.len() / (per_episode * this.imagination.actions.mean.len()).max(1);
-            if let Some(distances) = this.imagination.model.distances(&this.now[e], &this.goals[e], &actions, steps) {
+            let (now, goal) = (&this.now[e], &this.goals[e]);
+            if let Some(distances) = this.imagination.model.distances(this.gauge, now, goal, &actions, steps) {
                 let along = distances.chunks_exact(steps.max(1));
                 return along.map(|d| this.cost.of(d.iter().copied())).collect();
             }

@@ -107,7 +107,7 @@ impl Paths {
 
 /// A finite number with an order.
 #[derive(PartialEq)]
-struct Ordered(f32);
+pub(crate) struct Ordered(pub(crate) f32);
 
 impl Eq for Ordered {}
 

@@ -165,7 +165,7 @@ pub struct PlannerConfig {
 
 impl Default for PlannerConfig {
     fn default() -> Self {
-        Self { horizon: 32, spread: 0.6, least_spread: 0.02, hold: 1 }
+        Self { horizon: 24, spread: 0.6, least_spread: 0.02, hold: 1 }
     }
 }
 

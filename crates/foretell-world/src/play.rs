@@ -1,13 +1,14 @@
 //! Generated play: windows of episodes that nobody has seen before, a function of seed and step.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foretell_data::random::{Stream, rng};
-use foretell_data::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Source, Window};
+use foretell_data::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Places, Source, Window};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::atlas::{Atlas, Explore};
 use crate::world::{Split, World, WorldError};
 
 /// How play is generated and cut.
@@ -44,6 +45,8 @@ pub struct Play {
     seed: u64,
     normalise: Normalise,
     actions: Normalise,
+    /// What is explored, and what was found.
+    explored: Option<(Explore, Arc<OnceLock<Atlas>>)>,
 }
 
 /// Windows whose mean and deviation are measured.
@@ -59,11 +62,11 @@ impl Play {
             )));
         }
         let none = || Normalise::nothing(0);
-        let mut play = Self { world, config, seed, normalise: none(), actions: none() };
+        let mut play = Self { world, config, seed, normalise: none(), actions: none(), explored: None };
         let windows: Vec<Window> = (0..MEASURED).map(|i| play.window(Split::Training, u64::MAX, i)).collect();
         let all = |of: fn(&Window) -> &[f32]| windows.iter().flat_map(of).copied().collect::<Vec<f32>>();
         let [channels, height, width] = play.world.spec().observation;
-        play.normalise = Normalise::of_values(&all(|w| &w.observations), channels, height * width);
+        play.normalise = Normalise::of_differences(&all(|w| &w.observations), channels, height * width);
         play.actions = Normalise::of_columns(&all(|w| &w.actions), frameskip * play.world.spec().action);
         Ok(play)
     }
@@ -71,6 +74,22 @@ impl Play {
     /// The same with another run's means and deviations, of observations and of actions.
     pub fn normalised_as(self, normalise: Normalise, actions: Normalise) -> Self {
         Self { normalise, actions, ..self }
+    }
+
+    /// The same, where windows of training are of layouts that were explored, and bring along places of theirs.
+    pub fn explored(self, explore: Explore) -> Self {
+        Self { explored: Some((explore, Arc::default())), ..self }
+    }
+
+    /// What is explored, if anything is.
+    pub fn explores(&self) -> Option<&Explore> {
+        self.explored.as_ref().map(|(explore, _)| explore)
+    }
+
+    /// What was explored: at the first call it is explored now, which takes a while.
+    fn atlas(&self) -> Option<&Atlas> {
+        let (explore, atlas) = self.explored.as_ref()?;
+        Some(atlas.get_or_init(|| Atlas::explore(self.world.as_ref(), explore, self.seed)))
     }
 
     /// Mean and deviation of each channel of an observation.
@@ -109,7 +128,11 @@ impl Play {
     pub fn window(&self, split: Split, step: u64, index: u64) -> Window {
         let mut rng = self.generator(split, step, index);
         let (world, PlayConfig { episode: length, window: frames, frameskip }) = (&self.world, self.config);
-        let episode = world.reset(split, &mut rng);
+        let atlas = self.atlas().filter(|_| split == Split::Training);
+        let (episode, places) = match atlas {
+            Some(atlas) => atlas.draw(world.as_ref(), &mut rng),
+            None => (world.reset(split, &mut rng), Places::default()),
+        };
         let first = rng.random_range(0..length - self.config.actions());
         let (pixels, width) = (world.spec().pixels(), world.spec().action);
         let actions = world.behave(&episode, first + self.config.actions(), &mut rng);
@@ -119,8 +142,8 @@ impl Play {
             actions.chunks_exact(width).for_each(|action| world.step(&episode.layout, state, action));
         };
         act(&mut state, before);
-        let mut window =
-            Window { frames, observations: vec![0.0; frames * pixels], actions: within.to_vec(), states: Vec::new() };
+        let observations = vec![0.0; frames * pixels];
+        let mut window = Window { frames, observations, actions: within.to_vec(), states: Vec::new(), places };
         for (t, out) in window.observations.chunks_exact_mut(pixels).enumerate() {
             world.render(&episode.layout, &state, out);
             window.states.extend(&state);

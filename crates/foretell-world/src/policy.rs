@@ -115,6 +115,8 @@ impl<'a> GoalPolicy<'a> {
             let observer = ObserverConfig {
                 observation: spec.observation,
                 widths: config.widths.clone(),
+                maxima: false,
+                hidden: Vec::new(),
                 width: config.width,
                 norm: true,
             };

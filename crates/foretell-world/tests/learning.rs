@@ -5,16 +5,17 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
 use foretell_data::{Demand, HeldOutDemand, Material, Window};
-use foretell_jepa::dynamics::{Causal, Dynamics, Networks, Recurrent, Terms, WindowBatch};
+use foretell_jepa::dynamics::{Causal, Dynamics, Gauge, Networks, Recurrent, Terms, WindowBatch};
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
 use foretell_jepa::systems::le_wm::{FrameEncoder, LeWm, LeWmConfig};
 use foretell_jepa::{Auto, Clock, Objective};
 use foretell_nn::observer::Observer as Convolutions;
+use foretell_nn::reach::Reach;
 use foretell_ops as ops;
 use foretell_train::{Fit, Health, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
 use foretell_world::{
-    Control, Forecast, GoalPolicy, Imagination, Play, PlayConfig, PolicyConfig, Split, Trial, WorldConfig,
+    Control, Explore, Forecast, GoalPolicy, Imagination, Play, PlayConfig, PolicyConfig, Split, Trial, WorldConfig,
 };
 
 struct Quiet;
@@ -72,6 +73,11 @@ fn trained<N: Networks>(
     (finished.objective, finished.health.health)
 }
 
+/// The paper's terms and networks, at our sizes.
+fn paper() -> EbJepaConfig {
+    EbJepaConfig { width: EbJepaConfig::default().width, ..EbJepaConfig::official() }
+}
+
 fn eb_jepa(config: &EbJepaConfig, steps: u64) -> (Recurrent, Health, Play) {
     let play = play(PlayConfig::default());
     let setting = setting(&play);
@@ -112,7 +118,7 @@ fn error(a: Tensor<2>, b: Tensor<2>) -> f32 {
 
 #[test]
 fn what_is_foretold_is_nearer_than_what_was_seen_last() {
-    let (objective, health, play) = eb_jepa(&EbJepaConfig::default(), 220);
+    let (objective, health, play) = eb_jepa(&paper(), 340);
     assert_eq!(health.verdict, Verdict::Healthy, "{health:#?}");
     let batch = held_out(&objective, &play);
     let b = batch.samples;
@@ -145,7 +151,7 @@ fn what_is_foretold_is_nearer_than_what_was_seen_last() {
 #[test]
 fn without_its_variance_term_it_collapses() {
     let terms = Terms { variance: 0.0, covariance: 0.0, inverse_dynamics: 0.0, ..Terms::default() };
-    let (_, health, _) = eb_jepa(&EbJepaConfig { terms, ..EbJepaConfig::default() }, 150);
+    let (_, health, _) = eb_jepa(&EbJepaConfig { terms, ..paper() }, 150);
     assert_ne!(health.verdict, Verdict::Healthy, "{health:#?}");
 }
 
@@ -180,7 +186,7 @@ fn le_wm_looks_through_a_transformer_too() {
 
 #[test]
 fn policies_learn_from_the_same_play_and_beat_chance() {
-    let (objective, _, play) = eb_jepa(&EbJepaConfig::default(), 150);
+    let (objective, _, play) = eb_jepa(&paper(), 150);
     let imagination = Imagination::of(&objective, 1);
     let world = play.world().as_ref();
     // Near goals without a wall between would be no test: the trial's tasks are what planners get.
@@ -194,6 +200,27 @@ fn policies_learn_from_the_same_play_and_beat_chance() {
     let cloned = mean(&mut GoalPolicy::cloned(&play, &config, &Device::flex()));
     let inverse = mean(&mut GoalPolicy::inverse_dynamics(&play, &config, &imagination));
     assert!(cloned < random && inverse < random, "random {random}, cloned {cloned}, inverse dynamics {inverse}");
+}
+
+#[test]
+fn steps_between_places_are_learnt_from_play_that_explores() {
+    let play = play(PlayConfig::default()).explored(Explore { layouts: 40, episodes: 12, steps: 91, places: 8 });
+    let setting = setting(&play);
+    let (objective, _) = trained(&play, || EbJepaConfig::default().init(&setting).unwrap(), 160);
+    assert_eq!(Imagination::of(&objective, 1).gauge(), Gauge::Steps);
+    // Other windows of the explored layouts, and one who always says the same number: the best there is, the median.
+    let demand = Demand { batch: 64, seed: 0, image: (32, 32), cache_bytes: 0 };
+    let windows = play.training(&demand).unwrap().batch(9999).unwrap();
+    let batch = objective.collator().collate(1, &windows).unwrap();
+    let clock = Clock { step: 1, total: 1, batch: 64, health_due: false };
+    let outcome = objective.loss(&batch, &clock);
+    let term = outcome.terms.iter().find(|(name, _)| *name == "reach").unwrap().1.clone();
+    let mut steps: Vec<f32> = batch.place_steps.iter().copied().filter(|steps| steps.is_finite()).collect();
+    steps.sort_by(f32::total_cmp);
+    let median = steps[steps.len() / 2];
+    let constant = steps.iter().map(|s| (s - median).abs()).sum::<f32>() / steps.len() as f32 / Reach::unit() as f32;
+    let told = ops::values(term)[0];
+    assert!(told < 0.7 * constant, "{told} and {constant}");
 }
 
 #[test]

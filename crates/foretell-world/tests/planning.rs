@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::Objective;
-use foretell_jepa::dynamics::{Dynamics, Networks, State, WorldModel};
+use foretell_jepa::dynamics::{Dynamics, Gauge, Networks, State, WorldModel};
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
 use foretell_jepa::systems::le_wm::{LeWm, LeWmConfig};
@@ -275,7 +275,8 @@ fn states(of: &[[f32; 2]]) -> Vec<State> {
 fn imagined_costs_are_the_distances_along_the_way() {
     let (now, goals) = (states(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
     let plane = plane();
-    let mut problem = Imagined { imagination: &plane, now: &now, goals: &goals, reach: 2.0, cost: Cost::Sum };
+    let mut problem =
+        Imagined { imagination: &plane, now: &now, goals: &goals, reach: 2.0, gauge: Gauge::Latents, cost: Cost::Sum };
     // Two candidates of two steps for each of two episodes; means of the squared differences of both coordinates.
     let candidates = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]];
     let costs = problem.costs(&candidates.concat(), 2, 2);
@@ -293,7 +294,7 @@ fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
             let at = states(&now.tasks.iter().map(|t| [t.state[0], t.state[1]]).collect::<Vec<_>>());
             let goals = places(&now.tasks.iter().map(|t| [t.goal[0], t.goal[1]]).collect::<Vec<_>>());
             let (reach, cost) = (now.world.spec().reach, Cost::Sum);
-            solve(&mut Imagined { imagination: &plane, now: &at, goals: &goals, reach, cost })
+            solve(&mut Imagined { imagination: &plane, now: &at, goals: &goals, reach, gauge: Gauge::Latents, cost })
         };
         let mut agent = Planning::new(Planner::named("icem").unwrap(), config(12), FREE, 4, pose);
         Trial { episodes, ..trial }.run(world.as_ref(), &mut agent).unwrap()
@@ -357,7 +358,14 @@ fn gradients_through_a_model_are_its_costs_slopes() {
         let goals: Vec<Tensor<2>> =
             tasks.iter().map(|t| imagination.look(world.as_ref(), &t.layout, &t.goal)).collect();
         for cost in [Cost::Sum, Cost::Last, Cost::Discounted(0.7)] {
-            let mut problem = Imagined { imagination: &imagination, now: &states, goals: &goals, reach: 2.45, cost };
+            let mut problem = Imagined {
+                imagination: &imagination,
+                now: &states,
+                goals: &goals,
+                reach: 2.45,
+                gauge: imagination.gauge(),
+                cost,
+            };
             let candidates: Vec<f32> = (0..2 * 2 * 4 * 2).map(|i| ((i * 37 % 17) as f32 / 17.0 - 0.5) * 2.0).collect();
             let costs = problem.costs(&candidates, 2, 4);
             let (same, gradients) = problem.gradients(&candidates, 2, 4).unwrap();
@@ -394,8 +402,13 @@ fn every_planner_plans_in_both_models_the_same_on_any_threads_and_in_any_company
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let trial = Trial { episodes, steps: 6, seed: 8 };
                 let budget = Budget { calls: 400 };
-                let mut agent =
-                    Planning::new(Planner::named(planner).unwrap(), config(4), budget, 2, imagination.pose(Cost::Sum));
+                let mut agent = Planning::new(
+                    Planner::named(planner).unwrap(),
+                    config(4),
+                    budget,
+                    2,
+                    imagination.pose(Cost::Sum, imagination.gauge()),
+                );
                 pool.install(|| trial.run(world.as_ref(), &mut agent).unwrap())
             };
             let all = run(3, 1);
@@ -417,7 +430,8 @@ fn another_world_and_a_horizon_that_does_not_split_are_refused_in_a_sentence() {
     let said = le_wm.check(world.as_ref()).unwrap_err().to_string();
     assert!(said.contains("[2, 32, 32]") && said.contains("two-rooms") && said.contains("[2, 48, 48]"), "{said}");
     let world = WorldConfig::default().init().unwrap();
-    let mut agent = Planning::new(Planner::named("cem").unwrap(), config(5), FREE, 2, le_wm.pose(Cost::Sum));
+    let mut agent =
+        Planning::new(Planner::named("cem").unwrap(), config(5), FREE, 2, le_wm.pose(Cost::Sum, le_wm.gauge()));
     let said = Trial { episodes: 1, steps: 1, seed: 0 }.run(world.as_ref(), &mut agent).unwrap_err().to_string();
     assert!(said.contains("blocks of 2 actions"), "{said}");
 }

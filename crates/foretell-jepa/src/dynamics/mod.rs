@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::{Collate, DataError, Normalise, Window};
+use foretell_data::{Collate, DataError, Normalise, Places, Window};
 use foretell_nn::layers::BatchStatistics;
 use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
 
@@ -21,10 +21,11 @@ use crate::target::Average;
 use crate::{Clock, Objective, Outcome};
 
 pub use causal::{Causal, CausalNetworks};
-pub use model::{State, WorldModel};
+pub use model::{Gauge, State, WorldModel};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
 
 /// Windows of a batch on the host.
+#[derive(Default)]
 pub struct WindowBatch {
     /// Windows, B.
     pub samples: usize,
@@ -36,6 +37,12 @@ pub struct WindowBatch {
     pub actions: Vec<f32>,
     /// SIGReg's directions, `[D, M]`; empty where none are wanted.
     pub directions: Vec<f32>,
+    /// Places that each window brings along, K; 0 where none are wanted.
+    pub places: usize,
+    /// `[B·K, C, H, W]` row-major, normalised; the places of one window, then of the next, …
+    pub place_observations: Vec<f32>,
+    /// `[B, K, K]`: steps from the row's place to the column's; infinite where no way is known.
+    pub place_steps: Vec<f32>,
 }
 
 /// Directions for SIGReg.
@@ -61,6 +68,8 @@ pub struct WindowCollator {
     pub actions: Normalise,
     /// For members that use SIGReg.
     pub slices: Option<Slices>,
+    /// For members that learn how many steps lie between two places. Windows that bring none along teach nothing of it.
+    pub places: bool,
 }
 
 /// `[B, T, width]` of several windows → `[T, B, width]`.
@@ -94,7 +103,24 @@ impl Collate for WindowCollator {
         let mut actions = time_major(samples.iter().map(|w| &w.actions[..]), frames.saturating_sub(1), self.action);
         self.actions.scale(&mut actions, 1);
         let directions = self.slices.map_or(Vec::new(), |s| directions(s.seed, step, s.width, s.count));
-        Ok(WindowBatch { samples: samples.len(), frames, observations, actions, directions })
+        let (mut place_observations, mut place_steps, mut places) = (Vec::new(), Vec::new(), 0);
+        if self.places {
+            places = samples.first().map_or(0, |w| w.places.count);
+            for Window { places: Places { count, observations, steps }, .. } in samples {
+                if *count != places || observations.len() != count * pixels || steps.len() != count * count {
+                    return Err(DataError::Collate(
+                        "windows bring along places of explored layouts, but not all as many or not as many numbers"
+                            .to_owned(),
+                    ));
+                }
+                place_observations.extend(observations);
+                place_steps.extend(steps);
+            }
+            self.normalise.scale(&mut place_observations, height * width);
+        }
+        let samples = samples.len();
+        let of_windows = WindowBatch { samples, frames, observations, actions, directions, ..WindowBatch::default() };
+        Ok(WindowBatch { places, place_observations, place_steps, ..of_windows })
     }
 }
 
@@ -104,6 +130,8 @@ pub struct Seen<'a> {
     pub observations: Tensor<4>,
     /// `[(T − 1)·B, A]`, time-major.
     pub actions: Tensor<2>,
+    /// `[B·K, C, H, W]`, the places of one window after those of another; `None` where none are wanted.
+    pub places: Option<Tensor<4>>,
     /// The batch itself.
     pub batch: &'a WindowBatch,
 }
@@ -155,7 +183,10 @@ impl<N: Networks> Dynamics<N> {
         let observations = Tensor::from_data(TensorData::new(batch.observations.clone(), shape), &self.device);
         let shape = [(batch.frames - 1) * batch.samples, self.collator.action];
         let actions = Tensor::from_data(TensorData::new(batch.actions.clone(), shape), &self.device);
-        Seen { observations, actions, batch }
+        let shape = [batch.places * batch.samples, channels, height, width];
+        let places = (batch.places > 0).then(|| TensorData::new(batch.place_observations.clone(), shape));
+        let places = places.map(|places| Tensor::from_data(places, &self.device));
+        Seen { observations, actions, places, batch }
     }
 
     /// The model to plan with: without gradients, in evaluation mode.

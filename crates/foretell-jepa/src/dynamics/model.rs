@@ -49,6 +49,15 @@ impl State {
     }
 }
 
+/// By what a planner measures how far a latent is from its goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// The mean squared difference.
+    Latents,
+    /// The steps that lie between, as the model has learnt to tell.
+    Steps,
+}
+
 /// What a planner asks of a trained model, which is in evaluation mode. Latents are `[B, D]`, actions `[B, A]`; both go in
 /// and come out as in training: normalised.
 pub trait WorldModel: Send {
@@ -61,9 +70,26 @@ pub trait WorldModel: Send {
     /// Latents that a step looks back on, the newest among them; a state with fewer is one near an episode's beginning.
     fn history(&self) -> usize;
 
-    /// How far each of many candidates is from a goal after each of its steps: mean squared differences `[S, T]` of latents,
-    /// for actions `[S, T, A]` from one state, towards `[1, D]`. `None` where steps one after another are all there is.
-    fn distances(&self, _state: &State, _goal: &Tensor<2>, _actions: &[f32], _steps: usize) -> Option<Vec<f32>> {
+    /// Steps from latents `[N, D]` to a goal `[1, D]`, `[N, 1]`; `None` where the model has not learnt to tell.
+    fn steps_to(&self, _latents: Tensor<2>, _goal: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// Whether the model has learnt to tell steps.
+    fn tells_steps(&self) -> bool {
+        false
+    }
+
+    /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from one state,
+    /// towards `[1, D]`. `None` where steps one after another are all there is.
+    fn distances(
+        &self,
+        _gauge: Gauge,
+        _state: &State,
+        _goal: &Tensor<2>,
+        _actions: &[f32],
+        _steps: usize,
+    ) -> Option<Vec<f32>> {
         None
     }
 }

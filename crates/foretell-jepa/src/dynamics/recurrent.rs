@@ -2,14 +2,15 @@
 //! that keep latents worth foretelling.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use foretell_nn::gru::Gru;
 use foretell_nn::layers::{LayerNorm, Linear};
 use foretell_nn::observer::Observer;
+use foretell_nn::reach::Reach;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
-use super::{Dynamics, Networks, Seen, State, WindowBatch, WorldModel};
+use super::{Dynamics, Gauge, Networks, Seen, State, WindowBatch, WorldModel};
 use crate::vicreg::{covariance, variance};
 use crate::{Clock, Latents, Outcome};
 
@@ -26,11 +27,24 @@ pub struct Terms {
     /// The action can be told from the latents around it: keeps what acts, and not what only lies about. Without it the
     /// paper's success falls to 1 %.
     pub inverse_dynamics: f64,
+    /// The steps between two places can be told from their latents, which so come to know what bars the way. Ours; see
+    /// [`Reach`]. With it a planner can measure by steps.
+    pub reach: f64,
+    /// What is foretold lies as many steps from a place as what comes: a wall that bars the way matters as much as the way
+    /// around it is long. Ours, after value equivalence (arXiv 2011.03506).
+    pub reach_ahead: f64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { variance: 16.0, covariance: 8.0, time_similarity: 12.0, inverse_dynamics: 1.0 }
+        Self {
+            variance: 16.0,
+            covariance: 8.0,
+            time_similarity: 12.0,
+            inverse_dynamics: 1.0,
+            reach: 0.0,
+            reach_ahead: 0.0,
+        }
     }
 }
 
@@ -40,13 +54,18 @@ pub struct RecurrentNetworks {
     /// Kept after training.
     pub encoder: Observer,
     /// Kept after training: `[action; latent]` to the predictor's input. A GRU's gates are linear in both, and whether a step is
-    /// possible is a matter of the two together. `None` as released: then the input is the action.
-    pub mixer: Option<Linear>,
+    /// possible is a matter of the two together. None as released: then the input is the action.
+    pub mixer: Vec<Linear>,
     /// Kept after training: its state is the latent.
     pub predictor: Gru,
     /// Two latents → the action between; dropped after training.
     pub inverse: Vec<Linear>,
+    /// Kept after training: two latents → the steps between. `None` as released.
+    pub reach: Option<Reach>,
 }
+
+/// Steps that are added to those that a share is of: near a place one step more or less is not much.
+const NEAR: f64 = 10.0;
 
 /// What is set beside the networks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,10 +82,8 @@ pub type Recurrent = Dynamics<RecurrentNetworks>;
 impl RecurrentNetworks {
     /// `norm(GRU(action, latent))`: the norm is the encoder's, so that predictions live where encodings do.
     fn next(&self, latents: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        let input = match &self.mixer {
-            Some(mixer) => ops::relu(mixer.forward(Tensor::cat(vec![actions, latents.clone()], 1))),
-            None => actions,
-        };
+        let both = if self.mixer.is_empty() { actions } else { Tensor::cat(vec![actions, latents.clone()], 1) };
+        let input = self.mixer.iter().fold(both, |x, layer| ops::relu(layer.forward(x)));
         self.encoder.normalise(self.predictor.forward(input, latents))
     }
 
@@ -97,6 +114,52 @@ impl RecurrentNetworks {
     }
 }
 
+/// Between places.
+impl RecurrentNetworks {
+    /// How far the steps that the latents `[B·K, D]` of places tell are from those that lie between, in units of
+    /// [`Reach::unit`]: the mean over the pairs between which a way is known.
+    fn told(head: &Reach, latents: Tensor<2>, batch: &WindowBatch) -> Tensor<1> {
+        let (b, k, device) = (batch.samples, batch.places, latents.device());
+        let width = |x: &Tensor<2>| x.dims()[1];
+        let pairs = |x: Tensor<2>, axis: usize| {
+            let h = width(&x);
+            let shape = if axis == 1 { [b, 1, k, h] } else { [b, k, 1, h] };
+            x.reshape(shape).repeat_dim(axis, k).reshape([b * k * k, h])
+        };
+        let told = head.between(pairs(head.of_start(latents.clone()), 2), pairs(head.of_goal(latents), 1));
+        let known: Vec<f32> = batch.place_steps.iter().map(|s| f32::from(u8::from(s.is_finite()))).collect();
+        let steps = batch.place_steps.iter().map(|s| if s.is_finite() { *s } else { 0.0 }).collect::<Vec<f32>>();
+        let count = known.iter().sum::<f32>().max(1.0);
+        let column = |values| Tensor::<2>::from_data(TensorData::new(values, [b * k * k, 1]), &device);
+        let off = (told - column(steps)).abs() * column(known);
+        off.sum() / (f64::from(count) * Reach::unit())
+    }
+
+    /// How far the steps to a place are that what is foretold tells from those that what comes tells, as a share of them and
+    /// [`NEAR`]: of the latents k steps ahead, `[(T − k)·B, D]`, to one of the window's places, `[B·K, D]`.
+    fn told_ahead(head: &Reach, places: Tensor<2>, steps: &[(Tensor<2>, Tensor<2>)], batch: &WindowBatch) -> Tensor<1> {
+        let goals = head.of_goal(places.detach());
+        let of_step = |(k, (ahead, there)): (usize, &(Tensor<2>, Tensor<2>))| {
+            let rows = ahead.dims()[0];
+            let place = |row: usize| {
+                let (t, b) = (row / batch.samples, row % batch.samples);
+                (b * batch.places + (t + k) % batch.places) as i32
+            };
+            let chosen: Vec<i32> = (0..rows).map(place).collect();
+            let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [rows]), &goals.device());
+            let goals = goals.clone().select(0, chosen);
+            let told = |latents: &Tensor<2>| head.between(head.of_start(latents.clone()), goals.clone());
+            let there = told(there).detach();
+            ((told(ahead) - there.clone()).abs() / (there.clamp_min(0.0) + NEAR)).mean()
+        };
+        // 1, 2, 4, … steps ahead say as much as all of them, for less.
+        let chosen = steps.iter().enumerate().filter(|(k, _)| (k + 1).is_power_of_two());
+        let shares: Vec<Tensor<1>> = chosen.map(of_step).collect();
+        let count = shares.len() as f64;
+        shares.into_iter().reduce(|a, b| a + b).expect("a step") / count
+    }
+}
+
 impl WorldModel for RecurrentNetworks {
     fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
         self.encoder.forward(observations)
@@ -109,6 +172,14 @@ impl WorldModel for RecurrentNetworks {
 
     fn history(&self) -> usize {
         1
+    }
+
+    fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
+        self.reach.as_ref().map(|reach| reach.steps(latents, goal))
+    }
+
+    fn tells_steps(&self) -> bool {
+        self.reach.is_some()
     }
 }
 
@@ -131,9 +202,31 @@ impl WorldModel for Packed {
         self.networks.history()
     }
 
-    fn distances(&self, state: &State, goal: &Tensor<2>, actions: &[f32], steps: usize) -> Option<Vec<f32>> {
-        let values = |latents: &Tensor<2>| ops::values(latents.clone());
-        Some(self.rollout.distances(&values(state.newest()), &values(goal), actions, steps))
+    fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
+        self.networks.steps_to(latents, goal)
+    }
+
+    fn tells_steps(&self) -> bool {
+        self.networks.tells_steps()
+    }
+
+    fn distances(
+        &self,
+        gauge: Gauge,
+        state: &State,
+        goal: &Tensor<2>,
+        actions: &[f32],
+        steps: usize,
+    ) -> Option<Vec<f32>> {
+        let state = ops::values(state.newest().clone());
+        match (gauge, &self.networks.reach) {
+            (Gauge::Latents, _) => Some(self.rollout.distances(&state, &ops::values(goal.clone()), actions, steps)),
+            (Gauge::Steps, Some(reach)) => {
+                let goal = ops::values(reach.of_goal(goal.clone()));
+                self.rollout.perceived(&state, &goal, actions, steps)
+            }
+            (Gauge::Steps, None) => None,
+        }
     }
 }
 
@@ -149,9 +242,10 @@ impl Networks for RecurrentNetworks {
     fn planner_model(self) -> Box<dyn WorldModel + Send + Sync> {
         let Gru { weight_ih, weight_hh, bias_ih, bias_hh } = &self.predictor;
         let norm = self.encoder.norm().map(LayerNorm::parts);
-        let mixer = self.mixer.as_ref().map(|m| (m.weight.val(), m.bias.val()));
+        let mixer = self.mixer.iter().map(|m| (m.weight.val(), m.bias.val())).collect();
         let (input, recurrent) = ((weight_ih.val(), bias_ih.val()), (weight_hh.val(), bias_hh.val()));
-        match ops::GruRollout::new(mixer, input, recurrent, norm) {
+        let perceptron = self.reach.as_ref().map(Reach::parts);
+        match ops::GruRollout::new(mixer, input, recurrent, norm, perceptron) {
             Some(rollout) => Box::new(Packed { networks: self, rollout }),
             None => Box::new(self),
         }
@@ -161,19 +255,28 @@ impl Networks for RecurrentNetworks {
         let batch = seen.batch;
         let latents = self.encoder.forward(seen.observations.clone());
         let steps = self.unrolled(&latents, seen, setting.steps);
+        let Terms { reach, reach_ahead, .. } = setting.terms;
+        let told = self.reach.as_ref().zip(seen.places.clone()).map(|(head, places)| {
+            let places = self.encoder.forward(places);
+            let ahead = (reach_ahead > 0.0).then(|| Self::told_ahead(head, places.clone(), &steps, batch));
+            (Self::told(head, places, batch), ahead)
+        });
         let farthest = clock.health_due.then(|| steps.last().cloned()).flatten();
         let count = steps.len() as f64;
         let prediction =
             steps.into_iter().map(|(ahead, there)| ops::l2(ahead, there)).reduce(|a, b| a + b).expect("a step") / count;
         let between = (batch.frames - 1) * batch.samples;
         let (now, next) = (latents.clone().narrow(0, 0, between), latents.clone().narrow(0, batch.samples, between));
-        let Terms { variance: spread, covariance: apart, time_similarity, inverse_dynamics } = setting.terms;
+        let Terms { variance: spread, covariance: apart, time_similarity, inverse_dynamics, .. } = setting.terms;
         let weighted = [
             ("variance", spread, variance(latents.clone())),
             ("covariance", apart, covariance(latents.clone())),
             ("time_similarity", time_similarity, ops::l2(next, now)),
             ("inverse_dynamics", inverse_dynamics, ops::l2(self.inverse(&latents, batch), seen.actions.clone())),
         ];
+        let (told, ahead) = told.map_or((None, None), |(told, ahead)| (Some(told), ahead));
+        let weighted = weighted.into_iter().chain(told.map(|value| ("reach", reach, value)));
+        let weighted = weighted.chain(ahead.map(|value| ("reach_ahead", reach_ahead, value)));
         let mut terms = vec![("prediction", prediction.clone().inner())];
         let mut loss = prediction;
         for (name, weight, value) in weighted {

@@ -1,6 +1,9 @@
 //! EB-JEPA, action-conditioned (arXiv 2602.03604): a latent and an action foretell the next latent, and four terms keep the
 //! latents worth foretelling.
 //!
+//! Ours adds two terms ([`Terms::reach`]): plans need latents that know a wall, and in the minutes that a CPU has the four do not
+//! bring that about. [`EbJepaConfig::official`] is without them.
+//!
 //! The composition is [`dynamics`](crate::dynamics); here are the settings.
 
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use foretell_nn::Init;
 use foretell_nn::gru::Gru;
 use foretell_nn::layers::Linear;
 use foretell_nn::observer::ObserverConfig;
+use foretell_nn::reach::Reach;
 use serde::{Deserialize, Serialize};
 
 use super::{ActionScale, SystemError, WorldSetting};
@@ -23,8 +27,14 @@ pub struct EbJepaConfig {
     pub width: usize,
     /// Width of each convolution of the encoder, stride 2.
     pub widths: Vec<usize>,
-    /// Width of the layer that mixes action and latent before the GRU; 0 gives the GRU the action alone, as released.
-    pub mixer: usize,
+    /// Whether those also get the largest value of each channel behind each convolution: whether the dot touches a wall is then
+    /// learnt once and not at every place.
+    pub maxima: bool,
+    /// Width of each hidden layer of the encoder behind the convolutions: without one no number of a latent can depend on where
+    /// the dot is and on where the wall is at once.
+    pub hidden: Vec<usize>,
+    /// Width of each layer that mixes action and latent before the GRU; none gives the GRU the action alone, as released.
+    pub mixer: Vec<usize>,
     /// Hidden width of the inverse dynamics.
     pub inverse: usize,
     /// Steps that a prediction is rolled out.
@@ -33,6 +43,28 @@ pub struct EbJepaConfig {
     pub actions: ActionScale,
     /// Weights of the terms besides the prediction's.
     pub terms: Terms,
+    /// How steps between places are told, where `terms.reach` is above 0.
+    pub reach: ReachConfig,
+}
+
+/// How steps between places are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReachConfig {
+    /// Width of the two hidden layers.
+    pub width: usize,
+    /// Layouts that are explored before the first step.
+    pub layouts: usize,
+    /// Episodes played in each.
+    pub episodes: usize,
+    /// Places of a layout that each window brings along.
+    pub places: usize,
+}
+
+impl Default for ReachConfig {
+    fn default() -> Self {
+        Self { width: 128, layouts: 1000, episodes: 16, places: 8 }
+    }
 }
 
 impl Default for EbJepaConfig {
@@ -41,11 +73,21 @@ impl Default for EbJepaConfig {
         Self {
             width: 128,
             widths: vec![16, 32, 32],
-            mixer: 0,
+            maxima: true,
+            hidden: vec![256, 256],
+            mixer: vec![192, 192],
             inverse: 256,
             rollout: 8,
             actions: ActionScale::Raw,
-            terms: Terms::default(),
+            terms: Terms {
+                variance: 2.0,
+                covariance: 0.5,
+                time_similarity: 0.5,
+                inverse_dynamics: 6.0,
+                reach: 6.0,
+                reach_ahead: 4.0,
+            },
+            reach: ReachConfig::default(),
         }
     }
 }
@@ -55,19 +97,38 @@ impl EbJepaConfig {
     /// one GRU layer, inverse dynamics of 256, eight steps. One thing differs: its Impala encoder has two residual blocks
     /// behind each convolution and pools by maxima; here each of the three stages is its strided convolution alone.
     pub fn official() -> Self {
-        Self { width: 512, widths: vec![16, 32, 32], ..Self::default() }
+        Self {
+            width: 512,
+            maxima: false,
+            hidden: Vec::new(),
+            mixer: Vec::new(),
+            terms: Terms::default(),
+            ..Self::default()
+        }
     }
 
     /// The objective, with fresh networks.
     pub fn init(&self, setting: &WorldSetting) -> Result<Recurrent, SystemError> {
-        if self.width == 0 || self.inverse == 0 || self.rollout == 0 || self.widths.contains(&0) {
+        let widths = self.widths.iter().chain(&self.hidden).chain(&self.mixer).chain([
+            &self.width,
+            &self.inverse,
+            &self.rollout,
+        ]);
+        if widths.chain([&self.reach.width]).any(|width| *width == 0) {
             return Err(SystemError::Setting(
-                "`model.width`, `model.inverse`, `model.rollout` and every one of `model.widths` must be at least 1"
+                "`model.width`, `model.inverse`, `model.rollout`, `model.reach.width` and every one of `model.widths`, `model.hidden` and `model.mixer` must be at least 1"
                     .to_owned(),
             ));
         }
-        let Terms { variance, covariance, time_similarity, inverse_dynamics } = self.terms;
-        let weights = [variance, covariance, time_similarity, inverse_dynamics];
+        let ReachConfig { layouts, episodes, places, .. } = self.reach;
+        let tells_steps = self.terms.reach > 0.0;
+        if tells_steps && (layouts == 0 || episodes == 0 || !(2..=24).contains(&places)) {
+            return Err(SystemError::Setting(format!(
+                "steps between places are learnt from 1 layout or more, 1 episode or more in each, and 2 to 24 places of one, found {layouts}, {episodes} and {places}: see `model.reach`, or set `model.terms.reach = 0`"
+            )));
+        }
+        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead } = self.terms;
+        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
@@ -76,6 +137,8 @@ impl EbJepaConfig {
         let observer = ObserverConfig {
             observation: setting.observation,
             widths: self.widths.clone(),
+            maxima: self.maxima,
+            hidden: self.hidden.clone(),
             width: self.width,
             norm: true,
         };
@@ -83,9 +146,16 @@ impl EbJepaConfig {
         let mut init = Init::new(&mut third, &device);
         let lengths = [2 * self.width, self.inverse, self.inverse, setting.action];
         let inverse = lengths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
-        let mixer = (self.mixer > 0).then(|| Linear::uniform(setting.action + self.width, self.mixer, &mut init));
-        let inputs = if self.mixer > 0 { self.mixer } else { setting.action };
+        let mut inputs = if self.mixer.is_empty() { setting.action } else { setting.action + self.width };
+        let mut mixer = Vec::new();
+        for outputs in &self.mixer {
+            mixer.push(Linear::uniform(inputs, *outputs, &mut init));
+            inputs = *outputs;
+        }
+        let mut fourth = rng(setting.seed, Stream::Init, 0, 3);
+        let reach = tells_steps.then(|| Reach::new(self.width, self.reach.width, &mut fourth, &device));
         let networks = RecurrentNetworks {
+            reach,
             encoder: observer.init(&mut rng(setting.seed, Stream::Init, 0, 0), &device),
             mixer,
             predictor: Gru::new(inputs, self.width, &mut rng(setting.seed, Stream::Init, 0, 1), &device),
@@ -97,6 +167,7 @@ impl EbJepaConfig {
             normalise: setting.normalise.clone(),
             actions: setting.actions(self.actions),
             slices: None,
+            places: tells_steps,
         };
         Ok(Recurrent {
             networks,

@@ -190,6 +190,8 @@ impl LeWmConfig {
                 let config = ObserverConfig {
                     observation: setting.observation,
                     widths: widths.clone(),
+                    maxima: false,
+                    hidden: Vec::new(),
                     width: *features,
                     norm: false,
                 };
@@ -235,6 +237,7 @@ impl LeWmConfig {
             normalise: setting.normalise.clone(),
             actions: setting.actions(self.actions),
             slices: Some(Slices { seed: setting.seed, width: self.width, count: self.slices }),
+            places: false,
         };
         Causal {
             networks: CausalNetworks {

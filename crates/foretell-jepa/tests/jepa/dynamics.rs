@@ -1,7 +1,7 @@
 //! The dynamics composition: what its members promise before anything is learnt.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::{Normalise, Window};
+use foretell_data::{Normalise, Places, Window};
 use foretell_jepa::dynamics::{Causal, State, WindowBatch, WorldModel};
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
@@ -57,6 +57,7 @@ fn windows(count: usize, frames: usize) -> Vec<Window> {
         observations: noise(frames * 192, i),
         actions: noise((frames - 1) * 4, i + 100),
         states: Vec::new(),
+        places: Places::default(),
     };
     (0..count).map(one).collect()
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use foretell_jepa::dynamics::Gauge;
 use foretell_world::{
     Agent, Budget, Control, Cost, GoalPolicy, Measure, Now, Planner, PlannerConfig, PolicyConfig, Solve, Trial, Truth,
     World,
@@ -56,6 +57,10 @@ pub(super) struct PlanningArgs {
     /// What the distances along a way cost together: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that share.
     #[arg(long, default_value = "sum")]
     cost: String,
+    /// By what an imagined state is far from its goal: steps, as the model tells them, or latents, their difference. Without it,
+    /// steps if the model has learnt to tell them.
+    #[arg(long)]
+    gauge: Option<String>,
     /// Steps of an episode.
     #[arg(long, default_value_t = 200)]
     steps: u64,
@@ -116,6 +121,7 @@ impl PlanningArgs {
             budget: self.budget.map_or(FREE, |calls| Budget { calls }),
             replan: self.replan,
             cost: cost(&self.cost)?,
+            gauge: self.gauge.as_deref().map(gauge).transpose()?,
         })
     }
 
@@ -131,6 +137,14 @@ impl PlanningArgs {
 
 fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
     if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
+}
+
+fn gauge(text: &str) -> Result<Gauge, Error> {
+    match text {
+        "steps" => Ok(Gauge::Steps),
+        "latents" => Ok(Gauge::Latents),
+        _ => Err(Error::Misuse(unknown("gauge", text, ["steps", "latents"].into_iter(), "`--gauge`"))),
+    }
 }
 
 fn cost(text: &str) -> Result<Cost, Error> {
@@ -203,6 +217,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let manner = asked.manner()?;
     at_least_one("--episodes", args.episodes)?;
     let imaginer = asked.imaginer()?;
+    imaginer.check_gauge(&manner)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
     let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
     let outcome = trial.run(world, &mut agent)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use foretell_jepa::dynamics::Gauge;
 use foretell_nn::{NamedTensors, WeightsError, weights};
 use foretell_train::RunFolder;
 use foretell_world::{
@@ -101,7 +102,19 @@ impl Imaginer {
 
     /// An agent that plans in the model's latents.
     pub fn agent(&self, manner: &Manner) -> impl Agent + '_ {
-        manner.planning(self.imagination.pose(manner.cost))
+        let gauge = manner.gauge.unwrap_or_else(|| self.imagination.gauge());
+        manner.planning(self.imagination.pose(manner.cost, gauge))
+    }
+
+    /// An error where a gauge is asked for that the model has not learnt.
+    pub fn check_gauge(&self, manner: &Manner) -> Result<(), Error> {
+        if manner.gauge != Some(Gauge::Steps) || self.imagination.model.tells_steps() {
+            return Ok(());
+        }
+        Err(Error::Misuse(format!(
+            "{} has not learnt to tell steps, and `--gauge steps` asks for them: leave it out, or train an eb-jepa with `model.terms.reach` above 0",
+            self.run.as_deref().unwrap_or("the built-in model")
+        )))
     }
 }
 
@@ -118,13 +131,15 @@ pub struct Manner {
     pub replan: u64,
     /// What the distances along a way cost.
     pub cost: Cost,
+    /// By what a latent is far from its goal; `None` for the best that the model has learnt.
+    pub gauge: Option<Gauge>,
 }
 
 impl Manner {
     /// The planner that is taken if nothing is said.
     pub const PLANNER: &'static str = "icem";
     /// Steps that are taken of each plan if nothing is said.
-    pub const REPLAN: u64 = 4;
+    pub const REPLAN: u64 = 2;
 
     /// With a planner's own settings and nothing said.
     pub fn of(planner: Planner) -> Self {
@@ -134,6 +149,7 @@ impl Manner {
             budget: Budget { calls: u64::MAX },
             replan: Self::REPLAN,
             cost: Cost::default(),
+            gauge: None,
         }
     }
 

@@ -7,11 +7,12 @@ use burn::tensor::Device;
 use foretell_data::{Material, Window};
 use foretell_jepa::dynamics::{Dynamics, Networks, Recurrent};
 use foretell_jepa::systems::WorldSetting;
+use foretell_jepa::systems::eb_jepa::{EbJepaConfig, ReachConfig};
 use foretell_jepa::systems::le_wm::LeWm;
 use foretell_jepa::{Decision, Objective};
 use foretell_nn::{NamedTensors, weights};
 use foretell_train::{RunFolder, write_whole};
-use foretell_world::{Imagination, Play, World};
+use foretell_world::{Explore, Imagination, Play, World};
 
 use super::account::write_report;
 use super::judge::Judgement;
@@ -43,7 +44,6 @@ impl Playground {
 }
 
 /// The objectives that the loop can be given.
-#[expect(clippy::large_enum_variant, reason = "one or two exist at a time, on their way into the loop")]
 pub enum AnyDynamics {
     /// EB-JEPA.
     Recurrent(Recurrent),
@@ -95,7 +95,14 @@ impl Subject for OverWorld {
     type Objective = AnyDynamics;
 
     fn open(recipe: &mut Recipe<Self>, _: &mut Vec<Decision>, _cores: usize) -> Result<Playground, Error> {
-        let playground = Playground::open(&recipe.over, recipe.seed)?;
+        let mut playground = Playground::open(&recipe.over, recipe.seed)?;
+        if let Model::EbJepa(EbJepaConfig { terms, reach: ReachConfig { layouts, episodes, places, .. }, .. }) =
+            recipe.over.model
+            && terms.reach > 0.0
+        {
+            let steps = recipe.over.play.episode;
+            playground.play = playground.play.explored(Explore { layouts, episodes, steps, places });
+        }
         recipe.over.play.normalise = playground.play.normalise().clone();
         recipe.over.play.actions = playground.play.actions().clone();
         Ok(playground)
@@ -139,11 +146,15 @@ impl Subject for OverWorld {
         let (recipe, spec) = (&session.recipe, session.data.world.spec());
         let [channels, height, width] = spec.observation;
         let (steps, batch, play) = (recipe.steps()?, recipe.train.batch, &recipe.over.play);
-        Ok(vec![
+        let mut facts = vec![
             ("seen", format!("{channels} × {height} × {width}, actions of {} numbers", spec.action)),
             ("play", format!("{} observations of episodes of {}, no episode twice", play.window, play.episode)),
             ("steps", format!("{steps} of {batch} windows")),
-        ])
+        ];
+        if let Some(Explore { layouts, episodes, .. }) = session.data.play.explores() {
+            facts.insert(2, ("explored", format!("{layouts} layouts first, {episodes} episodes in each")));
+        }
+        Ok(facts)
     }
 }
 

@@ -45,7 +45,8 @@ fn one_sentence(output: &Output, parts: &[&str]) {
 /// A narrow EB-JEPA after two steps.
 fn small_run(run: &Path) -> Value {
     let mut arguments = vec!["train", "eb-jepa", "--world", "two-rooms", "--steps", "2", "--json"];
-    for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "play.window=9"] {
+    for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "model.reach.layouts=3", "play.window=9"]
+    {
         arguments.extend(["--set", setting]);
     }
     arguments.extend(["--out", run.to_str().unwrap()]);
@@ -110,11 +111,12 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
         (&["--cost", "sun"], &["unknown cost `sun`", "did you mean `sum`"]),
         (&["--cost", "discounted=2"], &["discounted=2", "at most 1"]),
         (&["--budget", "0"], &["--budget", "at least 1"]),
-        (&["--budget", "5"], &["5 model calls", "at least 32"]),
+        (&["--budget", "5"], &["5 model calls", "at least 24"]),
         (&["--episodes", "0"], &["--episodes", "at least 1"]),
+        (&["--gauge", "stpes"], &["stpes", "did you mean `steps`"]),
         (&["--horizon", "0"], &["--horizon", "at least 1"]),
         (&["--steps", "0"], &["--steps", "at least 1"]),
-        (&["--replan", "40"], &["--replan 40", "32"]),
+        (&["--replan", "40"], &["--replan 40", "24"]),
         (&["--world", "maze"], &["built-in model", "two-rooms", "maze", "foretell train"]),
         (&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]),
         (&["nowhere"], &["nowhere", "holds no run"]),

@@ -44,7 +44,7 @@ impl System {
                 "le-jepa",
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
-            System::EbJepa => ("eb-jepa", &["world.resolution=32"]),
+            System::EbJepa => ("eb-jepa", &["world.resolution=32", "model.reach.layouts=6"]),
             System::LeWm => ("le-wm", &["world.resolution=32"]),
         };
         let mut arguments = vec!["train", name, "--steps", "24", "--checkpoint-every", "5", "--seed", "7"];

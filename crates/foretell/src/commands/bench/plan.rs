@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
+use foretell_jepa::dynamics::Gauge;
 use foretell_jepa::dynamics::State;
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
@@ -87,7 +88,8 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let times = time(args.warmup, args.steps, || {
         let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
         let (reach, cost) = (REACH, Cost::Sum);
-        let mut problem = Imagined { imagination: &imagination, now: &now, goals: &goals, reach, cost };
+        let mut problem =
+            Imagined { imagination: &imagination, now: &now, goals: &goals, reach, gauge: Gauge::Latents, cost };
         let plans = planner.plan(&config, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
         calls = plans.iter().map(|plan| plan.calls).sum();
         Ok(())
@@ -119,6 +121,6 @@ fn imagination(args: &PlanArgs, device: &Device) -> Result<Imagination, Error> {
         seed: 0,
         device: device.clone(),
     };
-    let config = EbJepaConfig { width: args.width, ..EbJepaConfig::default() };
+    let config = EbJepaConfig { width: args.width, ..EbJepaConfig::official() };
     Ok(Imagination::of(&config.init(&setting)?, 1))
 }
