@@ -762,11 +762,11 @@ fn a_rollout_is_the_steps_one_after_another() {
         let vector =
             |seed: u64, len: usize| Tensor::<1>::from_data(TensorData::new(flat(seed, len), [len]), &Device::flex());
         let mut mixer = Vec::new();
+        // Not so large that rounding grows from step to step.
         if mixed > 0 {
-            mixer.push((matrix(10, mixed, inputs + width), vector(11, mixed)));
+            mixer.push((matrix(10, mixed, inputs + width) * 0.1, vector(11, mixed)));
         }
         if mixed > 64 {
-            // Not so large that rounding grows from step to step.
             mixer.push((matrix(12, mixed, mixed) * 0.1, vector(13, mixed)));
         }
         let input = (matrix(1, 3 * width, if mixed > 0 { mixed } else { inputs }), vector(2, 3 * width));
@@ -821,7 +821,6 @@ fn a_rollout_is_the_steps_one_after_another() {
             }
         }
         if let Some(told) = &told {
-            // Three more maps of the state's rounding, by weights whose sums nearly cancel.
             let told: Vec<f64> = told.iter().map(|x| f64::from(*x)).collect();
             assert_near(
                 &format!("what {hidden:?} hidden numbers say of {samples} rollouts"),

@@ -90,6 +90,7 @@ impl PlanningArgs {
         if let Some(world) = &self.world {
             imaginer.check_world(world)?;
         }
+        imaginer.check_gauge(self.gauge()?)?;
         Ok(imaginer)
     }
 
@@ -121,8 +122,12 @@ impl PlanningArgs {
             budget: self.budget.map_or(FREE, |calls| Budget { calls }),
             replan: self.replan,
             cost: cost(&self.cost)?,
-            gauge: self.gauge.as_deref().map(gauge).transpose()?,
+            gauge: self.gauge()?,
         })
+    }
+
+    fn gauge(&self) -> Result<Option<Gauge>, Error> {
+        self.gauge.as_deref().map(gauge).transpose()
     }
 
     /// The run's folder, if one was named.
@@ -217,7 +222,6 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let manner = asked.manner()?;
     at_least_one("--episodes", args.episodes)?;
     let imaginer = asked.imaginer()?;
-    imaginer.check_gauge(&manner)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
     let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
     let outcome = trial.run(world, &mut agent)?;

@@ -107,8 +107,8 @@ impl Imaginer {
     }
 
     /// An error where a gauge is asked for that the model has not learnt.
-    pub fn check_gauge(&self, manner: &Manner) -> Result<(), Error> {
-        if manner.gauge != Some(Gauge::Steps) || self.imagination.model.tells_steps() {
+    pub fn check_gauge(&self, gauge: Option<Gauge>) -> Result<(), Error> {
+        if gauge != Some(Gauge::Steps) || self.imagination.model.tells_steps() {
             return Ok(());
         }
         Err(Error::Misuse(format!(
