@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::paths::Ordered;
-use crate::world::{Episode, Split, World};
+use crate::world::{Episode, Split, World, WorldError};
 
 /// Places of a layout that are kept.
 const KEPT: usize = 24;
@@ -46,6 +46,25 @@ pub struct Explore {
     pub places: usize,
 }
 
+/// More observations of a layout, each beside each, than memory should be asked for.
+const MOST: usize = 4096;
+/// More layouts than anyone waits for.
+const LAYOUTS: usize = 100_000;
+
+impl Explore {
+    /// An error where it cannot be done as asked.
+    pub(crate) fn check(&self) -> Result<(), WorldError> {
+        let Self { layouts, episodes, steps, places } = *self;
+        let seen = episodes.saturating_mul(steps);
+        if (1..=LAYOUTS).contains(&layouts) && (2..=MOST).contains(&seen) && (2..=KEPT).contains(&places) {
+            return Ok(());
+        }
+        Err(WorldError::Setting(format!(
+            "steps between places are learnt from 1 to {LAYOUTS} layouts, at most {MOST} observations of each, and 2 to {KEPT} places of one that a window brings along, found {layouts} layouts, {episodes} episodes of {steps} observations and {places} places: see `model.reach` and `play.episode`, or set `model.terms.reach = 0`"
+        )))
+    }
+}
+
 /// One layout.
 struct Chart {
     layout: Vec<f32>,
@@ -56,21 +75,21 @@ struct Chart {
 }
 
 /// See the module.
-pub struct Atlas {
+pub(crate) struct Atlas {
     charts: Vec<Chart>,
     places: usize,
 }
 
 impl Atlas {
-    /// Explores layouts of the training split: a function of the world, `explore` and the run's seed.
-    pub fn explore(world: &dyn World, explore: &Explore, seed: u64) -> Self {
-        let layouts = (0..explore.layouts.max(1) as u64).into_par_iter();
-        let layouts = layouts.map(|i| Chart::explore(world, explore, &mut rng(seed, Stream::Explore, 0, i))).collect();
-        Self { charts: layouts, places: explore.places.clamp(2, KEPT) }
+    /// Explores layouts of the training split: a function of the world, `explore` (checked) and the run's seed.
+    pub(crate) fn explore(world: &dyn World, explore: &Explore, seed: u64) -> Self {
+        let layouts = (0..explore.layouts as u64).into_par_iter();
+        let charts = layouts.map(|i| Chart::explore(world, explore, &mut rng(seed, Stream::Explore, 0, i))).collect();
+        Self { charts, places: explore.places }
     }
 
     /// One of the layouts, a state to begin from and some places of it.
-    pub fn draw(&self, world: &dyn World, rng: &mut ChaCha8Rng) -> (Episode, Places) {
+    pub(crate) fn draw(&self, world: &dyn World, rng: &mut ChaCha8Rng) -> (Episode, Places) {
         let Chart { layout, states, steps } = &self.charts[rng.random_range(0..self.charts.len())];
         let mut order: Vec<usize> = (0..KEPT).collect();
         for i in 0..self.places {
@@ -87,20 +106,14 @@ impl Atlas {
         let episode = Episode { layout: layout.clone(), state: any(), goal: any() };
         (episode, Places { count: self.places, observations, steps })
     }
-
-    /// Share of pairs of places between which a way was seen.
-    pub fn linked(&self) -> f64 {
-        let steps = || self.charts.iter().flat_map(|chart| &chart.steps);
-        steps().filter(|steps| steps.is_finite()).count() as f64 / steps().count().max(1) as f64
-    }
 }
 
 impl Chart {
     fn explore(world: &dyn World, explore: &Explore, rng: &mut ChaCha8Rng) -> Self {
-        let (spec, steps) = (world.spec(), explore.steps.max(2));
+        let (spec, steps) = (world.spec(), explore.steps);
         let task = world.reset(Split::Training, rng);
         let mut states: Vec<Vec<f32>> = Vec::with_capacity(explore.episodes * steps);
-        for episode in 0..explore.episodes.max(1) {
+        for episode in 0..explore.episodes {
             let start = match episode {
                 0 => task.state.clone(),
                 1 => task.goal.clone(),
@@ -224,7 +237,9 @@ mod tests {
     #[test]
     fn steps_follow_the_way_around_the_wall() {
         let (world, atlas) = atlas(3);
-        assert!(atlas.linked() > 0.5, "{}", atlas.linked());
+        let all = || atlas.charts.iter().flat_map(|chart| &chart.steps);
+        let linked = all().filter(|steps| steps.is_finite()).count();
+        assert!(2 * linked > all().count(), "{linked} of {}", all().count());
         let (mut pairs, mut around) = (0, 0);
         for Chart { layout, states, steps } in &atlas.charts {
             let state = |i: usize| &states[2 * i..2 * i + 2];

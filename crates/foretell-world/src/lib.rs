@@ -20,7 +20,7 @@ mod walls;
 mod world;
 mod worlds;
 
-pub use atlas::{Atlas, Explore};
+pub use atlas::Explore;
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};
 pub use forecast::Forecast;

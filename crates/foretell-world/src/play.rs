@@ -77,8 +77,9 @@ impl Play {
     }
 
     /// The same, where windows of training are of layouts that were explored, and bring along places of theirs.
-    pub fn explored(self, explore: Explore) -> Self {
-        Self { explored: Some((explore, Arc::default())), ..self }
+    pub fn explored(self, explore: Explore) -> Result<Self, WorldError> {
+        explore.check()?;
+        Ok(Self { explored: Some((explore, Arc::default())), ..self })
     }
 
     /// What is explored, if anything is.

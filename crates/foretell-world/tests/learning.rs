@@ -204,7 +204,8 @@ fn policies_learn_from_the_same_play_and_beat_chance() {
 
 #[test]
 fn steps_between_places_are_learnt_from_play_that_explores() {
-    let play = play(PlayConfig::default()).explored(Explore { layouts: 40, episodes: 12, steps: 91, places: 8 });
+    let explore = Explore { layouts: 40, episodes: 12, steps: 91, places: 8 };
+    let play = play(PlayConfig::default()).explored(explore).unwrap();
     let setting = setting(&play);
     let (objective, _) = trained(&play, || EbJepaConfig::default().init(&setting).unwrap(), 160);
     assert_eq!(Imagination::of(&objective, 1).gauge(), Gauge::Steps);
@@ -218,7 +219,7 @@ fn steps_between_places_are_learnt_from_play_that_explores() {
     let mut steps: Vec<f32> = batch.place_steps.iter().copied().filter(|steps| steps.is_finite()).collect();
     steps.sort_by(f32::total_cmp);
     let median = steps[steps.len() / 2];
-    let constant = steps.iter().map(|s| (s - median).abs()).sum::<f32>() / steps.len() as f32 / Reach::unit() as f32;
+    let constant = steps.iter().map(|s| (s - median).abs()).sum::<f32>() / steps.len() as f32 / Reach::UNIT as f32;
     let told = ops::values(term)[0];
     assert!(told < 0.7 * constant, "{told} and {constant}");
 }

@@ -80,8 +80,8 @@ pub trait WorldModel: Send {
         false
     }
 
-    /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from one state,
-    /// towards `[1, D]`. `None` where steps one after another are all there is.
+    /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from
+    /// one state, towards `[1, D]`. `None` where steps one after another are all there is.
     fn distances(
         &self,
         _gauge: Gauge,

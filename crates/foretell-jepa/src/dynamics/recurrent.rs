@@ -117,7 +117,7 @@ impl RecurrentNetworks {
 /// Between places.
 impl RecurrentNetworks {
     /// How far the steps that the latents `[B·K, D]` of places tell are from those that lie between, in units of
-    /// [`Reach::unit`]: the mean over the pairs between which a way is known.
+    /// [`Reach::UNIT`]: the mean over the pairs between which a way is known.
     fn told(head: &Reach, latents: Tensor<2>, batch: &WindowBatch) -> Tensor<1> {
         let (b, k, device) = (batch.samples, batch.places, latents.device());
         let width = |x: &Tensor<2>| x.dims()[1];
@@ -132,7 +132,7 @@ impl RecurrentNetworks {
         let count = known.iter().sum::<f32>().max(1.0);
         let column = |values| Tensor::<2>::from_data(TensorData::new(values, [b * k * k, 1]), &device);
         let off = (told - column(steps)).abs() * column(known);
-        off.sum() / (f64::from(count) * Reach::unit())
+        off.sum() / (f64::from(count) * Reach::UNIT)
     }
 
     /// How far the steps to a place are that what is foretold tells from those that what comes tells, as a share of them and

@@ -120,13 +120,7 @@ impl EbJepaConfig {
                     .to_owned(),
             ));
         }
-        let ReachConfig { layouts, episodes, places, .. } = self.reach;
         let tells_steps = self.terms.reach > 0.0;
-        if tells_steps && (layouts == 0 || episodes == 0 || !(2..=24).contains(&places)) {
-            return Err(SystemError::Setting(format!(
-                "steps between places are learnt from 1 layout or more, 1 episode or more in each, and 2 to 24 places of one, found {layouts}, {episodes} and {places}: see `model.reach`, or set `model.terms.reach = 0`"
-            )));
-        }
         let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead } = self.terms;
         let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {

@@ -101,7 +101,7 @@ impl Subject for OverWorld {
             && terms.reach > 0.0
         {
             let steps = recipe.over.play.episode;
-            playground.play = playground.play.explored(Explore { layouts, episodes, steps, places });
+            playground.play = playground.play.explored(Explore { layouts, episodes, steps, places })?;
         }
         recipe.over.play.normalise = playground.play.normalise().clone();
         recipe.over.play.actions = playground.play.actions().clone();

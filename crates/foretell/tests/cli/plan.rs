@@ -182,5 +182,7 @@ fn images_and_worlds_are_not_mixed_up() {
     train(&["eb-jepa", "--set", "world.resoluton=32"], &["world.resolution"]);
     train(&["eb-jepa", "--set", "play.windw=9"], &["play.windw", "did you mean `play.window`"]);
     train(&["eb-jepa", "--set", "play.window=200"], &["must fit its episode"]);
+    train(&["eb-jepa", "--set", "model.reach.episodes=100000"], &["100000 episodes of 91", "model.terms.reach = 0"]);
+    train(&["eb-jepa", "--set", "model.reach.places=1"], &["2 to 24 places", "1 places"]);
     train(&["eb-jepa", "--set", "model.width=0"], &["model.width", "at least 1"]);
 }
