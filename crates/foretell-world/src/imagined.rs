@@ -8,6 +8,11 @@ use rayon::prelude::*;
 use crate::cost::Cost;
 use crate::imagination::Imagination;
 use crate::planner::Problem;
+use crate::world::cut;
+
+/// Steps to the goal from which on an actor's draws become smaller, and the least share of them.
+const NEAR: f32 = 10.0;
+const LEAST: f32 = 0.2;
 
 /// Candidates imagined by a model. Each episode is rolled out by itself, so that its costs are the same bits alone and in
 /// company.
@@ -55,6 +60,36 @@ impl Imagined<'_> {
             })
             .collect();
         Candidates { actions, distances }
+    }
+
+    /// One episode's candidates `[S, H, A]` and their costs, by an actor with draws `[S, H, A]` besides.
+    fn propose(&self, episode: usize, draws: &[f32], samples: usize, horizon: usize) -> (Vec<f32>, Vec<f32>) {
+        let Imagination { model, actions: scale, block, device, .. } = self.imagination;
+        let (goal, width) = (&self.goals[episode], block * self.imagination.action());
+        let mut state = self.now[episode].repeat(samples);
+        let (mut candidates, mut distances) = (vec![0.0; draws.len()], Vec::new());
+        for t in 0..horizon / block {
+            let latents = state.newest().clone();
+            let mut would =
+                ops::values(model.act(latents.clone(), goal.clone()).expect("asked only where there is an actor"));
+            let near = model.steps_to(latents, goal.clone()).map_or_else(|| vec![f32::INFINITY; samples], ops::values);
+            scale.unscale(&mut would, 1);
+            let one = |s: usize| (s * horizon / block + t) * width..(s * horizon / block + t + 1) * width;
+            for (s, (would, near)) in would.chunks_exact_mut(width).zip(near).enumerate() {
+                // Less at random where there is little left to go.
+                let share = (near / NEAR).clamp(LEAST, 1.0);
+                for (x, draw) in would.iter_mut().zip(&draws[one(s)]) {
+                    *x += share * draw;
+                }
+                would.chunks_exact_mut(width / block).for_each(|action| cut(action, self.reach));
+                candidates[one(s)].copy_from_slice(would);
+            }
+            scale.scale(&mut would, 1);
+            state = model.step(state, Tensor::from_data(TensorData::new(would, [samples, width]), device));
+            distances.push(self.apart(state.newest().clone(), goal.clone()));
+        }
+        let costs = Self::along(&distances).into_iter().map(|d| self.cost.of(d)).collect();
+        (candidates, costs)
     }
 
     /// How far latents `[S, D]` are from a goal `[1, D]`, `[S, 1]`.
@@ -112,6 +147,16 @@ impl Problem for Imagined<'_> {
             Self::along(&rolled.distances).into_iter().map(|d| this.cost.of(d)).collect::<Vec<_>>()
         })
         .concat()
+    }
+
+    fn proposals(&mut self, draws: &[f32], per_episode: usize, horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let this = &*self;
+        if !this.imagination.model.acts() {
+            return None;
+        }
+        let (candidates, costs): (Vec<_>, Vec<_>) =
+            this.each(draws, |e, draws| this.propose(e, draws, per_episode, horizon)).into_iter().unzip();
+        Some((candidates.concat(), costs.concat()))
     }
 
     /// Back through the model to the actions: its weights are constants.

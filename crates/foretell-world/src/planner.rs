@@ -1,4 +1,4 @@
-//! Planners: random shooting, CEM, iCEM, MPPI, and descent along the model's own gradient.
+//! Planners: random shooting, CEM, iCEM, MPPI, descent along the model's own gradient, and the model's actor in imagination.
 //!
 //! A planner proposes candidates for several episodes at once, `[E, S, H, A]`, and is told what they cost. What it draws
 //! for an episode depends on (seed, step of the episode, episode) alone, so an episode is the same alone and in company.
@@ -30,6 +30,12 @@ pub trait Problem {
 
     /// The costs, `[E, S]`, of candidates `[E, S, H, A]`. What is not finite counts as the worst.
     fn costs(&mut self, candidates: &[f32], per_episode: usize, horizon: usize) -> Vec<f32>;
+
+    /// Candidates `[E, S, H, A]` of one who acts in imagination, and their costs `[E, S]`: at each step what the model's actor would
+    /// do, and the draw `[E, S, H, A]` besides. `None` where the model has no actor.
+    fn proposals(&mut self, _draws: &[f32], _per_episode: usize, _horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        None
+    }
 
     /// The costs and their gradients, `[E, S, H, A]`; `None` where there is no gradient.
     fn gradients(&mut self, _candidates: &[f32], _per_episode: usize, _horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
@@ -83,6 +89,12 @@ pub enum Planner {
         /// The best so many are weighted.
         elites: usize,
     },
+    /// What the model's actor would do, step by step in imagination, each time with a draw of the spread besides: the best of so
+    /// many. Where an action is barred, the next draw is another.
+    Actor {
+        /// Candidates.
+        samples: usize,
+    },
     /// Adam on the actions, through the model.
     Gradient {
         /// Starts.
@@ -99,6 +111,7 @@ impl Planner {
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "random" => Self::Random { samples: 1024 },
+            "actor" => Self::Actor { samples: 1 },
             "cem" => Self::Cem { samples: 128, iterations: 8, elites: 16 },
             "icem" => {
                 Self::Icem { samples: 64, iterations: 3, elites: 8, beta: 2.0, momentum: 0.1, keep: 0.5, decay: 1.25 }
@@ -110,12 +123,12 @@ impl Planner {
     }
 
     /// The names.
-    pub const NAMES: [&'static str; 5] = ["random", "cem", "icem", "mppi", "gradient"];
+    pub const NAMES: [&'static str; 6] = ["random", "cem", "icem", "mppi", "actor", "gradient"];
 
     /// Candidates in each iteration.
     fn schedule(&self) -> Vec<usize> {
         match *self {
-            Self::Random { samples } => vec![samples],
+            Self::Random { samples } | Self::Actor { samples } => vec![samples],
             Self::Cem { samples, iterations, .. }
             | Self::Mppi { samples, iterations, .. }
             | Self::Gradient { samples, iterations, .. } => vec![samples; iterations],
@@ -127,7 +140,7 @@ impl Planner {
 
     fn check(&self) -> Result<(), PlannerError> {
         let (samples, iterations) = match *self {
-            Self::Random { samples } => (samples, 1),
+            Self::Random { samples } | Self::Actor { samples } => (samples, 1),
             Self::Cem { samples, iterations, .. }
             | Self::Icem { samples, iterations, .. }
             | Self::Mppi { samples, iterations, .. }
@@ -192,6 +205,11 @@ pub enum PlannerError {
         /// The calls of one candidate.
         needed: u64,
     },
+    /// The actor planner without an actor.
+    #[error(
+        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train an eb-jepa with `model.terms.actor` above 0"
+    )]
+    NoActor,
     /// The gradient planner without a gradient.
     #[error("the planner `gradient` needs a model with gradients: take `cem`, `icem`, `mppi` or `random`")]
     NoGradient,
@@ -303,11 +321,22 @@ impl Planner {
             left -= samples as u64;
             let whole = samples * long;
             let mut candidates = vec![0.0; episodes * whole];
-            candidates.par_chunks_mut(whole.max(1)).zip(&mut searches).for_each(|(out, search)| {
-                search.draw(&noise, config.hold.max(1), out);
-                out.chunks_exact_mut(width).for_each(|action| cut(action, reach));
-            });
-            let costs = problem.costs(&candidates, samples, horizon);
+            let drawn = candidates.par_chunks_mut(whole.max(1)).zip(&mut searches);
+            let costs = if let Self::Actor { .. } = self {
+                drawn.for_each(|(out, search)| {
+                    out.fill_with(|| StandardNormal.sample(&mut search.random));
+                    out.iter_mut().for_each(|x| *x *= config.spread * reach);
+                });
+                let proposals = problem.proposals(&candidates, samples, horizon).ok_or(PlannerError::NoActor)?;
+                candidates = proposals.0;
+                proposals.1
+            } else {
+                drawn.for_each(|(out, search)| {
+                    search.draw(&noise, config.hold.max(1), out);
+                    out.chunks_exact_mut(width).for_each(|action| cut(action, reach));
+                });
+                problem.costs(&candidates, samples, horizon)
+            };
             let found = candidates.par_chunks(whole.max(1)).zip(costs.par_chunks(samples));
             searches.par_iter_mut().zip(found).for_each(|(search, (candidates, costs))| {
                 let finite = |c: &f32| if c.is_finite() { *c } else { f32::INFINITY };
@@ -330,7 +359,7 @@ impl Planner {
             search.best.actions = candidate(order[0]).to_vec();
         }
         let (elites, momentum) = match *self {
-            Self::Random { .. } | Self::Gradient { .. } => return,
+            Self::Random { .. } | Self::Actor { .. } | Self::Gradient { .. } => return,
             Self::Cem { elites, .. } | Self::Mppi { elites, .. } => (elites, 0.0),
             Self::Icem { elites, momentum, keep, .. } => {
                 let keep = (elites as f32 * keep.clamp(0.0, 1.0)).round() as usize;

@@ -45,6 +45,17 @@ impl Problem for Bowl {
         let slope = |(i, x): (usize, &f32)| 2.0 * (x - self.targets[i / (2 * horizon * per_episode)][i % 2]);
         Some((costs, candidates.iter().enumerate().map(slope).collect()))
     }
+    /// An actor that is half right.
+    fn proposals(&mut self, draws: &[f32], per_episode: usize, horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let would = |(i, draw): (usize, &f32)| 0.5 * self.targets[i / (2 * horizon * per_episode)][i % 2] + draw;
+        let mut candidates: Vec<f32> = draws.iter().enumerate().map(would).collect();
+        for action in candidates.chunks_exact_mut(2) {
+            let norm = action[0].hypot(action[1]).max(2.0);
+            action.iter_mut().for_each(|x| *x *= 2.0 / norm);
+        }
+        let costs = self.costs(&candidates, per_episode, horizon);
+        Some((candidates, costs))
+    }
 }
 
 fn bowl() -> Bowl {
@@ -59,7 +70,8 @@ fn config(horizon: usize) -> PlannerConfig {
 
 #[test]
 fn every_planner_finds_the_bottom_of_a_bowl() {
-    for name in Planner::NAMES {
+    // An actor takes what it is given.
+    for name in Planner::NAMES.into_iter().filter(|name| *name != "actor") {
         let planner = Planner::named(name).unwrap();
         let plans = planner.plan(&config(4), FREE, &mut bowl(), &[], (1, 0, &[0, 1, 2])).unwrap();
         // Doing nothing costs 4 · 1.25 and so on; independent draws in eight dimensions are no great help.
@@ -69,6 +81,20 @@ fn every_planner_finds_the_bottom_of_a_bowl() {
             assert!(plan.actions.chunks(2).all(|a| a[0].hypot(a[1]) <= 2.0001), "{name}: out of bounds");
         }
     }
+}
+
+#[test]
+fn the_best_of_an_actors_proposals_is_taken() {
+    let cost = |samples| {
+        let plans = Planner::Actor { samples }.plan(&config(2), FREE, &mut bowl(), &[], (1, 0, &[0, 1, 2])).unwrap();
+        plans.iter().map(|plan| plan.cost).sum::<f32>()
+    };
+    // Without a draw it is half a target off twice: 1.25, 1.53 and 0.81 of each episode's two steps, over two.
+    assert!(cost(1) > cost(8) && cost(8) > cost(512) && cost(512) < 0.9, "{} {} {}", cost(1), cost(8), cost(512));
+    let still = PlannerConfig { spread: 1e-9, ..config(2) };
+    let plans = Planner::Actor { samples: 1 }.plan(&still, FREE, &mut bowl(), &[], (1, 0, &[0, 1, 2])).unwrap();
+    let close = |a: &[f32], b: [f32; 4]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(close(&plans[1].actions, [-0.6, 0.15, -0.6, 0.15]), "{:?}", plans[1]);
 }
 
 #[test]
@@ -411,6 +437,18 @@ fn every_planner_plans_in_both_models_the_same_on_any_threads_and_in_any_company
     for (name, imagination) in models() {
         imagination.check(world.as_ref()).unwrap();
         for planner in Planner::NAMES {
+            if planner == "actor" && !imagination.model.acts() {
+                let mut agent = Planning::new(
+                    Planner::Actor { samples: 1 },
+                    config(4),
+                    FREE,
+                    1,
+                    imagination.pose(Cost::Sum, imagination.gauge()),
+                );
+                let trial = Trial { episodes: 1, steps: 1, seed: 8 };
+                assert_eq!(trial.run(world.as_ref(), &mut agent), Err(PlannerError::NoActor), "{name}");
+                continue;
+            }
             let run = |episodes: u64, threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let trial = Trial { episodes, steps: 6, seed: 8 };

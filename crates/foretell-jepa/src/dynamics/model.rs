@@ -80,6 +80,16 @@ pub trait WorldModel: Send {
         false
     }
 
+    /// What the model's actor would do at latents `[N, D]` to get to a goal `[1, D]`, `[N, A]`; `None` where it has none.
+    fn act(&self, _latents: Tensor<2>, _goal: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// Whether the model has an actor.
+    fn acts(&self) -> bool {
+        false
+    }
+
     /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from
     /// one state, towards `[1, D]`. `None` where steps one after another are all there is.
     fn distances(

@@ -2,11 +2,11 @@
 //! that keep latents worth foretelling.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use foretell_nn::gru::Gru;
 use foretell_nn::layers::{LayerNorm, Linear};
 use foretell_nn::observer::Observer;
-use foretell_nn::reach::Reach;
+use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +27,16 @@ pub struct Terms {
     /// The action can be told from the latents around it: keeps what acts, and not what only lies about. Without it the
     /// paper's success falls to 1 %.
     pub inverse_dynamics: f64,
-    /// The steps between two places can be told from their latents, which so come to know what bars the way. Ours; see
-    /// [`Reach`]. With it a planner can measure by steps.
+    /// The steps between two places can be told from their latents, which so come to know what bars the way. Ours. With it a
+    /// planner can measure by steps.
     pub reach: f64,
     /// What is foretold lies as many steps from a place as what comes: a wall that bars the way matters as much as the way
-    /// around it is long. Ours, after value equivalence (arXiv 2011.03506).
+    /// around it is long. Ours, after value equivalence (arXiv 2011.03506). It needs `reach`, and is nothing without.
     pub reach_ahead: f64,
+    /// What was done is told from where one was and any other place, weighted by how many steps nearer to that place it led
+    /// (advantage-weighted regression, arXiv 1910.00177, with the steps of `reach` as the value). With it a planner has
+    /// someone to propose what to do. Ours. It needs `reach`, and is nothing without.
+    pub actor: f64,
 }
 
 impl Default for Terms {
@@ -44,6 +48,7 @@ impl Default for Terms {
             inverse_dynamics: 1.0,
             reach: 0.0,
             reach_ahead: 0.0,
+            actor: 0.0,
         }
     }
 }
@@ -61,11 +66,22 @@ pub struct RecurrentNetworks {
     /// Two latents → the action between; dropped after training.
     pub inverse: Vec<Linear>,
     /// Kept after training: two latents → the steps between. `None` as released.
-    pub reach: Option<Reach>,
+    pub reach: Option<Pair>,
+    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. `None` as released.
+    pub actor: Option<Pair>,
 }
+
+/// Steps that one unit of the reach's number stands for, so that it is near 1 for usual ways.
+pub const STEPS_UNIT: f64 = 20.0;
 
 /// Steps that are added to those that a share is of: near a place one step more or less is not much.
 const NEAR: f64 = 10.0;
+/// How much more an action counts for each step that it led nearer: e^β.
+const BETA: f64 = 3.0;
+/// Limits of β times those steps: no action counts for everything.
+const ADVANTAGE: (f64, f64) = (-6.0, 4.0);
+/// Places of its window that each action is held against.
+const GOALS: usize = 4;
 
 /// What is set beside the networks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,11 +130,26 @@ impl RecurrentNetworks {
     }
 }
 
+/// Steps that the head tells from each start `[N, H]` to its goal, `[N, 1]`.
+fn steps(head: &Pair, start: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
+    head.between(start, goal) * STEPS_UNIT
+}
+
+/// For each of the first `frames` observations of every window, time-major, the row `b·K + (t + turn) mod K` of one of its
+/// window's K places, another at each t.
+fn a_place(batch: &WindowBatch, frames: usize, turn: usize) -> Vec<u32> {
+    let of = |row: usize| {
+        let (t, b) = (row / batch.samples, row % batch.samples);
+        (b * batch.places + (t + turn) % batch.places) as u32
+    };
+    (0..frames * batch.samples).map(of).collect()
+}
+
 /// Between places.
 impl RecurrentNetworks {
     /// How far the steps that the latents `[B·K, D]` of places tell are from those that lie between, in units of
-    /// [`Reach::UNIT`]: the mean over the pairs between which a way is known.
-    fn told(head: &Reach, latents: Tensor<2>, batch: &WindowBatch) -> Tensor<1> {
+    /// [`STEPS_UNIT`]: the mean over the pairs between which a way is known.
+    fn told(head: &Pair, latents: Tensor<2>, batch: &WindowBatch) -> Tensor<1> {
         let (b, k, device) = (batch.samples, batch.places, latents.device());
         let width = |x: &Tensor<2>| x.dims()[1];
         let pairs = |x: Tensor<2>, axis: usize| {
@@ -126,37 +157,53 @@ impl RecurrentNetworks {
             let shape = if axis == 1 { [b, 1, k, h] } else { [b, k, 1, h] };
             x.reshape(shape).repeat_dim(axis, k).reshape([b * k * k, h])
         };
-        let told = head.between(pairs(head.of_start(latents.clone()), 2), pairs(head.of_goal(latents), 1));
+        let told = steps(head, pairs(head.of_start(latents.clone()), 2), pairs(head.of_goal(latents), 1));
         let known: Vec<f32> = batch.place_steps.iter().map(|s| f32::from(u8::from(s.is_finite()))).collect();
-        let steps = batch.place_steps.iter().map(|s| if s.is_finite() { *s } else { 0.0 }).collect::<Vec<f32>>();
+        let between = batch.place_steps.iter().map(|s| if s.is_finite() { *s } else { 0.0 }).collect::<Vec<f32>>();
         let count = known.iter().sum::<f32>().max(1.0);
         let column = |values| Tensor::<2>::from_data(TensorData::new(values, [b * k * k, 1]), &device);
-        let off = (told - column(steps)).abs() * column(known);
-        off.sum() / (f64::from(count) * Reach::UNIT)
+        let off = (told - column(between)).abs() * column(known);
+        off.sum() / (f64::from(count) * STEPS_UNIT)
     }
 
     /// How far the steps to a place are that what is foretold tells from those that what comes tells, as a share of them and
     /// [`NEAR`]: of the latents k steps ahead, `[(T − k)·B, D]`, to one of the window's places, `[B·K, D]`.
-    fn told_ahead(head: &Reach, places: Tensor<2>, steps: &[(Tensor<2>, Tensor<2>)], batch: &WindowBatch) -> Tensor<1> {
+    fn told_ahead(head: &Pair, places: Tensor<2>, ahead: &[(Tensor<2>, Tensor<2>)], batch: &WindowBatch) -> Tensor<1> {
         let goals = head.of_goal(places.detach());
         let of_step = |(k, (ahead, there)): (usize, &(Tensor<2>, Tensor<2>))| {
-            let rows = ahead.dims()[0];
-            let place = |row: usize| {
-                let (t, b) = (row / batch.samples, row % batch.samples);
-                (b * batch.places + (t + k) % batch.places) as i32
-            };
-            let chosen: Vec<i32> = (0..rows).map(place).collect();
-            let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [rows]), &goals.device());
-            let goals = goals.clone().select(0, chosen);
-            let told = |latents: &Tensor<2>| head.between(head.of_start(latents.clone()), goals.clone());
+            let goals = ops::gather(goals.clone(), &a_place(batch, ahead.dims()[0] / batch.samples, k));
+            let told = |latents: &Tensor<2>| steps(head, head.of_start(latents.clone()), goals.clone());
             let there = told(there).detach();
             ((told(ahead) - there.clone()).abs() / (there.clamp_min(0.0) + NEAR)).mean()
         };
         // 1, 2, 4, … steps ahead say as much as all of them, for less.
-        let chosen = steps.iter().enumerate().filter(|(k, _)| (k + 1).is_power_of_two());
+        let chosen = ahead.iter().enumerate().filter(|(k, _)| (k + 1).is_power_of_two());
         let shares: Vec<Tensor<1>> = chosen.map(of_step).collect();
         let count = shares.len() as f64;
         shares.into_iter().reduce(|a, b| a + b).expect("a step") / count
+    }
+
+    /// How far what the actor would do is from what was done, weighted by how many steps nearer to the place it led: of the
+    /// latents of the windows, `[T·B, D]`, and of their places, `[B·K, D]`.
+    fn acted(&self, actor: &Pair, head: &Pair, latents: &Tensor<2>, places: &Tensor<2>, seen: &Seen<'_>) -> Tensor<1> {
+        let (batch, before) = (seen.batch, (seen.batch.frames - 1) * seen.batch.samples);
+        let (now, next) = (0, batch.samples);
+        let standing = head.of_start(latents.clone().detach()).detach();
+        let goals = head.of_goal(places.clone().detach()).detach();
+        let start = actor.of_start(latents.clone().narrow(0, now, before));
+        let towards = actor.of_goal(places.clone().detach());
+        let of_goal = |turn: usize| {
+            // Places that no other term holds the same observation against.
+            let chosen = a_place(batch, batch.frames - 1, turn * batch.places / GOALS + 1);
+            let goals = ops::gather(goals.clone(), &chosen);
+            let left = |first| steps(head, standing.clone().narrow(0, first, before), goals.clone());
+            let nearer = (left(now) - left(next)).detach();
+            let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
+            let would = actor.between(start.clone(), ops::gather(towards.clone(), &chosen));
+            let off = (would - seen.actions.clone()).square().mean_dim(1);
+            (off * weight.clone()).sum() / weight.sum()
+        };
+        (0..GOALS).map(of_goal).reduce(|a, b| a + b).expect("a goal") / GOALS as f64
     }
 }
 
@@ -175,11 +222,19 @@ impl WorldModel for RecurrentNetworks {
     }
 
     fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.reach.as_ref().map(|reach| reach.steps(latents, goal))
+        self.reach.as_ref().map(|head| steps(head, head.of_start(latents), head.of_goal(goal)))
     }
 
     fn tells_steps(&self) -> bool {
         self.reach.is_some()
+    }
+
+    fn act(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
+        self.actor.as_ref().map(|actor| actor.forward(latents, goal))
+    }
+
+    fn acts(&self) -> bool {
+        self.actor.is_some()
     }
 }
 
@@ -208,6 +263,14 @@ impl WorldModel for Packed {
 
     fn tells_steps(&self) -> bool {
         self.networks.tells_steps()
+    }
+
+    fn act(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
+        self.networks.act(latents, goal)
+    }
+
+    fn acts(&self) -> bool {
+        self.networks.acts()
     }
 
     fn distances(
@@ -244,7 +307,7 @@ impl Networks for RecurrentNetworks {
         let norm = self.encoder.norm().map(LayerNorm::parts);
         let mixer = self.mixer.iter().map(|m| (m.weight.val(), m.bias.val())).collect();
         let (input, recurrent) = ((weight_ih.val(), bias_ih.val()), (weight_hh.val(), bias_hh.val()));
-        let perceptron = self.reach.as_ref().map(Reach::parts);
+        let perceptron = self.reach.as_ref().map(|head| head.parts(STEPS_UNIT));
         match ops::GruRollout::new(mixer, input, recurrent, norm, perceptron) {
             Some(rollout) => Box::new(Packed { networks: self, rollout }),
             None => Box::new(self),
@@ -255,18 +318,24 @@ impl Networks for RecurrentNetworks {
         let batch = seen.batch;
         let latents = self.encoder.forward(seen.observations.clone());
         let steps = self.unrolled(&latents, seen, setting.steps);
-        let Terms { reach, reach_ahead, .. } = setting.terms;
-        let told = self.reach.as_ref().zip(seen.places.clone()).map(|(head, places)| {
+        let Terms { reach, reach_ahead, actor, .. } = setting.terms;
+        let mut between = Vec::new();
+        if let Some((head, places)) = self.reach.as_ref().zip(seen.places.clone()) {
             let places = self.encoder.forward(places);
-            let ahead = (reach_ahead > 0.0).then(|| Self::told_ahead(head, places.clone(), &steps, batch));
-            (Self::told(head, places, batch), ahead)
-        });
+            between.push(("reach", reach, Self::told(head, places.clone(), batch)));
+            if reach_ahead > 0.0 {
+                between.push(("reach_ahead", reach_ahead, Self::told_ahead(head, places.clone(), &steps, batch)));
+            }
+            if let Some(network) = &self.actor {
+                between.push(("actor", actor, self.acted(network, head, &latents, &places, seen)));
+            }
+        }
         let farthest = clock.health_due.then(|| steps.last().cloned()).flatten();
         let count = steps.len() as f64;
         let prediction =
             steps.into_iter().map(|(ahead, there)| ops::l2(ahead, there)).reduce(|a, b| a + b).expect("a step") / count;
-        let between = (batch.frames - 1) * batch.samples;
-        let (now, next) = (latents.clone().narrow(0, 0, between), latents.clone().narrow(0, batch.samples, between));
+        let before = (batch.frames - 1) * batch.samples;
+        let (now, next) = (latents.clone().narrow(0, 0, before), latents.clone().narrow(0, batch.samples, before));
         let Terms { variance: spread, covariance: apart, time_similarity, inverse_dynamics, .. } = setting.terms;
         let weighted = [
             ("variance", spread, variance(latents.clone())),
@@ -274,12 +343,9 @@ impl Networks for RecurrentNetworks {
             ("time_similarity", time_similarity, ops::l2(next, now)),
             ("inverse_dynamics", inverse_dynamics, ops::l2(self.inverse(&latents, batch), seen.actions.clone())),
         ];
-        let (told, ahead) = told.map_or((None, None), |(told, ahead)| (Some(told), ahead));
-        let weighted = weighted.into_iter().chain(told.map(|value| ("reach", reach, value)));
-        let weighted = weighted.chain(ahead.map(|value| ("reach_ahead", reach_ahead, value)));
         let mut terms = vec![("prediction", prediction.clone().inner())];
         let mut loss = prediction;
-        for (name, weight, value) in weighted {
+        for (name, weight, value) in weighted.into_iter().chain(between) {
             terms.push((name, value.clone().inner()));
             loss = loss + value * weight;
         }

@@ -13,7 +13,7 @@ use foretell_nn::Init;
 use foretell_nn::gru::Gru;
 use foretell_nn::layers::Linear;
 use foretell_nn::observer::ObserverConfig;
-use foretell_nn::reach::Reach;
+use foretell_nn::pair::Pair;
 use serde::{Deserialize, Serialize};
 
 use super::{ActionScale, SystemError, WorldSetting};
@@ -37,6 +37,8 @@ pub struct EbJepaConfig {
     pub mixer: Vec<usize>,
     /// Hidden width of the inverse dynamics.
     pub inverse: usize,
+    /// Width of the two hidden layers of the actor, where `terms.actor` is above 0.
+    pub actor: usize,
     /// Steps that a prediction is rolled out.
     pub rollout: usize,
     /// What the networks are given of an action.
@@ -77,6 +79,7 @@ impl Default for EbJepaConfig {
             hidden: vec![256, 256],
             mixer: vec![192, 192],
             inverse: 256,
+            actor: 256,
             rollout: 8,
             actions: ActionScale::Raw,
             terms: Terms {
@@ -86,6 +89,7 @@ impl Default for EbJepaConfig {
                 inverse_dynamics: 6.0,
                 reach: 6.0,
                 reach_ahead: 4.0,
+                actor: 3.0,
             },
             reach: ReachConfig::default(),
         }
@@ -112,17 +116,18 @@ impl EbJepaConfig {
         let widths = self.widths.iter().chain(&self.hidden).chain(&self.mixer).chain([
             &self.width,
             &self.inverse,
+            &self.actor,
             &self.rollout,
         ]);
         if widths.chain([&self.reach.width]).any(|width| *width == 0) {
             return Err(SystemError::Setting(
-                "`model.width`, `model.inverse`, `model.rollout`, `model.reach.width` and every one of `model.widths`, `model.hidden` and `model.mixer` must be at least 1"
+                "`model.width`, `model.inverse`, `model.actor`, `model.rollout`, `model.reach.width` and every one of `model.widths`, `model.hidden` and `model.mixer` must be at least 1"
                     .to_owned(),
             ));
         }
         let tells_steps = self.terms.reach > 0.0;
-        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead } = self.terms;
-        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead];
+        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor } = self.terms;
+        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
@@ -147,9 +152,12 @@ impl EbJepaConfig {
             inputs = *outputs;
         }
         let mut fourth = rng(setting.seed, Stream::Init, 0, 3);
-        let reach = tells_steps.then(|| Reach::new(self.width, self.reach.width, &mut fourth, &device));
+        let mut pair = |hidden, said| Pair::new(self.width, hidden, said, &mut fourth, &device);
+        let reach = tells_steps.then(|| pair(self.reach.width, 1));
+        let actor = (tells_steps && actor > 0.0).then(|| pair(self.actor, setting.action));
         let networks = RecurrentNetworks {
             reach,
+            actor,
             encoder: observer.init(&mut rng(setting.seed, Stream::Init, 0, 0), &device),
             mixer,
             predictor: Gru::new(inputs, self.width, &mut rng(setting.seed, Stream::Init, 0, 1), &device),

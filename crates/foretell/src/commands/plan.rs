@@ -39,9 +39,9 @@ pub(super) struct PlanningArgs {
     /// The world, if you want to be sure: a model plans where it learnt.
     #[arg(long)]
     world: Option<String>,
-    /// random, cem, icem, mppi or gradient.
-    #[arg(long, default_value = Manner::PLANNER)]
-    planner: String,
+    /// random, cem, icem, mppi, actor or gradient. Without it, the model's actor if it has learnt one, or else icem.
+    #[arg(long)]
+    planner: Option<String>,
     /// Model calls of one plan, at most; a step of one candidate is one call. Without it, the planner's own.
     #[arg(long, value_name = "CALLS")]
     budget: Option<u64>,
@@ -51,9 +51,9 @@ pub(super) struct PlanningArgs {
     /// Steps that each drawn action is held.
     #[arg(long, default_value_t = PlannerConfig::default().hold)]
     hold: usize,
-    /// Steps taken of each plan before the next.
-    #[arg(long, default_value_t = Manner::REPLAN)]
-    replan: u64,
+    /// Steps taken of each plan before the next. Without it 1 for an actor, 2 for those who search.
+    #[arg(long)]
+    replan: Option<u64>,
     /// What the distances along a way cost together: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that share.
     #[arg(long, default_value = "sum")]
     cost: String,
@@ -72,6 +72,8 @@ pub(super) struct PlanningArgs {
     device: DeviceChoice,
 }
 
+/// The model's actor, as it is beside a planner that searches.
+const ACTOR: Planner = Planner::Actor { samples: 1 };
 /// No budget but the planner's own schedule.
 const FREE: Budget = Budget { calls: u64::MAX };
 /// Share of the one before it that a step is worth with `--cost discounted`.
@@ -94,23 +96,31 @@ impl PlanningArgs {
         Ok(imaginer)
     }
 
-    pub(super) fn manner(&self) -> Result<Manner, Error> {
-        let planner = Planner::named(&self.planner).ok_or_else(|| {
-            Error::Misuse(unknown("planner", &self.planner, Planner::NAMES.into_iter(), "`--planner`"))
-        })?;
+    /// The name of the planner that was asked for, or of the model's own.
+    fn planner(&self, imaginer: &Imaginer) -> &str {
+        self.planner.as_deref().unwrap_or(imaginer.planner())
+    }
+
+    /// How plans are sought with a model.
+    pub(super) fn manner(&self, imaginer: &Imaginer) -> Result<Manner, Error> {
+        let name = self.planner(imaginer);
+        let planner = Planner::named(name)
+            .ok_or_else(|| Error::Misuse(unknown("planner", name, Planner::NAMES.into_iter(), "`--planner`")))?;
+        let usual = Manner::of(planner);
+        let replan = self.replan.unwrap_or(usual.replan.min(self.horizon as u64));
         at_least_one("--horizon", self.horizon as u64)?;
         at_least_one("--hold", self.hold as u64)?;
-        at_least_one("--replan", self.replan)?;
+        at_least_one("--replan", replan)?;
         at_least_one("--steps", self.steps)?;
         for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps)] {
             if value > LONGEST {
                 return Err(Error::Misuse(format!("`{name}` is at most {LONGEST}, found {value}")));
             }
         }
-        if self.replan > self.horizon as u64 {
+        if replan > self.horizon as u64 {
             return Err(Error::Misuse(format!(
-                "`--replan {}` takes more steps of a plan than its horizon of {} has: take at most that many",
-                self.replan, self.horizon
+                "`--replan {replan}` takes more steps of a plan than its horizon of {} has: take at most that many",
+                self.horizon
             )));
         }
         if let Some(budget) = self.budget {
@@ -120,7 +130,7 @@ impl PlanningArgs {
             planner,
             config: PlannerConfig { horizon: self.horizon, hold: self.hold, ..PlannerConfig::default() },
             budget: self.budget.map_or(FREE, |calls| Budget { calls }),
-            replan: self.replan,
+            replan,
             cost: cost(&self.cost)?,
             gauge: self.gauge()?,
         })
@@ -184,6 +194,9 @@ struct Controls {
     greedy: f64,
     oracle: f64,
     truth: f64,
+    /// The model's actor, where something else was asked to plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cloning: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,9 +232,9 @@ struct Planned {
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let asked = &args.planning;
-    let manner = asked.manner()?;
     at_least_one("--episodes", args.episodes)?;
     let imaginer = asked.imaginer()?;
+    let manner = asked.manner(&imaginer)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
     let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
     let outcome = trial.run(world, &mut agent)?;
@@ -239,14 +252,17 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         random: share(&trial, world, &mut Control::Random)?,
         greedy: share(&trial, world, &mut Control::Greedy)?,
         oracle: share(&trial, world, &mut Control::Oracle)?,
-        truth: share(&trial, world, &mut with_truth(&manner))?,
+        truth: share(&trial, world, &mut with_truth(&manner, asked.replan))?,
+        actor: (imagination.model.acts() && !matches!(manner.planner, Planner::Actor { .. }))
+            .then(|| share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..Manner::of(ACTOR) })))
+            .transpose()?,
         cloning,
         inverse,
     };
     let (success, interval) = outcome.success();
     let planned = Planned {
         world: world.spec().name.clone(),
-        planner: asked.planner.clone(),
+        planner: asked.planner(&imaginer).to_owned(),
         episodes: args.episodes,
         success,
         interval,
@@ -260,7 +276,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         trained_seed: imaginer.recipe.seed,
         steps: asked.steps,
         horizon: asked.horizon,
-        replan: asked.replan,
+        replan: manner.replan,
         cost: asked.cost.clone(),
         budget: asked.budget,
         seed: asked.seed,
@@ -273,12 +289,13 @@ fn share(trial: &Trial, world: &dyn World, agent: &mut dyn Agent) -> Result<f64,
     Ok(trial.run(world, agent)?.success().0)
 }
 
-/// The cross-entropy method with a perfect model: what the planner's settings allow.
-fn with_truth(manner: &Manner) -> impl Agent {
-    let cost = manner.cost;
+/// The cross-entropy method with a perfect model: what the settings allow.
+fn with_truth(manner: &Manner, replan: Option<u64>) -> impl Agent {
+    let (cost, replan) = (manner.cost, replan.unwrap_or(Manner::REPLAN));
     let pose =
         move |now: &Now<'_>, solve: Solve<'_>| solve(&mut Truth::new(now.world, now.tasks, cost, Measure::default()));
-    Manner { planner: Planner::named("cem").unwrap_or(manner.planner), budget: FREE, ..*manner }.planning(pose)
+    let planner = Planner::named("cem").unwrap_or(manner.planner);
+    Manner { planner, replan, budget: FREE, ..*manner }.planning(pose)
 }
 
 fn text(planned: &Planned, title: &str) -> String {
@@ -301,7 +318,11 @@ fn text(planned: &Planned, title: &str) -> String {
     row("straight ahead", controls.greedy, "");
     row("cem on the true dynamics", controls.truth, "");
     row("the shortest way", controls.oracle, "");
-    for (name, share) in [("behaviour cloning", controls.cloning), ("inverse dynamics", controls.inverse)] {
+    for (name, share) in [
+        ("the model's actor", controls.actor),
+        ("behaviour cloning", controls.cloning),
+        ("inverse dynamics", controls.inverse),
+    ] {
         if let Some(share) = share {
             row(&format!("{name}, without search"), share, "");
         }

@@ -27,8 +27,8 @@ const SIDE: usize = 390;
 
 /// Runs the command.
 pub fn play(args: &PlayArgs) -> Result<(), Error> {
-    let manner = args.planning.manner()?;
     let imaginer: Imaginer = args.planning.imaginer()?;
+    let manner = args.planning.manner(&imaginer)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), args.planning.trial(args.episode.saturating_add(1)));
     let Some(film) = record(&imaginer, &manner, &trial, &[args.episode])?.and_then(|mut films| films.pop()) else {
         return Err(Error::Misuse(format!(

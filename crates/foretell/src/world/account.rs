@@ -56,7 +56,7 @@ fn episodes(run: &Path, session: &Session<OverWorld>) -> Result<Vec<Moving>, Err
     let imaginer = Imaginer::open(run, session.device.clone())?;
     let trial = Trial { episodes: EPISODES, steps: STEPS, seed: session.recipe.seed };
     let numbers: Vec<u64> = (0..EPISODES).collect();
-    let Some(planner) = Planner::named(Manner::PLANNER) else { return Ok(Vec::new()) };
+    let Some(planner) = Planner::named(imaginer.planner()) else { return Ok(Vec::new()) };
     let films = record(&imaginer, &Manner::of(planner), &trial, &numbers)?.unwrap_or_default();
     let world = imaginer.playground.world.as_ref();
     films

@@ -100,6 +100,11 @@ impl Imaginer {
         )))
     }
 
+    /// The planner that is taken if nothing is said: the model's own actor where it has one.
+    pub fn planner(&self) -> &'static str {
+        if self.imagination.model.acts() { "actor" } else { "icem" }
+    }
+
     /// An agent that plans in the model's latents.
     pub fn agent(&self, manner: &Manner) -> impl Agent + '_ {
         let gauge = manner.gauge.unwrap_or_else(|| self.imagination.gauge());
@@ -136,18 +141,17 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// The planner that is taken if nothing is said.
-    pub const PLANNER: &'static str = "icem";
-    /// Steps that are taken of each plan if nothing is said.
+    /// Steps that are taken of each plan that was searched for, if nothing is said.
     pub const REPLAN: u64 = 2;
 
-    /// With a planner's own settings and nothing said.
+    /// With a planner's own settings and nothing said. An actor looks at every step: it has nothing to search for.
     pub fn of(planner: Planner) -> Self {
+        let replan = if matches!(planner, Planner::Actor { .. }) { 1 } else { Self::REPLAN };
         Self {
             planner,
             config: PlannerConfig::default(),
             budget: Budget { calls: u64::MAX },
-            replan: Self::REPLAN,
+            replan,
             cost: Cost::default(),
             gauge: None,
         }
