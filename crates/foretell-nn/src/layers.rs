@@ -152,6 +152,18 @@ impl Conv {
         Self { weight, stride, padding: kernel / 2 }
     }
 
+    /// Weights uniform in ±1/√(I·k²) (PyTorch's default); padding `k / 2`.
+    pub fn uniform<R: RngExt>(
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        stride: usize,
+        init: &mut Init<'_, R>,
+    ) -> Self {
+        let bound = 1.0 / ((inputs * kernel * kernel).max(1) as f64).sqrt();
+        Self { weight: init.uniform([outputs, inputs, kernel, kernel], bound), stride, padding: kernel / 2 }
+    }
+
     /// `[B, H, W, C]` → `[B, H', W', O]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         ops::conv2d(x, self.weight.val(), self.stride, self.padding)

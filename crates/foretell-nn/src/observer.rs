@@ -41,8 +41,8 @@ impl ObserverConfig {
         let (mut convs, mut biases, mut inputs) = (Vec::new(), Vec::new(), channels);
         if self.pictures() {
             for outputs in &self.widths {
-                convs.push(Conv::new(inputs, *outputs, 3, 2, &mut init));
-                biases.push(init.constant([*outputs], 0.0));
+                convs.push(Conv::uniform(inputs, *outputs, 3, 2, &mut init));
+                biases.push(init.uniform([*outputs], 1.0 / ((9 * inputs) as f64).sqrt()));
                 (height, width, inputs) = (height.div_ceil(2), width.div_ceil(2), *outputs);
             }
         }

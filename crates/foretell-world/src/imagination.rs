@@ -33,14 +33,19 @@ pub struct Imagination {
 impl Imagination {
     /// What a run has learnt, with blocks of so many actions.
     pub fn of<N: Networks + Sync>(objective: &Dynamics<N>, block: usize) -> Self {
-        let WindowCollator { observation, normalise, actions, .. } = &*objective.collator;
+        Self::with(objective.model(), &objective.collator, block, &objective.device)
+    }
+
+    /// Networks in evaluation mode, for observations and actions as this collator takes them.
+    pub fn with<N: Networks + Sync>(networks: N, collator: &WindowCollator, block: usize, device: &Device) -> Self {
+        let WindowCollator { observation, normalise, actions, .. } = collator;
         Self {
-            model: objective.model().planner_model(),
+            model: networks.planner_model(),
             observation: *observation,
             normalise: normalise.clone(),
             actions: actions.clone(),
             block: block.max(1),
-            device: objective.device.clone(),
+            device: device.clone(),
         }
     }
 

@@ -122,6 +122,24 @@ impl Planner {
         })
     }
 
+    /// The same with so many candidates in an iteration; the best of them that count are never more.
+    #[must_use]
+    pub fn with_samples(self, count: usize) -> Self {
+        let most = |elites: usize| elites.min(count);
+        match self {
+            Self::Random { .. } => Self::Random { samples: count },
+            Self::Actor { .. } => Self::Actor { samples: count },
+            Self::Cem { iterations, elites, .. } => Self::Cem { samples: count, iterations, elites: most(elites) },
+            Self::Icem { iterations, elites, beta, momentum, keep, decay, .. } => {
+                Self::Icem { samples: count, iterations, elites: most(elites), beta, momentum, keep, decay }
+            }
+            Self::Mppi { iterations, temperature, elites, .. } => {
+                Self::Mppi { samples: count, iterations, temperature, elites: most(elites) }
+            }
+            Self::Gradient { iterations, rate, .. } => Self::Gradient { samples: count, iterations, rate },
+        }
+    }
+
     /// The names.
     pub const NAMES: [&'static str; 6] = ["random", "cem", "icem", "mppi", "actor", "gradient"];
 

@@ -14,6 +14,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Collate, DataError, Normalise, Places, Window};
 use foretell_nn::layers::BatchStatistics;
+use foretell_nn::pair::Pair;
 use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
 
 use crate::sigreg::directions;
@@ -152,6 +153,23 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
         Self: Sync,
     {
         Box::new(self)
+    }
+
+    /// An actor that is to learn when the rest has learnt, if there is one.
+    fn actor(&self) -> Option<&Pair> {
+        None
+    }
+
+    /// The same with an actor that has learnt.
+    #[must_use]
+    fn with_actor(self, _actor: Pair) -> Self {
+        self
+    }
+
+    /// What the actor learns from: how far what it would do is from what was done, weighted by what came of that. Asked of
+    /// networks in evaluation mode; `None` where the batch says nothing of it.
+    fn acted(&self, _actor: &Pair, _seen: &Seen<'_>) -> Option<Tensor<1>> {
+        None
     }
 
     /// The loss of a batch.

@@ -33,10 +33,6 @@ pub struct Terms {
     /// What is foretold lies as many steps from a place as what comes: a wall that bars the way matters as much as the way
     /// around it is long. Ours, after value equivalence (arXiv 2011.03506). It needs `reach`, and is nothing without.
     pub reach_ahead: f64,
-    /// What was done is told from where one was and any other place, weighted by how many steps nearer to that place it led
-    /// (advantage-weighted regression, arXiv 1910.00177, with the steps of `reach` as the value). With it a planner has
-    /// someone to propose what to do. Ours. It needs `reach`, and is nothing without.
-    pub actor: f64,
 }
 
 impl Default for Terms {
@@ -48,7 +44,6 @@ impl Default for Terms {
             inverse_dynamics: 1.0,
             reach: 0.0,
             reach_ahead: 0.0,
-            actor: 0.0,
         }
     }
 }
@@ -67,7 +62,8 @@ pub struct RecurrentNetworks {
     pub inverse: Vec<Linear>,
     /// Kept after training: two latents → the steps between. `None` as released.
     pub reach: Option<Pair>,
-    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. `None` as released.
+    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns when the rest
+    /// has learnt. `None` as released.
     pub actor: Option<Pair>,
 }
 
@@ -77,11 +73,9 @@ pub const STEPS_UNIT: f64 = 20.0;
 /// Steps that are added to those that a share is of: near a place one step more or less is not much.
 const NEAR: f64 = 10.0;
 /// How much more an action counts for each step that it led nearer: e^β.
-const BETA: f64 = 3.0;
+const BETA: f64 = 4.0;
 /// Limits of β times those steps: no action counts for everything.
 const ADVANTAGE: (f64, f64) = (-6.0, 4.0);
-/// Places of its window that each action is held against.
-const GOALS: usize = 4;
 
 /// What is set beside the networks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,9 +84,11 @@ pub struct Rollout {
     pub terms: Terms,
     /// Steps that a prediction is rolled out, K.
     pub steps: usize,
+    /// Whether predictions alone are drawn to the latents that come, and those not to them.
+    pub stop_gradient: bool,
 }
 
-/// No target network and no stop-gradient; the regulariser alone keeps latents apart.
+/// No target network, and as released no stop-gradient; the regulariser alone keeps latents apart.
 pub type Recurrent = Dynamics<RecurrentNetworks>;
 
 impl RecurrentNetworks {
@@ -105,15 +101,16 @@ impl RecurrentNetworks {
 
     /// For each k from 1 to `steps`, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each:
     /// every observation is a beginning, and predictions are predicted from.
-    fn unrolled(&self, latents: &Tensor<2>, seen: &Seen<'_>, steps: usize) -> Vec<(Tensor<2>, Tensor<2>)> {
+    fn unrolled(&self, latents: &Tensor<2>, seen: &Seen<'_>, steps: usize, stop: bool) -> Vec<(Tensor<2>, Tensor<2>)> {
         let (rows, b) = (seen.batch.frames * seen.batch.samples, seen.batch.samples);
         let mut state = latents.clone();
+        let there = if stop { latents.clone().detach() } else { latents.clone() };
         (1..=steps.min(seen.batch.frames - 1))
             .map(|k| {
                 let beginnings = rows - k * b;
                 let acted = seen.actions.clone().narrow(0, (k - 1) * b, beginnings);
                 state = self.next(state.clone().narrow(0, 0, beginnings), acted);
-                (state.clone(), latents.clone().narrow(0, k * b, beginnings))
+                (state.clone(), there.clone().narrow(0, k * b, beginnings))
             })
             .collect()
     }
@@ -181,29 +178,6 @@ impl RecurrentNetworks {
         let shares: Vec<Tensor<1>> = chosen.map(of_step).collect();
         let count = shares.len() as f64;
         shares.into_iter().reduce(|a, b| a + b).expect("a step") / count
-    }
-
-    /// How far what the actor would do is from what was done, weighted by how many steps nearer to the place it led: of the
-    /// latents of the windows, `[T·B, D]`, and of their places, `[B·K, D]`.
-    fn acted(&self, actor: &Pair, head: &Pair, latents: &Tensor<2>, places: &Tensor<2>, seen: &Seen<'_>) -> Tensor<1> {
-        let (batch, before) = (seen.batch, (seen.batch.frames - 1) * seen.batch.samples);
-        let (now, next) = (0, batch.samples);
-        let standing = head.of_start(latents.clone().detach()).detach();
-        let goals = head.of_goal(places.clone().detach()).detach();
-        let start = actor.of_start(latents.clone().narrow(0, now, before));
-        let towards = actor.of_goal(places.clone().detach());
-        let of_goal = |turn: usize| {
-            // Places that no other term holds the same observation against.
-            let chosen = a_place(batch, batch.frames - 1, turn * batch.places / GOALS + 1);
-            let goals = ops::gather(goals.clone(), &chosen);
-            let left = |first| steps(head, standing.clone().narrow(0, first, before), goals.clone());
-            let nearer = (left(now) - left(next)).detach();
-            let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
-            let would = actor.between(start.clone(), ops::gather(towards.clone(), &chosen));
-            let off = (would - seen.actions.clone()).square().mean_dim(1);
-            (off * weight.clone()).sum() / weight.sum()
-        };
-        (0..GOALS).map(of_goal).reduce(|a, b| a + b).expect("a goal") / GOALS as f64
     }
 }
 
@@ -314,20 +288,52 @@ impl Networks for RecurrentNetworks {
         }
     }
 
+    fn actor(&self) -> Option<&Pair> {
+        self.actor.as_ref()
+    }
+
+    fn with_actor(self, actor: Pair) -> Self {
+        Self { actor: Some(actor), ..self }
+    }
+
+    /// Advantage-weighted regression (arXiv 1910.00177) in hindsight: every place of a window is a goal for each of its actions, and an
+    /// action counts for as much as the steps fell that the head tells. A wall that bars the way is smooth in what is foretold
+    /// and sharp in what followed: nothing foretold teaches the actor.
+    fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
+        let (head, places) = (self.reach.as_ref()?, seen.places.clone()?);
+        let (t, b, k) = (seen.batch.frames, seen.batch.samples, seen.batch.places);
+        let (latents, places) = (self.encoder.forward(seen.observations.clone()), self.encoder.forward(places));
+        // [T, B, K, ..] of what is [T·B, H] and of what is [B·K, H].
+        let standing = |x: Tensor<2>, frames: usize| {
+            let [_, h] = x.dims();
+            x.reshape([frames, b, 1, h]).repeat_dim(2, k).reshape([frames * b * k, h])
+        };
+        let wanted = |x: Tensor<2>, frames: usize| {
+            let [_, h] = x.dims();
+            x.reshape([1, b, k, h]).repeat_dim(0, frames).reshape([frames * b * k, h])
+        };
+        let left = steps(head, standing(head.of_start(latents.clone()), t), wanted(head.of_goal(places.clone()), t));
+        let (before, after) = ((t - 1) * b * k, b * k);
+        let nearer = left.clone().narrow(0, 0, before) - left.narrow(0, after, before);
+        let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
+        let now = latents.narrow(0, 0, (t - 1) * b);
+        let would = actor.between(standing(actor.of_start(now), t - 1), wanted(actor.of_goal(places), t - 1));
+        let off = (would - standing(seen.actions.clone(), t - 1)).square().mean_dim(1);
+        let total = ops::values(weight.clone().sum())[0];
+        Some((off * weight).sum() / f64::from(total.max(f32::MIN_POSITIVE)))
+    }
+
     fn loss(&self, setting: &Rollout, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let batch = seen.batch;
         let latents = self.encoder.forward(seen.observations.clone());
-        let steps = self.unrolled(&latents, seen, setting.steps);
-        let Terms { reach, reach_ahead, actor, .. } = setting.terms;
+        let steps = self.unrolled(&latents, seen, setting.steps, setting.stop_gradient);
+        let Terms { reach, reach_ahead, .. } = setting.terms;
         let mut between = Vec::new();
         if let Some((head, places)) = self.reach.as_ref().zip(seen.places.clone()) {
             let places = self.encoder.forward(places);
             between.push(("reach", reach, Self::told(head, places.clone(), batch)));
             if reach_ahead > 0.0 {
                 between.push(("reach_ahead", reach_ahead, Self::told_ahead(head, places.clone(), &steps, batch)));
-            }
-            if let Some(network) = &self.actor {
-                between.push(("actor", actor, self.acted(network, head, &latents, &places, seen)));
             }
         }
         let farthest = clock.health_due.then(|| steps.last().cloned()).flatten();
@@ -359,6 +365,6 @@ impl Recurrent {
     pub fn unroll(&self, batch: &WindowBatch) -> Vec<(Tensor<2>, Tensor<2>)> {
         let seen = self.seen(batch);
         let latents = self.networks.encoder.forward(seen.observations.clone());
-        self.networks.unrolled(&latents, &seen, self.setting.steps)
+        self.networks.unrolled(&latents, &seen, self.setting.steps, false)
     }
 }

@@ -37,16 +37,37 @@ pub struct EbJepaConfig {
     pub mixer: Vec<usize>,
     /// Hidden width of the inverse dynamics.
     pub inverse: usize,
-    /// Width of the two hidden layers of the actor, where `terms.actor` is above 0.
-    pub actor: usize,
     /// Steps that a prediction is rolled out.
     pub rollout: usize,
+    /// Whether predictions are drawn to the latents and those not to them; as released both are. What is hard to foretell, where a
+    /// wall bars the way, then stays in the latents.
+    pub stop_gradient: bool,
     /// What the networks are given of an action.
     pub actions: ActionScale,
     /// Weights of the terms besides the prediction's.
     pub terms: Terms,
     /// How steps between places are told, where `terms.reach` is above 0.
     pub reach: ReachConfig,
+    /// The actor that learns when the rest has learnt, where `terms.reach` is above 0.
+    pub actor: ActorConfig,
+}
+
+/// How an actor learns, from windows that no step has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ActorConfig {
+    /// Width of its two hidden layers.
+    pub width: usize,
+    /// Optimiser steps, with batches as the rest has them; 0 for no actor.
+    pub steps: u64,
+    /// Peak learning rate.
+    pub lr: f64,
+}
+
+impl Default for ActorConfig {
+    fn default() -> Self {
+        Self { width: 256, steps: 1500, lr: 1e-3 }
+    }
 }
 
 /// How steps between places are told.
@@ -79,8 +100,8 @@ impl Default for EbJepaConfig {
             hidden: vec![256, 256],
             mixer: vec![192, 192],
             inverse: 256,
-            actor: 256,
             rollout: 8,
+            stop_gradient: true,
             actions: ActionScale::Raw,
             terms: Terms {
                 variance: 2.0,
@@ -89,9 +110,9 @@ impl Default for EbJepaConfig {
                 inverse_dynamics: 6.0,
                 reach: 6.0,
                 reach_ahead: 4.0,
-                actor: 3.0,
             },
             reach: ReachConfig::default(),
+            actor: ActorConfig::default(),
         }
     }
 }
@@ -106,6 +127,7 @@ impl EbJepaConfig {
             maxima: false,
             hidden: Vec::new(),
             mixer: Vec::new(),
+            stop_gradient: false,
             terms: Terms::default(),
             ..Self::default()
         }
@@ -116,20 +138,22 @@ impl EbJepaConfig {
         let widths = self.widths.iter().chain(&self.hidden).chain(&self.mixer).chain([
             &self.width,
             &self.inverse,
-            &self.actor,
             &self.rollout,
         ]);
-        if widths.chain([&self.reach.width]).any(|width| *width == 0) {
+        if widths.chain([&self.reach.width, &self.actor.width]).any(|width| *width == 0) {
             return Err(SystemError::Setting(
-                "`model.width`, `model.inverse`, `model.actor`, `model.rollout`, `model.reach.width` and every one of `model.widths`, `model.hidden` and `model.mixer` must be at least 1"
+                "`model.width`, `model.inverse`, `model.rollout`, `model.reach.width`, `model.actor.width` and every one of `model.widths`, `model.hidden` and `model.mixer` must be at least 1"
                     .to_owned(),
             ));
         }
         let tells_steps = self.terms.reach > 0.0;
-        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor } = self.terms;
-        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor];
+        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead } = self.terms;
+        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
+        }
+        if !(self.actor.lr > 0.0 && self.actor.lr.is_finite()) {
+            return Err(SystemError::Setting(format!("`model.actor.lr` must be above 0, found {}", self.actor.lr)));
         }
         setting.check()?;
         let device = setting.device.clone().autodiff();
@@ -154,7 +178,7 @@ impl EbJepaConfig {
         let mut fourth = rng(setting.seed, Stream::Init, 0, 3);
         let mut pair = |hidden, said| Pair::new(self.width, hidden, said, &mut fourth, &device);
         let reach = tells_steps.then(|| pair(self.reach.width, 1));
-        let actor = (tells_steps && actor > 0.0).then(|| pair(self.actor, setting.action));
+        let actor = (tells_steps && self.actor.steps > 0).then(|| pair(self.actor.width, setting.action));
         let networks = RecurrentNetworks {
             reach,
             actor,
@@ -173,7 +197,7 @@ impl EbJepaConfig {
         };
         Ok(Recurrent {
             networks,
-            setting: Rollout { terms: self.terms, steps: self.rollout },
+            setting: Rollout { terms: self.terms, steps: self.rollout, stop_gradient: self.stop_gradient },
             collator: Arc::new(collator),
             device: setting.device.clone(),
         })

@@ -48,6 +48,12 @@ pub(super) struct PlanningArgs {
     /// Steps looked ahead.
     #[arg(long, default_value_t = PlannerConfig::default().horizon)]
     horizon: usize,
+    /// Candidates of an iteration. Without it, the planner's own.
+    #[arg(long)]
+    samples: Option<usize>,
+    /// Standard deviation of what is drawn, as a share of the longest action.
+    #[arg(long, default_value_t = PlannerConfig::default().spread)]
+    spread: f32,
     /// Steps that each drawn action is held.
     #[arg(long, default_value_t = PlannerConfig::default().hold)]
     hold: usize,
@@ -78,6 +84,9 @@ const ACTOR: Planner = Planner::Actor { samples: 1 };
 const FREE: Budget = Budget { calls: u64::MAX };
 /// Share of the one before it that a step is worth with `--cost discounted`.
 const DISCOUNT: f32 = 0.95;
+/// More candidates than any plan needs, and a spread that leaves nothing but the longest actions.
+const MOST_SAMPLES: u64 = 100_000;
+const WIDEST: f32 = 10.0;
 /// More steps than any episode takes.
 const LONGEST: u64 = 100_000;
 
@@ -106,16 +115,25 @@ impl PlanningArgs {
         let name = self.planner(imaginer);
         let planner = Planner::named(name)
             .ok_or_else(|| Error::Misuse(unknown("planner", name, Planner::NAMES.into_iter(), "`--planner`")))?;
+        let planner = self.samples.map_or(planner, |samples| planner.with_samples(samples));
         let usual = Manner::of(planner);
         let replan = self.replan.unwrap_or(usual.replan.min(self.horizon as u64));
         at_least_one("--horizon", self.horizon as u64)?;
         at_least_one("--hold", self.hold as u64)?;
+        if let Some(samples) = self.samples {
+            at_least_one("--samples", samples as u64)?;
+            at_most("--samples", samples as u64, MOST_SAMPLES)?;
+        }
+        if !(self.spread > 0.0 && self.spread <= WIDEST) {
+            return Err(Error::Misuse(format!(
+                "`--spread` is a share of the longest action, above 0 and at most {WIDEST}, found {}",
+                self.spread
+            )));
+        }
         at_least_one("--replan", replan)?;
         at_least_one("--steps", self.steps)?;
         for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps)] {
-            if value > LONGEST {
-                return Err(Error::Misuse(format!("`{name}` is at most {LONGEST}, found {value}")));
-            }
+            at_most(name, value, LONGEST)?;
         }
         if replan > self.horizon as u64 {
             return Err(Error::Misuse(format!(
@@ -128,7 +146,12 @@ impl PlanningArgs {
         }
         Ok(Manner {
             planner,
-            config: PlannerConfig { horizon: self.horizon, hold: self.hold, ..PlannerConfig::default() },
+            config: PlannerConfig {
+                horizon: self.horizon,
+                hold: self.hold,
+                spread: self.spread,
+                ..PlannerConfig::default()
+            },
             budget: self.budget.map_or(FREE, |calls| Budget { calls }),
             replan,
             cost: cost(&self.cost)?,
@@ -152,6 +175,10 @@ impl PlanningArgs {
 
 fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
     if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
+}
+
+fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
+    if value > most { Err(Error::Misuse(format!("`{name}` is at most {most}, found {value}"))) } else { Ok(()) }
 }
 
 fn gauge(text: &str) -> Result<Gauge, Error> {
