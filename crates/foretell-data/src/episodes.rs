@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::random::{Stream, rng};
 use crate::recording::{Pixels, Recording, Recordings};
@@ -48,6 +48,11 @@ pub struct Episodes {
     actions: Normalise,
 }
 
+/// An episode's name without its folder's.
+fn base_name(name: &str) -> String {
+    Path::new(name).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// A window's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
@@ -65,23 +70,20 @@ impl Episodes {
         let positive = |name, found: usize, least: usize, expected| {
             if found < least { Err(DataError::BadSetting { name, expected, found: found.to_string() }) } else { Ok(()) }
         };
-        positive("every", every, 1, "1 or more actions for each observation")?;
-        positive("window", window, 2, "2 observations or more")?;
+        positive("data.every", every, 1, "1 or more actions for each observation")?;
+        positive("data.window", window, 2, "2 observations or more")?;
         let frameskip = if frameskip == 0 { every } else { frameskip };
         if !frameskip.is_multiple_of(every) {
             return Err(DataError::BadSetting {
-                name: "frameskip",
-                expected: "a multiple of `every`: between them nothing was seen",
-                found: format!("{frameskip}, with `every` {every}"),
+                name: "data.frameskip",
+                expected: "a multiple of `data.every`: between them nothing was seen",
+                found: format!("{frameskip}, with `data.every` {every}"),
             });
         }
         let recordings = Recordings::read(path, actions.as_deref(), every)?;
         let count = recordings.episodes.len();
         let mut order: Vec<usize> = (0..count).collect();
-        let hash = |i: &usize| {
-            let name = Path::new(&recordings.episodes[*i].name).file_name().map(|n| n.to_string_lossy().into_owned());
-            (xxh3_64(name.unwrap_or_default().as_bytes()), *i)
-        };
+        let hash = |i: &usize| (xxh3_64(base_name(&recordings.episodes[*i].name).as_bytes()), *i);
         order.sort_by_key(hash);
         let (held_out, training) = order.split_at((count / ONE_IN).max(1));
         let sorted = |part: &[usize]| -> Arc<[usize]> {
@@ -98,10 +100,8 @@ impl Episodes {
             normalise: nothing(),
             actions: nothing(),
         };
-        for (part, least) in [(Part::Train, 1), (Part::HeldOut, 1)] {
-            if episodes.places(part).len() < least {
-                return Err(episodes.too_short(path, part));
-            }
+        if let Some(part) = [Part::Train, Part::HeldOut].into_iter().find(|part| episodes.windows(*part) == 0) {
+            return Err(episodes.too_short(path, part));
         }
         episodes.measure();
         Ok(episodes)
@@ -111,7 +111,7 @@ impl Episodes {
         let (count, longest) =
             (self.part(part).len(), self.part(part).iter().map(|i| self.recordings.episodes[*i].frames));
         let reason = format!(
-            "its {count} {} episodes (of {}) hold no window of {} observations with {} actions between two, the longest has {}: give more episodes, or a shorter window",
+            "its {count} {} episodes (of {}) hold no window of {} observations with {} actions between two, the longest has {}: give more episodes, or a shorter window (`data.window`)",
             if part == Part::Train { "training" } else { "held-out" },
             self.recordings.episodes.len(),
             self.config.window,
@@ -150,15 +150,6 @@ impl Episodes {
         Self { normalise, actions, ..self }
     }
 
-    /// The same with windows of another length, for a longer look ahead. An error if none is that long.
-    pub fn with_window(self, window: usize) -> Result<Self, DataError> {
-        let episodes = Self { config: EpisodesConfig { window: window.max(2), ..self.config.clone() }, ..self };
-        match [Part::Train, Part::HeldOut].into_iter().find(|part| episodes.places(*part).is_empty()) {
-            Some(part) => Err(episodes.too_short(Path::new(&episodes.recordings.episodes[0].name), part)),
-            None => Ok(episodes),
-        }
-    }
-
     /// Mean and deviation of each channel of an observation.
     pub fn normalise(&self) -> &Normalise {
         &self.normalise
@@ -184,16 +175,53 @@ impl Episodes {
         self.config.frameskip
     }
 
+    /// Observations of a window.
+    pub fn window(&self) -> usize {
+        self.config.window
+    }
+
+    /// A number that changes with any episode's name, observations or actions.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for episode in &self.recordings.episodes {
+            hash.update(base_name(&episode.name).as_bytes());
+            hash.update(&(episode.frames as u64).to_le_bytes());
+            match &episode.pixels {
+                Pixels::Bytes(bytes) => hash.update(bytes),
+                Pixels::Floats(values) => values.iter().for_each(|x| hash.update(&x.to_le_bytes())),
+            }
+            episode.actions.iter().for_each(|x| hash.update(&x.to_le_bytes()));
+        }
+        hash.digest()
+    }
+
     /// Episodes of a part.
     pub fn count(&self, part: Part) -> usize {
         self.part(part).len()
     }
 
+    /// Different windows of a part.
+    pub fn windows(&self, part: Part) -> usize {
+        self.places(part, self.config.window).len()
+    }
+
     /// Windows of held-out episodes, at most so many, evenly spread.
     pub fn held_out_windows(&self, most: usize) -> Vec<Window> {
-        let places = self.places(Part::HeldOut);
+        self.held_out_stretches(self.config.window, most)
+    }
+
+    /// The same with so many observations, or as many as the longest held-out episode has: for a longer look ahead.
+    pub fn held_out_stretches(&self, observations: usize, most: usize) -> Vec<Window> {
+        let longest = self.held_out.iter().map(|e| (self.recordings.episodes[*e].frames - 1) / self.stride() + 1).max();
+        let frames = observations.min(longest.unwrap_or(0));
+        let places = self.places(Part::HeldOut, frames);
         let count = places.len().min(most);
-        (0..count).map(|i| self.window(places[i * places.len() / count])).collect()
+        (0..count).map(|i| self.cut(places[i * places.len() / count], frames)).collect()
+    }
+
+    /// Recorded observations from one of a window to the next.
+    fn stride(&self) -> usize {
+        self.config.frameskip / self.config.every
     }
 
     fn part(&self, part: Part) -> &[usize] {
@@ -203,9 +231,9 @@ impl Episodes {
         }
     }
 
-    /// Every window of a part.
-    fn places(&self, part: Part) -> Vec<Place> {
-        let span = (self.config.window - 1) * self.config.frameskip / self.config.every;
+    /// Every window of a part with so many observations.
+    fn places(&self, part: Part, frames: usize) -> Vec<Place> {
+        let span = frames.saturating_sub(1).saturating_mul(self.stride());
         let of = |episode: usize| {
             let frames = self.recordings.episodes[episode].frames;
             (0..frames.saturating_sub(span)).map(move |frame| Place { episode, frame })
@@ -231,8 +259,9 @@ impl Episodes {
         out
     }
 
-    fn window(&self, place: Place) -> Window {
-        let EpisodesConfig { every, window: frames, frameskip, .. } = self.config;
+    /// A window of so many observations.
+    fn cut(&self, place: Place, frames: usize) -> Window {
+        let EpisodesConfig { every, frameskip, .. } = self.config;
         let episode = &self.recordings.episodes[place.episode];
         let (action, state) = (self.recordings.action, self.recordings.state);
         let first = place.frame * every;
@@ -264,7 +293,7 @@ impl Source for Windows {
     /// Each window as often.
     fn batch(&self, step: u64) -> Result<Vec<Window>, DataError> {
         let draw = |i: u64| self.places[rng(self.seed, Stream::Order, step, i).random_range(0..self.places.len())];
-        Ok((0..self.batch as u64).map(|i| self.episodes.window(draw(i))).collect())
+        Ok((0..self.batch as u64).map(|i| self.episodes.cut(draw(i), self.episodes.config.window)).collect())
     }
 }
 
@@ -272,7 +301,7 @@ impl Material for Episodes {
     type Sample = Window;
 
     fn training(&self, demand: &Demand) -> Result<Arc<dyn Source<Sample = Window>>, DataError> {
-        let places = self.places(Part::Train);
+        let places = self.places(Part::Train, self.config.window);
         Ok(Arc::new(Windows { episodes: self.clone(), places, batch: demand.batch, seed: demand.seed }))
     }
 

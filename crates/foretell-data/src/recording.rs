@@ -107,7 +107,13 @@ struct Steps {
 impl Steps {
     fn read(path: &Path, npz: &mut Npz) -> Result<Self, DataError> {
         let Some(actions) = npz.find(&ACTIONS)? else {
-            return Err(bad(path, format!("it has no `actions`: it holds {}", npz.keys())));
+            let held = npz.keys();
+            return Err(bad(
+                path,
+                format!(
+                    "it has no `actions`: it holds {held}; if they lie in a file of their own, name it in `data.actions`"
+                ),
+            ));
         };
         let actions = Rows::of(path, actions)?;
         let states = npz.find(&STATES)?.map(|states| Rows::of(path, states)).transpose()?;
@@ -306,10 +312,11 @@ impl Recordings {
             let rows = steps.range(number).expect("a number that was looked up");
             let frames = if several { rows.len().div_ceil(every) } else { seen.frames };
             let name = if several { format!("{}#{number}", file.display()) } else { file.display().to_string() };
-            if frames < 2 || !((frames - 1) * every..=frames * every).contains(&rows.len()) {
-                let hint = if rows.len() > frames * every {
+            let most = frames.saturating_mul(every);
+            if frames < 2 || !(most.saturating_sub(every)..=most).contains(&rows.len()) {
+                let hint = if rows.len() > most {
                     let k = rows.len().div_ceil(frames);
-                    format!("; if one observation was recorded for {k} actions, say `every = {k}`")
+                    format!("; if one observation was recorded for {k} actions, say `data.every = {k}`")
                 } else {
                     String::new()
                 };

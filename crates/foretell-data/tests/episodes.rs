@@ -1,72 +1,12 @@
 //! Recorded episodes: what is read is what was written, and what cannot be is refused in a sentence.
 
-use std::io::Write;
+mod made;
+
 use std::path::{Path, PathBuf};
 
 use foretell_data::{Demand, Episodes, EpisodesConfig, HeldOutDemand, Material, Part};
+use made::npz::{Method, bytes, floats, npy, wholes, write};
 use tempfile::TempDir;
-
-/// Whether members are packed.
-#[derive(Clone, Copy, PartialEq)]
-enum Method {
-    Stored,
-    Deflated,
-}
-
-/// The bytes of a `.npy`.
-fn npy(kind: &str, shape: &str, values: &[u8]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), values].concat()
-}
-
-fn floats(shape: &str, values: impl IntoIterator<Item = f32>) -> Vec<u8> {
-    npy("<f4", shape, &values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>())
-}
-
-fn wholes(values: &[i64]) -> Vec<u8> {
-    npy("<i8", &format!("({},)", values.len()), &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
-}
-
-fn bytes(shape: &str, values: impl IntoIterator<Item = u8>) -> Vec<u8> {
-    npy("|u1", shape, &values.into_iter().collect::<Vec<_>>())
-}
-
-/// A zip as `numpy.savez` and `numpy.savez_compressed` write it.
-fn write(path: &Path, members: &[(&str, Vec<u8>)], method: Method) {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in members {
-        let name = format!("{name}.npy");
-        let packed = match method {
-            Method::Stored => content.clone(),
-            Method::Deflated => {
-                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-                encoder.write_all(content).unwrap();
-                encoder.finish().unwrap()
-            }
-        };
-        let mut checksum = flate2::Crc::new();
-        checksum.update(content);
-        let at = out.len() as u32;
-        let way: u16 = if method == Method::Stored { 0 } else { 8 };
-        let mut shared = [20_u16, 0, way, 0, 0x21].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
-        let numbers = [checksum.sum(), packed.len() as u32, content.len() as u32];
-        shared.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
-        shared.extend((name.len() as u16).to_le_bytes());
-        out.extend([b"PK\x03\x04".as_slice(), &shared, &[0, 0], name.as_bytes(), &packed].concat());
-        directory
-            .extend([b"PK\x01\x02\x14\x00".as_slice(), &shared, &[0; 12], &at.to_le_bytes(), name.as_bytes()].concat());
-    }
-    let (start, count) = (out.len() as u32, members.len() as u16);
-    out.extend(&directory);
-    out.extend([b"PK\x05\x06\0\0\0\0".as_slice(), &count.to_le_bytes(), &count.to_le_bytes()].concat());
-    out.extend([(directory.len() as u32).to_le_bytes(), start.to_le_bytes()].concat());
-    out.extend([0, 0]);
-    std::fs::write(path, out).unwrap();
-}
 
 fn file(folder: &TempDir, name: &str, members: &[(&str, Vec<u8>)]) -> PathBuf {
     let path = folder.path().join(name);
@@ -111,6 +51,16 @@ fn windows_are_what_was_recorded() {
         let first = (held_out[0].observations[0] * 255.0).round();
         assert_eq!(held_out.len(), if first == 0.0 { 6 } else { 11 });
         assert!(first == 0.0 || first == 10.0, "windows never cross episodes: {first}");
+        assert_eq!((episodes.window(), episodes.windows(Part::HeldOut)), (3, held_out.len()));
+        // Every other observation of an episode of 10 or 15 makes 5 or 8, which is the longest look ahead.
+        let stretches = |observations| episodes.held_out_stretches(observations, 100);
+        let longest = if first == 0.0 { 5 } else { 8 };
+        for (asked, frames) in [(4, 4), (99, longest)] {
+            let windows = stretches(asked);
+            assert!(!windows.is_empty() && windows.iter().all(|w| w.frames == frames), "{asked} of {longest}");
+            assert!(windows.iter().all(|w| w.actions.len() == (frames - 1) * 4));
+            assert_eq!(windows[0].observations[..3 * 18], held_out[0].observations);
+        }
         for (i, window) in held_out.iter().enumerate() {
             let at = |t: usize| first + (i + 2 * t) as f32;
             assert_eq!(window.frames, 3);
@@ -148,7 +98,7 @@ fn actions_may_lie_apart_and_observations_be_fewer() {
         assert_eq!(window.actions.len(), 12);
     }
     let wrong = refusal(&frames, EpisodesConfig { every: 1, ..config.clone() });
-    assert!(wrong.contains("4 observations and 10 actions") && wrong.contains("`every = 3`"), "{wrong}");
+    assert!(wrong.contains("4 observations and 10 actions") && wrong.contains("`data.every = 3`"), "{wrong}");
     std::fs::rename(frames.join("episode_000002_64x64.npz"), frames.join("episode_7.npz")).unwrap();
     let wrong = refusal(&frames, config);
     assert!(wrong.contains("number 7") && wrong.contains("3 episodes"), "{wrong}");
@@ -178,6 +128,28 @@ fn training_and_held_out_episodes_are_different_ones_and_batches_are_functions_o
     // Actions 0 to 5 and their negatives.
     let deviation = (35.0_f32 / 12.0).sqrt();
     assert!((episodes.actions().std[0] - deviation).abs() < 1e-5 && (episodes.actions().mean[1] + 2.5).abs() < 1e-6);
+}
+
+#[test]
+fn a_fingerprint_changes_with_names_observations_and_actions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("play.npz");
+    let of = |path: &Path, frames: Vec<u8>, actions: Vec<u8>, lengths: &[i64]| {
+        write(path, &[("observations", frames), ("actions", actions), ("lengths", wholes(lengths))], Method::Stored);
+        Episodes::open(path, EpisodesConfig { window: 3, ..Default::default() }).unwrap().fingerprint()
+    };
+    let first = of(&path, pictures(16), steps(16), &[8, 8]);
+    assert_eq!(first, of(&path, pictures(16), steps(16), &[8, 8]));
+    let other = bytes("(16, 2, 3, 3)", (0..16 * 18).map(|i| if i == 200 { 99 } else { (i % 18) as u8 }));
+    let longer = floats("(16, 2)", (0..32).map(|i| i as f32));
+    let all = [
+        first,
+        of(&path, other, steps(16), &[8, 8]),
+        of(&path, pictures(16), longer, &[8, 8]),
+        of(&path, pictures(16), steps(16), &[7, 9]),
+        of(&folder.path().join("other.npz"), pictures(16), steps(16), &[8, 8]),
+    ];
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:?}");
 }
 
 #[test]
@@ -236,6 +208,6 @@ fn what_does_not_fit_is_refused_in_a_sentence() {
     let said = refusal(&whole, EpisodesConfig::default());
     assert!(said.contains("damaged"), "{said}");
     let said = refusal(folder.path(), EpisodesConfig { every: 2, frameskip: 3, ..Default::default() });
-    assert!(said.contains("multiple of `every`"), "{said}");
+    assert!(said.contains("multiple of `data.every`"), "{said}");
     assert!(refusal(&folder.path().join("none.npz"), EpisodesConfig::default()).contains("nothing at"));
 }

@@ -36,7 +36,7 @@ pub struct Summary {
     pub found: Found,
 }
 
-/// What a run over images or a world found.
+/// What a run found, by what it is over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Found {
@@ -58,6 +58,13 @@ pub enum Found {
         /// Errors of what is foretold, by horizon.
         forecast: Forecast,
     },
+    /// Of a model of what was recorded.
+    Recorded {
+        /// Windows of episodes a second.
+        windows_per_s: f64,
+        /// Errors of what is foretold, by horizon.
+        forecast: Forecast,
+    },
 }
 
 impl Found {
@@ -65,7 +72,7 @@ impl Found {
     pub fn rate(&self) -> f64 {
         match self {
             Self::Images { images_per_s, .. } => *images_per_s,
-            Self::World { windows_per_s, .. } => *windows_per_s,
+            Self::World { windows_per_s, .. } | Self::Recorded { windows_per_s, .. } => *windows_per_s,
         }
     }
 
@@ -76,18 +83,24 @@ impl Found {
             Self::Images { probes, chance, .. } => {
                 format!("\n{}", ProbeTable { rows: probes.clone(), chance: chance.clone() })
             }
-            Self::World { places, forecast, .. } => world_text(places, forecast),
+            Self::World { places, forecast, .. } => places_text(places) + &forecast_text(forecast),
+            Self::Recorded { forecast, .. } => forecast_text(forecast),
         }
     }
 }
 
-/// Where things are, and what comes next, as tables for people.
-fn world_text(places: &[Place], forecast: &Forecast) -> String {
+/// Where things are, as a table for people.
+fn places_text(places: &[Place]) -> String {
     let mut text = "\nhow far off the state is that a linear map reads from latents\n".to_owned();
     for Place { features, error } in places {
         let _ = writeln!(text, "  {features:<12}{error:8.2}");
     }
-    text += "\nerror of the latent foretold, by steps ahead\n";
+    text
+}
+
+/// What comes next, as a table for people.
+fn forecast_text(forecast: &Forecast) -> String {
+    let mut text = "\nerror of the latent foretold, by steps ahead\n".to_owned();
     let shown = (0..forecast.model.len()).filter(|k| (k + 1).is_power_of_two() || k + 1 == forecast.model.len());
     for k in shown {
         let (model, copy, mean) = (forecast.model[k], forecast.copy_last[k], forecast.mean[k]);

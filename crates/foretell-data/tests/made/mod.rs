@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own share")]
 
+pub(crate) mod npz;
+
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};

@@ -69,7 +69,7 @@ fn run(path: &Path) -> Result<Account, Error> {
             run_over(&folder, &recipe, &format!("images of {size} × {size} pixels"))
         }
         AnyRecipe::World(recipe) => {
-            run_over(&folder, &recipe, &format!("windows of {} observations", recipe.over.play.window))
+            run_over(&folder, &recipe, &format!("windows of {} observations", recipe.over.experience.window()?))
         }
     }
 }
@@ -148,6 +148,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
             json["places"] = json!(places);
             json["forecast"] = json!(forecast);
         }
+        Some(Found::Recorded { forecast, .. }) => json["forecast"] = json!(forecast),
         None => {}
     }
     Ok(Account { text, json })

@@ -1,4 +1,4 @@
-//! `foretell train`: from images to a judged encoder.
+//! `foretell train`: from images to a judged encoder, or from play or recorded episodes to a judged model of a world.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use foretell_jepa::Auto;
 use foretell_train::{Health, RunFolder};
 use foretell_world::WorldConfig;
+use toml::Value;
 
 use super::report;
 use crate::account::write_decisions;
@@ -16,24 +17,25 @@ use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::run::begin;
 use crate::session::{MOST_STEPS, Session, Subject};
 use crate::summary::{Found, Summary};
-use crate::world::OverWorld;
+use crate::world::{ExperienceConfig, OverWorld};
 use crate::{DeviceChoice, Error};
 
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// A system (i-jepa, le-jepa; in a world eb-jepa, le-wm) or a recipe file. If nothing is said: le-jepa for images of
-    /// yours, as it learns most of them in minutes on a CPU; i-jepa for the generated scenes, whose colours and places
-    /// le-jepa's views hide; eb-jepa in a world.
+    /// A system (i-jepa, le-jepa; in a world or from recorded episodes eb-jepa, le-wm) or a recipe file. If nothing is
+    /// said: le-jepa for images of yours, as it learns most of them in minutes on a CPU; i-jepa for the generated scenes,
+    /// whose colours and places le-jepa's views hide; eb-jepa in a world.
     system: Option<String>,
     /// Go on with a run that was stopped or killed.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "world", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
     resume: Option<PathBuf>,
-    /// Images: a folder, a tar, IDX files, CIFAR binaries. Without it, built-in generated scenes.
+    /// Images: a folder, a tar, IDX files, CIFAR binaries; without it, built-in generated scenes. For le-wm and eb-jepa recorded
+    /// episodes: an .npz of observations and actions, or a folder of them.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Learn from play in a world: two-rooms, two-rooms-fixed or maze.
-    #[arg(long, conflicts_with_all = ["data", "image_size", "epochs", "size", "on_bad_sample"])]
+    #[arg(long, conflicts_with_all = ["image_size", "epochs", "size", "on_bad_sample"])]
     world: Option<String>,
     /// The run's folder; `runs/SYSTEM-DATA-N` if nothing is said.
     #[arg(long)]
@@ -141,6 +143,12 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
 
 impl TrainArgs {
     fn recipe(&self) -> Result<AnyRecipe, Error> {
+        if let (Some(world), Some(data)) = (&self.world, &self.data) {
+            return Err(Error::Misuse(format!(
+                "`--world {world}` and `--data {}` were both given, and a run learns from one of them: leave the other out",
+                data.display()
+            )));
+        }
         let usual = match (&self.world, &self.data) {
             (Some(_), _) => "eb-jepa",
             (None, Some(_)) => "le-jepa",
@@ -148,47 +156,75 @@ impl TrainArgs {
         };
         let system = self.system.as_deref().unwrap_or(usual);
         let mut sets = self.set.clone();
+        match AnyRecipe::read(system, &sets)? {
+            AnyRecipe::Images(recipe) => self.set_of_images(&recipe, &mut sets)?,
+            AnyRecipe::World(recipe) => self.set_of_world(&recipe, &mut sets)?,
+        }
+        match AnyRecipe::read(system, &sets)? {
+            AnyRecipe::Images(recipe) => Ok(AnyRecipe::Images(self.common(self.of_images(recipe)?)?)),
+            AnyRecipe::World(recipe) => Ok(AnyRecipe::World(self.common(self.of_world(recipe))?)),
+        }
+    }
+
+    /// The options that are settings of runs over images.
+    fn set_of_images(&self, recipe: &Recipe<OverImages>, sets: &mut Vec<String>) -> Result<(), Error> {
+        if let Some(world) = &self.world {
+            WorldConfig::named(world)?;
+            return Err(Error::Misuse(format!(
+                "{} learns from images, not in the world {world}: leave out `--world`, or train {} there",
+                recipe.over.system(),
+                OverWorld::SYSTEMS.join(" or ")
+            )));
+        }
+        if let Some(data) = self.data.as_ref().filter(|data| data.extension().is_some_and(|e| e == "npz")) {
+            let (data, system) = (data.display(), recipe.over.system());
+            return Err(Error::Misuse(format!(
+                "`{data}` holds arrays, and {system} learns from images: `foretell train le-wm --data {data}` learns from recorded episodes"
+            )));
+        }
         if let Some(size) = &self.size {
-            let key = match AnyRecipe::read(system, &sets)? {
-                AnyRecipe::Images(recipe) => match recipe.over.model {
-                    images::Model::IJepa(_) => "model.size",
-                    images::Model::LeJepa(_) => "model.backbone.size",
-                },
-                AnyRecipe::World(recipe) => return Err(misplaced("--size", &recipe)),
+            let key = match recipe.over.model {
+                images::Model::IJepa(_) => "model.size",
+                images::Model::LeJepa(_) => "model.backbone.size",
             };
             sets.push(format!("{key}={size}"));
         }
         if let Some(value) = &self.on_bad_sample {
             sets.push(format!("data.on_bad_sample={value}"));
         }
-        if let Some(world) = &self.world {
-            WorldConfig::named(world)?;
-            if let AnyRecipe::Images(recipe) = AnyRecipe::read(system, &sets)? {
-                return Err(Error::Misuse(format!(
-                    "{} learns from images, not in the world {world}: leave out `--world`, or train {} there",
-                    recipe.over.system(),
-                    OverWorld::SYSTEMS.join(" or ")
-                )));
-            }
-            sets.push(format!("world.kind={world}"));
-        }
-        match AnyRecipe::read(system, &sets)? {
-            AnyRecipe::Images(recipe) => Ok(AnyRecipe::Images(self.common(self.of_images(recipe)?)?)),
-            AnyRecipe::World(recipe) => Ok(AnyRecipe::World(self.common(self.of_world(recipe)?)?)),
-        }
+        Ok(())
     }
 
-    /// The options of runs over a world.
-    fn of_world(&self, recipe: Recipe<OverWorld>) -> Result<Recipe<OverWorld>, Error> {
+    /// The options that are settings of runs of a world model.
+    fn set_of_world(&self, recipe: &Recipe<OverWorld>, sets: &mut Vec<String>) -> Result<(), Error> {
         let of_images = [
-            ("--data", self.data.is_some()),
+            ("--size", self.size.is_some()),
             ("--image-size", self.image_size.is_some()),
             ("--epochs", self.epochs.is_some()),
+            ("--on-bad-sample", self.on_bad_sample.is_some()),
         ];
-        match of_images.into_iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(misplaced(option, &recipe)),
-            None => Ok(recipe),
+        if let Some((option, _)) = of_images.into_iter().find(|(_, given)| *given) {
+            return Err(Error::Misuse(format!(
+                "`{option}` is for images, and {} learns from play in a world or from recorded episodes: leave it out",
+                recipe.over.system()
+            )));
         }
+        if let Some(world) = &self.world {
+            WorldConfig::named(world)?;
+            sets.push(format!("world.kind={world}"));
+        }
+        if let Some(data) = &self.data {
+            sets.push(format!("data.path={}", Value::String(data.to_string_lossy().into_owned())));
+        }
+        Ok(())
+    }
+
+    /// A recipe of a world model without what was measured of other episodes than those that were given.
+    fn of_world(&self, mut recipe: Recipe<OverWorld>) -> Recipe<OverWorld> {
+        if let (Some(_), ExperienceConfig::Recorded(recorded)) = (&self.data, &mut recipe.over.experience) {
+            recorded.anew();
+        }
+        recipe
     }
 
     /// The options of runs over images.
@@ -223,14 +259,6 @@ impl TrainArgs {
         check_duration("--minutes", recipe.minutes, self.minutes)?;
         Ok(recipe)
     }
-}
-
-/// An option of runs over images, given to one over a world.
-fn misplaced(option: &str, recipe: &Recipe<OverWorld>) -> Error {
-    Error::Misuse(format!(
-        "`{option}` is for images, and {} learns from play in a world: leave it out, and choose the world with `--world`",
-        recipe.over.system()
-    ))
 }
 
 /// An error if a duration was given and is none.
@@ -287,11 +315,16 @@ fn outcome(folder: &RunFolder, summary: Option<&Summary>, args: &TrainArgs) -> R
             (format!("foretell play {run}"), "one of them as a moving picture"),
             (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
         ],
+        Found::Recorded { .. } => [
+            (format!("foretell inspect {run}"), "what it holds, and what it foretells"),
+            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
+            (format!("foretell train {} --world two-rooms", summary.system), "a world to act in, where it can plan"),
+        ],
     };
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
     let kept = match &summary.found {
         Found::Images { .. } => format!("encoder   {run}/encoder.safetensors"),
-        Found::World { .. } => format!("model     {run}/model.safetensors"),
+        Found::World { .. } | Found::Recorded { .. } => format!("model     {run}/model.safetensors"),
     };
     let _ = write!(text, "\n{kept}\nreport    {run}/report.html\n");
     for (i, (command, what)) in next.into_iter().enumerate() {

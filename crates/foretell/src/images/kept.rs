@@ -10,6 +10,7 @@ use foretell_train::RunFolder;
 use super::OverImages;
 use super::session::objective_of;
 use crate::recipe::{AnyRecipe, Recipe};
+use crate::world::ExperienceConfig;
 use crate::{Error, with_objective};
 
 /// A finished run's encoder.
@@ -28,15 +29,25 @@ impl Kept {
     /// Loads the encoder of a run; one that is not finished, or whose weights do not fit its config, is an error.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
-        let AnyRecipe::Images(recipe) = AnyRecipe::of_run(&folder)? else {
-            return Err(Error::Misuse(format!(
-                "{0} learnt from a world, and this needs an encoder of images: `foretell plan {0}` uses its model",
-                path.display()
-            )));
+        let run = path.display();
+        let recipe = match AnyRecipe::of_run(&folder)? {
+            AnyRecipe::Images(recipe) => recipe,
+            AnyRecipe::World(recipe) => {
+                let needed = "and this needs an encoder of images";
+                return Err(Error::Misuse(match recipe.over.experience {
+                    ExperienceConfig::Play { .. } => {
+                        format!("{run} learnt from a world, {needed}: `foretell plan {run}` uses its model")
+                    }
+                    ExperienceConfig::Recorded(_) => {
+                        format!(
+                            "{run} learnt from recorded episodes, {needed}: `foretell inspect {run}` says what it foretells"
+                        )
+                    }
+                }));
+            }
         };
         let file = folder.encoder();
         if !file.is_file() {
-            let run = path.display();
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no encoder yet: finish it with `foretell train --resume {run}`"
             )));

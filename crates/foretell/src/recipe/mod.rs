@@ -45,6 +45,11 @@ pub trait Over: Sized {
     /// A system with its defaults; `None` if it learns from something else.
     fn of(system: &str) -> Option<Recipe<Self>>;
 
+    /// The defaults for what was asked, which may name something else to learn from; `name` says where it was asked.
+    fn fitting(recipe: Recipe<Self>, _asked: &Table, _name: &str) -> Result<Recipe<Self>, Error> {
+        Ok(recipe)
+    }
+
     /// The system, by the command line's name.
     fn system(&self) -> &'static str;
 
@@ -87,13 +92,14 @@ impl<S: Over> Recipe<S> {
 
     /// The defaults with what was asked on top.
     fn merged(self, asked: &Table, name: &str) -> Result<Self, Error> {
-        let mut table = S::to_table(&self);
+        let fitting = S::fitting(self, asked, name)?;
+        let mut table = S::to_table(&fitting);
         merge(&mut table, asked);
         let wrong = |e: toml::de::Error| {
             let text = e.to_string().trim_end().replace('\n', " ");
             Error::Misuse(unknown_field(&text, name).unwrap_or_else(|| format!("{name}: {text}")))
         };
-        let recipe = S::from_table(self.over.system(), table).map_err(wrong)?;
+        let recipe = S::from_table(fitting.over.system(), table).map_err(wrong)?;
         check_keys(asked, &S::to_table(&recipe), "", name)?;
         recipe.train.check().map_err(Error::Misuse)?;
         Ok(recipe)
@@ -228,11 +234,31 @@ mod tests {
         for (entry, part) in [
             ("world.resoluton=48", "world.resolution"),
             ("play.windw=9", "did you mean `play.window`"),
-            ("data.path=x", "did you mean"),
+            ("data.pth=x", "did you mean `data.path`"),
             ("world.kind=mze", "maze"),
         ] {
             let error = read(entry).unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn data_of_a_world_model_are_recorded_episodes() {
+        let read = |entries: &[&str]| {
+            let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            AnyRecipe::read("eb-jepa", &entries)
+        };
+        let recipe = read(&["data.path=x", "data.every=3"]).unwrap();
+        let text = recipe.to_toml();
+        assert!(text.contains("every = 3") && text.contains("reach = 0.0"), "{text}");
+        assert!(!text.contains("[world]") && !text.contains("[play]"), "{text}");
+        assert_eq!(AnyRecipe::parse(&text, "x").unwrap(), recipe);
+        let in_a_world = read(&[]).unwrap().to_toml();
+        assert!(in_a_world.contains("[world]") && in_a_world.contains("[play]"), "{in_a_world}");
+        assert!(!in_a_world.contains("[data]") && !in_a_world.contains("reach = 0.0"), "{in_a_world}");
+        for both in ["world.kind=maze", "play.window=9"] {
+            let error = read(&["data.path=x", both]).unwrap_err().to_string();
+            assert!(error.contains("`data`") && error.contains("a run learns from one of them"), "{error}");
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn forecast(curves: &[Curve]) -> Option<Section> {
     Some(Section {
         id: "forecast",
         title: "What comes next",
-        lead: "By steps ahead, over held-out play: the model is told the actions and sees nothing on the way. Beside it, \
+        lead: "By steps ahead, over held-out episodes: the model is told the actions and sees nothing on the way. Beside it, \
                saying that nothing changes, and saying the mean of all that is ever seen.",
         body: format!("<div class=\"grid charts\">\n{}</div>\n", chart::figures(curves)),
     })

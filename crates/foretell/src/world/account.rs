@@ -1,4 +1,4 @@
-//! The report of a run over a world: its own facts, what it foretells, episodes, and how to go on.
+//! The report of a run of a world model: what it foretells, episodes where there is a world, and how to go on.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use foretell_train::RunFolder;
 use foretell_world::{Planner, Trial};
 
 use super::OverWorld;
+use super::experience::Experience;
 use super::film::record;
 use super::imagine::{Imaginer, Manner};
 use crate::Error;
@@ -25,8 +26,12 @@ const STEPS: u64 = 200;
 
 /// Writes `report.html` of a finished run.
 pub(crate) fn write_report(folder: &RunFolder, session: &Session<OverWorld>, summary: &Summary) -> Result<(), Error> {
-    let Found::World { places, forecast, .. } = &summary.found else {
-        return Err(Error::Failure("the summary of a run over a world is one over images".to_owned()));
+    let (places, forecast, episodes) = match &summary.found {
+        Found::World { places, forecast, .. } => (places.as_slice(), forecast, episodes(folder.path(), session)?),
+        Found::Recorded { forecast, .. } => (&[][..], forecast, Vec::new()),
+        Found::Images { .. } => {
+            return Err(Error::Failure("the summary of a run of a world model is one over images".to_owned()));
+        }
     };
     let readings =
         places.iter().map(|place| Reading { features: place.features.clone(), error: place.error }).collect();
@@ -44,9 +49,9 @@ pub(crate) fn write_report(folder: &RunFolder, session: &Session<OverWorld>, sum
     let page = Report {
         readings,
         forecast: vec![forecast],
-        episodes: episodes(folder.path(), session)?,
-        commands: commands(folder),
-        ..report_of(folder, session, summary, session.recipe.over.source())?
+        episodes,
+        commands: commands(folder, &session.data),
+        ..report_of(folder, session, summary, &session.recipe.over.short_source())?
     };
     write_page(folder, &page)
 }
@@ -72,13 +77,20 @@ fn episodes(run: &Path, session: &Session<OverWorld>) -> Result<Vec<Moving>, Err
         .collect()
 }
 
-fn commands(folder: &RunFolder) -> Vec<(String, String)> {
+fn commands(folder: &RunFolder, experience: &Experience) -> Vec<(String, String)> {
     let run = folder.path().display();
     let entry = |label: &str, command: String| (label.to_owned(), command);
-    vec![
-        entry("Held-out episodes with its plans", format!("foretell plan {run} --episodes 100")),
-        entry("One episode as a moving picture", format!("foretell play {run} --episode 3")),
+    let mut commands = match experience {
+        Experience::Play(_) => vec![
+            entry("Held-out episodes with its plans", format!("foretell plan {run} --episodes 100")),
+            entry("One episode as a moving picture", format!("foretell play {run} --episode 3")),
+        ],
+        // There is no world to plan in.
+        Experience::Recorded(_) => Vec::new(),
+    };
+    commands.extend([
         entry("What this run holds", format!("foretell inspect {run}")),
         entry("The same run again", format!("foretell train {run}/config.toml")),
-    ]
+    ]);
+    commands
 }

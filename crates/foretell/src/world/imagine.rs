@@ -12,7 +12,7 @@ use foretell_world::{
 };
 
 use super::OverWorld;
-use super::session::Playground;
+use super::experience::{ExperienceConfig, PlaySettings, Playground};
 use crate::Error;
 use crate::output::counted;
 use crate::progress::Progress;
@@ -34,6 +34,17 @@ pub struct Imaginer {
     pub imagination: Imagination,
 }
 
+/// The world that a model learnt in, and its play there; an error if it learnt from recordings.
+fn played<'a>(recipe: &'a Recipe<OverWorld>, run: &str) -> Result<(&'a WorldConfig, &'a PlaySettings), Error> {
+    match &recipe.over.experience {
+        ExperienceConfig::Play { world, play } => Ok((world, play)),
+        ExperienceConfig::Recorded(_) => Err(Error::Misuse(format!(
+            "{run} learnt from recorded episodes, and plans need a world to act in: train a model in one with `foretell train {} --world two-rooms`",
+            recipe.over.system()
+        ))),
+    }
+}
+
 impl Imaginer {
     /// The model of a finished run over a world.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
@@ -45,6 +56,7 @@ impl Imaginer {
                 "{run} learnt from images, and planning needs a model of a world: train one with `foretell train {systems}`"
             )));
         };
+        played(&recipe, &run.to_string())?;
         if !file.is_file() {
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
@@ -75,9 +87,10 @@ impl Imaginer {
         device: &Device,
         run: Option<String>,
     ) -> Result<Self, Error> {
-        let playground = Playground::open(&recipe.over, recipe.seed)?;
-        let objective = recipe.objective(playground.world.as_ref(), device)?;
-        let imagination = objective.imagination(tensors, recipe.over.play.frameskip)?;
+        let (world, play) = played(&recipe, run.as_deref().unwrap_or("the built-in model"))?;
+        let playground = Playground::open(world, play, recipe.seed)?;
+        let objective = recipe.objective(&playground.setting(recipe.seed, device))?;
+        let imagination = objective.imagination(tensors, play.frameskip)?;
         Ok(Self { run, recipe, playground, imagination })
     }
 

@@ -1,13 +1,13 @@
 //! What a world model knows: where things are, read from its latents, and what comes next, by horizon.
 
 use burn::tensor::{Tensor, TensorData};
-use foretell_data::Window;
+use foretell_data::{Episodes, Window};
 use foretell_eval::{Features, Ridge};
 use foretell_ops as ops;
 use foretell_world::{Forecast, Imagination, Split};
 use serde::{Deserialize, Serialize};
 
-use super::session::Playground;
+use super::experience::Playground;
 use crate::Error;
 
 /// Windows of play that a probe learns from, and that it is judged on.
@@ -16,6 +16,8 @@ const WINDOWS: (u64, u64) = (512, 256);
 const STRIDE: usize = 4;
 /// Windows whose continuation is foretold.
 const FORETOLD: u64 = 256;
+/// Steps that are foretold in recorded episodes, or fewer if none that is held out is so long.
+const AHEAD: usize = 8;
 /// The step whose windows probes learn from: no training step has this number.
 const LEARNING: u64 = u64::MAX - 1;
 /// Steps of the held-out stream: 0 is health's, 1 the trials'.
@@ -110,4 +112,10 @@ impl Judgement<'_> {
             (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
         Ok(Forecast::of(imagination, &windows)?)
     }
+}
+
+/// Errors by horizon over held-out episodes of recordings, beside copying and the mean.
+pub fn recorded(episodes: &Episodes, imagination: &Imagination) -> Result<Forecast, Error> {
+    let windows = episodes.held_out_stretches(imagination.model.history() + AHEAD, FORETOLD as usize);
+    Ok(Forecast::of(imagination, &windows)?)
 }

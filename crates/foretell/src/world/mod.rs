@@ -1,12 +1,14 @@
-//! A run over a world: its settings, its play and objectives, and what is judged, kept and shown of it.
+//! A run of a world model: its settings, what it learns from, its objectives, and what is judged, kept and shown of it.
 
 pub(crate) mod account;
 mod draw;
+pub mod experience;
 pub(crate) mod film;
 pub mod imagine;
 pub mod judge;
 pub mod recipe;
 pub mod session;
 
+pub use experience::{Experience, ExperienceConfig};
 pub use imagine::Imaginer;
 pub use recipe::{Model, OverWorld};

@@ -1,12 +1,15 @@
-//! The settings of a run over a world.
+//! The settings of a run of a world model.
 
-use foretell_data::Normalise;
-use foretell_jepa::systems::{eb_jepa::EbJepaConfig, le_wm::LeWmConfig};
+use foretell_jepa::dynamics::Terms;
+use foretell_jepa::systems::eb_jepa::{EbJepaConfig, ReachConfig};
+use foretell_jepa::systems::le_wm::LeWmConfig;
 use foretell_train::TrainConfig;
-use foretell_world::{PlayConfig, WorldConfig};
+use foretell_world::WorldConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::experience::{ExperienceConfig, PlaySettings, RecordedSettings};
+use crate::Error;
 use crate::recipe::{Over, Recipe, as_table};
 
 /// The system and its settings.
@@ -18,55 +21,73 @@ pub enum Model {
     LeWm(LeWmConfig),
 }
 
-/// How play is generated and prepared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PlaySettings {
-    /// Observations of an episode of behaviour.
-    pub episode: usize,
-    /// Observations of a window cut from it.
-    pub window: usize,
-    /// Actions between two observations of a window; a model then takes as many as one block.
-    pub frameskip: usize,
-    /// Mean and standard deviation of each channel of an observation; empty until measured.
-    pub normalise: Normalise,
-    /// Mean and standard deviation of each number of the actions between two observations; empty until measured.
-    pub actions: Normalise,
-}
-
-impl Default for PlaySettings {
-    fn default() -> Self {
-        let PlayConfig { episode, window, frameskip } = PlayConfig::default();
-        Self { episode, window, frameskip, normalise: Normalise::nothing(0), actions: Normalise::nothing(0) }
+impl Model {
+    /// The command line's name.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::EbJepa(_) => OverWorld::SYSTEMS[0],
+            Self::LeWm(_) => OverWorld::SYSTEMS[1],
+        }
     }
-}
 
-impl PlaySettings {
-    /// As the generator takes them.
-    pub fn config(&self) -> PlayConfig {
-        PlayConfig { episode: self.episode, window: self.window, frameskip: self.frameskip }
+    /// As people write it.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::EbJepa(_) => "EB-JEPA",
+            Self::LeWm(_) => "LeWorldModel",
+        }
+    }
+
+    /// Observations that it looks back on to foretell the next.
+    pub fn history(&self) -> usize {
+        match self {
+            Self::EbJepa(_) => 1,
+            Self::LeWm(config) => config.history,
+        }
+    }
+
+    /// Observations of the windows that it is best given, and why.
+    pub fn window(&self) -> (usize, String) {
+        match self {
+            Self::EbJepa(EbJepaConfig { rollout, .. }) => {
+                (rollout + 1, format!("one and the {rollout} foretold from it"))
+            }
+            Self::LeWm(LeWmConfig { history, .. }) => {
+                (history + 1, format!("the {history} looked back on and the next"))
+            }
+        }
+    }
+
+    /// What it explores before it learns, if it does.
+    pub fn reach(&self) -> Option<ReachConfig> {
+        match self {
+            Self::EbJepa(EbJepaConfig { terms, reach, .. }) if terms.reach > 0.0 => Some(*reach),
+            _ => None,
+        }
     }
 }
 
 /// What a run over a world has that others have not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverWorld {
-    /// The world.
-    pub world: WorldConfig,
-    /// Play in it.
-    pub play: PlaySettings,
+    /// What is learnt from.
+    pub experience: ExperienceConfig,
     /// The system.
     pub model: Model,
 }
 
-/// The order of a recipe's text.
+/// The order of a recipe's text, with `data` for recorded episodes or else `world` and `play`.
 #[derive(Serialize, Deserialize)]
 struct Layout<M> {
     system: String,
     seed: u64,
     minutes: f64,
-    world: WorldConfig,
-    play: PlaySettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    world: Option<WorldConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    play: Option<PlaySettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<RecordedSettings>,
     train: TrainConfig,
     model: M,
 }
@@ -91,36 +112,50 @@ impl Over for OverWorld {
             "le-wm" => Model::LeWm(LeWmConfig::default()),
             _ => return None,
         };
-        let over = Self { world: WorldConfig::default(), play: PlaySettings::default(), model };
-        Some(Recipe { seed: 0, minutes: 0.0, train, over })
+        Some(Recipe { seed: 0, minutes: 0.0, train, over: Self { experience: ExperienceConfig::default(), model } })
+    }
+
+    /// A recipe that speaks of `data` is over recorded episodes. Nothing is explored there, so the terms that need it are off.
+    fn fitting(mut recipe: Recipe<Self>, asked: &Table, name: &str) -> Result<Recipe<Self>, Error> {
+        if !asked.contains_key("data") {
+            return Ok(recipe);
+        }
+        if let Some(key) = ["world", "play"].into_iter().find(|key| asked.contains_key(*key)) {
+            return Err(Error::Misuse(format!(
+                "both `data`, recorded episodes, and `{key}`, play in a world, are set, and a run learns from one of them: leave the other out (in {name})"
+            )));
+        }
+        recipe.over.experience = ExperienceConfig::Recorded(RecordedSettings::default());
+        if let Model::EbJepa(EbJepaConfig { terms, .. }) = &mut recipe.over.model {
+            *terms = Terms { reach: 0.0, reach_ahead: 0.0, actor: 0.0, ..*terms };
+        }
+        Ok(recipe)
     }
 
     fn system(&self) -> &'static str {
-        match self.model {
-            Model::EbJepa(_) => Self::SYSTEMS[0],
-            Model::LeWm(_) => Self::SYSTEMS[1],
-        }
+        self.model.system()
     }
 
     fn title(&self) -> &'static str {
-        match self.model {
-            Model::EbJepa(_) => "EB-JEPA",
-            Model::LeWm(_) => "LeWorldModel",
-        }
+        self.model.title()
     }
 
     fn source(&self) -> &str {
-        self.world.name()
+        self.experience.source()
     }
 
     fn short_source(&self) -> String {
-        self.world.name().to_owned()
+        self.experience.short_source()
     }
 
     fn from_table(system: &str, table: Table) -> Result<Recipe<Self>, toml::de::Error> {
         fn recipe<M>(layout: Layout<M>, model: impl Fn(M) -> Model) -> Recipe<OverWorld> {
-            let Layout { seed, minutes, world, play, train, model: settings, .. } = layout;
-            Recipe { seed, minutes, train, over: OverWorld { world, play, model: model(settings) } }
+            let Layout { seed, minutes, world, play, data, train, model: settings, .. } = layout;
+            let experience = match data {
+                Some(recorded) => ExperienceConfig::Recorded(recorded),
+                None => ExperienceConfig::Play { world: world.unwrap_or_default(), play: play.unwrap_or_default() },
+            };
+            Recipe { seed, minutes, train, over: OverWorld { experience, model: model(settings) } }
         }
         match system {
             "eb-jepa" => Layout::deserialize(Value::Table(table)).map(|layout| recipe(layout, Model::EbJepa)),
@@ -130,12 +165,17 @@ impl Over for OverWorld {
 
     fn to_table(recipe: &Recipe<Self>) -> Table {
         fn table<M: Serialize>(Recipe { seed, minutes, train, over }: &Recipe<OverWorld>, model: &M) -> Table {
+            let (world, play, data) = match &over.experience {
+                ExperienceConfig::Play { world, play } => (Some(*world), Some(play.clone()), None),
+                ExperienceConfig::Recorded(recorded) => (None, None, Some(recorded.clone())),
+            };
             as_table(&Layout {
                 system: over.system().to_owned(),
                 seed: *seed,
                 minutes: *minutes,
-                world: over.world,
-                play: over.play.clone(),
+                world,
+                play,
+                data,
                 train: train.clone(),
                 model,
             })

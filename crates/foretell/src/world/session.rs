@@ -1,47 +1,25 @@
-//! A world opened, and the objectives that learn from play in it.
+//! The objectives of world models, and how they are run and judged.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use burn::tensor::Device;
 use foretell_data::{Material, Window};
 use foretell_jepa::dynamics::{Dynamics, Networks, Recurrent};
 use foretell_jepa::systems::WorldSetting;
-use foretell_jepa::systems::eb_jepa::{EbJepaConfig, ReachConfig};
 use foretell_jepa::systems::le_wm::LeWm;
 use foretell_jepa::{Decision, Objective};
 use foretell_nn::{NamedTensors, weights};
 use foretell_train::{RunFolder, write_whole};
-use foretell_world::{Explore, Imagination, Play, World};
+use foretell_world::Imagination;
 
 use super::account::write_report;
-use super::judge::Judgement;
+use super::experience::Experience;
+use super::judge::{self, Judgement};
 use super::recipe::{Model, OverWorld};
 use crate::Error;
 use crate::recipe::Recipe;
 use crate::run::run;
 use crate::session::{Concluded, Session, Subject};
 use crate::summary::{Found, Summary};
-
-/// A world, and play in it.
-pub struct Playground {
-    /// The world.
-    pub world: Arc<dyn World>,
-    /// Normalised as the run has it.
-    pub play: Play,
-}
-
-impl Playground {
-    /// The world and the play of these settings; means and deviations are measured if they are not there yet.
-    pub fn open(over: &OverWorld, seed: u64) -> Result<Self, Error> {
-        let world = over.world.init()?;
-        let mut play = Play::new(Arc::clone(&world), over.play.config(), seed)?;
-        if !over.play.normalise.mean.is_empty() {
-            play = play.normalised_as(over.play.normalise.clone(), over.play.actions.clone());
-        }
-        Ok(Self { world, play })
-    }
-}
 
 /// The objectives that the loop can be given.
 pub enum AnyDynamics {
@@ -71,41 +49,23 @@ impl AnyDynamics {
 }
 
 impl Recipe<OverWorld> {
-    /// A fresh objective for this world.
-    pub fn objective(&self, world: &dyn World, device: &Device) -> Result<AnyDynamics, Error> {
-        let (spec, play) = (world.spec(), &self.over.play);
-        let setting = WorldSetting {
-            observation: spec.observation,
-            action: play.frameskip * spec.action,
-            normalise: play.normalise.clone(),
-            actions: play.actions.clone(),
-            seed: self.seed,
-            device: device.clone(),
-        };
+    /// A fresh objective for these numbers.
+    pub fn objective(&self, setting: &WorldSetting) -> Result<AnyDynamics, Error> {
         Ok(match &self.over.model {
-            Model::EbJepa(config) => AnyDynamics::Recurrent(config.init(&setting)?),
-            Model::LeWm(config) => AnyDynamics::LeWm(config.init(&setting)?),
+            Model::EbJepa(config) => AnyDynamics::Recurrent(config.init(setting)?),
+            Model::LeWm(config) => AnyDynamics::LeWm(config.init(setting)?),
         })
     }
 }
 
 impl Subject for OverWorld {
-    type Data = Playground;
+    type Data = Experience;
     type Sample = Window;
     type Objective = AnyDynamics;
 
-    fn open(recipe: &mut Recipe<Self>, _: &mut Vec<Decision>, _cores: usize) -> Result<Playground, Error> {
-        let mut playground = Playground::open(&recipe.over, recipe.seed)?;
-        if let Model::EbJepa(EbJepaConfig { terms, reach: ReachConfig { layouts, episodes, places, .. }, .. }) =
-            recipe.over.model
-            && terms.reach > 0.0
-        {
-            let steps = recipe.over.play.episode;
-            playground.play = playground.play.explored(Explore { layouts, episodes, steps, places })?;
-        }
-        recipe.over.play.normalise = playground.play.normalise().clone();
-        recipe.over.play.actions = playground.play.actions().clone();
-        Ok(playground)
+    fn open(recipe: &mut Recipe<Self>, decisions: &mut Vec<Decision>, _cores: usize) -> Result<Experience, Error> {
+        let Self { experience, model } = &mut recipe.over;
+        experience.open(model, recipe.seed, decisions)
     }
 
     fn resolve(session: &mut Session<Self>, steps: u64) -> Result<(), Error> {
@@ -118,11 +78,11 @@ impl Subject for OverWorld {
     }
 
     fn material(session: &Session<Self>) -> Box<dyn Material<Sample = Window> + '_> {
-        Box::new(session.data.play.clone())
+        session.data.material()
     }
 
     fn objective(session: &Session<Self>, _steps: u64) -> Result<AnyDynamics, Error> {
-        session.recipe.objective(session.data.world.as_ref(), &session.device)
+        session.recipe.objective(&session.data.setting(session.recipe.seed, &session.device))
     }
 
     fn time(session: &Session<Self>, objective: AnyDynamics, limit: Duration) -> Result<f64, Error> {
@@ -138,22 +98,14 @@ impl Subject for OverWorld {
         }
     }
 
-    fn format(_: &Session<Self>) -> String {
-        "generated play".to_owned()
+    fn format(session: &Session<Self>) -> String {
+        session.data.kind().to_owned()
     }
 
     fn facts(session: &Session<Self>) -> Result<Vec<(&'static str, String)>, Error> {
-        let (recipe, spec) = (&session.recipe, session.data.world.spec());
-        let [channels, height, width] = spec.observation;
-        let (steps, batch, play) = (recipe.steps()?, recipe.train.batch, &recipe.over.play);
-        let mut facts = vec![
-            ("seen", format!("{channels} × {height} × {width}, actions of {} numbers", spec.action)),
-            ("play", format!("{} observations of episodes of {}, no episode twice", play.window, play.episode)),
-            ("steps", format!("{steps} of {batch} windows")),
-        ];
-        if let Some(Explore { layouts, episodes, .. }) = session.data.play.explores() {
-            facts.insert(2, ("explored", format!("{layouts} layouts first, {episodes} episodes in each")));
-        }
+        let (steps, batch) = (session.recipe.steps()?, session.recipe.train.batch);
+        let mut facts = session.data.facts();
+        facts.push(("steps", format!("{steps} of {batch} windows")));
         Ok(facts)
     }
 }
@@ -167,11 +119,19 @@ impl<N: Networks + Sync> Concluded<OverWorld> for Dynamics<N> {
         rate: f64,
     ) -> Result<(Found, Vec<String>), Error> {
         write_whole(&folder.model(), &weights::to_bytes(&self.state()))?;
-        let block = session.recipe.over.play.frameskip;
+        let block = session.data.frameskip();
         let [trained, untrained] = [self, untrained].map(|objective| Imagination::of(objective, block));
-        let judgement = Judgement { playground: &session.data };
-        let places = judgement.places(&trained, &untrained)?;
-        Ok((Found::World { windows_per_s: rate, places, forecast: judgement.forecast(&trained)? }, Vec::new()))
+        let found = match &session.data {
+            Experience::Play(playground) => {
+                let judgement = Judgement { playground };
+                let places = judgement.places(&trained, &untrained)?;
+                Found::World { windows_per_s: rate, places, forecast: judgement.forecast(&trained)? }
+            }
+            Experience::Recorded(episodes) => {
+                Found::Recorded { windows_per_s: rate, forecast: judge::recorded(episodes, &trained)? }
+            }
+        };
+        Ok((found, Vec::new()))
     }
 
     fn report(

@@ -6,6 +6,7 @@ mod made;
 mod export;
 mod input;
 mod plan;
+mod recorded;
 mod released;
 mod resume;
 mod search;

@@ -11,7 +11,7 @@ use crate::{foretell, pictures, stderr};
 const SHORT: [&str; 4] = ["--steps", "12", "--horizon", "8"];
 
 #[track_caller]
-fn succeeded(arguments: &[&str], threads: &str) -> String {
+pub(crate) fn succeeded(arguments: &[&str], threads: &str) -> String {
     let output = foretell().args(arguments).env("RAYON_NUM_THREADS", threads).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
@@ -26,7 +26,7 @@ fn planned(more: &[&str], threads: &str) -> Value {
 }
 
 #[track_caller]
-fn refused(arguments: &[&str], parts: &[&str]) {
+pub(crate) fn refused(arguments: &[&str], parts: &[&str]) {
     let output = foretell().args(arguments).output().unwrap();
     one_sentence(&output, parts);
 }
@@ -175,7 +175,9 @@ fn images_and_worlds_are_not_mixed_up() {
         assert!(!Path::new(run).exists(), "{more:?} left something behind");
     };
     train(&["i-jepa", "--world", "two-rooms"], &["i-jepa learns from images", "--world"]);
-    train(&["eb-jepa", "--data", data], &["--data", "eb-jepa", "play in a world"]);
+    train(&["eb-jepa", "--data", data], &[data, "no `.npz` file"]);
+    train(&["le-wm", "--on-bad-sample", "skip"], &["--on-bad-sample", "le-wm"]);
+    train(&["eb-jepa", "--set", "play.window=1"], &["`play.window` is 1", "2 or more"]);
     train(&["eb-jepa", "--size", "tiny"], &["--size", "eb-jepa"]);
     train(&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]);
     train(&["eb-jepa", "--set", "world.resolution=3"], &["16 to 256", "3"]);

@@ -7,7 +7,7 @@ use std::process::{Child, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{foretell, pictures, stderr};
+use crate::{foretell, pictures, recorded, stderr};
 
 const STEPS: usize = 24;
 
@@ -18,13 +18,15 @@ enum System {
     LeJepa,
     EbJepa,
     LeWm,
+    /// LeWorldModel again, from recorded episodes.
+    Recorded,
 }
 
-const ALL: [System; 4] = [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm];
+const ALL: [System; 5] = [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm, System::Recorded];
 
 impl System {
-    fn in_a_world(self) -> bool {
-        matches!(self, System::EbJepa | System::LeWm)
+    fn of_images(self) -> bool {
+        matches!(self, System::IJepa | System::LeJepa)
     }
 
     fn arguments(self) -> Vec<&'static str> {
@@ -46,9 +48,10 @@ impl System {
             ),
             System::EbJepa => ("eb-jepa", &["world.resolution=32", "model.reach.layouts=6"]),
             System::LeWm => ("le-wm", &["world.resolution=32"]),
+            System::Recorded => ("le-wm", &["data.window=6"]),
         };
         let mut arguments = vec!["train", name, "--steps", "24", "--checkpoint-every", "5", "--seed", "7"];
-        if !self.in_a_world() {
+        if self.of_images() {
             arguments.extend(["--image-size", "32"]);
         }
         for set in ["train.batch=32", "train.log_every=1", "train.health_every=6"].iter().chain(sets) {
@@ -70,6 +73,7 @@ impl World {
         WORLD.get_or_init(|| {
             let root = tempfile::tempdir().unwrap();
             pictures(&root.path().join("data"), 150, 32);
+            recorded::episodes(&root.path().join("play.npz"), 32, &[20; 12]);
             let mut world = World { root, references: BTreeMap::new() };
             for system in ALL {
                 let run = world.place(&format!("reference-{system:?}"));
@@ -95,6 +99,7 @@ impl World {
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
             System::IJepa | System::LeJepa => command.arg("--data").arg(self.data()),
+            System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         change(&mut command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -107,7 +112,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.in_a_world() {
+        if !system.of_images() {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{STEPS:09}");
