@@ -35,19 +35,23 @@ pub fn run<S: Subject, O: Concluded<S>>(
     let fitting = session.fit(folder, material.as_ref(), left.as_deref());
     let untrained = settle(untrained, &fitting)?;
     let finished = fit(objective, &untrained, &fitting, &mut Progress::new(steps, "step", S::SAMPLES))?;
+    let stopped = |where_: &str| {
+        say(format_args!("stopped {where_}. Go on with: foretell train --resume {}", folder.path().display()));
+    };
     if finished.stopped {
-        let path = folder.path().display();
-        let where_ = match finished.steps {
-            0 => "before the first step".to_owned(),
-            step => format!("at step {step} of {steps} and saved"),
-        };
-        say(format_args!("stopped {where_}. Go on with: foretell train --resume {path}"));
+        match finished.steps {
+            0 => stopped("before the first step"),
+            step => stopped(&format!("at step {step} of {steps} and saved")),
+        }
         return Ok(None);
     }
     let objective = &finished.objective;
     write_whole(&folder.encoder(), &weights::to_bytes(&objective.encoder_state()))?;
     let rate = finished.steps as f64 * recipe.train.batch as f64 / finished.seconds.max(1e-9);
-    let (found, unreadable) = objective.conclude(&untrained, session, folder, rate)?;
+    let Some((found, unreadable)) = objective.conclude(&untrained, session, folder, rate)? else {
+        stopped("after the last step, before all was done with what it left");
+        return Ok(None);
+    };
     let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(unreadable).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();
     say_skipped(&skipped);

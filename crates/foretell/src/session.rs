@@ -93,14 +93,14 @@ pub trait Subject: Over {
 /// An objective whose outcome can be judged.
 pub trait Concluded<S: Subject>: Objective<Sample = S::Sample> {
     /// Writes what is kept of it besides the encoder, judges it beside the untrained control, and names samples that could
-    /// not be read.
+    /// not be read. `None` if it was stopped: the run's last checkpoint is where it goes on.
     fn conclude(
         &self,
         untrained: &Self,
         session: &Session<S>,
         folder: &RunFolder,
         rate: f64,
-    ) -> Result<(Found, Vec<String>), Error>;
+    ) -> Result<Option<(Found, Vec<String>)>, Error>;
 
     /// Writes the report.
     fn report(

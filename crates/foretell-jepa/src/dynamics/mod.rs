@@ -155,7 +155,7 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
         Box::new(self)
     }
 
-    /// An actor that is to learn when the rest has learnt, if there is one.
+    /// An actor that goes on to learn when the rest has learnt, if there is one.
     fn actor(&self) -> Option<&Pair> {
         None
     }

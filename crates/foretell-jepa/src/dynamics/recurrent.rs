@@ -33,6 +33,9 @@ pub struct Terms {
     /// What is foretold lies as many steps from a place as what comes: a wall that bars the way matters as much as the way
     /// around it is long. Ours, after value equivalence (arXiv 2011.03506). It needs `reach`, and is nothing without.
     pub reach_ahead: f64,
+    /// What was done is told from where one was and where one got nearer to; see [`Networks::acted`]. Latents so come to know what
+    /// an action can do. Ours. It needs `reach`, and is nothing without.
+    pub actor: f64,
 }
 
 impl Default for Terms {
@@ -44,6 +47,7 @@ impl Default for Terms {
             inverse_dynamics: 1.0,
             reach: 0.0,
             reach_ahead: 0.0,
+            actor: 0.0,
         }
     }
 }
@@ -76,6 +80,8 @@ const NEAR: f64 = 10.0;
 const BETA: f64 = 4.0;
 /// Limits of β times those steps: no action counts for everything.
 const ADVANTAGE: (f64, f64) = (-6.0, 4.0);
+/// Places of its window that each action is held against beside the other terms, where all of them would cost too much.
+const GOALS: usize = 4;
 
 /// What is set beside the networks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -178,6 +184,42 @@ impl RecurrentNetworks {
         let shares: Vec<Tensor<1>> = chosen.map(of_step).collect();
         let count = shares.len() as f64;
         shares.into_iter().reduce(|a, b| a + b).expect("a step") / count
+    }
+
+    /// Advantage-weighted regression (arXiv 1910.00177) in hindsight: places of a window are goals for each of its actions, and an
+    /// action counts for as much as the steps fell that the head tells. A wall that bars the way is smooth in what is foretold
+    /// and sharp in what followed: nothing foretold teaches the actor. Of latents `[T·B, D]` and of places `[B·K, D]`, the
+    /// first `goals` of each window; where latents have a gradient it goes through what the actor sees of where it is, alone.
+    fn regressed(
+        actor: &Pair,
+        head: &Pair,
+        latents: &Tensor<2>,
+        places: &Tensor<2>,
+        seen: &Seen<'_>,
+        goals: usize,
+    ) -> Tensor<1> {
+        let WindowBatch { frames: t, samples: b, places: k, .. } = *seen.batch;
+        let [_, d] = places.dims();
+        let n = goals.min(k);
+        let places = places.clone().detach().reshape([b, k, d]).narrow(1, 0, n).reshape([b * n, d]);
+        // [T, B, N, ..] of what is [T·B, H] and of what is [B·N, H].
+        let standing = |x: Tensor<2>, frames: usize| {
+            let [_, h] = x.dims();
+            x.reshape([frames, b, 1, h]).repeat_dim(2, n).reshape([frames * b * n, h])
+        };
+        let wanted = |x: Tensor<2>, frames: usize| {
+            let [_, h] = x.dims();
+            x.reshape([1, b, n, h]).repeat_dim(0, frames).reshape([frames * b * n, h])
+        };
+        let start = standing(head.of_start(latents.clone().detach()).detach(), t);
+        let left = steps(head, start, wanted(head.of_goal(places.clone()).detach(), t)).detach();
+        let before = (t - 1) * b * n;
+        let nearer = left.clone().narrow(0, 0, before) - left.narrow(0, b * n, before);
+        let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
+        let now = actor.of_start(latents.clone().narrow(0, 0, (t - 1) * b));
+        let would = actor.between(standing(now, t - 1), wanted(actor.of_goal(places), t - 1));
+        let off = (would - standing(seen.actions.clone(), t - 1)).square().mean_dim(1);
+        (off * weight.clone()).sum() / weight.sum()
     }
 }
 
@@ -296,44 +338,26 @@ impl Networks for RecurrentNetworks {
         Self { actor: Some(actor), ..self }
     }
 
-    /// Advantage-weighted regression (arXiv 1910.00177) in hindsight: every place of a window is a goal for each of its actions, and an
-    /// action counts for as much as the steps fell that the head tells. A wall that bars the way is smooth in what is foretold
-    /// and sharp in what followed: nothing foretold teaches the actor.
     fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
         let (head, places) = (self.reach.as_ref()?, seen.places.clone()?);
-        let (t, b, k) = (seen.batch.frames, seen.batch.samples, seen.batch.places);
         let (latents, places) = (self.encoder.forward(seen.observations.clone()), self.encoder.forward(places));
-        // [T, B, K, ..] of what is [T·B, H] and of what is [B·K, H].
-        let standing = |x: Tensor<2>, frames: usize| {
-            let [_, h] = x.dims();
-            x.reshape([frames, b, 1, h]).repeat_dim(2, k).reshape([frames * b * k, h])
-        };
-        let wanted = |x: Tensor<2>, frames: usize| {
-            let [_, h] = x.dims();
-            x.reshape([1, b, k, h]).repeat_dim(0, frames).reshape([frames * b * k, h])
-        };
-        let left = steps(head, standing(head.of_start(latents.clone()), t), wanted(head.of_goal(places.clone()), t));
-        let (before, after) = ((t - 1) * b * k, b * k);
-        let nearer = left.clone().narrow(0, 0, before) - left.narrow(0, after, before);
-        let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
-        let now = latents.narrow(0, 0, (t - 1) * b);
-        let would = actor.between(standing(actor.of_start(now), t - 1), wanted(actor.of_goal(places), t - 1));
-        let off = (would - standing(seen.actions.clone(), t - 1)).square().mean_dim(1);
-        let total = ops::values(weight.clone().sum())[0];
-        Some((off * weight).sum() / f64::from(total.max(f32::MIN_POSITIVE)))
+        Some(Self::regressed(actor, head, &latents, &places, seen, seen.batch.places))
     }
 
     fn loss(&self, setting: &Rollout, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let batch = seen.batch;
         let latents = self.encoder.forward(seen.observations.clone());
         let steps = self.unrolled(&latents, seen, setting.steps, setting.stop_gradient);
-        let Terms { reach, reach_ahead, .. } = setting.terms;
+        let Terms { reach, reach_ahead, actor, .. } = setting.terms;
         let mut between = Vec::new();
         if let Some((head, places)) = self.reach.as_ref().zip(seen.places.clone()) {
             let places = self.encoder.forward(places);
             between.push(("reach", reach, Self::told(head, places.clone(), batch)));
             if reach_ahead > 0.0 {
                 between.push(("reach_ahead", reach_ahead, Self::told_ahead(head, places.clone(), &steps, batch)));
+            }
+            if let Some(network) = self.actor.as_ref().filter(|_| actor > 0.0) {
+                between.push(("actor", actor, Self::regressed(network, head, &latents, &places, seen, GOALS)));
             }
         }
         let farthest = clock.health_due.then(|| steps.last().cloned()).flatten();

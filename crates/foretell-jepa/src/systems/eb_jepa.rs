@@ -48,7 +48,7 @@ pub struct EbJepaConfig {
     pub terms: Terms,
     /// How steps between places are told, where `terms.reach` is above 0.
     pub reach: ReachConfig,
-    /// The actor that learns when the rest has learnt, where `terms.reach` is above 0.
+    /// The actor, where `terms.reach` is above 0.
     pub actor: ActorConfig,
 }
 
@@ -58,7 +58,7 @@ pub struct EbJepaConfig {
 pub struct ActorConfig {
     /// Width of its two hidden layers.
     pub width: usize,
-    /// Optimiser steps, with batches as the rest has them; 0 for no actor.
+    /// Optimiser steps when the rest has learnt, at most, with batches as the rest has them and never more than it took; 0 for no actor.
     pub steps: u64,
     /// Peak learning rate.
     pub lr: f64,
@@ -86,7 +86,7 @@ pub struct ReachConfig {
 
 impl Default for ReachConfig {
     fn default() -> Self {
-        Self { width: 128, layouts: 1000, episodes: 16, places: 8 }
+        Self { width: 256, layouts: 1500, episodes: 16, places: 8 }
     }
 }
 
@@ -105,11 +105,12 @@ impl Default for EbJepaConfig {
             actions: ActionScale::Raw,
             terms: Terms {
                 variance: 2.0,
-                covariance: 0.5,
-                time_similarity: 0.5,
+                covariance: 2.0,
+                time_similarity: 0.0,
                 inverse_dynamics: 6.0,
                 reach: 6.0,
-                reach_ahead: 4.0,
+                reach_ahead: 2.0,
+                actor: 3.0,
             },
             reach: ReachConfig::default(),
             actor: ActorConfig::default(),
@@ -147,8 +148,8 @@ impl EbJepaConfig {
             ));
         }
         let tells_steps = self.terms.reach > 0.0;
-        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead } = self.terms;
-        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead];
+        let Terms { variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor } = self.terms;
+        let weights = [variance, covariance, time_similarity, inverse_dynamics, reach, reach_ahead, actor];
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }

@@ -171,10 +171,10 @@ impl<O: Objective<Sample = Sample>> Concluded<OverImages> for O {
         session: &Session<OverImages>,
         _folder: &RunFolder,
         rate: f64,
-    ) -> Result<(Found, Vec<String>), Error> {
+    ) -> Result<Option<(Found, Vec<String>)>, Error> {
         let judged = judge::table(session, self.encoder().as_ref(), untrained.encoder().as_ref())?;
         let (table, skipped) = judged.map(|judged| (judged.table, judged.skipped)).unwrap_or_default();
-        Ok((Found::Images { images_per_s: rate, probes: table.rows, chance: table.chance }, skipped))
+        Ok(Some((Found::Images { images_per_s: rate, probes: table.rows, chance: table.chance }, skipped)))
     }
 
     fn report(

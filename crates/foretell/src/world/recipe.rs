@@ -1,7 +1,7 @@
 //! The settings of a run of a world model.
 
 use foretell_jepa::dynamics::Terms;
-use foretell_jepa::systems::eb_jepa::{EbJepaConfig, ReachConfig};
+use foretell_jepa::systems::eb_jepa::{ActorConfig, EbJepaConfig, ReachConfig};
 use foretell_jepa::systems::le_wm::LeWmConfig;
 use foretell_train::TrainConfig;
 use foretell_world::WorldConfig;
@@ -55,6 +55,14 @@ impl Model {
             Self::LeWm(LeWmConfig { history, .. }) => {
                 (history + 1, format!("the {history} looked back on and the next"))
             }
+        }
+    }
+
+    /// How its actor learns, if it has one.
+    pub fn actor(&self) -> Option<ActorConfig> {
+        match self {
+            Self::EbJepa(EbJepaConfig { actor, .. }) if self.reach().is_some() && actor.steps > 0 => Some(*actor),
+            _ => None,
         }
     }
 

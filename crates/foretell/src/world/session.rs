@@ -5,17 +5,20 @@ use std::time::Duration;
 use foretell_data::{Material, Window};
 use foretell_jepa::dynamics::{Dynamics, Networks, Recurrent};
 use foretell_jepa::systems::WorldSetting;
+use foretell_jepa::systems::eb_jepa::ActorConfig;
 use foretell_jepa::systems::le_wm::LeWm;
 use foretell_jepa::{Decision, Objective};
 use foretell_nn::{NamedTensors, weights};
 use foretell_train::{RunFolder, write_whole};
-use foretell_world::Imagination;
+use foretell_world::{Imagination, learn_actor};
 
 use super::account::write_report;
 use super::experience::Experience;
 use super::judge::{self, Judgement};
 use super::recipe::{Model, OverWorld};
 use crate::Error;
+use crate::interrupt::STOP;
+use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::run::run;
 use crate::session::{Concluded, Session, Subject};
@@ -110,6 +113,17 @@ impl Subject for OverWorld {
     }
 }
 
+/// The networks in evaluation mode, with an actor that has learnt if they are to have one. `None` if it was stopped.
+fn with_actor<N: Networks>(objective: &Dynamics<N>, session: &Session<OverWorld>) -> Result<Option<N>, Error> {
+    let recipe = &session.recipe;
+    let Some(config) = recipe.over.model.actor() else { return Ok(Some(objective.model())) };
+    let config = ActorConfig { steps: config.steps.min(recipe.steps()?), ..config };
+    let (material, mut progress) = (session.data.material(), Progress::new(config.steps, "actor", ""));
+    let mut done = |step| progress.at(step, String::new);
+    let size = (recipe.train.batch, recipe.seed);
+    Ok(learn_actor(objective, material.as_ref(), &config, size, &STOP, &mut done)?)
+}
+
 impl<N: Networks + Sync> Concluded<OverWorld> for Dynamics<N> {
     fn conclude(
         &self,
@@ -117,10 +131,12 @@ impl<N: Networks + Sync> Concluded<OverWorld> for Dynamics<N> {
         session: &Session<OverWorld>,
         folder: &RunFolder,
         rate: f64,
-    ) -> Result<(Found, Vec<String>), Error> {
-        write_whole(&folder.model(), &weights::to_bytes(&self.state()))?;
+    ) -> Result<Option<(Found, Vec<String>)>, Error> {
+        let Some(networks) = with_actor(self, session)? else { return Ok(None) };
+        write_whole(&folder.model(), &weights::to_bytes(&weights::read(&networks, "")))?;
         let block = session.data.frameskip();
-        let [trained, untrained] = [self, untrained].map(|objective| Imagination::of(objective, block));
+        let trained = Imagination::with(networks, &self.collator, block, &self.device);
+        let untrained = Imagination::of(untrained, block);
         let found = match &session.data {
             Experience::Play(playground) => {
                 let judgement = Judgement { playground };
@@ -131,7 +147,7 @@ impl<N: Networks + Sync> Concluded<OverWorld> for Dynamics<N> {
                 Found::Recorded { windows_per_s: rate, forecast: judge::recorded(episodes, &trained)? }
             }
         };
-        Ok((found, Vec::new()))
+        Ok(Some((found, Vec::new())))
     }
 
     fn report(
