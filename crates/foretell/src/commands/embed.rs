@@ -15,7 +15,7 @@ use crate::images::kept::Kept;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
-use crate::released::{InputArgs, ModelArgs};
+use crate::released::{InputArgs, ModelArgs, Pooling};
 use crate::{DeviceChoice, Error};
 
 /// What `embed` was asked.
@@ -64,13 +64,6 @@ pub struct EmbedArgs {
     /// Print one JSON object at the end instead of a line.
     #[arg(long)]
     json: bool,
-}
-
-/// `--pool`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pooling {
-    /// Their mean.
-    Mean,
 }
 
 /// `--on-bad-sample`.

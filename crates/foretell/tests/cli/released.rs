@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{foretell, made, pictures, stderr};
 
 /// The tensors of a golden file.
-fn golden(name: &str) -> NamedTensors {
+pub(crate) fn golden(name: &str) -> NamedTensors {
     let bytes = fs::read(of_nn(&format!("{name}.safetensors"))).unwrap();
     let tensor = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let values = match view.dtype() {
@@ -30,13 +30,13 @@ fn of_nn(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell-nn/tests/released").join(name)
 }
 
-fn weights(golden: &NamedTensors) -> Vec<u8> {
+pub(crate) fn weights(golden: &NamedTensors) -> Vec<u8> {
     let own = |(name, t): (&String, &NamedTensor)| Some((name.strip_prefix("weights.")?.to_owned(), t.clone()));
     to_bytes(&golden.iter().filter_map(own).collect())
 }
 
 /// A Hugging Face folder of a golden file.
-fn folder(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn folder(root: &Path, name: &str) -> PathBuf {
     let folder = root.join(name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("model.safetensors"), weights(&golden(name))).unwrap();

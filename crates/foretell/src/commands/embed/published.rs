@@ -12,7 +12,7 @@ use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
-use crate::released::{ArrayFile, Inputs, Pass, Rows, Taken};
+use crate::released::{ArrayFile, Inputs, MadeBy, Pass, Rows, Taken};
 
 /// The outcome for scripts.
 #[derive(Serialize)]
@@ -75,6 +75,11 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let mut about = published.about();
     about["array"] = holding.into();
     about["layers"] = args.layers.clone().into();
+    if !args.tokens {
+        let made_by = MadeBy::of(&args.published, &args.inputs, &args.layers, &published);
+        // A path that is no text cannot be kept.
+        about["made_by"] = serde_json::to_value(made_by).unwrap_or_default();
+    }
     file.describe(holding, about.to_string())?;
     let count = inputs.len();
     file.check_names((0..count).map(|i| inputs.name(i)))?;
