@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use foretell_nn::released::official::{Release, Told};
 use foretell_nn::released::preprocessing::{Filter, Resize};
-use foretell_nn::released::{Model, ReleasedError};
+use foretell_nn::released::{Model, Outline, ReleasedError};
 use foretell_nn::weights::{self, TensorStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ pub struct Published {
 
 impl OfficialArgs {
     /// The first option that was given.
-    fn given(&self) -> Option<&'static str> {
+    pub fn given(&self) -> Option<&'static str> {
         let given = [
             ("--encoder", self.encoder.is_some()),
             ("--release", self.release.is_some()),
@@ -176,19 +176,8 @@ impl ModelArgs {
 }
 
 /// A Hugging Face folder's model.
-pub fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
-    let shown = path.display();
-    if path.join("config.toml").is_file() {
-        return Err(Error::Misuse(format!(
-            "{shown} is a run's folder, not a published model: give it without `--model`, as in `foretell embed {shown} INPUT`"
-        )));
-    }
-    let Some(config) = read_text(&path.join("config.json"))? else {
-        return Err(Error::Misuse(format!(
-            "{shown} has no config.json: expected a Hugging Face folder with config.json and model.safetensors"
-        )));
-    };
-    let store = weights::open(path)?;
+fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
+    let (config, store) = folder_parts(path)?;
     let mut model = Model::open_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
     let mut from = "the architecture's default".to_owned();
     let mut texts = crc32fast::Hasher::new();
@@ -202,25 +191,75 @@ pub fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
     Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from, texts })
 }
 
+/// What a Hugging Face folder holds, in words; no tensor is read.
+pub fn outline_folder(path: &Path, device: &Device) -> Result<Vec<String>, Error> {
+    let (config, store) = folder_parts(path)?;
+    let mut outline = Outline::of_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
+    if let Some((name, text)) = preprocessor(path, outline.takes_clips())? {
+        outline = outline.with_preprocessing(&text).map_err(|e| at(&path.join(name), e))?;
+    }
+    Ok(outline.describe())
+}
+
+/// A Hugging Face folder's config and tensors.
+fn folder_parts(path: &Path) -> Result<(String, Box<dyn TensorStore>), Error> {
+    let shown = path.display();
+    if path.join("config.toml").is_file() {
+        return Err(Error::Misuse(format!(
+            "{shown} is a run's folder, not a published model: give it without `--model`, as in `foretell embed {shown} INPUT`"
+        )));
+    }
+    let Some(config) = read_text(&path.join("config.json"))? else {
+        return Err(Error::Misuse(format!(
+            "{shown} has no config.json: expected a Hugging Face folder with config.json and model.safetensors"
+        )));
+    };
+    Ok((config, weights::open(path)?))
+}
+
 /// An official checkpoint's model.
-pub fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
-    let beside = path.with_file_name("config.json");
-    let shard = path.extension().is_some_and(|e| e == "safetensors") && beside.is_file();
-    let model = Model::open_official(store, &told, device).map_err(|e| {
-        if !shard {
-            return at(path, e);
-        }
-        Error::Misuse(format!(
-            "{} is no official file, and a config.json lies beside it: give the folder instead of the file",
-            path.display()
-        ))
-    })?;
+fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
+    let model = Model::open_official(store, &told, device).map_err(|e| not_official(path, e))?;
     let from = "the papers' evaluations".to_owned();
     Ok(Published { model, path: path.to_owned(), encoder: told.encoder, preprocessing_from: from, texts: 0 })
 }
 
+/// What an official checkpoint holds beside other encoders, in words; no tensor is read. `predictor_heads` where they are not the
+/// released ones.
+pub fn outline_official(
+    path: &Path,
+    store: &dyn TensorStore,
+    args: &OfficialArgs,
+    predictor_heads: Option<usize>,
+    device: &Device,
+) -> Result<Vec<String>, Error> {
+    let mut told = args.told(store)?;
+    told.predictor = told.encoder.is_some() && store.entries().iter().any(|entry| entry.name.starts_with("predictor."));
+    told.predictor_heads = predictor_heads;
+    let outline = Outline::of_official(store, &told, device).map_err(|e| not_official(path, e))?;
+    let mut lines = outline.describe();
+    let others = encoders(store).into_iter().filter(|name| Some(*name) != told.encoder.as_deref());
+    lines.extend(others.map(|name| {
+        let word = if name == "encoder" { name } else { "target-encoder" };
+        format!("{name}: another encoder, taken with `--encoder {word}`")
+    }));
+    Ok(lines)
+}
+
+/// Why a file is no official checkpoint; of a shard of a folder, that it is one.
+fn not_official(path: &Path, error: ReleasedError) -> Error {
+    let shard = path.extension().is_some_and(|e| e == "safetensors") && path.with_file_name("config.json").is_file();
+    if !shard {
+        return at(path, error);
+    }
+    Error::Misuse(format!(
+        "{} is no official file, and a config.json lies beside it: give the folder instead of the file",
+        path.display()
+    ))
+}
+
 /// The encoders of a checkpoint, by their names there.
-pub fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
+fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
     let has = |name: &&str| {
         let starts = |entry: &weights::Entry| entry.name.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
         store.entries().iter().any(starts)
@@ -229,7 +268,7 @@ pub fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
 }
 
 /// The name of the encoder that is asked for; nothing where the file is one network's tensors alone.
-pub fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
+fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
     let there = encoders(store);
     let online = there.iter().find(|name| **name == "encoder");
     let average = there.iter().find(|name| **name != "encoder");
