@@ -25,7 +25,7 @@ use crate::weights::strict::{Ledger, Naming, fill};
 use crate::weights::{TensorStore, WeightsError};
 use config::{Architecture, FolderConfig};
 use names::IJepaLayout;
-use official::{AnyPredictorConfig, Checkpoint, Release, Told, belongs, may_stay};
+use official::{AnyPredictorConfig, Checkpoint, Release, Setting, Told, belongs, may_stay};
 pub use outline::Outline;
 use preprocessing::Preprocessing;
 
@@ -46,6 +46,14 @@ pub enum ReleasedError {
     /// A checkpoint that is none of the released ones.
     #[error("this is no checkpoint of the released models: {0}")]
     Checkpoint(String),
+    /// A checkpoint that has to be told something, or was told what its tensors contradict: the sentence ends with what to say.
+    #[error("{what}")]
+    Told {
+        /// What is wrong and what to say.
+        what: String,
+        /// Of [`official::Told`], or the probe's heads.
+        setting: Setting,
+    },
     /// Pixels that the network cannot take.
     #[error("the input does not fit the model: {0}")]
     Input(String),

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use foretell_nn::released::official::{Release, Told};
+use foretell_nn::released::official::{Release, Setting, Told};
 use foretell_nn::released::preprocessing::{Filter, Resize};
 use foretell_nn::released::{Model, Outline, ReleasedError};
 use foretell_nn::weights::{self, TensorStore};
@@ -379,10 +379,24 @@ fn read_text(path: &Path) -> Result<Option<String>, Error> {
     Ok(Some(text))
 }
 
-/// With the place, where the sentence does not name it already.
+/// The option that says it, after "with".
+fn option(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Release => "--release v-jepa|v-jepa-2",
+        Setting::Heads => "--heads N",
+        Setting::PredictorHeads => "--predictor-heads N",
+        Setting::Crop => "--crop PIXELS",
+        Setting::ProbeHeads => "--probe-heads N",
+    }
+}
+
+/// With the place, where the sentence does not name it already, and with the option that it speaks of.
 fn at(path: &Path, error: ReleasedError) -> Error {
     match error {
         ReleasedError::Weights(error) => error.into(),
+        ReleasedError::Told { what, setting } => {
+            Error::Misuse(format!("{}: {what} with `{}`", path.display(), option(setting)))
+        }
         other => Error::Misuse(format!("{}: {other}", path.display())),
     }
 }

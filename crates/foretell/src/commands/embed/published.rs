@@ -54,7 +54,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
     // Its header is read before the model's gigabytes.
     let array = args.inputs.array().map(ArrayFile::open).transpose()?;
-    let device = args.device.open()?;
+    let device = args.reading.device.open()?;
     let mut published = args.published.open(&device)?;
     let inputs = Inputs::open(&args.inputs, array, &args.paths, &published.model)?;
     let (taken, holding) = match (&args.layers, args.tokens) {
@@ -103,7 +103,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         for (pixels, index) in inputs.load(&published.model, first, end).into_iter().zip(first..) {
             match pixels {
                 Ok(pixels) => sink.take(pass.push(pixels)?)?,
-                Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(index),
+                Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
                 Err(error) => return Err(bad(error, count)),
             }
         }
@@ -130,7 +130,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), unit), skipped[0]));
     }
     let rows_per_s = rows as f64 / seconds.max(1e-9);
-    if args.json {
+    if args.reading.json {
         return print_json(&Embedded { rows, shape, seconds, rows_per_s, skipped, about });
     }
     print(format_args!(
