@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::DataError;
-use crate::npz::{Npz, Values};
+use crate::npz::{Array, Npz, Values};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct NamedRows {
     pub values: Vec<f32>,
     /// One for each row, where the file has `names`.
     pub names: Option<Vec<String>>,
+    /// What `embed` says of them, as JSON; nothing where the file's `about` is no text.
+    pub about: Option<String>,
 }
 
 impl NamedRows {
@@ -57,7 +59,12 @@ impl NamedRows {
                 _ => return Err(bad("its `names` are no texts: save them as a NumPy array of str".to_owned())),
             },
         };
-        Ok(Self { shape: features.shape, values, names })
+        // Anybody's file may call anything so.
+        let about = match file.find(&["about"]) {
+            Ok(Some((_, Array { values: Values::Text(mut texts), shape }))) if shape.is_empty() => texts.pop(),
+            _ => None,
+        };
+        Ok(Self { shape: features.shape, values, names, about })
     }
 }
 
@@ -77,6 +84,7 @@ mod tests {
         assert_eq!(rows.shape, [5, 3]);
         assert_eq!(rows.values[..3], [0.12573022, -0.13210486, 0.64042264]);
         assert_eq!(rows.names.unwrap(), ["a", "bü", "c", "", "e"]);
+        assert_eq!(rows.about, None);
     }
 
     #[test]

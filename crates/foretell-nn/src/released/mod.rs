@@ -6,6 +6,7 @@
 pub mod config;
 pub mod names;
 pub mod official;
+mod outline;
 pub mod preprocessing;
 pub mod sizes;
 
@@ -20,11 +21,12 @@ use crate::masked_predictor::{MaskedPredictor, MaskedPredictorConfig};
 use crate::pooler::{AttentiveClassifier, AttentiveConfig};
 use crate::positions::{Grid, RopeStyle};
 use crate::predictor::Predictor;
-use crate::weights::strict::{Ledger, fill};
+use crate::weights::strict::{Ledger, Naming, fill};
 use crate::weights::{TensorStore, WeightsError};
 use config::{Architecture, FolderConfig};
 use names::IJepaLayout;
-use official::{AnyPredictorConfig, Checkpoint, Release, Told, belongs, may_stay};
+use official::{AnyPredictorConfig, Checkpoint, Release, Setting, Told, belongs, may_stay};
+pub use outline::Outline;
 use preprocessing::Preprocessing;
 
 /// What can be wrong with a published model, or with what it is given.
@@ -44,6 +46,14 @@ pub enum ReleasedError {
     /// A checkpoint that is none of the released ones.
     #[error("this is no checkpoint of the released models: {0}")]
     Checkpoint(String),
+    /// A checkpoint that has to be told something, or was told what its tensors contradict: the sentence ends with what to say.
+    #[error("{what}")]
+    Told {
+        /// What is wrong and what to say.
+        what: String,
+        /// Of [`official::Told`], or the probe's heads.
+        setting: Setting,
+    },
     /// Pixels that the network cannot take.
     #[error("the input does not fit the model: {0}")]
     Input(String),
@@ -102,9 +112,36 @@ pub struct Model {
     frames: usize,
 }
 
+/// What becomes of a network after all of its tensors have their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Values {
+    /// It is filled with them.
+    Read,
+    /// They stay where they are.
+    Left,
+}
+
+impl Values {
+    fn of<M: Module>(self, module: M, store: &dyn TensorStore, naming: &Naming<'_>) -> Result<M, WeightsError> {
+        match self {
+            Self::Read => fill(module, store, naming),
+            Self::Left => Ok(module),
+        }
+    }
+}
+
 impl Model {
     /// A Hugging Face folder's model from the text of its `config.json` and from its tensors, all of which must have a place.
     pub fn open_config(config: &str, store: &dyn TensorStore, device: &Device) -> Result<Self, ReleasedError> {
+        Self::of_config(config, store, device, Values::Read)
+    }
+
+    fn of_config(
+        config: &str,
+        store: &dyn TensorStore,
+        device: &Device,
+        values: Values,
+    ) -> Result<Self, ReleasedError> {
         let config = FolderConfig::read(config)?;
         let parts = [
             Some(config.encoder.parameters()),
@@ -146,10 +183,10 @@ impl Model {
             ledger.look_up(head, &of_mean);
         }
         ledger.close(|_| true, |_| false)?;
-        let encoder = fill(encoder, store, &of_encoder)?;
-        let predictor = predictor.map(|predictor| fill(predictor, store, &of_predictor)).transpose()?;
-        let attentive = attentive.map(|head| fill(head, store, &names::v_jepa_2_classifier)).transpose()?;
-        let mean = mean.map(|head| fill(head, store, &of_mean)).transpose()?;
+        let encoder = values.of(encoder, store, &of_encoder)?;
+        let predictor = predictor.map(|predictor| values.of(predictor, store, &of_predictor)).transpose()?;
+        let attentive = attentive.map(|head| values.of(head, store, &names::v_jepa_2_classifier)).transpose()?;
+        let mean = mean.map(|head| values.of(head, store, &of_mean)).transpose()?;
         let preprocessing = match architecture {
             Architecture::IJepa | Architecture::IJepaClassifier => Preprocessing::squeezed(config.image),
             Architecture::VJepa2 | Architecture::VJepa2Classifier => Preprocessing::evaluation(config.image),
@@ -168,6 +205,15 @@ impl Model {
 
     /// An official checkpoint's model, of the networks that were asked for; every tensor of those must have a place.
     pub fn open_official(store: &dyn TensorStore, told: &Told, device: &Device) -> Result<Self, ReleasedError> {
+        Self::of_official(store, told, device, Values::Read)
+    }
+
+    fn of_official(
+        store: &dyn TensorStore,
+        told: &Told,
+        device: &Device,
+        values: Values,
+    ) -> Result<Self, ReleasedError> {
         let checkpoint = Checkpoint::recognise(store, told)?;
         let of_predictor = checkpoint.predictor.as_ref().map(|predictor| match predictor {
             AnyPredictorConfig::Image(config) => config.parameters(),
@@ -197,11 +243,11 @@ impl Model {
         let mut own = vec![checkpoint.encoder_prefix.as_str()];
         own.extend(predictor.is_some().then_some(checkpoint.predictor_prefix.as_str()));
         ledger.close(|name| belongs(name, &own), |name| may_stay(name, &own))?;
-        let encoder = fill(encoder, store, &of_encoder)?;
+        let encoder = values.of(encoder, store, &of_encoder)?;
         let predictor = match predictor {
-            Some(AnyPredictor::Image(predictor)) => Some(AnyPredictor::Image(fill(predictor, store, &of_predictor)?)),
-            Some(AnyPredictor::Masked(predictor)) => Some(AnyPredictor::Masked(fill(predictor, store, &of_predictor)?)),
-            Some(AnyPredictor::Ac(predictor)) => Some(AnyPredictor::Ac(fill(predictor, store, &of_predictor)?)),
+            Some(AnyPredictor::Image(net)) => Some(AnyPredictor::Image(values.of(net, store, &of_predictor)?)),
+            Some(AnyPredictor::Masked(net)) => Some(AnyPredictor::Masked(values.of(net, store, &of_predictor)?)),
+            Some(AnyPredictor::Ac(net)) => Some(AnyPredictor::Ac(values.of(net, store, &of_predictor)?)),
             None => None,
         };
         let image = (checkpoint.crop, checkpoint.crop);

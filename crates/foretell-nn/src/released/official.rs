@@ -59,6 +59,28 @@ pub struct Told {
     pub predictor: bool,
 }
 
+/// What can be told of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// [`Told::release`].
+    Release,
+    /// [`Told::heads`].
+    Heads,
+    /// [`Told::predictor_heads`].
+    PredictorHeads,
+    /// [`Told::crop`].
+    Crop,
+    /// The attentive probe's heads.
+    ProbeHeads,
+}
+
+impl Setting {
+    /// What is wrong and what to say.
+    fn wrong(self, what: String) -> ReleasedError {
+        ReleasedError::Told { what, setting: self }
+    }
+}
+
 /// A predictor of any release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyPredictorConfig {
@@ -160,8 +182,8 @@ impl Checkpoint {
         let config = encoder_config(&encoder, release, told)?;
         let (side, crop) = side(&config, release, told);
         if crop == 0 || crop % config.patch != 0 {
-            return Err(wrong(format!(
-                "an input of {crop} × {crop} pixels cannot be cut into patches of {}",
+            return Err(Setting::Crop.wrong(format!(
+                "an input of {crop} × {crop} pixels cannot be cut into patches of {}: say another height and width",
                 config.patch
             )));
         }
@@ -200,7 +222,7 @@ fn release(encoder: &Shapes<'_>, predictor: Option<&Shapes<'_>>, told: &Told) ->
             Err(ReleasedError::Checkpoint(format!("its tensors are {found}'s where {told} was asked for")))
         }
         (told, found) => told.or(found).ok_or_else(|| {
-            ReleasedError::Checkpoint(
+            Setting::Release.wrong(
                 "without a predictor, V-JEPA and V-JEPA 2 cannot be told apart: say which of the two it is".to_owned(),
             )
         }),
@@ -215,14 +237,16 @@ fn encoder_config(shapes: &Shapes<'_>, release: Release, told: &Told) -> Result<
     let patch = shapes.length(patch_embed, if clip { 3 } else { 2 })?;
     let depth = shapes.list("blocks");
     let heads = told.heads.or_else(|| Some(Size::of_width(width, release)?.heads)).ok_or_else(|| {
-        ReleasedError::Checkpoint(format!(
+        Setting::Heads.wrong(format!(
             "a width of {width} is none of the released ones, and heads cannot be seen in the tensors: say how many there are"
         ))
     })?;
-    if heads == 0 || width % heads != 0 || depth == 0 {
-        return Err(ReleasedError::Checkpoint(format!(
-            "{depth} blocks of a width of {width} with {heads} heads are no network"
-        )));
+    if depth == 0 {
+        return Err(ReleasedError::Checkpoint("its encoder has no blocks".to_owned()));
+    }
+    if heads == 0 || width % heads != 0 {
+        return Err(Setting::Heads
+            .wrong(format!("its encoder is {width} wide, which {heads} heads do not share: say how many there are")));
     }
     let turned = |style, spread| Positions::Turned(Rope { style, counted: None, spread });
     let positions = match release {
@@ -286,8 +310,8 @@ fn predictor_config(
         Release::VJepa2Ac => 16,
     });
     if heads == 0 || width % heads != 0 {
-        return Err(ReleasedError::Checkpoint(format!(
-            "its predictor is {width} wide, which {heads} heads do not share"
+        return Err(Setting::PredictorHeads.wrong(format!(
+            "its predictor is {width} wide, which {heads} heads do not share: say how many there are"
         )));
     }
     if release == Release::IJepa {
@@ -352,7 +376,8 @@ pub fn probe(store: &dyn TensorStore, heads: Option<usize>) -> Result<(String, A
     // V-JEPA 2's probes have 16 heads at every width; V-JEPA's have the encoder's, which are 16 too.
     let heads = heads.unwrap_or(16);
     if heads == 0 || width % heads != 0 {
-        return Err(ReleasedError::Checkpoint(format!("the probe is {width} wide, which {heads} heads do not share")));
+        return Err(Setting::ProbeHeads
+            .wrong(format!("the probe is {width} wide, which {heads} heads do not share: say how many there are")));
     }
     let (hidden, classes) = (length("pooler.cross_attention_block.mlp.fc1.weight", 0)?, length("linear.weight", 0)?);
     Ok((prefix.to_owned(), AttentiveConfig { width, heads, hidden, depth, eps: 1e-5, classes }))

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor};
 use foretell_nn::released::official::{Release, Told};
 use foretell_nn::released::preprocessing::Preprocessing;
-use foretell_nn::released::{Model, ReleasedError};
-use foretell_nn::weights::{Held, NamedTensor, NamedTensors, TensorStore};
+use foretell_nn::released::{Model, Outline, ReleasedError};
+use foretell_nn::weights::{Entry, Held, NamedTensor, NamedTensors, TensorStore, WeightsError};
 
 use crate::golden::Golden;
 
@@ -145,6 +145,50 @@ fn what_tensors_cannot_say_has_to_be_said() {
     assert!(official(alone(true), &Told { release: Some(Release::VJepa2), ..encoder.clone() }).is_ok());
     assert!(official(alone(false), &encoder).is_ok());
     refused(official(alone(false), &told), &["there is no predictor"]);
+}
+
+/// Tensors of which nothing but names and shapes can be had.
+struct Headers(Held);
+
+impl TensorStore for Headers {
+    fn entries(&self) -> &[Entry] {
+        self.0.entries()
+    }
+
+    fn read(&self, name: &str) -> Result<NamedTensor, WeightsError> {
+        panic!("`{name}` was read")
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+#[test]
+fn an_outline_reads_no_tensor_and_refuses_what_does_not_fit() {
+    let device = Device::flex();
+    for (name, parts) in [
+        ("i-jepa-classifier", &["IJepaForImageClassification: input 16 × 20", "classifier: 3 classes"][..]),
+        ("v-jepa-2-classifier", &["VJEPA2ForVideoClassification: ", "predictor: ", "classifier: 4 classes"]),
+    ] {
+        let golden = Golden::open(name);
+        let lines = Outline::of_config(&golden.told, &Headers(golden.store()), &device).unwrap().describe().join("\n");
+        for part in parts {
+            assert!(lines.contains(part), "`{part}` is not in: {lines}");
+        }
+        let deeper = with(&golden.told, "num_hidden_layers", 9.into());
+        let message = Outline::of_config(&deeper, &Headers(golden.store()), &device).unwrap_err().to_string();
+        assert!(message.contains("missing") && message.contains(".8."), "{message}");
+    }
+    for (name, encoder, release) in [
+        ("official-v-jepa-2-1", "target_encoder", "V-JEPA 2.1 (target_encoder)"),
+        ("official-v-jepa-2-ac", "encoder", "V-JEPA 2-AC (encoder)"),
+    ] {
+        let golden = Golden::open(name);
+        let outline = Outline::of_official(&Headers(golden.store()), &golden.told(encoder), &device);
+        let lines = outline.unwrap().describe();
+        assert!(lines[0].starts_with(release) && lines.iter().any(|line| line.starts_with("predictor: ")), "{lines:?}");
+    }
 }
 
 #[test]

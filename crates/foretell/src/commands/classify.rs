@@ -7,12 +7,12 @@ use foretell_nn::released::Model;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::embed::BadSample;
 use super::embed::published::bad;
+use super::embed::{BadSample, ReadingArgs};
+use crate::Error;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::released::{ArrayFile, InputArgs, Inputs, ModelArgs, Pass, Rows, Taken};
-use crate::{DeviceChoice, Error};
 
 /// What `classify` was asked.
 #[derive(Debug, clap::Args)]
@@ -27,15 +27,8 @@ pub struct ClassifyArgs {
     /// How many classes to name.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// What to do with an input that cannot be read.
-    #[arg(long, value_enum, default_value_t)]
-    on_bad_sample: BadSample,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceChoice,
-    /// Print one JSON object at the end instead of lines.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
 }
 
 /// The outcome for scripts.
@@ -65,7 +58,7 @@ struct Guess {
 /// Runs the command.
 pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
     let array = args.inputs.array().map(ArrayFile::open).transpose()?;
-    let device = args.device.open()?;
+    let device = args.reading.device.open()?;
     let published = args.published.open(&device)?;
     let model = &published.model;
     if model.labels().is_empty() {
@@ -79,7 +72,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
     let inputs = Inputs::open(&args.inputs, array, &args.paths, model)?;
     let (top, count, unit) = (args.top as usize, inputs.len(), inputs.unit().0);
     let mut pass = Pass::new(model, &device, Taken::Classes);
-    let mut said = Said { top, text: !args.json, waiting: VecDeque::new(), results: Vec::new() };
+    let mut said = Said { top, text: !args.reading.json, waiting: VecDeque::new(), results: Vec::new() };
     let (mut skipped, mut first) = (Vec::new(), 0);
     while first < count {
         if stopped() {
@@ -94,7 +87,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
                     let rows = pass.push(pixels)?;
                     said.say(rows, model)?;
                 }
-                Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(name),
+                Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(name),
                 Err(error) => return Err(bad(error, count)),
             }
         }
@@ -104,7 +97,7 @@ pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
     if !skipped.is_empty() {
         say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), unit), skipped[0]));
     }
-    if args.json {
+    if args.reading.json {
         return print_json(&Classified { results: said.results, skipped, about: published.about() });
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::images::kept::Kept;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
-use crate::released::{InputArgs, ModelArgs};
+use crate::released::{InputArgs, ModelArgs, Pooling};
 use crate::{DeviceChoice, Error};
 
 /// What `embed` was asked.
@@ -55,22 +55,22 @@ pub struct EmbedArgs {
     /// After these blocks, counted from 0, in place of the last one: an axis of its own, [N, L, D].
     #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "model", help_heading = "Published models")]
     layers: Vec<usize>,
-    /// What to do with an image that cannot be read.
-    #[arg(long, value_enum, default_value_t)]
-    on_bad_sample: BadSample,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceChoice,
-    /// Print one JSON object at the end instead of a line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
 }
 
-/// `--pool`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pooling {
-    /// Their mean.
-    Mean,
+/// How inputs are gone through, one after the other.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadingArgs {
+    /// What to do with an input that cannot be read.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) on_bad_sample: BadSample,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) device: DeviceChoice,
+    /// Print one JSON object at the end instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// `--on-bad-sample`.
@@ -115,7 +115,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
 
 fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
-    let kept = Kept::open(run, args.device.open()?)?;
+    let kept = Kept::open(run, args.reading.device.open()?)?;
     let images = open_inputs(input)?;
     let count = images.len(Part::Train);
     file.check_names((0..count).map(|i| name(&images, i)))?;
@@ -148,7 +148,7 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
                         file.append(&features)?;
                     }
                 }
-                Err(_) if args.on_bad_sample == BadSample::Skip => skipped.push(index),
+                Err(_) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
                 Err(source) => return Err(DataError::BadSample { source: Box::new(source) }.into()),
             }
         }
@@ -176,7 +176,7 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
         say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), "image"), skipped[0]));
     }
     let images_per_s = rows as f64 / seconds.max(1e-9);
-    if args.json {
+    if args.reading.json {
         return print_json(&Embedded { rows, tokens, width, seconds, images_per_s, skipped });
     }
     let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");

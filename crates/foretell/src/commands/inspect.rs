@@ -16,6 +16,7 @@ use crate::images::session::open_data;
 use crate::output::{print, print_json};
 use crate::progress::clock;
 use crate::recipe::{AnyRecipe, Over, Recipe};
+use crate::released::OfficialArgs;
 use crate::summary::{Found, Summary};
 
 /// What `inspect` was asked.
@@ -23,7 +24,14 @@ use crate::summary::{Found, Summary};
 pub struct InspectArgs {
     /// A run's folder, a checkpoint's folder, weights (a safetensors file, a folder of Hugging Face's, a file of PyTorch's), a
     /// video clip or a data set.
+    // Named so for the options of official files, which belong to a `model`.
+    #[arg(id = "model", value_name = "PATH")]
     path: PathBuf,
+    #[command(flatten)]
+    official: OfficialArgs,
+    /// The predictor's heads, where an official file has not the released ones.
+    #[arg(long, value_name = "N", help_heading = "Published models")]
+    predictor_heads: Option<usize>,
     /// Print a JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -38,12 +46,19 @@ struct Account {
 /// Runs the command.
 pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let path = &args.path;
+    let given = args.official.given().or(args.predictor_heads.map(|_| "--predictor-heads"));
+    if let Some(option) = given.filter(|_| path.is_dir() || !are_weights(path)) {
+        return Err(Error::Misuse(format!(
+            "`{option}` is for official files (.pth, .pth.tar, .pt), and {} is none: leave `{option}` out",
+            path.display()
+        )));
+    }
     let account = if path.join("config.toml").is_file() {
         run(path)?
     } else if path.join("progress.json").is_file() {
         checkpoint(path)?
     } else if are_weights(path) {
-        weights::account(path)?
+        weights::account(args)?
     } else if Clip::is_video(path) {
         clip::account(path)?
     } else {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use foretell_data::{Image, open_inputs, shrink};
+use foretell_data::{Image, shrink};
 use foretell_eval::{Features, Neighbours, nearest};
 use foretell_train::write_whole;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::output::{counted, print, print_json, say};
 use crate::report::{Found, Labelled, Rgb, SearchPage, render_search};
 use crate::search::gallery::{Gallery, located};
 use crate::search::index::Index;
-use crate::search::maker::{Maker, load};
+use crate::search::maker::{Asked, Maker, by_model};
 use crate::{DeviceChoice, Error};
 
 /// Side of the report's pictures in pixels: the shorter one, at most.
@@ -24,7 +24,7 @@ const SHOWN: usize = 192;
 pub struct SearchArgs {
     /// Features that `foretell embed` wrote (.npz or .safetensors), or the index that was made of them.
     input: PathBuf,
-    /// Pictures whose neighbours are sought: files, folders, tars.
+    /// Pictures whose neighbours are sought: files, folders, tars; also clips, where a published model made the features.
     #[arg(long, value_name = "IMAGE", num_args = 1..)]
     query: Vec<PathBuf>,
     /// Rows whose neighbours are sought, from 0; they do not find themselves.
@@ -36,6 +36,9 @@ pub struct SearchArgs {
     /// The run that made the features: it makes the query's too. Kept in the index.
     #[arg(long)]
     run: Option<PathBuf>,
+    /// Where the published model now lies that made the features. They say themselves where it lay, and how it made them.
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "run")]
+    model: Option<PathBuf>,
     /// The images that the features were made of, as `embed` was given them. Kept in the index.
     #[arg(long, value_name = "IMAGES", num_args = 1..)]
     images: Vec<PathBuf>,
@@ -75,7 +78,8 @@ struct Hit<'a> {
 struct Queries {
     names: Vec<String>,
     features: Features,
-    pictures: Vec<Image>,
+    /// None where they were not given.
+    pictures: Vec<Option<Image>>,
     /// Where they are rows of the index themselves.
     rows: Vec<usize>,
 }
@@ -123,8 +127,12 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Op
         // An index that is damaged or of other features is made anew.
         let other = Index::open(&beside).ok().filter(|(other, made)| *made && other.is_of_the_same(index));
         known = other.map(|(other, _)| other.origin);
+        let said = index.origin.made_by.take();
         index.origin = known.clone().unwrap_or_default();
+        // The index knows where the model went.
+        index.origin.made_by = index.origin.made_by.take().or(said);
     }
+    settle_model(args, index)?;
     if !args.images.is_empty() {
         index.origin.images = located(&args.images)?;
     }
@@ -137,14 +145,49 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Op
     }
     let told = args.run.is_some() || !args.images.is_empty();
     if told && !index.origin.images.is_empty() {
-        let gallery = Gallery::open(&index.origin.images)?;
-        gallery.check(index)?;
+        let gallery = gallery(index)?;
         let first = index.names.iter().enumerate().find_map(|(row, name)| Some((row, name, gallery.picture(name)?)));
         if let (Some(maker), Some((row, name, image))) = (&maker, first) {
             maker.check(index.rows.row(row), name, &image)?;
         }
     }
     Ok((maker, known.is_none_or(|known| known != index.origin)))
+}
+
+/// Takes note of where a published model lies now, after it was seen to be the one that made the rows.
+fn settle_model(args: &SearchArgs, index: &mut Index) -> Result<(), Error> {
+    match (index.origin.made_by.take(), &args.run, &args.model) {
+        (Some(made_by), Some(_), _) => Err(Error::Misuse(format!(
+            "`--run`: the published model {} made these features, and makes the query's too: leave `--run` out",
+            made_by.model().display()
+        ))),
+        (None, _, Some(model)) => Err(Error::Misuse(format!(
+            "`--model {}`: {} does not say that and how a published model made it: embed again with `foretell embed --model`, of pictures or \
+             clips and not with `--input`",
+            model.display(),
+            args.input.display()
+        ))),
+        (Some(made_by), None, Some(model)) => {
+            let made_by = made_by.moved(model);
+            // A query of pictures opens it anyway.
+            if args.query.is_empty() {
+                made_by.open(&args.device.open()?)?;
+            }
+            index.origin.made_by = Some(made_by);
+            Ok(())
+        }
+        (made_by, _, _) => {
+            index.origin.made_by = made_by;
+            Ok(())
+        }
+    }
+}
+
+/// The pictures behind the names.
+fn gallery(index: &Index) -> Result<Gallery, Error> {
+    let gallery = Gallery::open(&index.origin.images, index.origin.made_by.is_some())?;
+    gallery.check(index)?;
+    Ok(gallery)
 }
 
 /// Keeps the index: in its own file, or beside the features. Where that cannot be done the search is still good.
@@ -166,8 +209,19 @@ fn of_rows(args: &SearchArgs, index: &Index) -> Queries {
 }
 
 fn of_pictures(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Queries, Error> {
-    let maker = match (maker, &index.origin.run) {
-        (Some(maker), _) => maker,
+    let width = index.rows.dim;
+    let asked = match &index.origin.made_by {
+        Some(made_by) => by_model(made_by, &args.query, width, args.device, args.report.is_some())?,
+        None => of_run(args, index, maker)?.asked(&args.query, width)?,
+    };
+    let Asked { names, features, pictures } = asked;
+    Ok(Queries { names, features, pictures, rows: Vec::new() })
+}
+
+/// The run that made the rows.
+fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Maker, Error> {
+    match (maker, &index.origin.run) {
+        (Some(maker), _) => Ok(maker),
         (None, Some(run)) => {
             let opened = Maker::open(run, args.device).map_err(|error| {
                 Error::Misuse(format!("the run that made the index cannot be used, name it with `--run`: {error}"))
@@ -178,17 +232,14 @@ fn of_pictures(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result
                     run.display()
                 )));
             }
-            opened
+            Ok(opened)
         }
-        (None, None) => {
-            return Err(Error::Misuse(
-                "a picture's features are made by the run that made the index's: name it with `--run RUN`".to_owned(),
-            ));
-        }
-    };
-    let (names, pictures): (Vec<_>, Vec<_>) = load(&open_inputs(&args.query)?)?.into_iter().unzip();
-    let features = maker.features(&pictures, index.rows.dim)?;
-    Ok(Queries { names, features, pictures, rows: Vec::new() })
+        (None, None) => Err(Error::Misuse(
+            "a query's features are made by what made the index's: name the run with `--run RUN`; features of a published model say it \
+             themselves if `foretell embed --model` made them of pictures or clips, and not with `--input`"
+                .to_owned(),
+        )),
+    }
 }
 
 fn answer<'a>(
@@ -213,14 +264,16 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
                 .to_owned(),
         ));
     }
-    let gallery = Gallery::open(&index.origin.images)?;
-    gallery.check(index)?;
+    let gallery = gallery(index)?;
     let labelled = |name: &str, image: Option<Image>| Labelled {
         image: image.map_or(Rgb { width: 0, height: 0, pixels: Vec::new() }, |image| rgb(&shrink(image, SHOWN))),
         label: Some(name.to_owned()),
     };
     let found = |(at, answer): (usize, &Answer<'_>)| Found {
-        query: labelled(answer.query, queries.pictures.get(at).cloned().or_else(|| gallery.picture(answer.query))),
+        query: labelled(
+            answer.query,
+            queries.pictures.get(at).cloned().flatten().or_else(|| gallery.picture(answer.query)),
+        ),
         nearest: answer
             .neighbours
             .iter()
@@ -232,6 +285,8 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
         _ => format!("Nearest to {}", counted(answers.len(), "picture")),
     };
     let run = index.origin.run.as_ref().map(|run| ("run".to_owned(), run.display().to_string()));
+    let model =
+        index.origin.made_by.as_ref().map(|made_by| ("model".to_owned(), made_by.model().display().to_string()));
     let facts = [
         ("searched".to_owned(), args.input.display().to_string()),
         ("pictures".to_owned(), index.rows.rows.to_string()),
@@ -239,7 +294,7 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
     ];
     Ok(SearchPage {
         title,
-        facts: facts.into_iter().chain(run).collect(),
+        facts: facts.into_iter().chain(run).chain(model).collect(),
         found: answers.iter().enumerate().map(found).collect(),
     })
 }

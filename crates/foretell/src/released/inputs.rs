@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Clip, DataError, Dataset, Part, open_inputs, sample_frames};
+use foretell_data::{Clip, DataError, Dataset, Image, Part, open_inputs, sample_frames};
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
@@ -32,6 +32,16 @@ impl InputArgs {
     /// Whether one of them was given.
     pub fn array(&self) -> Option<&Path> {
         self.array.as_deref()
+    }
+
+    /// So many frames of a clip.
+    pub fn sampled(frames: Option<u32>) -> Self {
+        Self { array: None, frames }
+    }
+
+    /// `--frames`.
+    pub fn frames(&self) -> Option<u32> {
+        self.frames
     }
 }
 
@@ -152,6 +162,16 @@ impl Inputs {
         })
     }
 
+    /// What a row looks like: of a clip its middle frame. None where it cannot be read, or is no picture.
+    pub fn picture(&self, index: usize) -> Option<Image> {
+        match &self.items[index] {
+            Item::Picture(i) => Some((*self.pictures.as_ref()?.load(Part::Train, *i).ok()?.image).clone()),
+            Item::Clip(path) => middle(path),
+            Item::Frame(clip, frame) => self.clips[*clip].read(&[*frame]).ok()?.pop(),
+            Item::Row(_) => None,
+        }
+    }
+
     /// How many rows are best read at a time from here on.
     pub fn stride(&self, first: usize) -> usize {
         let clip = |item: &Item| matches!(item, Item::Clip(_));
@@ -254,8 +274,14 @@ fn check(array: &ArrayFile, model: &Model) -> Result<(), Error> {
     model.grid(clip).map(|_| ()).map_err(|e| wrong(format!("its shape is {shape:?}; {e}")))
 }
 
+/// The middle frame of a clip.
+pub(crate) fn middle(path: &Path) -> Option<Image> {
+    let clip = Clip::open(path).ok()?;
+    clip.read(&[clip.frames() / 2]).ok()?.pop()
+}
+
 /// A folder that holds images is one clip; otherwise the clips in it and in its folders, in the order of their names.
-fn find_clips(folder: &Path, depth: usize, clips: &mut Vec<PathBuf>) -> Result<(), Error> {
+pub(crate) fn find_clips(folder: &Path, depth: usize, clips: &mut Vec<PathBuf>) -> Result<(), Error> {
     let failed = |e: std::io::Error| Error::Misuse(format!("cannot read the folder {}: {e}", folder.display()));
     if depth > DEEPEST {
         return Err(Error::Misuse(format!(

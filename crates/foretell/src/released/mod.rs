@@ -2,6 +2,8 @@
 
 mod array;
 mod inputs;
+mod made_by;
+mod mark;
 mod pass;
 mod pixels;
 
@@ -10,14 +12,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use foretell_nn::released::official::{Release, Told};
+use foretell_nn::released::official::{Release, Setting, Told};
 use foretell_nn::released::preprocessing::{Filter, Resize};
-use foretell_nn::released::{Model, ReleasedError};
+use foretell_nn::released::{Model, Outline, ReleasedError};
 use foretell_nn::weights::{self, TensorStore};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use array::ArrayFile;
 pub use inputs::{InputArgs, Inputs};
+pub(crate) use inputs::{find_clips, middle};
+pub use made_by::{MadeBy, Pooling};
 pub use pass::{Pass, Rows, Taken};
 pub use pixels::Pixels;
 
@@ -27,7 +32,8 @@ use crate::Error;
 const LONGEST_CONFIG: u64 = 1 << 26;
 
 /// `--encoder`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Encoder {
     /// The one that was trained by gradients, which the hub and transformers read
     Encoder,
@@ -36,14 +42,38 @@ pub enum Encoder {
 }
 
 /// `--release`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Which {
     /// arXiv 2404.08471
     #[value(name = "v-jepa")]
+    #[serde(rename = "v-jepa")]
     VJepa,
     /// arXiv 2506.09985
     #[value(name = "v-jepa-2")]
+    #[serde(rename = "v-jepa-2")]
     VJepa2,
+}
+
+/// What an official file cannot show of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct OfficialArgs {
+    /// Which encoder of an official file; by default `encoder` where there is one.
+    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoder: Option<Encoder>,
+    /// Which release an official file is of, where its tensors do not show it.
+    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<Which>,
+    /// The encoder's heads, where an official file has none of the released widths.
+    #[arg(long, value_name = "N", requires = "model", help_heading = "Published models")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<usize>,
+    /// Height and width of the input of an official file with rotary codes, where they are not the released ones.
+    #[arg(long, value_name = "PIXELS", requires = "model", help_heading = "Published models")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop: Option<usize>,
 }
 
 /// Which published model, and what an official file cannot show.
@@ -52,24 +82,14 @@ pub struct ModelArgs {
     /// A published model: a Hugging Face folder (config.json, safetensors) or an official .pth, .pth.tar or .pt file.
     #[arg(long, value_name = "DIR|FILE", help_heading = "Published models")]
     pub model: Option<PathBuf>,
-    /// Which encoder of an official file; by default `encoder` where there is one.
-    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
-    encoder: Option<Encoder>,
+    #[command(flatten)]
+    official: OfficialArgs,
     /// An official attentive probe, to classify with.
     #[arg(long, value_name = "FILE", requires = "model", help_heading = "Published models")]
     probe: Option<PathBuf>,
-    /// Which release an official file is of, where its tensors do not show it.
-    #[arg(long, value_enum, requires = "model", help_heading = "Published models")]
-    release: Option<Which>,
-    /// The encoder's heads, where an official file has none of the released widths.
-    #[arg(long, value_name = "N", requires = "model", help_heading = "Published models")]
-    heads: Option<usize>,
     /// The probe's heads, where they are not the released 16.
     #[arg(long, value_name = "N", requires = "probe", help_heading = "Published models")]
     probe_heads: Option<usize>,
-    /// Height and width of the input of an official file with rotary codes, where they are not the released ones.
-    #[arg(long, value_name = "PIXELS", requires = "model", help_heading = "Published models")]
-    crop: Option<usize>,
 }
 
 /// A published model with what is to be said of it.
@@ -83,6 +103,36 @@ pub struct Published {
     encoder: Option<String>,
     /// Whose preprocessing it is.
     preprocessing_from: String,
+    /// CRC-32 of the folder's texts that were read: 0 where there are none.
+    texts: u32,
+}
+
+impl OfficialArgs {
+    /// The first option that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--encoder", self.encoder.is_some()),
+            ("--release", self.release.is_some()),
+            ("--heads", self.heads.is_some()),
+            ("--crop", self.crop.is_some()),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+
+    /// The same for the reader of such a file, without a predictor.
+    fn told(&self, store: &dyn TensorStore) -> Result<Told, Error> {
+        Ok(Told {
+            encoder: choose(store, self.encoder)?,
+            release: self.release.map(|which| match which {
+                Which::VJepa => Release::VJepa,
+                Which::VJepa2 => Release::VJepa2,
+            }),
+            heads: self.heads,
+            predictor_heads: None,
+            crop: self.crop,
+            predictor: false,
+        })
+    }
 }
 
 impl ModelArgs {
@@ -104,13 +154,7 @@ impl ModelArgs {
 
     fn folder(&self, path: &Path, device: &Device) -> Result<Published, Error> {
         let shown = path.display();
-        let given = [
-            ("--encoder", self.encoder.is_some()),
-            ("--release", self.release.is_some()),
-            ("--heads", self.heads.is_some()),
-            ("--crop", self.crop.is_some()),
-        ];
-        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        if let Some(option) = self.official.given() {
             return Err(Error::Misuse(format!(
                 "`{option}` is for official files; {shown} is a folder, whose config.json says it: leave `{option}` out"
             )));
@@ -126,23 +170,39 @@ impl ModelArgs {
             )));
         }
         let store = weights::open(path)?;
-        let told = Told {
-            encoder: choose(store.as_ref(), self.encoder)?,
-            release: self.release.map(|which| match which {
-                Which::VJepa => Release::VJepa,
-                Which::VJepa2 => Release::VJepa2,
-            }),
-            heads: self.heads,
-            predictor_heads: None,
-            crop: self.crop,
-            predictor: false,
-        };
+        let told = self.official.told(store.as_ref())?;
         open_official(path, store.as_ref(), told, device)
     }
 }
 
 /// A Hugging Face folder's model.
-pub fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
+fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
+    let (config, store) = folder_parts(path)?;
+    let mut model = Model::open_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
+    let mut from = "the architecture's default".to_owned();
+    let mut texts = crc32fast::Hasher::new();
+    texts.update(config.as_bytes());
+    if let Some((name, text)) = preprocessor(path, model.takes_clips())? {
+        model = model.with_preprocessing(&text).map_err(|e| at(&path.join(name), e))?;
+        name.clone_into(&mut from);
+        texts.update(text.as_bytes());
+    }
+    let texts = texts.finalize();
+    Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from, texts })
+}
+
+/// What a Hugging Face folder holds, in words; no tensor is read.
+pub fn outline_folder(path: &Path, device: &Device) -> Result<Vec<String>, Error> {
+    let (config, store) = folder_parts(path)?;
+    let mut outline = Outline::of_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
+    if let Some((name, text)) = preprocessor(path, outline.takes_clips())? {
+        outline = outline.with_preprocessing(&text).map_err(|e| at(&path.join(name), e))?;
+    }
+    Ok(outline.describe())
+}
+
+/// A Hugging Face folder's config and tensors.
+fn folder_parts(path: &Path) -> Result<(String, Box<dyn TensorStore>), Error> {
     let shown = path.display();
     if path.join("config.toml").is_file() {
         return Err(Error::Misuse(format!(
@@ -154,35 +214,52 @@ pub fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
             "{shown} has no config.json: expected a Hugging Face folder with config.json and model.safetensors"
         )));
     };
-    let store = weights::open(path)?;
-    let mut model = Model::open_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
-    let mut from = "the architecture's default".to_owned();
-    if let Some((name, text)) = preprocessor(path, model.takes_clips())? {
-        model = model.with_preprocessing(&text).map_err(|e| at(&path.join(name), e))?;
-        name.clone_into(&mut from);
-    }
-    Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from })
+    Ok((config, weights::open(path)?))
 }
 
 /// An official checkpoint's model.
-pub fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
-    let beside = path.with_file_name("config.json");
-    let shard = path.extension().is_some_and(|e| e == "safetensors") && beside.is_file();
-    let model = Model::open_official(store, &told, device).map_err(|e| {
-        if !shard {
-            return at(path, e);
-        }
-        Error::Misuse(format!(
-            "{} is no official file, and a config.json lies beside it: give the folder instead of the file",
-            path.display()
-        ))
-    })?;
+fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
+    let model = Model::open_official(store, &told, device).map_err(|e| not_official(path, e))?;
     let from = "the papers' evaluations".to_owned();
-    Ok(Published { model, path: path.to_owned(), encoder: told.encoder, preprocessing_from: from })
+    Ok(Published { model, path: path.to_owned(), encoder: told.encoder, preprocessing_from: from, texts: 0 })
+}
+
+/// What an official checkpoint holds beside other encoders, in words; no tensor is read. `predictor_heads` where they are not the
+/// released ones.
+pub fn outline_official(
+    path: &Path,
+    store: &dyn TensorStore,
+    args: &OfficialArgs,
+    predictor_heads: Option<usize>,
+    device: &Device,
+) -> Result<Vec<String>, Error> {
+    let mut told = args.told(store)?;
+    told.predictor = told.encoder.is_some() && store.entries().iter().any(|entry| entry.name.starts_with("predictor."));
+    told.predictor_heads = predictor_heads;
+    let outline = Outline::of_official(store, &told, device).map_err(|e| not_official(path, e))?;
+    let mut lines = outline.describe();
+    let others = encoders(store).into_iter().filter(|name| Some(*name) != told.encoder.as_deref());
+    lines.extend(others.map(|name| {
+        let word = if name == "encoder" { name } else { "target-encoder" };
+        format!("{name}: another encoder, taken with `--encoder {word}`")
+    }));
+    Ok(lines)
+}
+
+/// Why a file is no official checkpoint; of a shard of a folder, that it is one.
+fn not_official(path: &Path, error: ReleasedError) -> Error {
+    let shard = path.extension().is_some_and(|e| e == "safetensors") && path.with_file_name("config.json").is_file();
+    if !shard {
+        return at(path, error);
+    }
+    Error::Misuse(format!(
+        "{} is no official file, and a config.json lies beside it: give the folder instead of the file",
+        path.display()
+    ))
 }
 
 /// The encoders of a checkpoint, by their names there.
-pub fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
+fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
     let has = |name: &&str| {
         let starts = |entry: &weights::Entry| entry.name.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
         store.entries().iter().any(starts)
@@ -191,7 +268,7 @@ pub fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
 }
 
 /// The name of the encoder that is asked for; nothing where the file is one network's tensors alone.
-pub fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
+fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
     let there = encoders(store);
     let online = there.iter().find(|name| **name == "encoder");
     let average = there.iter().find(|name| **name != "encoder");
@@ -250,6 +327,12 @@ impl Published {
         })
     }
 
+    /// The encoder's numbers and the folder's settings in a few characters: who has the same makes the same features. Call
+    /// before [`Model::prepare`].
+    pub fn mark(&self) -> String {
+        mark::mark(self.model.encoder(), self.texts)
+    }
+
     /// Where it comes from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -296,10 +379,24 @@ fn read_text(path: &Path) -> Result<Option<String>, Error> {
     Ok(Some(text))
 }
 
-/// With the place, where the sentence does not name it already.
+/// The option that says it, after "with".
+fn option(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Release => "--release v-jepa|v-jepa-2",
+        Setting::Heads => "--heads N",
+        Setting::PredictorHeads => "--predictor-heads N",
+        Setting::Crop => "--crop PIXELS",
+        Setting::ProbeHeads => "--probe-heads N",
+    }
+}
+
+/// With the place, where the sentence does not name it already, and with the option that it speaks of.
 fn at(path: &Path, error: ReleasedError) -> Error {
     match error {
         ReleasedError::Weights(error) => error.into(),
+        ReleasedError::Told { what, setting } => {
+            Error::Misuse(format!("{}: {what} with `{}`", path.display(), option(setting)))
+        }
         other => Error::Misuse(format!("{}: {other}", path.display())),
     }
 }

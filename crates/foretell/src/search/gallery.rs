@@ -3,16 +3,25 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Dataset, Image, Part, open_inputs};
+use foretell_data::{Clip, Dataset, Image, Part, open_inputs};
 
 use super::index::{Index, Input};
 use crate::Error;
+use crate::released::{find_clips, middle};
+
+/// Where a name's picture lies.
+enum Place {
+    /// Input, and place in it.
+    Picture(usize, usize),
+    /// The clip's file or folder.
+    Clip(PathBuf),
+}
 
 /// See the module.
 pub(crate) struct Gallery {
     inputs: Vec<Dataset>,
-    /// Input, and place in it, by name.
-    places: HashMap<String, (usize, usize)>,
+    /// By name.
+    places: HashMap<String, Place>,
 }
 
 /// Inputs as they were given, with their places from the root of the file system.
@@ -26,21 +35,28 @@ pub(crate) fn located(given: &[PathBuf]) -> Result<Vec<Input>, Error> {
 }
 
 impl Gallery {
-    /// Opens the images that an index was made of, named as `embed` names them.
-    pub(crate) fn open(inputs: &[Input]) -> Result<Self, Error> {
+    /// Opens the images that an index was made of, named as `embed` names them; among them `clips`, where it may hold such.
+    pub(crate) fn open(inputs: &[Input], clips: bool) -> Result<Self, Error> {
         let (mut opened, mut places) = (Vec::new(), HashMap::new());
-        for (at, Input { given, path }) in inputs.iter().enumerate() {
-            let images = open_inputs(std::slice::from_ref(path))?;
+        let several = inputs.iter().filter(|input| !clips || !Clip::is_video(&input.path)).count() > 1;
+        for Input { given, path } in inputs {
+            let found = if clips { clips_in(given, path)? } else { Vec::new() };
+            let images = match open_inputs(std::slice::from_ref(path)) {
+                Err(_) if !found.is_empty() => None,
+                images => Some(images?),
+            };
+            places.extend(found.into_iter().map(|(name, path)| (name, Place::Clip(path))));
+            let Some(images) = images else { continue };
             for place in 0..images.len(Part::Train) {
                 let name = images.name(Part::Train, place)?;
                 let name = if Path::new(&name) == path {
                     given.clone()
-                } else if inputs.len() > 1 {
+                } else if several {
                     format!("{given}/{name}")
                 } else {
                     name
                 };
-                places.entry(name).or_insert((at, place));
+                places.entry(name).or_insert(Place::Picture(opened.len(), place));
             }
             opened.push(images);
         }
@@ -49,7 +65,7 @@ impl Gallery {
 
     /// An error if not one of the index's names is among the images.
     pub(crate) fn check(&self, index: &Index) -> Result<(), Error> {
-        if index.names.iter().any(|name| self.places.contains_key(name)) {
+        if index.names.iter().any(|name| self.place(name).is_some()) {
             return Ok(());
         }
         let mut held: Vec<&String> = self.places.keys().collect();
@@ -61,10 +77,44 @@ impl Gallery {
         )))
     }
 
-    /// The picture of a name; none where it has gone or cannot be read.
+    /// The picture of a name, of a clip its middle frame; none where it has gone or cannot be read.
     pub(crate) fn picture(&self, name: &str) -> Option<Image> {
-        let (input, place) = self.places.get(name)?;
-        let sample = self.inputs[*input].load(Part::Train, *place).ok()?;
-        Some((*sample.image).clone())
+        match self.place(name)? {
+            (Place::Picture(input, place), _) => {
+                let sample = self.inputs[*input].load(Part::Train, *place).ok()?;
+                Some((*sample.image).clone())
+            }
+            (Place::Clip(path), None) => middle(path),
+            (Place::Clip(path), Some(frame)) => Clip::open(path).ok()?.read(&[frame]).ok()?.pop(),
+        }
     }
+
+    /// Where it lies; of `clip.gif#7` also the frame.
+    fn place(&self, name: &str) -> Option<(&Place, Option<usize>)> {
+        let frame = || {
+            let (clip, frame) = name.rsplit_once('#')?;
+            Some((self.places.get(clip)?, Some(frame.parse().ok()?)))
+        };
+        self.places.get(name).map(|place| (place, None)).or_else(frame)
+    }
+}
+
+/// Clips at a path, or below it, with the names that `embed --model` gives them.
+fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut clips = Vec::new();
+    if Clip::is_video(path) {
+        clips.push(path.to_owned());
+    } else if path.is_dir() {
+        find_clips(path, 0, &mut clips)?;
+    }
+    let named = |clip: PathBuf| {
+        let below = clip.strip_prefix(path).unwrap_or(&clip);
+        let name = if below.as_os_str().is_empty() {
+            given.to_owned()
+        } else {
+            Path::new(given).join(below).display().to_string()
+        };
+        (name, clip)
+    };
+    Ok(clips.into_iter().map(named).collect())
 }

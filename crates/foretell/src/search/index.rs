@@ -14,6 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::released::MadeBy;
 
 /// The name of the tensor in an index's file, and in one of features.
 const ROWS: &str = "rows";
@@ -46,6 +47,9 @@ pub(crate) struct Origin {
     pub(crate) run: Option<PathBuf>,
     /// [`mark`] of that encoder's file.
     pub(crate) encoder: Option<String>,
+    /// The published model that made the rows, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made_by: Option<MadeBy>,
     /// The pictures.
     pub(crate) images: Vec<Input>,
 }
@@ -97,8 +101,11 @@ impl Index {
         }
         let bytes = fs::read(path).map_err(reading)?;
         if start.starts_with(b"PK") {
-            let NamedRows { shape, values, names } = NamedRows::read_npz(path)?;
-            return Ok((Self::of_features(path, &shape, values, names, mark(&bytes))?, false));
+            let NamedRows { shape, values, names, about } = NamedRows::read_npz(path)?;
+            let shape = side_by_side(&shape, about.as_deref());
+            let mut index = Self::of_features(path, &shape, values, names, mark(&bytes))?;
+            index.origin.made_by = about.as_deref().and_then(MadeBy::read);
+            return Ok((index, false));
         }
         let damaged = |what: String| refused(&format!("is no whole safetensors file ({what})"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
@@ -114,7 +121,11 @@ impl Index {
         let Some(about) = about else {
             let names = metadata.get("names").map(|names| serde_json::from_str(names)).transpose();
             let names = names.map_err(|e| refused(&format!("has names that are no list of texts ({e})")))?;
-            return Ok((Self::of_features(path, tensor.shape(), values, names, mark(&bytes))?, false));
+            let about = metadata.get("about").map(String::as_str);
+            let shape = side_by_side(tensor.shape(), about);
+            let mut index = Self::of_features(path, &shape, values, names, mark(&bytes))?;
+            index.origin.made_by = about.and_then(MadeBy::read);
+            return Ok((index, false));
         };
         let about: About =
             serde_json::from_str(about).map_err(|e| refused(&format!("has a damaged description ({e})")))?;
@@ -197,6 +208,16 @@ impl Index {
     }
 }
 
+/// The shape `[N, L, D]` of features after L layers, which `about` names, as `[N, L · D]`: they are compared side by side.
+fn side_by_side(shape: &[usize], about: Option<&str>) -> Vec<usize> {
+    let about: Option<serde_json::Value> = about.and_then(|about| serde_json::from_str(about).ok());
+    let layers = about.as_ref().and_then(|about| Some(about.get("layers")?.as_array()?.len()));
+    match *shape {
+        [rows, found, width] if Some(found) == layers => vec![rows, found.saturating_mul(width)],
+        _ => shape.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +236,7 @@ mod tests {
         let mut made = index(&[3.0, 4.0, 0.0, 0.0], 2, &["ü \"1\"", "b"]).unwrap();
         assert_eq!(made.rows.values, [0.6, 0.8, 0.0, 0.0]);
         let images = vec![Input { given: "a".to_owned(), path: "/x/a".into() }];
-        made.origin = Origin { run: Some("/x/run".into()), encoder: Some("7-0".to_owned()), images };
+        made.origin = Origin { run: Some("/x/run".into()), encoder: Some("7-0".to_owned()), made_by: None, images };
         made.write(&path).unwrap();
         assert_eq!(Index::open(&path).unwrap(), (made.clone(), true));
         let bytes = fs::read(&path).unwrap();
@@ -225,6 +246,15 @@ mod tests {
             fs::write(&path, &bytes[..cut]).unwrap();
             let error = Index::open(&path).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+
+    #[test]
+    fn layers_lie_side_by_side_and_tokens_do_not() {
+        let about = |layers: &str| format!("{{\"layers\": {layers}}}");
+        assert_eq!(side_by_side(&[5, 2, 3], Some(&about("[0, 7]"))), [5, 6]);
+        for about in [None, Some(about("[]")), Some(about("[1]")), Some("layers".to_owned())] {
+            assert_eq!(side_by_side(&[5, 2, 3], about.as_deref()), [5, 2, 3]);
         }
     }
 

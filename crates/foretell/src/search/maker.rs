@@ -1,20 +1,53 @@
-//! What makes features of pictures: the run that made an index's rows.
+//! What makes a query's features: the run or the published model that made an index's rows.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use foretell_data::{Dataset, Image, Part, fit};
+use foretell_data::{Dataset, Image, Part, fit, open_inputs};
 use foretell_eval::Features;
 
 use super::index::mark;
 use crate::images::judge::{Extractor, Pool};
 use crate::images::kept::Kept;
+use crate::released::MadeBy;
 use crate::{DeviceChoice, Error};
 
 /// A row is its picture's if their cosine is at least this: rounding apart, it is 1.
 const SAME: f64 = 0.999;
 
-/// See the module.
+/// What is sought, as it came from files.
+pub(crate) struct Asked {
+    pub(crate) names: Vec<String>,
+    pub(crate) features: Features,
+    /// What each looks like, where that can be shown and was asked for.
+    pub(crate) pictures: Vec<Option<Image>>,
+}
+
+/// Features `width` wide of pictures or clips by the published model that made the index's rows.
+pub(crate) fn by_model(
+    made_by: &MadeBy,
+    paths: &[PathBuf],
+    width: usize,
+    device: DeviceChoice,
+    show: bool,
+) -> Result<Asked, Error> {
+    let device = device.open()?;
+    let published = made_by.open(&device)?;
+    let inputs = made_by.inputs(paths, &published)?;
+    let features = made_by.features(&inputs, &published, &device)?;
+    if features.dim != width {
+        return Err(Error::Misuse(format!(
+            "the index's rows are {width} wide, and {} makes features of width {}: embed again",
+            made_by.model().display(),
+            features.dim
+        )));
+    }
+    let names = (0..inputs.len()).map(|i| inputs.name(i)).collect::<Result<Vec<_>, _>>()?;
+    let pictures = if show { (0..inputs.len()).map(|i| inputs.picture(i)).collect() } else { Vec::new() };
+    Ok(Asked { names, features, pictures })
+}
+
+/// The run that made an index's rows.
 pub(crate) struct Maker {
     kept: Kept,
     /// [`mark`] of the encoder's file.
@@ -31,8 +64,15 @@ impl Maker {
         Ok(Self { kept, encoder: mark(&bytes) })
     }
 
+    /// Features `width` wide of the pictures at these paths.
+    pub(crate) fn asked(&self, paths: &[PathBuf], width: usize) -> Result<Asked, Error> {
+        let (names, images): (Vec<_>, Vec<_>) = load(&open_inputs(paths)?)?.into_iter().unzip();
+        let features = self.features(&images, width)?;
+        Ok(Asked { names, features, pictures: images.into_iter().map(Some).collect() })
+    }
+
     /// Features `[images, width]` of pictures: their tokens' mean or, where only that has the width, what probes are given.
-    pub(crate) fn features(&self, images: &[Image], width: usize) -> Result<Features, Error> {
+    fn features(&self, images: &[Image], width: usize) -> Result<Features, Error> {
         let mut found = Vec::new();
         for pool in [Pool::Image, Pool::Probed] {
             let normalise = &self.kept.recipe.over.data.normalise;
@@ -72,7 +112,7 @@ impl Maker {
 }
 
 /// Every picture of what was asked for, with its name.
-pub(crate) fn load(queries: &Dataset) -> Result<Vec<(String, Image)>, Error> {
+fn load(queries: &Dataset) -> Result<Vec<(String, Image)>, Error> {
     let one = |index| {
         let sample = queries.load(Part::Train, index)?;
         Ok((sample.name.clone(), (*sample.image).clone()))

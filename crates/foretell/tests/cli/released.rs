@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{foretell, made, pictures, stderr};
 
 /// The tensors of a golden file.
-fn golden(name: &str) -> NamedTensors {
+pub(crate) fn golden(name: &str) -> NamedTensors {
     let bytes = fs::read(of_nn(&format!("{name}.safetensors"))).unwrap();
     let tensor = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let values = match view.dtype() {
@@ -30,13 +30,13 @@ fn of_nn(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell-nn/tests/released").join(name)
 }
 
-fn weights(golden: &NamedTensors) -> Vec<u8> {
+pub(crate) fn weights(golden: &NamedTensors) -> Vec<u8> {
     let own = |(name, t): (&String, &NamedTensor)| Some((name.strip_prefix("weights.")?.to_owned(), t.clone()));
     to_bytes(&golden.iter().filter_map(own).collect())
 }
 
 /// A Hugging Face folder of a golden file.
-fn folder(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn folder(root: &Path, name: &str) -> PathBuf {
     let folder = root.join(name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("model.safetensors"), weights(&golden(name))).unwrap();
@@ -261,6 +261,74 @@ fn inspect_names_the_architecture() {
         let found = json(&["inspect", model.to_str().unwrap(), "--json"]);
         assert!(found["architecture"][0].as_str().unwrap().starts_with(architecture));
     }
+}
+
+#[test]
+fn inspect_reads_shards_and_is_told_what_an_official_file_does_not_show() {
+    let root = tempfile::tempdir().unwrap();
+    let model = folder(root.path(), "i-jepa");
+    let whole = json(&["inspect", model.to_str().unwrap(), "--json"]);
+    let tensors = foretell_nn::weights::read_file(&model.join("model.safetensors")).unwrap();
+    fs::remove_file(model.join("model.safetensors")).unwrap();
+    let mut map = serde_json::Map::new();
+    for part in 0..2 {
+        let name = format!("model-0000{}-of-00002.safetensors", part + 1);
+        let own = tensors.iter().enumerate().filter(|(i, _)| i % 2 == part).map(|(_, (k, v))| (k.clone(), v.clone()));
+        let own: NamedTensors = own.collect();
+        map.extend(own.keys().map(|key| (key.clone(), name.clone().into())));
+        fs::write(model.join(name), to_bytes(&own)).unwrap();
+    }
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map }).to_string();
+    fs::write(model.join("model.safetensors.index.json"), index).unwrap();
+    let sharded = json(&["inspect", model.to_str().unwrap(), "--json"]);
+    assert_eq!(sharded["format"], "safetensors in 2 files");
+    assert_eq!(sharded["architecture"], whole["architecture"]);
+
+    let file = root.path().join("vitx.pt");
+    fs::write(&file, weights(&golden("official-v-jepa-2"))).unwrap();
+    let file = file.to_str().unwrap();
+    let why = |more: &[&str]| {
+        let found = json(&[&["inspect", file, "--json"], more].concat());
+        found["not_loadable"].as_str().map(str::to_owned)
+    };
+    for (told, option) in [
+        (&[][..], "--heads N"),
+        (&["--heads", "5"], "--heads N"),
+        (&["--heads", "2", "--predictor-heads", "7"], "--predictor-heads N"),
+        (&["--heads", "2", "--crop", "17"], "--crop PIXELS"),
+    ] {
+        let why = why(told).unwrap();
+        assert!(why.ends_with(&format!("with `{option}`")), "{why}");
+    }
+    let told = ["inspect", file, "--heads", "2", "--predictor-heads", "2", "--crop", "16", "--json"];
+    let lines = json(&told)["architecture"].to_string();
+    assert!(lines.contains("V-JEPA 2 (encoder): input 16 × 16") && lines.contains("predictor: "), "{lines}");
+    let (out, model) = (root.path().join("out.npz"), model.to_str().unwrap());
+    refuses(&out, &["inspect", model, "--heads", "2"], &["--heads", "official files", "leave"]);
+    refuses(&out, &["inspect", model, "--predictor-heads", "2"], &["--predictor-heads"]);
+}
+
+#[test]
+fn what_an_official_file_has_to_be_told_is_said_with_the_option() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("out.npz"), root.path().join("data"));
+    pictures(&data, 1, 16);
+    // Without the predictor that would tell.
+    let mut golden = golden("official-v-jepa-2");
+    golden.retain(|name, _| name.starts_with("weights.encoder."));
+    let (file, probe) = (root.path().join("vitx.pt"), root.path().join("probe.pt"));
+    fs::write(&file, weights(&golden)).unwrap();
+    fs::write(&probe, weights(&self::golden("official-probe"))).unwrap();
+    let [file, probe, data, y] = [&file, &probe, &data, &out].map(|path| path.to_str().unwrap());
+    let embed = |more: &[&str], part: &str| {
+        refuses(&out, &[&["embed", "--model", file, data, "--out", y], more].concat(), &["vitx.pt: ", part]);
+    };
+    embed(&[], "say which of the two it is with `--release v-jepa|v-jepa-2`");
+    embed(&["--release", "v-jepa-2"], "say how many there are with `--heads N`");
+    embed(&["--release", "v-jepa-2", "--heads", "2", "--crop", "15"], "with `--crop PIXELS`");
+    let classify = ["classify", "--model", file, data, "--release", "v-jepa-2", "--heads", "2", "--crop", "16"];
+    let probed = [&classify[..], &["--probe", probe]].concat();
+    refuses(&out, &probed, &["probe.pt: ", "16 heads", "with `--probe-heads N`"]);
 }
 
 /// One sentence that holds `parts`, exit code 2, and no file at `out`.

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::input::one_sentence;
+use crate::released::{folder, golden, weights};
 use crate::uses::{json, labelled, printed, small_run};
-use crate::{foretell, stderr};
+use crate::{foretell, pictures, stderr};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -139,4 +140,120 @@ fn what_cannot_be_searched_is_one_sentence() {
     printed(&["search", text(&features), "--run", text(&run), "--row", "0"]);
     fs::rename(&run, root.path().join("moved")).unwrap();
     refused(&[text(&features), "--query", text(&query)], &["--run", "holds no run"]);
+}
+
+#[test]
+fn features_remember_the_published_model_that_made_them() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let (model, data) = (folder(root.path(), "i-jepa"), at("data"));
+    pictures(&data, 9, 20);
+    for (i, (end, more)) in [("npz", &[][..]), ("safetensors", &["--layers", "0,1"][..])].into_iter().enumerate() {
+        let features = at(&format!("features.{end}"));
+        let embed = ["embed", "--model", text(&model), text(&data), "--out", text(&features)];
+        let told = json(&[&embed[..], more, &["--json"]].concat());
+        assert_eq!(told["made_by"]["model"], text(&model));
+        let (page, width) = (at("near.html"), 24 * (1 + i));
+        let (third, seventh) = (data.join("003.png"), data.join("007.png"));
+        let searched = ["search", text(&features), "--query", text(&third), text(&seventh)];
+        let shown = ["--images", text(&data), "--report", text(&page), "--top", "2", "--json"];
+        let found = json(&[&searched[..], &shown].concat());
+        assert_eq!((&found["rows"], &found["width"]), (&9.into(), &width.into()));
+        for (query, row) in [(0, 3), (1, 7)] {
+            let first = &found["queries"][query]["neighbours"][0];
+            assert_eq!(first["row"], row, "{first}");
+            assert!(first["similarity"].as_f64().unwrap() > 0.999_99, "{first}");
+        }
+        let page = fs::read_to_string(page).unwrap();
+        assert_eq!(page.matches("<img ").count(), 6, "two queries and two neighbours of each");
+        assert!(page.contains(text(&model)) && !page.contains("no picture"));
+        let index = json(&["search", text(&at("features.index.safetensors")), "--query", text(&third), "--json"]);
+        assert_eq!(index["queries"][0]["neighbours"][0]["row"], 3, "the index remembers it too");
+    }
+}
+
+#[test]
+fn features_of_clips_are_searched_with_a_clip() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let (model, clips) = (folder(root.path(), "v-jepa-2"), at("clips"));
+    let (gif, frames) = (clips.join("moving.gif"), clips.join("frames"));
+    pictures(&frames, 3, 20);
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell-data/tests/clips/disposals.gif"), &gif).unwrap();
+    let (features, page) = (at("features.npz"), at("near.html"));
+    // Two frames and all of them are different rows: so many are taken of the query too.
+    printed(&["embed", "--model", text(&model), text(&clips), "--frames", "2", "--out", text(&features)]);
+    let asked = ["search", text(&features), "--query", text(&gif), text(&frames), "--json"];
+    let found = json(&[&asked[..], &["--images", text(&clips), "--report", text(&page)]].concat());
+    for (query, name) in [(0, "moving.gif"), (1, "frames")] {
+        let first = &found["queries"][query]["neighbours"][0];
+        assert!(first["name"].as_str().unwrap().ends_with(name), "{first}");
+        assert!(first["similarity"].as_f64().unwrap() > 0.999_99, "{first}");
+    }
+    let page = fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<img ").count(), 6, "a frame of each");
+    assert!(!page.contains("no picture"), "{page}");
+}
+
+#[test]
+fn the_encoder_that_was_chosen_makes_the_query_too() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let mut tensors = golden("official-v-jepa-2");
+    let target = tensors.clone().into_iter().filter_map(|(name, mut tensor)| {
+        // Reversed, another encoder altogether.
+        tensor.values.reverse();
+        Some((format!("weights.target_encoder.{}", name.strip_prefix("weights.encoder.")?), tensor))
+    });
+    tensors.extend(target.collect::<Vec<_>>());
+    let (file, data, features) = (at("vitx.pt"), at("data"), at("features.npz"));
+    fs::write(&file, weights(&tensors)).unwrap();
+    pictures(&data, 4, 16);
+    let clips: Vec<_> = (0..4).map(|i| data.join(format!("{i:03}.png"))).collect();
+    let mut embed = vec!["embed", "--model", text(&file), "--heads", "2", "--crop", "16"];
+    embed.extend(["--encoder", "target-encoder", "--out", text(&features)]);
+    embed.extend(clips.iter().map(|path| text(path)));
+    printed(&embed);
+    let found = json(&["search", text(&features), "--query", text(&clips[2]), "--json"]);
+    let first = &found["queries"][0]["neighbours"][0];
+    assert!(first["row"] == 2 && first["similarity"].as_f64().unwrap() > 0.999_99, "{first}");
+}
+
+#[test]
+fn a_model_that_moved_or_changed_is_one_sentence() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let (model, data, features) = (folder(root.path(), "i-jepa"), at("data"), at("features.npz"));
+    pictures(&data, 3, 20);
+    printed(&["embed", "--model", text(&model), text(&data), "--out", text(&features)]);
+    let query = data.join("001.png");
+    let refused = |more: &[&str], parts: &[&str]| {
+        let base = ["search", text(&features), "--query", text(&query)];
+        one_sentence(&foretell().args([&base[..], more].concat()).output().unwrap(), parts);
+        assert!(!at("features.index.safetensors").exists(), "nothing is kept of a search that failed");
+    };
+    refused(&["--run", text(&at("run"))], &["--run", "published model", "leave"]);
+    let moved = at("moved");
+    fs::rename(&model, &moved).unwrap();
+    refused(&[], &["is not at", "i-jepa", "--model DIR|FILE"]);
+
+    // One number of a bias, and one of the preprocessing.
+    let (file, config) = (moved.join("model.safetensors"), moved.join("preprocessor_config.json"));
+    let whole = fs::read(&file).unwrap();
+    let mut other = whole.clone();
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(&file, other).unwrap();
+    refused(&["--model", text(&moved)], &["moved is not the one that made the features", "--model DIR|FILE"]);
+    fs::write(&file, &whole).unwrap();
+    fs::write(&config, r#"{"size": {"height": 16, "width": 20}, "image_mean": [0, 0, 0]}"#).unwrap();
+    refused(&["--model", text(&moved)], &["moved is not the one that made the features"]);
+    fs::remove_file(&config).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    refused(&["--model", text(&moved)], &["cannot be used", "model.safetensors"]);
+    fs::write(&file, &whole).unwrap();
+
+    let at_last = json(&["search", text(&features), "--model", text(&moved), "--query", text(&query), "--json"]);
+    assert_eq!(at_last["queries"][0]["neighbours"][0]["row"], 1);
+    let again = json(&["search", text(&features), "--query", text(&query), "--json"]);
+    assert_eq!(again["queries"], at_last["queries"], "its new place is kept");
 }

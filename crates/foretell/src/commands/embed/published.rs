@@ -12,7 +12,7 @@ use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
-use crate::released::{ArrayFile, Inputs, Pass, Rows, Taken};
+use crate::released::{ArrayFile, Inputs, MadeBy, Pass, Rows, Taken};
 
 /// The outcome for scripts.
 #[derive(Serialize)]
@@ -54,7 +54,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
     // Its header is read before the model's gigabytes.
     let array = args.inputs.array().map(ArrayFile::open).transpose()?;
-    let device = args.device.open()?;
+    let device = args.reading.device.open()?;
     let mut published = args.published.open(&device)?;
     let inputs = Inputs::open(&args.inputs, array, &args.paths, &published.model)?;
     let (taken, holding) = match (&args.layers, args.tokens) {
@@ -75,6 +75,11 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let mut about = published.about();
     about["array"] = holding.into();
     about["layers"] = args.layers.clone().into();
+    if !args.tokens {
+        let made_by = MadeBy::of(&args.published, &args.inputs, &args.layers, &published);
+        // A path that is no text cannot be kept.
+        about["made_by"] = serde_json::to_value(made_by).unwrap_or_default();
+    }
     file.describe(holding, about.to_string())?;
     let count = inputs.len();
     file.check_names((0..count).map(|i| inputs.name(i)))?;
@@ -98,7 +103,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         for (pixels, index) in inputs.load(&published.model, first, end).into_iter().zip(first..) {
             match pixels {
                 Ok(pixels) => sink.take(pass.push(pixels)?)?,
-                Err(Error::Data(_)) if args.on_bad_sample == BadSample::Skip => skipped.push(index),
+                Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
                 Err(error) => return Err(bad(error, count)),
             }
         }
@@ -125,7 +130,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), unit), skipped[0]));
     }
     let rows_per_s = rows as f64 / seconds.max(1e-9);
-    if args.json {
+    if args.reading.json {
         return print_json(&Embedded { rows, shape, seconds, rows_per_s, skipped, about });
     }
     print(format_args!(

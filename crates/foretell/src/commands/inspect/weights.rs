@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use foretell_nn::released::official::Told;
 use foretell_nn::weights::{Entry, TensorStore, open};
 use serde_json::{Map, Value, json};
 
-use super::Account;
+use super::{Account, InspectArgs};
 use crate::output::counted;
-use crate::{DeviceChoice, Error, released};
+use crate::released::{outline_folder, outline_official};
+use crate::{DeviceChoice, Error};
 
 /// Tensors that are named in words; `--json` names all.
 const SHOWN: usize = 100;
@@ -43,13 +43,14 @@ pub(super) fn tally(path: &Path) -> Result<Tally, Error> {
 }
 
 /// The account of a file or folder of weights.
-pub(super) fn account(path: &Path) -> Result<Account, Error> {
+pub(super) fn account(args: &InspectArgs) -> Result<Account, Error> {
+    let path = args.path.as_path();
     let store = open(path)?;
     let (entries, bytes) = (store.entries(), bytes(path)?);
     let all = Tally::of(entries);
     let kinds = by(entries, |entry| entry.dtype.name());
     let groups = by(entries, |entry| entry.name.split('.').next().unwrap_or_default());
-    let network = architecture(path, store.as_ref());
+    let network = architecture(args, store.as_ref()).map_err(|e| e.to_string());
     let mut text = format!("weights      {}\nformat       {}\n", path.display(), store.format());
     match &network {
         Ok(lines) => lines.iter().enumerate().for_each(|(i, line)| {
@@ -87,18 +88,12 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
 }
 
 /// The published network that would be loaded from here, with all of its parts, in words; or why there is none.
-fn architecture(path: &Path, store: &dyn TensorStore) -> Result<Vec<String>, String> {
-    let device = DeviceChoice::Cpu.open().map_err(|e| e.to_string())?;
+fn architecture(args: &InspectArgs, store: &dyn TensorStore) -> Result<Vec<String>, Error> {
+    let (path, device) = (args.path.as_path(), DeviceChoice::Cpu.open()?);
     if path.is_dir() {
-        return released::open_folder(path, &device).map(|found| found.model.describe()).map_err(|e| e.to_string());
+        return outline_folder(path, &device);
     }
-    let encoder = released::choose(store, None).map_err(|e| e.to_string())?;
-    let predictor = encoder.is_some() && store.entries().iter().any(|entry| entry.name.starts_with("predictor."));
-    let told = Told { encoder: encoder.clone(), predictor, ..Told::default() };
-    let mut lines = released::open_official(path, store, told, &device).map_err(|e| e.to_string())?.model.describe();
-    let others = released::encoders(store).into_iter().filter(|name| Some(*name) != encoder.as_deref());
-    lines.extend(others.map(|name| format!("{name}: another encoder, taken with `--encoder target-encoder`")));
-    Ok(lines)
+    outline_official(path, store, &args.official, args.predictor_heads, &device)
 }
 
 fn as_json(
