@@ -342,8 +342,10 @@ impl Planner {
             let drawn = candidates.par_chunks_mut(whole.max(1)).zip(&mut searches);
             let costs = if let Self::Actor { .. } = self {
                 drawn.for_each(|(out, search)| {
-                    out.fill_with(|| StandardNormal.sample(&mut search.random));
-                    out.iter_mut().for_each(|x| *x *= config.spread * reach);
+                    out.fill_with(|| {
+                        let z: f32 = StandardNormal.sample(&mut search.random);
+                        config.spread * reach * z
+                    });
                 });
                 let proposals = problem.proposals(&candidates, samples, horizon).ok_or(PlannerError::NoActor)?;
                 candidates = proposals.0;

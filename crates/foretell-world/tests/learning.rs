@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::{Demand, HeldOutDemand, Material, Window};
 use foretell_jepa::dynamics::recurrent::STEPS_UNIT;
 use foretell_jepa::dynamics::{Causal, Dynamics, Gauge, Networks, Recurrent, Terms, WindowBatch};
 use foretell_jepa::systems::WorldSetting;
-use foretell_jepa::systems::eb_jepa::EbJepaConfig;
+use foretell_jepa::systems::eb_jepa::{ActorConfig, EbJepaConfig};
 use foretell_jepa::systems::le_wm::{FrameEncoder, LeWm, LeWmConfig};
 use foretell_jepa::{Auto, Clock, Objective};
 use foretell_nn::observer::Observer as Convolutions;
+use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use foretell_train::{Fit, Health, Observer, Report, RunFolder, TrainConfig, Verdict, fit, settle};
 use foretell_world::{
     Control, Explore, Forecast, GoalPolicy, Imagination, Play, PlayConfig, PolicyConfig, Split, Trial, WorldConfig,
+    learn_actor,
 };
 
 struct Quiet;
@@ -227,6 +230,13 @@ fn steps_between_places_are_learnt_from_play_that_explores() {
     let acted = ops::values(term)[0];
     let usual = batch.actions.iter().map(|a| a * a).sum::<f32>() / batch.actions.len() as f32;
     assert!(acted < 0.9 * usual, "{acted} and {usual}");
+    // On latents that stand still it learns on, and can be stopped.
+    let off = |actor: &Pair| ops::values(objective.model().acted(actor, &objective.seen(&batch)).unwrap())[0];
+    let config = ActorConfig { steps: 60, ..ActorConfig::default() };
+    let learn = |stop: bool| learn_actor(&objective, &play, &config, (32, 0), &AtomicBool::new(stop), &mut |_| ());
+    let (before, after) = (objective.networks.actor().unwrap().valid(), learn(false).unwrap().unwrap());
+    assert!(off(after.actor().unwrap()) < off(&before), "{} and {}", off(after.actor().unwrap()), off(&before));
+    assert!(learn(true).unwrap().is_none());
 }
 
 #[test]

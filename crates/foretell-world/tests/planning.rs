@@ -51,7 +51,8 @@ impl Problem for Bowl {
         let mut candidates: Vec<f32> = draws.iter().enumerate().map(would).collect();
         for action in candidates.chunks_exact_mut(2) {
             let norm = action[0].hypot(action[1]).max(2.0);
-            action.iter_mut().for_each(|x| *x *= 2.0 / norm);
+            action[0] *= 2.0 / norm;
+            action[1] *= 2.0 / norm;
         }
         let costs = self.costs(&candidates, per_episode, horizon);
         Some((candidates, costs))

@@ -25,6 +25,7 @@ use crate::session::{Concluded, Session, Subject};
 use crate::summary::{Found, Summary};
 
 /// The objectives that the loop can be given.
+#[expect(clippy::large_enum_variant, reason = "a run holds two of them, and moves them a few times")]
 pub enum AnyDynamics {
     /// EB-JEPA.
     Recurrent(Recurrent),

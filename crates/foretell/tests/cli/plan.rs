@@ -78,7 +78,7 @@ fn the_built_in_model_plans_at_once_and_the_same_on_any_number_of_threads() {
         assert!(one.get(key).is_some(), "{key}: {one}");
     }
     assert_eq!((&one["world"], &one["run"]), (&"two-rooms".into(), &"built-in".into()));
-    assert_eq!((&one["planner"], &one["episodes"]), (&"icem".into(), &3.into()));
+    assert_eq!((&one["planner"], &one["episodes"]), (&"actor".into(), &3.into()));
     let share = |value: &Value| value.as_f64().filter(|share| (0.0..=1.0).contains(share));
     let (low, high) = (share(&one["interval"][0]).unwrap(), share(&one["interval"][1]).unwrap());
     assert!(low <= share(&one["success"]).unwrap() && share(&one["success"]).unwrap() <= high, "{one}");
@@ -94,12 +94,18 @@ fn the_built_in_model_plans_at_once_and_the_same_on_any_number_of_threads() {
 
 #[test]
 fn every_planner_and_cost_keeps_its_budget() {
-    for (planner, cost) in
-        [("random", "sum"), ("cem", "last"), ("icem", "min"), ("mppi", "discounted"), ("gradient", "discounted=0.9")]
-    {
+    for (planner, cost) in [
+        ("random", "sum"),
+        ("cem", "last"),
+        ("icem", "min"),
+        ("mppi", "discounted"),
+        ("actor", "sum"),
+        ("gradient", "discounted=0.9"),
+    ] {
         let more = ["--episodes", "1", "--planner", planner, "--cost", cost, "--budget", "400", "--replan", "4"];
         let outcome = planned(&more, "2");
         let calls = outcome["calls_per_step"].as_f64().unwrap();
+        assert_eq!(outcome["controls"].get("actor").is_none(), planner == "actor", "beside all others: {outcome}");
         assert!(calls > 0.0 && calls <= 100.0, "{planner}: {calls} calls a step of 400 for each four");
     }
 }
@@ -111,6 +117,8 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
         (&["--cost", "sun"], &["unknown cost `sun`", "did you mean `sum`"]),
         (&["--cost", "discounted=2"], &["discounted=2", "at most 1"]),
         (&["--budget", "0"], &["--budget", "at least 1"]),
+        (&["--samples", "0"], &["--samples", "at least 1"]),
+        (&["--spread", "0"], &["--spread", "above 0", "found 0"]),
         (&["--budget", "5"], &["5 model calls", "at least 24"]),
         (&["--episodes", "0"], &["--episodes", "at least 1"]),
         (&["--gauge", "stpes"], &["stpes", "did you mean `steps`"]),
