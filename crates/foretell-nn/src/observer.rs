@@ -24,6 +24,9 @@ pub struct ObserverConfig {
     pub hidden: Vec<usize>,
     /// Width of the vector, D.
     pub width: usize,
+    /// Whether convolutions begin with He's normal weights; otherwise with PyTorch's uniform ones, 2.4 times smaller, which learn
+    /// sooner where a norm comes last and say too little where none does.
+    pub he: bool,
     /// Whether a layer norm comes last; SIGReg wants none, as it fixes each vector's length.
     pub norm: bool,
 }
@@ -41,8 +44,13 @@ impl ObserverConfig {
         let (mut convs, mut biases, mut inputs) = (Vec::new(), Vec::new(), channels);
         if self.pictures() {
             for outputs in &self.widths {
-                convs.push(Conv::uniform(inputs, *outputs, 3, 2, &mut init));
-                biases.push(init.uniform([*outputs], 1.0 / ((9 * inputs) as f64).sqrt()));
+                if self.he {
+                    convs.push(Conv::new(inputs, *outputs, 3, 2, &mut init));
+                    biases.push(init.constant([*outputs], 0.0));
+                } else {
+                    convs.push(Conv::uniform(inputs, *outputs, 3, 2, &mut init));
+                    biases.push(init.uniform([*outputs], 1.0 / ((9 * inputs) as f64).sqrt()));
+                }
                 (height, width, inputs) = (height.div_ceil(2), width.div_ceil(2), *outputs);
             }
         }

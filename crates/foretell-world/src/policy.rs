@@ -116,6 +116,7 @@ impl<'a> GoalPolicy<'a> {
                 observation: spec.observation,
                 widths: config.widths.clone(),
                 maxima: false,
+                he: true,
                 hidden: Vec::new(),
                 width: config.width,
                 norm: true,

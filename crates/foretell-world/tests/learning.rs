@@ -78,7 +78,8 @@ fn trained<N: Networks>(
 
 /// The paper's terms and networks, at our sizes.
 fn paper() -> EbJepaConfig {
-    EbJepaConfig { width: EbJepaConfig::default().width, ..EbJepaConfig::official() }
+    // So few steps get farther from He's weights.
+    EbJepaConfig { width: EbJepaConfig::default().width, he: true, ..EbJepaConfig::official() }
 }
 
 fn eb_jepa(config: &EbJepaConfig, steps: u64) -> (Recurrent, Health, Play) {
@@ -225,18 +226,18 @@ fn steps_between_places_are_learnt_from_play_that_explores() {
     let constant = steps.iter().map(|s| (s - median).abs()).sum::<f32>() / steps.len() as f32 / STEPS_UNIT as f32;
     let told = ops::values(term)[0];
     assert!(told < 0.7 * constant, "{told} and {constant}");
-    // What was done is told from where it led: better than by what is done on the whole, which leads nowhere.
-    let term = outcome.terms.iter().find(|(name, _)| *name == "actor").unwrap().1.clone();
-    let acted = ops::values(term)[0];
-    let usual = batch.actions.iter().map(|a| a * a).sum::<f32>() / batch.actions.len() as f32;
-    assert!(acted < 0.9 * usual, "{acted} and {usual}");
     // On latents that stand still it learns on, and can be stopped.
     let off = |actor: &Pair| ops::values(objective.model().acted(actor, &objective.seen(&batch)).unwrap())[0];
-    let config = ActorConfig { steps: 60, ..ActorConfig::default() };
+    let config = ActorConfig { steps: 120, ..ActorConfig::default() };
     let learn = |stop: bool| learn_actor(&objective, &play, &config, (32, 0), &AtomicBool::new(stop), &mut |_| ());
     let (before, after) = (objective.networks.actor().unwrap().valid(), learn(false).unwrap().unwrap());
     assert!(off(after.actor().unwrap()) < off(&before), "{} and {}", off(after.actor().unwrap()), off(&before));
     assert!(learn(true).unwrap().is_none());
+    // Better than one who does nothing.
+    let mut silent = before;
+    silent.out.weight = silent.out.weight.map(|w| w.zeros_like());
+    silent.out.bias = silent.out.bias.map(|b| b.zeros_like());
+    assert!(off(after.actor().unwrap()) < 0.97 * off(&silent), "{} and {}", off(after.actor().unwrap()), off(&silent));
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct EbJepaConfig {
     /// Whether those also get the largest value of each channel behind each convolution: whether the dot touches a wall is then
     /// learnt once and not at every place.
     pub maxima: bool,
+    /// Whether convolutions begin with He's weights, and not with PyTorch's, which are 2.4 times smaller and learn walls sooner.
+    pub he: bool,
     /// Width of each hidden layer of the encoder behind the convolutions: without one no number of a latent can depend on where
     /// the dot is and on where the wall is at once.
     pub hidden: Vec<usize>,
@@ -97,6 +99,7 @@ impl Default for EbJepaConfig {
             width: 128,
             widths: vec![16, 32, 32],
             maxima: true,
+            he: false,
             hidden: vec![256, 256],
             mixer: vec![192, 192],
             inverse: 256,
@@ -162,6 +165,7 @@ impl EbJepaConfig {
             observation: setting.observation,
             widths: self.widths.clone(),
             maxima: self.maxima,
+            he: self.he,
             hidden: self.hidden.clone(),
             width: self.width,
             norm: true,

@@ -191,6 +191,7 @@ impl LeWmConfig {
                     observation: setting.observation,
                     widths: widths.clone(),
                     maxima: false,
+                    he: true,
                     hidden: Vec::new(),
                     width: *features,
                     norm: false,
