@@ -66,8 +66,8 @@ pub struct RecurrentNetworks {
     pub inverse: Vec<Linear>,
     /// Kept after training: two latents → the steps between. `None` as released.
     pub reach: Option<Pair>,
-    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns when the rest
-    /// has learnt. `None` as released.
+    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns beside the
+    /// rest, and on when that has learnt. `None` as released.
     pub actor: Option<Pair>,
 }
 
@@ -238,7 +238,7 @@ impl WorldModel for RecurrentNetworks {
     }
 
     fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.reach.as_ref().map(|head| steps(head, head.of_start(latents), head.of_goal(goal)))
+        self.reach.as_ref().map(|head| head.forward(latents, goal) * STEPS_UNIT)
     }
 
     fn tells_steps(&self) -> bool {

@@ -84,8 +84,8 @@ const ACTOR: Planner = Planner::Actor { samples: 1 };
 const FREE: Budget = Budget { calls: u64::MAX };
 /// Share of the one before it that a step is worth with `--cost discounted`.
 const DISCOUNT: f32 = 0.95;
-/// More candidates than any plan needs, and a spread that leaves nothing but the longest actions.
-const MOST_SAMPLES: u64 = 100_000;
+/// Actions of all candidates of one plan that memory should be asked for, and a spread that leaves nothing but the longest ones.
+const MOST_ACTIONS: u64 = 2_400_000;
 const WIDEST: f32 = 10.0;
 /// More steps than any episode takes.
 const LONGEST: u64 = 100_000;
@@ -122,7 +122,7 @@ impl PlanningArgs {
         at_least_one("--hold", self.hold as u64)?;
         if let Some(samples) = self.samples {
             at_least_one("--samples", samples as u64)?;
-            at_most("--samples", samples as u64, MOST_SAMPLES)?;
+            at_most("--samples", samples as u64, (MOST_ACTIONS / self.horizon as u64).max(1))?;
         }
         if !(self.spread > 0.0 && self.spread <= WIDEST) {
             return Err(Error::Misuse(format!(

@@ -118,6 +118,7 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
         (&["--cost", "discounted=2"], &["discounted=2", "at most 1"]),
         (&["--budget", "0"], &["--budget", "at least 1"]),
         (&["--samples", "0"], &["--samples", "at least 1"]),
+        (&["--samples", "200000"], &["--samples", "at most 100000", "found 200000"]),
         (&["--spread", "0"], &["--spread", "above 0", "found 0"]),
         (&["--budget", "5"], &["5 model calls", "at least 24"]),
         (&["--episodes", "0"], &["--episodes", "at least 1"]),
