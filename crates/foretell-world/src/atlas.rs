@@ -1,6 +1,7 @@
 //! What play shows of whole layouts: places in them, and how many steps lie between any two.
 //!
-//! Several episodes are played in each of some layouts, each from where an earlier one has been. Two observations are of the
+//! Several episodes are played in each of some layouts, each from anywhere, or where the world has no such thing from where an
+//! earlier one has been. Two observations are of the
 //! same place where they differ less than neighbours in time do; a step leads from an observation to the next, and back. The
 //! shortest way through all that was seen is then as long as what lies between: around a wall, though nobody ever said that
 //! there was one (a graph over experience as in Search on the Replay Buffer, arXiv 1906.05253, with Isomap's distances,
@@ -117,7 +118,10 @@ impl Chart {
             let start = match episode {
                 0 => task.state.clone(),
                 1 => task.goal.clone(),
-                _ => states[rng.random_range(0..states.len())].clone(),
+                _ => match world.anywhere(&task.layout, rng) {
+                    Some(state) => state,
+                    None => states[rng.random_range(0..states.len())].clone(),
+                },
             };
             let from = Episode { state: start.clone(), ..task.clone() };
             let mut state = start;

@@ -104,7 +104,7 @@ impl Imagination {
 
     /// The best gauge that the model has learnt.
     pub fn gauge(&self) -> Gauge {
-        if self.model.tells_steps() { Gauge::Steps } else { Gauge::Latents }
+        if self.model.reach().is_some() { Gauge::Steps } else { Gauge::Latents }
     }
 
     /// Poses the episodes to a planner, with these costs on the way by this gauge. Each is looked at by itself, so that its latents are the

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_jepa::dynamics::{Gauge, State};
+use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use rayon::prelude::*;
 
@@ -63,18 +64,18 @@ impl Imagined<'_> {
     }
 
     /// One episode's candidates `[S, H, A]` and their costs, by an actor with draws `[S, H, A]` besides.
-    fn propose(&self, episode: usize, draws: &[f32], samples: usize, horizon: usize) -> (Vec<f32>, Vec<f32>) {
+    fn propose(&self, actor: &Pair, episode: usize, draws: &[f32], samples: usize) -> (Vec<f32>, Vec<f32>) {
         let Imagination { model, actions: scale, block, device, .. } = self.imagination;
         let (goal, width) = (&self.goals[episode], block * self.imagination.action());
         let mut state = self.now[episode].repeat(samples);
         let (mut candidates, mut distances) = (vec![0.0; draws.len()], Vec::new());
-        for t in 0..horizon / block {
+        let steps = draws.len() / (samples * width);
+        for t in 0..steps {
             let latents = state.newest().clone();
-            let mut would =
-                ops::values(model.act(latents.clone(), goal.clone()).expect("asked only where there is an actor"));
+            let mut would = ops::values(actor.forward(latents.clone(), goal.clone()));
             let near = model.steps_to(latents, goal.clone()).map_or_else(|| vec![f32::INFINITY; samples], ops::values);
             scale.unscale(&mut would, 1);
-            let one = |s: usize| (s * horizon / block + t) * width..(s * horizon / block + t + 1) * width;
+            let one = |s: usize| (s * steps + t) * width..(s * steps + t + 1) * width;
             for (s, (would, near)) in would.chunks_exact_mut(width).zip(near).enumerate() {
                 // Less at random where there is little left to go.
                 let share = (near / NEAR).clamp(LEAST, 1.0);
@@ -149,13 +150,11 @@ impl Problem for Imagined<'_> {
         .concat()
     }
 
-    fn proposals(&mut self, draws: &[f32], per_episode: usize, horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+    fn proposals(&mut self, draws: &[f32], per_episode: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         let this = &*self;
-        if !this.imagination.model.acts() {
-            return None;
-        }
+        let actor = this.imagination.model.actor()?;
         let (candidates, costs): (Vec<_>, Vec<_>) =
-            this.each(draws, |e, draws| this.propose(e, draws, per_episode, horizon)).into_iter().unzip();
+            this.each(draws, |e, draws| this.propose(actor, e, draws, per_episode)).into_iter().unzip();
         Some((candidates.concat(), costs.concat()))
     }
 

@@ -11,6 +11,7 @@ mod evaluate;
 mod forecast;
 mod imagination;
 mod imagined;
+mod noise;
 mod paths;
 mod planner;
 mod play;

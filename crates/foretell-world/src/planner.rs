@@ -10,6 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::noise::Noise;
 use crate::world::cut;
 
 /// What candidates cost, by a model or by the truth.
@@ -33,7 +34,7 @@ pub trait Problem {
 
     /// Candidates `[E, S, H, A]` of one who acts in imagination, and their costs `[E, S]`: at each step what the model's actor would
     /// do, and the draw `[E, S, H, A]` besides. `None` where the model has no actor.
-    fn proposals(&mut self, _draws: &[f32], _per_episode: usize, _horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+    fn proposals(&mut self, _draws: &[f32], _per_episode: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         None
     }
 
@@ -225,7 +226,7 @@ pub enum PlannerError {
     },
     /// The actor planner without an actor.
     #[error(
-        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train an eb-jepa with `model.terms.actor` above 0"
+        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train an eb-jepa with `model.terms.reach` and `model.actor.steps` above 0"
     )]
     NoActor,
     /// The gradient planner without a gradient.
@@ -347,7 +348,7 @@ impl Planner {
                         config.spread * reach * z
                     });
                 });
-                let proposals = problem.proposals(&candidates, samples, horizon).ok_or(PlannerError::NoActor)?;
+                let proposals = problem.proposals(&candidates, samples).ok_or(PlannerError::NoActor)?;
                 candidates = proposals.0;
                 proposals.1
             } else {
@@ -411,48 +412,6 @@ impl Planner {
             let spread = weighted(&|x| (x - mean).powi(2)).max(0.0).sqrt().max(least_spread);
             search.mean[j] += (1.0 - momentum) * (mean - search.mean[j]);
             search.spread[j] += (1.0 - momentum) * (spread - search.spread[j]);
-        }
-    }
-}
-
-/// Noise of variance 1 whose spectrum over the horizon falls as `1 / f^β` (Pinneri et al., 2020, section 3.1): a sum of
-/// cosines and sines with random amplitudes, frequency 0 as loud as the lowest one.
-struct Noise {
-    width: usize,
-    /// For each frequency its loudness, and cosine and sine at each step; empty for white noise.
-    waves: Vec<(f32, Vec<(f32, f32)>)>,
-}
-
-impl Noise {
-    fn new(beta: f32, horizon: usize, width: usize) -> Self {
-        if beta <= 0.0 || horizon < 2 {
-            return Self { width, waves: Vec::new() };
-        }
-        let loud: Vec<f32> = (0..=horizon / 2).map(|k| (k.max(1) as f32).powf(-beta / 2.0)).collect();
-        let power: f32 = loud.iter().enumerate().map(|(k, l)| if k == 0 { l * l } else { 2.0 * l * l }).sum();
-        let wave = |(k, loud): (usize, &f32)| {
-            let scale = loud * if k == 0 { 1.0 } else { std::f32::consts::SQRT_2 } / power.sqrt();
-            // Frequency 0 is a constant: its sine counts for nothing.
-            let at = |t: usize| (std::f32::consts::TAU * (k * t) as f32 / horizon as f32).sin_cos();
-            (scale, (0..horizon).map(at).map(|(sin, cos)| (cos, sin)).collect())
-        };
-        Self { width, waves: loud.iter().enumerate().map(wave).collect() }
-    }
-
-    /// `[H, A]`.
-    fn draw(&self, random: &mut ChaCha8Rng, out: &mut [f32]) {
-        if self.waves.is_empty() {
-            out.fill_with(|| StandardNormal.sample(random));
-            return;
-        }
-        out.fill(0.0);
-        for a in 0..self.width {
-            for (scale, wave) in &self.waves {
-                let (c, s): (f32, f32) = (StandardNormal.sample(random), StandardNormal.sample(random));
-                for (x, (cos, sin)) in out.iter_mut().skip(a).step_by(self.width).zip(wave) {
-                    *x += scale * (c * cos + s * sin);
-                }
-            }
         }
     }
 }

@@ -301,6 +301,10 @@ impl World for Rooms {
         Episode { layout, state, goal }
     }
 
+    fn anywhere(&self, layout: &[f32], rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
+        Some(Self::place(&self.solids(layout), rng))
+    }
+
     fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]) {
         let mut action = [action[0], action[1]];
         self.spec.within_reach(&mut action);

@@ -88,6 +88,11 @@ pub trait World: Send + Sync {
     /// A task, drawn from this generator.
     fn reset(&self, split: Split, rng: &mut ChaCha8Rng) -> Episode;
 
+    /// A state of this layout that an episode may begin from, each as likely as the next; `None` where one has to get there first.
+    fn anywhere(&self, _layout: &[f32], _rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
+        None
+    }
+
     /// What an action, within [`Spec::reach`], makes of a state.
     fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]);
 

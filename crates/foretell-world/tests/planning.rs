@@ -438,7 +438,7 @@ fn every_planner_plans_in_both_models_the_same_on_any_threads_and_in_any_company
     for (name, imagination) in models() {
         imagination.check(world.as_ref()).unwrap();
         for planner in Planner::NAMES {
-            if planner == "actor" && !imagination.model.acts() {
+            if planner == "actor" && imagination.model.actor().is_none() {
                 let mut agent = Planning::new(
                     Planner::Actor { samples: 1 },
                     config(4),

@@ -54,6 +54,24 @@ fn held_out_layouts_never_come_up_in_training() {
 }
 
 #[test]
+fn anywhere_is_every_part_of_a_layout_and_no_wall() {
+    for world in worlds() {
+        let mut random = rng(2, Stream::Explore, 0, 0);
+        let layout = world.reset(Split::Training, &mut random).layout;
+        let places: Vec<[f32; 2]> = (0..400)
+            .map(|_| {
+                let state = world.anywhere(&layout, &mut random).expect("rooms can be begun in anywhere");
+                assert!(world.possible(&layout, &state), "{state:?} of {layout:?}");
+                world.place(&state)
+            })
+            .collect();
+        // Each ninth of the room that has room.
+        let ninths: HashSet<(u8, u8)> = places.iter().map(|[x, y]| ((x * 3.0) as u8, (y * 3.0) as u8)).collect();
+        assert_eq!(ninths.len(), 9, "{}", world.spec().name);
+    }
+}
+
+#[test]
 fn a_wall_stops_and_a_door_lets_through() {
     let world = two_rooms(32);
     let layout = [30.0, 40.0];

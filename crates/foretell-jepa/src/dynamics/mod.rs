@@ -155,12 +155,7 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
         Box::new(self)
     }
 
-    /// An actor that goes on to learn when the rest has learnt, if there is one.
-    fn actor(&self) -> Option<&Pair> {
-        None
-    }
-
-    /// The same with an actor that has learnt.
+    /// The same with another actor: one goes on to learn when the rest has learnt.
     #[must_use]
     fn with_actor(self, _actor: Pair) -> Self {
         self

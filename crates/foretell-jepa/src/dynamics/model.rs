@@ -1,6 +1,7 @@
 //! What a planner asks of a trained model, and what it carries from step to step.
 
 use burn::tensor::Tensor;
+use foretell_nn::pair::Pair;
 
 /// Where several episodes stand in a model's eyes: the newest latents, those before them, and the actions between.
 #[derive(Clone, Debug)]
@@ -49,6 +50,9 @@ impl State {
     }
 }
 
+/// Steps that one unit of [`WorldModel::reach`] stands for, so that it is near 1 for usual ways.
+pub const STEPS_UNIT: f64 = 20.0;
+
 /// By what a planner measures how far a latent is from its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
@@ -70,24 +74,19 @@ pub trait WorldModel: Send {
     /// Latents that a step looks back on, the newest among them; a state with fewer is one near an episode's beginning.
     fn history(&self) -> usize;
 
-    /// Steps from latents `[N, D]` to a goal `[1, D]`, `[N, 1]`; `None` where the model has not learnt to tell.
-    fn steps_to(&self, _latents: Tensor<2>, _goal: Tensor<2>) -> Option<Tensor<2>> {
+    /// The head that tells the steps between two latents, in units of [`STEPS_UNIT`]; `None` where it has not learnt to tell.
+    fn reach(&self) -> Option<&Pair> {
         None
     }
 
-    /// Whether the model has learnt to tell steps.
-    fn tells_steps(&self) -> bool {
-        false
-    }
-
-    /// What the model's actor would do at latents `[N, D]` to get to a goal `[1, D]`, `[N, A]`; `None` where it has none.
-    fn act(&self, _latents: Tensor<2>, _goal: Tensor<2>) -> Option<Tensor<2>> {
+    /// Who says what to do at a latent to get to another, if the model has one.
+    fn actor(&self) -> Option<&Pair> {
         None
     }
 
-    /// Whether the model has an actor.
-    fn acts(&self) -> bool {
-        false
+    /// Steps from latents `[N, D]` to a goal `[1, D]`, `[N, 1]`, as [`reach`](Self::reach) tells.
+    fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
+        self.reach().map(|head| head.forward(latents, goal) * STEPS_UNIT)
     }
 
     /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from

@@ -10,6 +10,7 @@ use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
+use super::model::STEPS_UNIT;
 use super::{Dynamics, Gauge, Networks, Seen, State, WindowBatch, WorldModel};
 use crate::vicreg::{covariance, variance};
 use crate::{Clock, Latents, Outcome};
@@ -66,13 +67,10 @@ pub struct RecurrentNetworks {
     pub inverse: Vec<Linear>,
     /// Kept after training: two latents → the steps between. `None` as released.
     pub reach: Option<Pair>,
-    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns beside the
-    /// rest, and on when that has learnt. `None` as released.
+    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns when the
+    /// rest has learnt, and beside that too where [`Terms::actor`] asks for it. `None` as released.
     pub actor: Option<Pair>,
 }
-
-/// Steps that one unit of the reach's number stands for, so that it is near 1 for usual ways.
-pub const STEPS_UNIT: f64 = 20.0;
 
 /// Steps that are added to those that a share is of: near a place one step more or less is not much.
 const NEAR: f64 = 10.0;
@@ -237,20 +235,12 @@ impl WorldModel for RecurrentNetworks {
         1
     }
 
-    fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.reach.as_ref().map(|head| head.forward(latents, goal) * STEPS_UNIT)
+    fn reach(&self) -> Option<&Pair> {
+        self.reach.as_ref()
     }
 
-    fn tells_steps(&self) -> bool {
-        self.reach.is_some()
-    }
-
-    fn act(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.actor.as_ref().map(|actor| actor.forward(latents, goal))
-    }
-
-    fn acts(&self) -> bool {
-        self.actor.is_some()
+    fn actor(&self) -> Option<&Pair> {
+        self.actor.as_ref()
     }
 }
 
@@ -273,20 +263,12 @@ impl WorldModel for Packed {
         self.networks.history()
     }
 
-    fn steps_to(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.networks.steps_to(latents, goal)
+    fn reach(&self) -> Option<&Pair> {
+        self.networks.reach.as_ref()
     }
 
-    fn tells_steps(&self) -> bool {
-        self.networks.tells_steps()
-    }
-
-    fn act(&self, latents: Tensor<2>, goal: Tensor<2>) -> Option<Tensor<2>> {
-        self.networks.act(latents, goal)
-    }
-
-    fn acts(&self) -> bool {
-        self.networks.acts()
+    fn actor(&self) -> Option<&Pair> {
+        self.networks.actor.as_ref()
     }
 
     fn distances(
@@ -328,10 +310,6 @@ impl Networks for RecurrentNetworks {
             Some(rollout) => Box::new(Packed { networks: self, rollout }),
             None => Box::new(self),
         }
-    }
-
-    fn actor(&self) -> Option<&Pair> {
-        self.actor.as_ref()
     }
 
     fn with_actor(self, actor: Pair) -> Self {

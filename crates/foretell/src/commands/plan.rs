@@ -280,7 +280,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         greedy: share(&trial, world, &mut Control::Greedy)?,
         oracle: share(&trial, world, &mut Control::Oracle)?,
         truth: share(&trial, world, &mut with_truth(&manner, asked.replan))?,
-        actor: (imagination.model.acts() && !matches!(manner.planner, Planner::Actor { .. }))
+        actor: (imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. }))
             .then(|| share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..Manner::of(ACTOR) })))
             .transpose()?,
         cloning,

@@ -115,7 +115,7 @@ impl Imaginer {
 
     /// The planner that is taken if nothing is said: the model's own actor where it has one.
     pub fn planner(&self) -> &'static str {
-        if self.imagination.model.acts() { "actor" } else { "icem" }
+        if self.imagination.model.actor().is_some() { "actor" } else { "icem" }
     }
 
     /// An agent that plans in the model's latents.
@@ -126,7 +126,7 @@ impl Imaginer {
 
     /// An error where a gauge is asked for that the model has not learnt.
     pub fn check_gauge(&self, gauge: Option<Gauge>) -> Result<(), Error> {
-        if gauge != Some(Gauge::Steps) || self.imagination.model.tells_steps() {
+        if gauge != Some(Gauge::Steps) || self.imagination.model.reach().is_some() {
             return Ok(());
         }
         Err(Error::Misuse(format!(
