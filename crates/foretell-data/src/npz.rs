@@ -72,6 +72,25 @@ impl Npz {
     }
 }
 
+/// The arrays of an `.npz` by their keys: what they are, each read and checked on the way.
+pub fn contents(path: &Path) -> Result<Vec<(String, Header)>, DataError> {
+    let mut npz = Npz::open(path)?;
+    let entries = npz.zip.entries.clone();
+    let mut of = |entry| -> Result<Header, String> {
+        let bytes = npz.zip.member(entry)?;
+        let (header, start) = header(&bytes)?;
+        header.fits(bytes.len() - start)?;
+        Ok(header)
+    };
+    entries
+        .iter()
+        .map(|entry| {
+            let key = key(&entry.name);
+            Ok((key.to_owned(), of(entry).map_err(|reason| bad(path, format!("reading its array `{key}`: {reason}")))?))
+        })
+        .collect()
+}
+
 /// The header of a `.npy`, and the byte at which its numbers begin. Of the file no more than [`LONGEST_HEADER`] bytes are
 /// needed.
 pub fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
@@ -95,15 +114,7 @@ impl Array {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (header, start) = header(bytes)?;
         let rest = &bytes[start..];
-        let count = header.shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
-        if count.and_then(|count| count.checked_mul(header.size)) != Some(rest.len()) {
-            return Err(format!(
-                "it claims the shape {:?} of `{}`, which does not fit the {} bytes that the file holds of it",
-                header.shape,
-                header.kind,
-                rest.len()
-            ));
-        }
+        header.fits(rest.len())?;
         Ok(Self { values: header.values(rest), shape: header.shape })
     }
 }
@@ -137,6 +148,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// An error unless so many bytes are as many as the shape claims.
+    fn fits(&self, found: usize) -> Result<(), String> {
+        let count = self.shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
+        if count.and_then(|count| count.checked_mul(self.size)) == Some(found) {
+            return Ok(());
+        }
+        Err(format!(
+            "it claims the shape {:?} of `{}`, which does not fit the {found} bytes that the file holds of it",
+            self.shape, self.kind
+        ))
+    }
+
     /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
     fn parse(text: &str) -> Result<Self, String> {
         let after = |key: &str| {

@@ -150,7 +150,7 @@ impl Problem for Imagined<'_> {
         .concat()
     }
 
-    fn proposals(&mut self, draws: &[f32], per_episode: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+    fn proposals(&mut self, draws: &[f32], per_episode: usize, _: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         let this = &*self;
         let actor = this.imagination.model.actor()?;
         let (candidates, costs): (Vec<_>, Vec<_>) =

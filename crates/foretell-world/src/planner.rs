@@ -34,7 +34,7 @@ pub trait Problem {
 
     /// Candidates `[E, S, H, A]` of one who acts in imagination, and their costs `[E, S]`: at each step what the model's actor would
     /// do, and the draw `[E, S, H, A]` besides. `None` where the model has no actor.
-    fn proposals(&mut self, _draws: &[f32], _per_episode: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+    fn proposals(&mut self, _draws: &[f32], _per_episode: usize, _horizon: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         None
     }
 
@@ -348,7 +348,7 @@ impl Planner {
                         config.spread * reach * z
                     });
                 });
-                let proposals = problem.proposals(&candidates, samples).ok_or(PlannerError::NoActor)?;
+                let proposals = problem.proposals(&candidates, samples, horizon).ok_or(PlannerError::NoActor)?;
                 candidates = proposals.0;
                 proposals.1
             } else {

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::{Demand, HeldOutDemand, Material, Window};
 use foretell_jepa::dynamics::model::STEPS_UNIT;
-use foretell_jepa::dynamics::{Causal, Dynamics, Gauge, Networks, Recurrent, Terms, WindowBatch};
+use foretell_jepa::dynamics::{Causal, Dynamics, Gauge, Networks, Recurrent, Terms, WindowBatch, WorldModel};
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::{ActorConfig, EbJepaConfig};
 use foretell_jepa::systems::le_wm::{FrameEncoder, LeWm, LeWmConfig};

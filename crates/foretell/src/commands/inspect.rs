@@ -1,5 +1,6 @@
-//! `foretell inspect`: what a run, a checkpoint, weights, a clip or a data set holds.
+//! `foretell inspect`: what a run, a checkpoint, weights, a clip, arrays or a data set holds.
 
+mod arrays;
 mod clip;
 mod weights;
 
@@ -23,7 +24,7 @@ use crate::summary::{Found, Summary};
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// A run's folder, a checkpoint's folder, weights (a safetensors file, a folder of Hugging Face's, a file of PyTorch's), a
-    /// video clip or a data set.
+    /// video clip, recorded episodes or features (`.npz`) or a data set.
     // Named so for the options of official files, which belong to a `model`.
     #[arg(id = "model", value_name = "PATH")]
     path: PathBuf,
@@ -61,6 +62,8 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         weights::account(args)?
     } else if Clip::is_video(path) {
         clip::account(path)?
+    } else if let Some(first) = arrays::first(path) {
+        arrays::account(path, first)?
     } else {
         let description = open_data(&path.to_string_lossy())?.describe();
         let mut json = json!({ "kind": "data" });

@@ -121,6 +121,23 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     }
     let told: Value = serde_json::from_str(&succeeded(&["inspect", name, "--json"], "2")).unwrap();
     assert_eq!(&told["forecast"], forecast);
+    let said = succeeded(&["inspect", path], "2");
+    assert!(said.contains("observations") && said.contains(&format!("foretell train le-wm --data {path}")), "{said}");
+    for place in [path, root.path().join("play").to_str().unwrap()] {
+        if place != path {
+            fs::create_dir(place).unwrap();
+            fs::copy(path, format!("{place}/1.npz")).unwrap();
+        }
+        let told: Value = serde_json::from_str(&succeeded(&["inspect", place, "--json"], "2")).unwrap();
+        let shape = &told["arrays"]["observations"]["shape"];
+        assert_eq!(
+            (&told["kind"], &told["files"], shape[0].as_u64()),
+            (&"arrays".into(), &1.into(), Some(240)),
+            "{told}"
+        );
+    }
+    fs::write(root.path().join("cut.npz"), &fs::read(path).unwrap()[..2000]).unwrap();
+    refused(&["inspect", root.path().join("cut.npz").to_str().unwrap()], &["cut.npz"]);
 
     refused(&["plan", name], &[name, "learnt from recorded episodes", "--world two-rooms"]);
     refused(&["play", name], &[name, "learnt from recorded episodes", "--world two-rooms"]);
