@@ -1,7 +1,7 @@
 """Times one planning step on the CPU in f32: observations to latents, then the cross-entropy method in them.
 
 The networks are EB-JEPA's of the CPU recipe with random weights: three strided convolutions, a GRU whose state is the
-latent, one layer norm for both. All episodes and candidates go through the model in one batch.
+latent, one layer norm for both; with `--head` those of foretell's own models. All episodes and candidates go through the model in one batch.
 """
 
 import argparse
@@ -52,6 +52,25 @@ class Hoisted(Model):
         return cost
 
 
+class Told(Model):
+    """As foretell's own models: hidden layers in the encoder, a mixer before the GRU, a head that tells the steps to the goal."""
+
+    def __init__(self, side: int, width: int, action: int):
+        super().__init__(side, width, action)
+        flat = self.convs[-1].in_features
+        hidden = [nn.Linear(flat, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, width)]
+        self.convs = nn.Sequential(*self.convs[:-1], *hidden)
+        self.mixer, self.cell = nn.Linear(action + width, 128), nn.GRUCell(128, width)
+        self.start, self.goal, self.hidden, self.out = nn.Linear(width, 256), nn.Linear(width, 256), nn.Linear(256, 256), nn.Linear(256, 1)
+
+    def roll(self, now: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
+        cost, wanted = torch.zeros(now.shape[0]), self.goal(goal)
+        for action in actions:
+            now = self.norm(self.cell(torch.relu(self.mixer(torch.cat([action, now], 1))), now))
+            cost += 20 * self.out(torch.relu(self.hidden(torch.relu(self.start(now) + wanted)))).squeeze(1)
+        return cost
+
+
 def within_reach(actions: Tensor, reach: float) -> Tensor:
     return actions * (reach / actions.norm(dim=-1, keepdim=True)).clamp(max=1)
 
@@ -85,10 +104,11 @@ def main() -> None:
         a.add_argument(f"--{name}", type=int, default=default)
     a.add_argument("--reach", type=float, default=2.45)
     a.add_argument("--hoisted", action="store_true", help="the actions' share of the gates for all steps at once")
+    a.add_argument("--head", action="store_true", help="foretell's own networks, which measure by steps")
     o = a.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(0)
-    model = (Hoisted if o.hoisted else Model)(o.image, o.width, o.action).eval()
+    model = (Told if o.head else Hoisted if o.hoisted else Model)(o.image, o.width, o.action).eval()
     times = []
     with torch.inference_mode():
         seen, goals = torch.randn(2, o.episodes, 2, o.image, o.image)

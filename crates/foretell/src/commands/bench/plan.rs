@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
-use foretell_jepa::dynamics::Gauge;
 use foretell_jepa::dynamics::State;
 use foretell_jepa::systems::WorldSetting;
 use foretell_jepa::systems::eb_jepa::EbJepaConfig;
@@ -39,6 +38,10 @@ pub(super) struct PlanArgs {
     /// Width of the latents.
     #[arg(long, value_parser = positive, default_value_t = 128)]
     width: usize,
+    /// With the networks of our models, which measure by steps: hidden layers in the encoder, a mixer before the GRU and the head that
+    /// tells steps. Otherwise as released, by the difference of latents.
+    #[arg(long)]
+    head: bool,
     /// Planning steps that are timed.
     #[arg(long, value_parser = positive, default_value_t = 10)]
     steps: usize,
@@ -72,7 +75,8 @@ const REACH: f32 = 2.45;
 
 pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let device = args.device.open()?;
-    let imagination = imagination(args, &device)?;
+    let config = config(args);
+    let imagination = imagination(args, &config, &device)?;
     let mut noise = rng(0, Stream::Scene, 0, 0);
     let mut seen = || -> Vec<Vec<f32>> {
         let draw = |_| (0..2 * args.image * args.image).map(|_| noise.random_range(-1.0..1.0)).collect();
@@ -82,20 +86,20 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let latents = |seen: &[Vec<f32>]| seen.iter().map(|x| imagination.encode(x.clone())).collect::<Vec<Tensor<2>>>();
     let goals = latents(&goals);
     let planner = Planner::Cem { samples: args.samples, iterations: args.iterations, elites: args.elites };
-    let config = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
+    let planning = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
     let numbers: Vec<u64> = (0..args.episodes as u64).collect();
     let mut calls = 0;
     let times = time(args.warmup, args.steps, || {
         let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
         let (reach, cost) = (REACH, Cost::Sum);
-        let mut problem =
-            Imagined { imagination: &imagination, now: &now, goals: &goals, reach, gauge: Gauge::Latents, cost };
-        let plans = planner.plan(&config, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
+        let gauge = imagination.gauge();
+        let mut problem = Imagined { imagination: &imagination, now: &now, goals: &goals, reach, gauge, cost };
+        let plans = planner.plan(&planning, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
         calls = plans.iter().map(|plan| plan.calls).sum();
         Ok(())
     })?;
     let peak = peak_memory();
-    let work = linear(1, args.width + ACTION, 3 * args.width) * calls as f64;
+    let work = of_a_call(&config) * calls as f64;
     let ms = median(&times);
     let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
     let report = Report {
@@ -111,8 +115,27 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     show(&report, args.json)
 }
 
-/// EB-JEPA's networks with random weights.
-fn imagination(args: &PlanArgs, device: &Device) -> Result<Imagination, Error> {
+/// EB-JEPA as released, or as our models have it.
+fn config(args: &PlanArgs) -> EbJepaConfig {
+    let of = if args.head { EbJepaConfig::default() } else { EbJepaConfig::official() };
+    EbJepaConfig { width: args.width, ..of }
+}
+
+/// Arithmetic of one call: a step of one candidate, and what it is measured by.
+fn of_a_call(config: &EbJepaConfig) -> f64 {
+    let (width, head) = (config.width, config.reach.width);
+    let (mut work, mut inputs) = (linear(1, width, 3 * width), ACTION);
+    for outputs in &config.mixer {
+        inputs = if inputs == ACTION { ACTION + width } else { inputs };
+        work += linear(1, inputs, *outputs);
+        inputs = *outputs;
+    }
+    let told = if config.terms.reach > 0.0 { linear(1, width, head) + linear(1, head, head) } else { 0.0 };
+    work + linear(1, inputs, 3 * width) + told
+}
+
+/// The networks with random weights.
+fn imagination(args: &PlanArgs, config: &EbJepaConfig, device: &Device) -> Result<Imagination, Error> {
     let setting = WorldSetting {
         observation: [2, args.image, args.image],
         action: ACTION,
@@ -121,6 +144,5 @@ fn imagination(args: &PlanArgs, device: &Device) -> Result<Imagination, Error> {
         seed: 0,
         device: device.clone(),
     };
-    let config = EbJepaConfig { width: args.width, ..EbJepaConfig::official() };
     Ok(Imagination::of(&config.init(&setting)?, 1))
 }
