@@ -124,9 +124,9 @@ fn config(args: &PlanArgs) -> EbJepaConfig {
 /// Arithmetic of one call: a step of one candidate, and what it is measured by.
 fn of_a_call(config: &EbJepaConfig) -> f64 {
     let (width, head) = (config.width, config.reach.width);
-    let (mut work, mut inputs) = (linear(1, width, 3 * width), ACTION);
+    let mut inputs = if config.mixer.is_empty() { ACTION } else { ACTION + width };
+    let mut work = linear(1, width, 3 * width);
     for outputs in &config.mixer {
-        inputs = if inputs == ACTION { ACTION + width } else { inputs };
         work += linear(1, inputs, *outputs);
         inputs = *outputs;
     }

@@ -45,10 +45,12 @@ pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<A
         let _ = writeln!(text, "  {key:longest$}  {} {:?}", word(header), header.shape);
         told.insert(key.clone(), json!({ "type": word(header), "shape": header.shape }));
     }
-    if arrays.iter().any(|(key, _)| ["observations", "frames"].contains(&key.as_str())) {
+    let holds = |keys: [&str; 2]| arrays.iter().any(|(key, _)| keys.contains(&key.as_str()));
+    if holds(["observations", "frames"]) {
+        let apart = if holds(["actions", "action"]) { "" } else { " --set data.actions=FILE" };
         let _ = writeln!(
             text,
-            "next      foretell train le-wm --data {}   a model of the world they are from",
+            "next      foretell train le-wm --data {}{apart}   a model of the world they are from",
             path.display()
         );
     }
