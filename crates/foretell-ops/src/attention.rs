@@ -11,9 +11,10 @@ use rayon::prelude::*;
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::{Start, transpose};
-use crate::matrix::{Matrix, product_once, room};
+use crate::matrix::{Held, Matrix, product_once, room};
 use crate::sets::{Sets, seen, split_at_lengths};
 use crate::softmax::{softmax_rows, softmax_rows_backward};
+use crate::tiles::Line;
 
 /// `softmax(q kᵀ / √d) v` for each head, on the packed output of one linear map.
 ///
@@ -94,6 +95,8 @@ fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
 
 /// Queries whose scores are in memory at a time.
 const QUERIES: usize = 128;
+/// Tasks for each thread where there are queries enough.
+const TASKS: usize = 2;
 /// With fewer sets than this, the heads of a set are tasks of their own.
 const FEW: usize = 8;
 
@@ -142,10 +145,9 @@ impl<'a> Packed<'a> {
     }
 
     /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`, rows [`stride`](Self::stride) apart; `keys` is `kᵀ`.
-    fn probabilities(self, head: usize, queries: Range<usize>, keys: &[f32], scores: &mut [f32]) {
+    fn probabilities(self, head: usize, queries: Range<usize>, keys: &Held<'_>, scores: &mut [f32]) {
         let (n, stride) = (self.tokens, self.stride());
-        let q = self.part(0, head, queries.clone());
-        product_once(scores, stride, Start::Zero, q, Matrix::new(keys, self.head, n));
+        keys.product(scores, stride, Start::Zero, self.part(0, head, queries.clone()));
         fill_ends(scores, n, stride, f32::NEG_INFINITY);
         if self.step > 0 {
             for (row, query) in scores.chunks_exact_mut(stride).zip(queries) {
@@ -160,16 +162,19 @@ impl<'a> Packed<'a> {
         let (n, width) = (self.tokens, self.width());
         // A set of no tokens has no places to point to.
         let heads = if tokens.is_empty() { 0 } else { self.heads };
+        let [held_keys, held_values, _] = &mut s.held;
         for head in 0..heads {
             let keys = room(&mut s.keys, self.head * n);
             self.transposed(1, head, keys);
-            let v = self.part(2, head, 0..n);
+            let most = QUERIES.min(tokens.len());
+            let keys = Held::of(Matrix::new(keys, self.head, n), most, held_keys);
+            let values = Held::of(self.part(2, head, 0..n), most, held_values);
             for start in tokens.clone().step_by(QUERIES) {
                 let queries = start..tokens.end.min(start + QUERIES);
                 let p = room(&mut s.p, queries.len() * self.stride());
-                self.probabilities(head, queries.clone(), keys, p);
+                self.probabilities(head, queries.clone(), &keys, p);
                 let out = &mut out[(start - tokens.start) * width + head * self.head..];
-                product_once(out, width, Start::Zero, Matrix::strided(p, queries.len(), n, self.stride()), v);
+                values.product(out, width, Start::Zero, Matrix::strided(p, queries.len(), n, self.stride()));
             }
         }
     }
@@ -181,7 +186,11 @@ impl<'a> Packed<'a> {
         let (keys, values) = (room(&mut s.keys, self.head * n), room(&mut s.values, self.head * n));
         self.transposed(1, head, keys);
         self.transposed(2, head, values);
-        let k = self.part(1, head, 0..n);
+        let [held_keys, held_values, held_k] = &mut s.held;
+        let most = QUERIES.min(n);
+        let keys = Held::of(Matrix::new(keys, self.head, n), most, held_keys);
+        let values = Held::of(Matrix::new(values, self.head, n), most, held_values);
+        let k = Held::of(self.part(1, head, 0..n), most, held_k);
         for start in (0..n).step_by(QUERIES) {
             let queries = start..n.min(start + QUERIES);
             let m = queries.len();
@@ -189,14 +198,14 @@ impl<'a> Packed<'a> {
             let row = self.stride();
             let (p, dp) = (room(&mut s.p, m * row), room(&mut s.dp, m * row));
             let q = self.part(0, head, queries.clone());
-            self.probabilities(head, queries, keys, p);
+            self.probabilities(head, queries, &keys, p);
             let dy = Matrix::strided(&dy[start * width + head * self.head..], m, self.head, width);
-            product_once(dp, row, Start::Zero, dy, Matrix::new(values, self.head, n));
+            values.product(dp, row, Start::Zero, dy);
             fill_ends(dp, n, row, 0.0);
             product_once(&mut dout[at[2]..], stride, begin, Matrix::strided(p, m, n, row).t(), dy);
             softmax_rows_backward(p, dp, row, self.scale());
             let ds = Matrix::strided(dp, m, n, row);
-            product_once(&mut dout[at[0] + start * stride..], stride, Start::Zero, ds, k);
+            k.product(&mut dout[at[0] + start * stride..], stride, Start::Zero, ds);
             product_once(&mut dout[at[1]..], stride, begin, ds.t(), q);
         }
     }
@@ -218,6 +227,8 @@ pub(crate) struct Scratch {
     values: Vec<f32>,
     p: Vec<f32>,
     dp: Vec<f32>,
+    /// Right operands of one head, for all its queries.
+    held: [Vec<Line>; 3],
 }
 
 /// Writes a value behind the first `n` of each row.
@@ -229,11 +240,14 @@ fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
 
 /// Attention within each set, rows of `width` values each.
 pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, out: &mut [f32]) {
-    // Queries are tasks: one long set keeps every thread busy.
+    // Queries are tasks: one long set keeps every thread busy. A task lays out keys and values for itself, so that tasks
+    // are as long as there are enough of them; they end where the queries do that are in memory at a time, and so change no bit.
+    let pieces: usize = (0..sets.count()).map(|set| sets.range(set).len().div_ceil(QUERIES)).sum();
+    let long = QUERIES * (pieces / (TASKS * rayon::current_num_threads())).max(1);
     let tasks: Vec<(usize, Range<usize>)> = (0..sets.count())
         .flat_map(|set| {
             let len = sets.range(set).len();
-            (0..len).step_by(QUERIES).map(move |start| (set, start..len.min(start + QUERIES)))
+            (0..len).step_by(long).map(move |start| (set, start..len.min(start + long)))
         })
         .collect();
     let outs = split_at_lengths(out, tasks.iter().map(|(_, tokens)| tokens.len() * width));

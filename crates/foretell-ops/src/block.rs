@@ -265,7 +265,7 @@ struct Scratch {
 }
 
 /// The maps as right operands: transposed on the way forward, as they are on the way back. The MLP's two come in
-/// shares of the hidden width, [`SHARE`] each.
+/// [`shares`] of the hidden width.
 struct Maps {
     qkv: Ready,
     proj: Ready,
@@ -275,12 +275,16 @@ struct Maps {
     fc1_again: Vec<Ready>,
 }
 
-/// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2.
-const SHARE: usize = 192;
+/// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2: as many as the rows are
+/// wide, within limits, as each share reads the rows and adds to the output anew. A multiple of what a tile holds.
+fn share(width: usize) -> usize {
+    (width / 64 * 64).clamp(192, 1024)
+}
 
 /// The hidden layer's shares, as columns.
-fn shares(hidden: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..hidden).step_by(SHARE).map(move |first| first..hidden.min(first + SHARE))
+fn shares(width: usize, hidden: usize) -> impl Iterator<Item = Range<usize>> {
+    let share = share(width);
+    (0..hidden).step_by(share).map(move |first| first..hidden.min(first + share))
 }
 
 /// The weights of a block's maps, without their biases.
@@ -303,9 +307,9 @@ impl Maps {
         Self {
             qkv: turned(Matrix::new(w.qkv, 3 * d, d)),
             proj: turned(Matrix::new(w.proj, d, d)),
-            fc1: shares(h).map(|columns| turned(fc1(columns))).collect(),
-            fc2: shares(h).map(|columns| turned(fc2(columns))).collect(),
-            fc1_again: shares(if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
+            fc1: shares(d, h).map(|columns| turned(fc1(columns))).collect(),
+            fc2: shares(d, h).map(|columns| turned(fc2(columns))).collect(),
+            fc1_again: shares(d, if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
         }
     }
 }
@@ -330,7 +334,7 @@ impl<'a> Weights<'a> {
 
     /// Whether tiles take every map and every share of the MLP, so that it makes no difference to a bit where they end.
     fn are_wide(&self) -> bool {
-        let rest = self.hidden % SHARE;
+        let rest = self.hidden % share(self.width);
         self.width >= NARROW && (rest == 0 || rest >= NARROW)
     }
 
@@ -384,7 +388,7 @@ impl<'a> Weights<'a> {
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
         let rows = x.len() / self.width.max(1);
         let mut start = Start::BiasAnd(self.fc2[1], middle);
-        for (columns, (fc1, fc2)) in shares(self.hidden).zip(ready.fc1.iter().zip(&ready.fc2)) {
+        for (columns, (fc1, fc2)) in shares(self.width, self.hidden).zip(ready.fc1.iter().zip(&ready.fc2)) {
             let active = room(&mut s.wide, rows * columns.len());
             apply(fc1, normed, Start::Bias(&self.fc1[1][columns]), active);
             dispatch(
@@ -421,7 +425,7 @@ impl<'a> Weights<'a> {
         // `dattended` lends its room until it is due.
         let mut start = Start::Zero;
         let maps = ready.fc1.iter().zip(&ready.fc2).zip(&ready.fc1_again);
-        for (columns, ((fc1, fc2), again)) in shares(self.hidden).zip(maps) {
+        for (columns, ((fc1, fc2), again)) in shares(self.width, self.hidden).zip(maps) {
             let len = rows * columns.len();
             let (active, dhidden) = (room(&mut s.wide, len), room(&mut s.wide2, len));
             apply(again, normed, Start::Bias(&self.fc1[1][columns.clone()]), active);

@@ -281,6 +281,38 @@ pub(crate) fn room(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut values[..len]
 }
 
+/// A right operand for several products one after the other on the calling thread: laid out once for those that want it.
+pub(crate) struct Held<'a> {
+    plain: Matrix<'a>,
+    tiles: Option<&'a [Line]>,
+}
+
+impl<'a> Held<'a> {
+    /// `b` as [`product_once`] takes it, for products of up to `most` rows; `room` is written anew.
+    pub(crate) fn of(b: Matrix<'a>, most: usize, room: &'a mut Vec<Line>) -> Self {
+        let wanted = pays_once(most, b.cols, b.rows);
+        Self { plain: b, tiles: wanted.then(|| b.operand(Side::Right).packed(Side::Right, room)) }
+    }
+
+    /// The same bits as [`product_once`] gives.
+    pub(crate) fn product(&self, out: &mut [f32], out_stride: usize, start: Start<'_>, a: Matrix<'_>) {
+        let (m, n, k) = (a.rows, self.plain.cols, a.cols);
+        match self.tiles {
+            Some(right) if pays_once(m, n, k) => {
+                assert_eq!(k, self.plain.rows, "inner lengths differ");
+                check_start(start, m, n);
+                tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
+            }
+            _ => product_once(out, out_stride, start, a, self.plain),
+        }
+    }
+}
+
+/// Whether a right operand is worth its layout for tiles though it is used once.
+fn pays_once(m: usize, n: usize, k: usize) -> bool {
+    on_tiles(m, n, k) && m * n * k >= ONCE
+}
+
 /// `out = start + a b` on the calling thread for a right operand whose rows have no gaps between columns, used once.
 pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>, a: Matrix<'_>, b: Matrix<'_>) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
@@ -290,7 +322,7 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
     }
     assert!((n <= out_stride || m == 1) && (m - 1) * out_stride + n <= out.len(), "product outside its output");
     check_start(start, m, n);
-    if on_tiles(m, n, k) && m * n * k >= ONCE {
+    if pays_once(m, n, k) {
         with_right(b.operand(Side::Right), |right| {
             tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
         });
@@ -384,10 +416,19 @@ mod tests {
                         product_ready(&mut out, start, a, &b);
                         right(&out, n);
                     }
-                    let mut out = vec![5.0; m * (n + 3)];
-                    product_once(&mut out, n + 3, start, a, Matrix::new(&b, k, n));
-                    right(&out, n + 3);
-                    assert!((0..m).all(|i| out[i * (n + 3) + n..(i + 1) * (n + 3)] == [5.0; 3]), "gaps are left alone");
+                    let mut room = Vec::new();
+                    let held = Held::of(Matrix::new(&b, k, n), 2 * m, &mut room);
+                    for is_held in [false, true] {
+                        let mut out = vec![5.0; m * (n + 3)];
+                        if is_held {
+                            held.product(&mut out, n + 3, start, a);
+                        } else {
+                            product_once(&mut out, n + 3, start, a, Matrix::new(&b, k, n));
+                        }
+                        right(&out, n + 3);
+                        let gaps = (0..m).all(|i| out[i * (n + 3) + n..(i + 1) * (n + 3)] == [5.0; 3]);
+                        assert!(gaps, "gaps are left alone");
+                    }
                 }
             }
         }

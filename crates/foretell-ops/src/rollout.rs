@@ -247,9 +247,14 @@ impl GruRollout {
                     let start = Start::Bias(&perceptron.second_bias);
                     product_ready(second, start, Matrix::new(first, rows, wide), &perceptron.second);
                     positive(second);
-                    for (row, hidden) in second.chunks_exact(deep).enumerate() {
-                        out[row * steps + step] = dot(hidden, &perceptron.last) + perceptron.last_bias;
-                    }
+                    dispatch(
+                        #[inline(always)]
+                        || {
+                            for (row, hidden) in second.chunks_exact(deep).enumerate() {
+                                out[row * steps + step] = dot(hidden, &perceptron.last) + perceptron.last_bias;
+                            }
+                        },
+                    );
                 }
             }
         });
