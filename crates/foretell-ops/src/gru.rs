@@ -47,13 +47,13 @@ pub fn gru_gates_composed(inputs: Tensor<2>, states: Tensor<2>, state: Tensor<2>
 }
 
 #[inline(always)]
-fn logistic(x: f32) -> f32 {
+pub(crate) fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// `tanh x = 2 σ(2x) − 1`; near zero, where that loses digits, its series.
 #[inline(always)]
-fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let x2 = x * x;
     let near = x * (x2 * x2.mul_add(x2.mul_add(-0.053_968_254, 0.133_333_33), -0.333_333_33) + 1.0);
     let far = 2.0_f32.mul_add(logistic(2.0 * x), -1.0);
@@ -68,7 +68,7 @@ pub(crate) fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
 
 /// `(r, z, n)` of one unit.
 #[inline(always)]
-pub(crate) fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
+fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
     let r = logistic(inputs[0][i] + states[0][i]);
     let z = logistic(inputs[1][i] + states[1][i]);
     (r, z, tanh(states[2][i].mul_add(r, inputs[2][i])))

@@ -6,7 +6,7 @@ use burn::Tensor;
 use rayon::prelude::*;
 
 use crate::flex::is_fused;
-use crate::gru::{gates, parts};
+use crate::gru::{logistic, parts, tanh};
 use crate::kernel::Start;
 use crate::matrix::{Matrix, Ready, product_ready, room};
 use crate::norm::moments;
@@ -223,7 +223,7 @@ impl GruRollout {
                 dispatch(
                     #[inline(always)]
                     || {
-                        let pairs = states.chunks_exact_mut(width).zip(maps.chunks_exact(3 * width));
+                        let pairs = states.chunks_exact_mut(width).zip(maps.chunks_exact_mut(3 * width));
                         for (row, (state, map)) in pairs.enumerate() {
                             if self.mixer.is_some() {
                                 advance(state, &mixture[row * 3 * width..][..3 * width], map);
@@ -271,14 +271,27 @@ impl GruRollout {
     }
 }
 
-/// The state after the gates, in place.
+/// The state after the gates, in place; the gates are left in `map`. One gate after the other: a loop over all three at once
+/// is too long for the compiler to make vectors of.
 #[inline(always)]
-fn advance(state: &mut [f32], input: &[f32], map: &[f32]) {
+fn advance(state: &mut [f32], input: &[f32], map: &mut [f32]) {
     let width = state.len();
-    let (input, map) = (parts(input, width), parts(map, width));
-    for (i, x) in state.iter_mut().enumerate() {
-        let (_, z, n) = gates(input, map, i);
-        *x = z.mul_add(*x - n, n);
+    let (resets, rest) = map.split_at_mut(width);
+    let (updates, news) = rest.split_at_mut(width);
+    let [to_reset, to_update, to_new] = parts(input, width);
+    for (gates, inputs) in [(&mut *resets, to_reset), (&mut *updates, to_update)] {
+        for (gate, input) in gates.iter_mut().zip(inputs) {
+            *gate = logistic(*input + *gate);
+        }
+    }
+    for ((new, reset), input) in news.iter_mut().zip(&*resets).zip(to_new) {
+        *new = new.mul_add(*reset, *input);
+    }
+    for new in news.iter_mut() {
+        *new = tanh(*new);
+    }
+    for ((x, update), new) in state.iter_mut().zip(&*updates).zip(&*news) {
+        *x = update.mul_add(*x - new, *new);
     }
 }
 

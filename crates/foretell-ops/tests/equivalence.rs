@@ -499,6 +499,8 @@ fn attention_within_sets_agrees() {
         let sets = ops::Sets::of_lengths(&lengths);
         attention_agrees_within(&sets, d, heads);
     }
+    // So long that a task of a small pool goes through several pieces of the queries.
+    attention_agrees_within(&ops::Sets::of_lengths(&[1100, 3]), 64, 2);
 }
 
 #[test]
@@ -737,7 +739,11 @@ fn the_thread_count_changes_no_bit() {
         let h = ops::batch_norm(ops::gelu(h), gain.clone(), gain.clone(), 1e-5).output;
         let loss = ops::smooth_l1(h.clone(), x.clone().reshape([b, n, width]).detach(), 1.0) + ops::sigreg_statistic(h);
         let grads = loss.backward();
-        [x.grad(&grads), w.grad(&grads), bias.grad(&grads), gain.grad(&grads)].map(|g| ops::values(g.unwrap()))
+        let grads = [x.grad(&grads), w.grad(&grads), bias.grad(&grads), gain.grad(&grads)];
+        // Four, two and one pieces of the queries a task in the pools below.
+        let long = Tensor::from_data(TensorData::new(noise(5, 1100 * 3 * width), [1100, 3 * width]), &device);
+        let long = ops::attention(long, &ops::Sets::uniform(1, 1100), heads);
+        (grads.map(|g| ops::values(g.unwrap())), ops::values(long))
     };
     let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work);
     let one = with(1);
