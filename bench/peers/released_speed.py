@@ -24,16 +24,17 @@ def main() -> None:
     a.add_argument("--foretell", type=pathlib.Path, required=True)
     a.add_argument("--rounds", type=int, default=7)
     a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--only", default="", help="works whose name has this")
     o = a.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(0)
     lengths = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
     work = [
-        ("I-JEPA ViT-L/16", IJepaModel(IJepaConfig(image_size=224, patch_size=16, **lengths)), (4, 3, 224, 224), 4, {}),
+        ("I-JEPA ViT-L/16", IJepaModel(IJepaConfig(image_size=224, patch_size=16, **lengths)), (16, 3, 224, 224), 8, {}),
         ("V-JEPA 2 ViT-L", VJEPA2Model(VJEPA2Config(frames_per_clip=16)), (1, 16, 3, 256, 256), 1, {"skip_predictor": True}),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for name, model, shape, rows, options in work:
+        for name, model, shape, rows, options in (w for w in work if o.only in w[0]):
             place = pathlib.Path(folder) / name.replace("/", "-")
             model.eval().save_pretrained(place)
             pixels = torch.randn(shape)

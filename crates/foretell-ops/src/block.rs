@@ -489,6 +489,10 @@ const ROWS: usize = 256;
 const LANE: usize = 1024;
 /// Most lanes.
 const LANES: usize = 16;
+/// Rows that a product on tiles takes at a time.
+const FULL: usize = 32;
+/// Width from which on rows count as wide.
+const WIDE: usize = 512;
 
 impl Plan {
     fn of(sets: &Sets) -> Self {
@@ -503,6 +507,19 @@ impl Plan {
         } else {
             Self { spans: share(rows).collect(), groups: None, lanes }
         }
+    }
+
+    /// Without gradients and for wide rows: chunks that fill what is multiplied at a time, whatever the sets' lengths. To write and
+    /// read queries, keys and values costs little beside the products of so wide rows, and a set of 196 would leave an eighth of
+    /// them empty.
+    fn forward(sets: &Sets, width: usize) -> Self {
+        if width < WIDE {
+            return Self::of(sets);
+        }
+        let rows = sets.rows();
+        let (full, pieces) = (rows.div_ceil(FULL), rows.div_ceil(ROWS).next_multiple_of(4));
+        let bound = |i: usize| rows.min(i * full / pieces * FULL);
+        Self { spans: (0..pieces).map(|i| bound(i)..bound(i + 1)).collect(), groups: None, lanes: 1 }
     }
 
     /// Values of `len` a row as one slice for each piece.
@@ -553,7 +570,7 @@ pub(crate) fn forward(
     let made = packed.is_none().then(|| Maps::of(w.maps(), true));
     let ready = packed.or(made.as_ref()).expect("one of the two");
     let mut y = buffer(rows * d);
-    let plan = Plan::of(sets);
+    let plan = if keep { Plan::of(sets) } else { Plan::forward(sets, d) };
     // What is not kept lies in scratch, one piece at a time; but between chunks, attention needs it whole.
     let whole = |needed: bool, len: usize| if needed { buffer(rows * len) } else { Vec::new() };
     let between = plan.groups.is_none();
