@@ -30,6 +30,7 @@ mod matrix;
 mod memory;
 mod norm;
 mod optimise;
+mod pieces;
 mod reduce;
 mod rollout;
 mod sets;
