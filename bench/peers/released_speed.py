@@ -1,8 +1,8 @@
 """Times ViT-L of I-JEPA and V-JEPA 2 with random weights: foretell and transformers in turn, f32, loading excluded.
 
-    released_speed.py --foretell target/release/foretell [--rounds 7] [--threads 2]
+    released_speed.py --foretell target/release/foretell [--rounds 7] [--threads 2] [--only I-JEPA]
 
-A round is short, so that both sides of it meet the same machine; the line at the end has the median of the rounds' ratios, the
+A round takes half a minute, so that both sides of it meet much the same machine; the line at the end has the median of the rounds' ratios, the
 smallest and the largest, and the ratio of each side's best round.
 """
 
