@@ -62,16 +62,46 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 /// The three parts of a row of `3 · width` values. Their lengths are plain to see, so that loops over them vectorise.
 #[inline(always)]
-pub(crate) fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
+fn parts(row: &[f32], width: usize) -> [&[f32]; 3] {
     [&row[..width], &row[width..2 * width], &row[2 * width..3 * width]]
 }
 
-/// `(r, z, n)` of one unit.
+/// [`parts`] to write to.
 #[inline(always)]
-fn gates(inputs: [&[f32]; 3], states: [&[f32]; 3], i: usize) -> (f32, f32, f32) {
-    let r = logistic(inputs[0][i] + states[0][i]);
-    let z = logistic(inputs[1][i] + states[1][i]);
-    (r, z, tanh(states[2][i].mul_add(r, inputs[2][i])))
+fn parts_mut(row: &mut [f32], width: usize) -> [&mut [f32]; 3] {
+    let (first, rest) = row.split_at_mut(width);
+    let (second, third) = rest.split_at_mut(width);
+    [first, second, &mut third[..width]]
+}
+
+/// The gates `[r | z | n]` of one row in place of the state's map. One gate after the other: a loop over all three at once
+/// is too long for the compiler to make vectors of.
+#[inline(always)]
+fn gates(inputs: &[f32], map: &mut [f32], width: usize) {
+    let [to_reset, to_update, to_new] = parts(inputs, width);
+    let [resets, updates, news] = parts_mut(map, width);
+    for (gates, inputs) in [(&mut *resets, to_reset), (updates, to_update)] {
+        for (gate, input) in gates.iter_mut().zip(inputs) {
+            *gate = logistic(*input + *gate);
+        }
+    }
+    for ((new, reset), input) in news.iter_mut().zip(&*resets).zip(to_new) {
+        *new = new.mul_add(*reset, *input);
+    }
+    for new in news.iter_mut() {
+        *new = tanh(*new);
+    }
+}
+
+/// The next state of one row in place of the state; its gates are left in place of the state's map.
+#[inline(always)]
+pub(crate) fn advance(state: &mut [f32], inputs: &[f32], map: &mut [f32]) {
+    let width = state.len();
+    gates(inputs, map, width);
+    let [_, updates, news] = parts(map, width);
+    for ((x, update), new) in state.iter_mut().zip(updates).zip(news) {
+        *x = update.mul_add(*x - new, *new);
+    }
 }
 
 pub(crate) fn forward(inputs: &FlexTensor, states: &FlexTensor, state: &FlexTensor) -> FlexTensor {
@@ -82,19 +112,14 @@ pub(crate) fn forward(inputs: &FlexTensor, states: &FlexTensor, state: &FlexTens
         .zip(slice(state).par_chunks(chunk))
         .zip(slice(inputs).par_chunks(3 * chunk).zip(slice(states).par_chunks(3 * chunk)))
         .for_each(|((out, state), (inputs, states))| {
-            let rows = out.chunks_exact_mut(width).zip(state.chunks_exact(width));
+            out.copy_from_slice(state);
+            let mut map = vec![0.0; 3 * width];
             let maps = inputs.chunks_exact(3 * width).zip(states.chunks_exact(3 * width));
-            for ((out, state), (inputs, states)) in rows.zip(maps) {
+            for (out, (inputs, states)) in out.chunks_exact_mut(width).zip(maps) {
+                map.copy_from_slice(states);
                 dispatch(
                     #[inline(always)]
-                    || {
-                        let (inputs, states) = (parts(inputs, width), parts(states, width));
-                        let (out, state) = (&mut out[..width], &state[..width]);
-                        for i in 0..width {
-                            let (_, z, n) = gates(inputs, states, i);
-                            out[i] = z.mul_add(state[i] - n, n);
-                        }
-                    },
+                    || advance(out, inputs, &mut map),
                 );
             }
         });
@@ -120,27 +145,28 @@ pub(crate) fn backward(
             let (one, three) = (row * width..(row + 1) * width, 3 * row * width..3 * (row + 1) * width);
             let (inputs, states, state, dy) =
                 (&inputs[three.clone()], &states[three.clone()], &state[one.clone()], &dy[one.clone()]);
-            let dstate = &mut dstate[one];
-            let (ir, rest) = di[three.clone()].split_at_mut(width);
-            let (iz, in_) = rest.split_at_mut(width);
-            let (hr, rest) = dh[three].split_at_mut(width);
-            let (hz, hn) = rest.split_at_mut(width);
+            let (dstate, di, dh) = (&mut dstate[one], &mut di[three.clone()], &mut dh[three]);
+            dh.copy_from_slice(states);
             dispatch(
                 #[inline(always)]
                 || {
-                    let (inputs, states) = (parts(inputs, width), parts(states, width));
+                    gates(inputs, dh, width);
+                    let [_, _, states] = parts(states, width);
+                    let ([ir, iz, in_], [hr, hz, hn]) = (parts_mut(di, width), parts_mut(dh, width));
                     let (state, dy, dstate) = (&state[..width], &dy[..width], &mut dstate[..width]);
-                    let (ir, iz, in_) = (&mut ir[..width], &mut iz[..width], &mut in_[..width]);
-                    let (hr, hz, hn) = (&mut hr[..width], &mut hz[..width], &mut hn[..width]);
                     for i in 0..width {
-                        let (r, z, n) = gates(inputs, states, i);
+                        let (z, n) = (hz[i], hn[i]);
                         dstate[i] = dy[i] * z;
-                        let dn = dy[i] * (1.0 - z) * (1.0 - n * n);
-                        let dr = dn * states[2][i] * r * (1.0 - r);
-                        let dz = dy[i] * (state[i] - n) * z * (1.0 - z);
-                        (ir[i], iz[i], in_[i]) = (dr, dz, dn);
-                        (hr[i], hz[i], hn[i]) = (dr, dz, dn * r);
+                        in_[i] = dy[i] * (1.0 - z) * (1.0 - n * n);
+                        iz[i] = dy[i] * (state[i] - n) * z * (1.0 - z);
                     }
+                    hz.copy_from_slice(iz);
+                    for i in 0..width {
+                        let r = hr[i];
+                        ir[i] = in_[i] * states[i] * r * (1.0 - r);
+                        hn[i] = in_[i] * r;
+                    }
+                    hr.copy_from_slice(ir);
                 },
             );
         }

@@ -6,7 +6,7 @@ use burn::Tensor;
 use rayon::prelude::*;
 
 use crate::flex::is_fused;
-use crate::gru::{logistic, parts, tanh};
+use crate::gru::advance;
 use crate::kernel::Start;
 use crate::matrix::{Matrix, Ready, product_ready, room};
 use crate::norm::moments;
@@ -268,30 +268,6 @@ impl GruRollout {
                 *out = w.mul_add(*x, *out);
             }
         }
-    }
-}
-
-/// The state after the gates, in place; the gates are left in `map`. One gate after the other: a loop over all three at once
-/// is too long for the compiler to make vectors of.
-#[inline(always)]
-fn advance(state: &mut [f32], input: &[f32], map: &mut [f32]) {
-    let width = state.len();
-    let (resets, rest) = map.split_at_mut(width);
-    let (updates, news) = rest.split_at_mut(width);
-    let [to_reset, to_update, to_new] = parts(input, width);
-    for (gates, inputs) in [(&mut *resets, to_reset), (&mut *updates, to_update)] {
-        for (gate, input) in gates.iter_mut().zip(inputs) {
-            *gate = logistic(*input + *gate);
-        }
-    }
-    for ((new, reset), input) in news.iter_mut().zip(&*resets).zip(to_new) {
-        *new = new.mul_add(*reset, *input);
-    }
-    for new in news.iter_mut() {
-        *new = tanh(*new);
-    }
-    for ((x, update), new) in state.iter_mut().zip(&*updates).zip(&*news) {
-        *x = update.mul_add(*x - new, *new);
     }
 }
 
