@@ -91,20 +91,22 @@ impl Material for Images<'_> {
         Ok(Arc::new(ImageSource::new(self.dataset.clone(), Part::Train, config)?))
     }
 
-    /// A data set without a held-out part is judged on training images; the caller says so.
+    /// Observations are evenly spread over the part, and samples over them. A data set without a held-out part is judged
+    /// on training images; the caller says so.
     fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Sample>, DataError> {
         let part = if self.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train };
         let (mut observations, mut samples) = (Vec::new(), Vec::<Sample>::new());
         let (size, limit) = (demand.image.0, Some(demand.observations));
-        let mut count = 0;
+        let (expected, mut count) = (self.dataset.len(part).min(demand.observations), 0);
+        let wanted = expected.min(demand.samples);
         let mut skipped = for_each_fitted(self.dataset, part, size, 2, limit, self.on_bad, |sample| {
             let at = observations.len();
             observations.resize(at + sample.image.pixels.len(), 0.0);
             self.normalise.apply(&sample.image, &mut observations[at..]);
-            count += 1;
-            if samples.len() < demand.samples {
+            if samples.len() * expected <= count * wanted && samples.len() < wanted {
                 samples.push(sample);
             }
+            count += 1;
         })?;
         if part == Part::Train {
             // The loader meets and counts them too.

@@ -11,8 +11,8 @@ use crate::transform::fit;
 /// Samples that a thread prepares at a time: enough that handing them over costs nothing, few enough for large images.
 const CHUNK: usize = 32;
 
-/// Calls `f` with each sample of a part, fitted to `size`, in index order; the first `limit` samples if there is a
-/// limit. With [`OnBadSample::Skip`] bad samples are left out (their indices are missing) and their names returned; it
+/// Calls `f` with each sample of a part, fitted to `size`, in index order; with `limit` samples evenly spread over the
+/// part if there is a limit, since many data sets are sorted by class. With [`OnBadSample::Skip`] bad samples are left out (their indices are missing) and their names returned; it
 /// is an error if none is good.
 pub fn for_each_fitted(
     dataset: &Dataset,
@@ -23,14 +23,18 @@ pub fn for_each_fitted(
     on_bad: OnBadSample,
     mut f: impl FnMut(Sample),
 ) -> Result<Vec<String>, DataError> {
-    let count = limit.unwrap_or(usize::MAX).min(dataset.len(part));
+    let total = dataset.len(part);
+    let count = limit.unwrap_or(usize::MAX).min(total);
     let source = dataset.clone();
     let work = move |chunk: u64| -> Vec<Result<Sample, (usize, DataError)>> {
         let first = chunk as usize * CHUNK;
         (first..count.min(first + CHUNK))
-            .map(|index| match source.load(part, index) {
-                Ok(sample) => Ok(Sample { image: Arc::new(fit(&sample.image, size)), ..sample }),
-                Err(error) => Err((index, error)),
+            .map(|place| {
+                let index = place * total / count;
+                match source.load(part, index) {
+                    Ok(sample) => Ok(Sample { image: Arc::new(fit(&sample.image, size)), ..sample }),
+                    Err(error) => Err((index, error)),
+                }
             })
             .collect()
     };

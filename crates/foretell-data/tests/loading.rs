@@ -5,7 +5,8 @@ mod made;
 use std::sync::Arc;
 
 use foretell_data::{
-    Collate, DataError, Dataset, Loader, LoaderConfig, OnBadSample, Part, Sample, ScenesConfig, for_each_fitted,
+    Collate, DataError, Dataset, HeldOutDemand, Images, Loader, LoaderConfig, Material, Normalise, OnBadSample, Part,
+    Sample, ScenesConfig, for_each_fitted,
 };
 use made::{folder, png};
 
@@ -205,6 +206,23 @@ fn a_whole_part_comes_fitted_and_in_order_with_any_number_of_threads() {
             indices.push(sample.index);
         })
         .unwrap();
-        assert_eq!(indices, (0..count).collect::<Vec<_>>());
+        assert_eq!(indices, (0..count).map(|i| i * 101 / count).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_health_is_judged_on_is_spread_over_a_part_sorted_by_class() {
+    let root = tempfile::tempdir().unwrap();
+    let places = ["train", "test"].into_iter().flat_map(|part| {
+        ["ant", "bee", "cow", "dog"].into_iter().flat_map(move |class| (0..30).map(move |i| (part, class, i)))
+    });
+    let files: Vec<_> = places.map(|(part, class, i)| (format!("{part}/{class}/{i}.png"), png(4, 4, 3, i))).collect();
+    folder(root.path(), files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())));
+    let dataset = Dataset::open(root.path()).unwrap();
+    let images =
+        Images { dataset: &dataset, normalise: &Normalise::nothing(dataset.channels()), on_bad: OnBadSample::Fail };
+    let demand = HeldOutDemand { image: (4, 4), observations: 20, samples: 8 };
+    let held_out = images.held_out(&demand).unwrap();
+    assert_eq!((held_out.count, held_out.observations.len()), (20, 20 * 3 * 16));
+    assert_eq!(held_out.samples.iter().map(|s| s.labels[0]).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2, 3, 3]);
 }

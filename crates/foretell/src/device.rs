@@ -37,5 +37,6 @@ impl DeviceChoice {
 
 /// A device in words, for a person.
 pub(crate) fn described(device: &Device, cores: usize) -> String {
-    if foretell_ops::on_cpu(device) { format!("cpu, {cores} cores") } else { format!("{device:?}") }
+    let plural = if cores == 1 { "" } else { "s" };
+    if foretell_ops::on_cpu(device) { format!("cpu, {cores} core{plural}") } else { format!("{device:?}") }
 }

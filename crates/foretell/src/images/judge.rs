@@ -110,17 +110,12 @@ pub struct Judged {
 impl Judgement<'_> {
     fn see(&self, part: Part, encoders: &[&dyn Encode], limit: usize) -> Result<Seen, Error> {
         let (size, channels) = (encoders[0].image().0, encoders[0].channels());
-        let count = self.dataset.len(part);
-        let keep = |index: usize| count <= limit || index * limit / count != (index + 1) * limit / count;
         let mut extractors: Vec<Extractor<'_>> =
             encoders.iter().map(|e| Extractor::new(*e, self.normalise, self.device, Pool::Probed)).collect();
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
         let mut labels: Vec<Vec<u32>> = vec![Vec::new(); self.dataset.factors().len()];
         let mut rows = 0;
-        let skipped = for_each_fitted(self.dataset, part, size, 2, None, self.on_bad, |sample| {
-            if !keep(sample.index) {
-                return;
-            }
+        let skipped = for_each_fitted(self.dataset, part, size, 2, Some(limit), self.on_bad, |sample| {
             rows += 1;
             let image = suited(&sample.image, channels);
             for (extractor, values) in extractors.iter_mut().zip(&mut values) {

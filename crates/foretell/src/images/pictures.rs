@@ -83,7 +83,7 @@ fn originals(session: &Session<OverImages>, count: usize) -> Vec<Sample> {
     spread(count, session.data.len(part)).filter_map(|index| session.data.load(part, index).ok()).collect()
 }
 
-/// Held-out images, fitted, at most [`GALLERY`].
+/// Held-out images, fitted, at most [`GALLERY`] and evenly spread.
 fn gallery(session: &Session<OverImages>, encoder: &dyn Encode) -> Result<Vec<Sample>, Error> {
     let mut samples = Vec::new();
     let (size, _) = encoder.image();

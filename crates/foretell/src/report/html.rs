@@ -26,6 +26,18 @@ impl fmt::Display for Text<'_> {
     }
 }
 
+/// [`text`] in which what stands between two backticks is shown as code.
+pub(super) fn prose(content: &str) -> String {
+    if content.matches('`').count() % 2 == 1 {
+        return text(content).to_string();
+    }
+    let piece = |(i, piece): (usize, &str)| match i % 2 {
+        0 => text(piece).to_string(),
+        _ => format!("<code>{}</code>", text(piece)),
+    };
+    content.split('`').enumerate().map(piece).collect()
+}
+
 /// One part of the page, reachable from the line of links at its top.
 pub(super) struct Section {
     /// Anchor, and the word that links to it.

@@ -1,6 +1,6 @@
 //! The run itself: facts, decisions, configuration, and how to go on.
 
-use super::html::{Section, text};
+use super::html::{Section, prose, text};
 
 pub(super) fn facts(facts: &[(String, String)]) -> String {
     if facts.is_empty() {
@@ -8,7 +8,7 @@ pub(super) fn facts(facts: &[(String, String)]) -> String {
     }
     let cells: Vec<_> = facts
         .iter()
-        .map(|(label, value)| format!("<div><dt>{}</dt><dd>{}</dd></div>\n", text(label), text(value)))
+        .map(|(label, value)| format!("<div><dt>{}</dt><dd>{}</dd></div>\n", text(label), prose(value)))
         .collect();
     format!("<dl class=\"facts\">\n{}</dl>\n", cells.concat())
 }
@@ -24,7 +24,7 @@ pub(super) fn decisions(decisions: &[(String, String, String)]) -> Option<Sectio
                 "<tr><th scope=\"row\">{}</th><td class=\"main\">{}</td><td>{}</td></tr>\n",
                 text(what),
                 text(value),
-                text(reason),
+                prose(reason),
             )
         })
         .collect();
