@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::colour::turn_hue;
 use crate::resample::{Planes, recut, resample};
 use crate::transform::Crop;
-use crate::{DataError, Image};
+use crate::{DataError, Image, decimal};
 
 /// How a view is made of an image. The default changes nothing: it only brings the image to its size, as
 /// [`fit`](crate::fit) does.
@@ -15,28 +15,40 @@ use crate::{DataError, Image};
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
     /// Smallest and largest area of the crop, as a share of the image's.
+    #[serde(serialize_with = "decimal::pair")]
     pub crop_scale: (f32, f32),
     /// Smallest and largest width of the crop, as a multiple of its height.
+    #[serde(serialize_with = "decimal::pair")]
     pub crop_aspect: (f32, f32),
     /// Probability of a horizontal flip.
+    #[serde(serialize_with = "decimal::one")]
     pub flip: f32,
     /// Probability that brightness, contrast, saturation and hue change at all.
+    #[serde(serialize_with = "decimal::one")]
     pub jitter: f32,
     /// Largest relative change of brightness.
+    #[serde(serialize_with = "decimal::one")]
     pub brightness: f32,
     /// Largest relative change of contrast.
+    #[serde(serialize_with = "decimal::one")]
     pub contrast: f32,
     /// Largest relative change of saturation; grey images have none.
+    #[serde(serialize_with = "decimal::one")]
     pub saturation: f32,
     /// Largest change of hue in turns, at most 0.5; grey images have none.
+    #[serde(serialize_with = "decimal::one")]
     pub hue: f32,
     /// Probability of going grey.
+    #[serde(serialize_with = "decimal::one")]
     pub grey: f32,
     /// Probability of a Gaussian blur.
+    #[serde(serialize_with = "decimal::one")]
     pub blur: f32,
     /// Smallest and largest standard deviation of the blur, in pixels of the view.
+    #[serde(serialize_with = "decimal::pair")]
     pub blur_sigma: (f32, f32),
     /// Probability that the values from 128 up are inverted.
+    #[serde(serialize_with = "decimal::one")]
     pub solarise: f32,
 }
 

@@ -113,6 +113,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// An `.npz` that is none, or is damaged.
+    #[error("the arrays in `{name}` cannot be read: {reason}")]
+    BadArrays {
+        /// The file.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// Recorded episodes that contradict themselves.
     #[error("the episodes in `{name}` are not usable: {reason}")]
     BadEpisodes {

@@ -10,6 +10,7 @@ mod cifar;
 mod clip;
 mod colour;
 mod dataset;
+mod decimal;
 mod decode;
 mod episodes;
 mod error;

@@ -7,7 +7,7 @@ use crate::images::OnBadSample;
 use crate::ordered::Ordered;
 use crate::transform::fit;
 use crate::visit::pass_over;
-use crate::{DataError, Image};
+use crate::{DataError, Image, decimal};
 
 /// Images that are measured at most.
 const MEASURED: usize = 4096;
@@ -23,8 +23,10 @@ const LEAST: f64 = 1.0 / 255.0;
 #[serde(deny_unknown_fields)]
 pub struct Normalise {
     /// Of each channel, in 0..=1.
+    #[serde(serialize_with = "decimal::list")]
     pub mean: Vec<f32>,
     /// Of each channel, in 0..=1.
+    #[serde(serialize_with = "decimal::list")]
     pub std: Vec<f32>,
 }
 

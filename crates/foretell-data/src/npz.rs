@@ -133,7 +133,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn bad(path: &Path, reason: String) -> DataError {
-    DataError::BadEpisodes { name: path.display().to_string(), reason }
+    DataError::BadArrays { name: path.display().to_string(), reason }
 }
 
 /// What stands before an array's numbers.

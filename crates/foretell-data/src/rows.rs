@@ -24,7 +24,7 @@ impl NamedRows {
     pub fn read_npz(path: &Path) -> Result<Self, DataError> {
         let bad = |reason: String| DataError::BadFeatures { name: path.display().to_string(), reason };
         let arrays = |error| match error {
-            DataError::BadEpisodes { reason, .. } => bad(reason),
+            DataError::BadArrays { reason, .. } => bad(reason),
             other => other,
         };
         let mut file = Npz::open(path).map_err(arrays)?;

@@ -133,5 +133,15 @@ proptest! {
         prop_assert_eq!((view.width, view.height, view.channels), (size, size, channels));
         prop_assert_eq!(view.pixels.len(), size * size * channels);
         prop_assert_eq!(view, make());
+        prop_assert_eq!(&serde_json::from_str::<Augment>(&serde_json::to_string(&augment).unwrap()).unwrap(), &augment);
+    }
+}
+
+#[test]
+fn settings_are_written_with_the_digits_that_were_meant() {
+    let augment = Augment { crop_scale: (0.3, 1.0), crop_aspect: (0.75, 4.0 / 3.0), flip: 0.2, ..Augment::default() };
+    let written = serde_json::to_string(&augment).unwrap();
+    for part in ["\"crop_scale\":[0.3,1.0]", "\"crop_aspect\":[0.75,1.3333334]", "\"flip\":0.2,", "[0.1,2.0]"] {
+        assert!(written.contains(part), "{part} is not in {written}");
     }
 }

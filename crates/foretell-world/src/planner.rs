@@ -144,6 +144,11 @@ impl Planner {
     /// The names.
     pub const NAMES: [&'static str; 6] = ["random", "cem", "icem", "mppi", "actor", "gradient"];
 
+    /// Candidates in an iteration, at most.
+    pub fn samples(&self) -> usize {
+        self.schedule().into_iter().max().unwrap_or(1).max(1)
+    }
+
     /// Candidates in each iteration.
     fn schedule(&self) -> Vec<usize> {
         match *self {

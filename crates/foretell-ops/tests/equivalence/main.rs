@@ -44,9 +44,14 @@ fn device() -> Device {
 }
 
 /// How far apart outputs and gradients may be, as a share of the largest. On CUDA the engine multiplies f32 matrices in TF32 on
-/// tensor cores where that is faster: factors of 11 bits, an error of 5e-4 that attention over large scores multiplies.
+/// tensor cores where that is faster: factors of 11 bits, an error of 5e-4 that attention over large scores multiplies. On
+/// every device its own softmax subtracts nearly equal numbers where one probability is nearly one, which ours does not.
 fn tolerance() -> f64 {
-    if std::env::var("FORETELL_TEST_DEVICE").is_ok_and(|name| name == "cuda") { 2e-2 } else { 1e-5 }
+    match std::env::var("FORETELL_TEST_DEVICE").as_deref() {
+        Ok("cuda") => 2e-2,
+        Ok("cpu") | Err(_) => 1e-5,
+        Ok(_) => 2e-5,
+    }
 }
 
 /// Output, and the gradient of `Σ r·output` for a fixed random r with respect to each input.

@@ -123,6 +123,8 @@ impl PlanningArgs {
         if let Some(samples) = self.samples {
             at_least_one("--samples", samples as u64)?;
             at_most("--samples", samples as u64, (MOST_ACTIONS / self.horizon as u64).max(1))?;
+        } else {
+            at_most("--horizon", self.horizon as u64, MOST_ACTIONS / planner.samples() as u64)?;
         }
         if !(self.spread > 0.0 && self.spread <= WIDEST) {
             return Err(Error::Misuse(format!(

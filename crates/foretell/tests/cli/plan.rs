@@ -124,6 +124,7 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
         (&["--episodes", "0"], &["--episodes", "at least 1"]),
         (&["--gauge", "stpes"], &["stpes", "did you mean `steps`"]),
         (&["--horizon", "0"], &["--horizon", "at least 1"]),
+        (&["--planner", "icem", "--horizon", "90000"], &["--horizon", "at most", "found 90000"]),
         (&["--steps", "0"], &["--steps", "at least 1"]),
         (&["--replan", "40"], &["--replan 40", "24"]),
         (&["--world", "maze"], &["built-in model", "two-rooms", "maze", "foretell train"]),
