@@ -19,6 +19,7 @@ use crate::{
     gather, gru, linear,
     loss::{self, Distance},
     norm,
+    pool::on_pool,
     sigreg::{self, Knots},
     softmax,
     turns::{self, Turns},
@@ -92,7 +93,8 @@ impl Fused for Flex {
         norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps)
     }
     fn fused_batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
-        batch_norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps).0
+        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+        on_pool(|| batch_norm::forward(&x, &weight, &bias, eps).0)
     }
     fn fused_attention(qkv: FlexTensor, sets: Sets, heads: usize) -> FlexTensor {
         attention::forward(&contiguous(qkv), &sets, heads)
@@ -116,10 +118,12 @@ impl Fused for Flex {
     ) -> FlexTensor {
         let weights =
             [norm1, norm1_bias, qkv, qkv_bias, proj, proj_bias, norm2, norm2_bias, fc1, fc1_bias, fc2, fc2_bias];
-        block::forward(&contiguous(x), &weights.map(contiguous), &shape, false).0
+        let (x, weights) = (contiguous(x), weights.map(contiguous));
+        on_pool(|| block::forward(&x, &weights, &shape, false).0)
     }
     fn fused_conv2d(x: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
-        conv::forward(&contiguous(x), &contiguous(weight), stride, padding)
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        on_pool(|| conv::forward(&x, &weight, stride, padding))
     }
     fn fused_distance(prediction: FlexTensor, target: FlexTensor, distance: Distance) -> FlexTensor {
         loss::forward(&contiguous(prediction), &contiguous(target), distance)
@@ -175,19 +179,19 @@ backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, f32), |(x, weight, eps)
     norm::backward(&x, &weight, eps, &dy, want)
 });
 backward!(BatchNormBackward, 3, (FlexTensor, FlexTensor, batch_norm::Saved), |(x, weight, saved), dy, want| {
-    batch_norm::backward(&x, &weight, &saved, &dy, want)
+    on_pool(|| batch_norm::backward(&x, &weight, &saved, &dy, want))
 });
 backward!(AttentionBackward, 1, (FlexTensor, Sets, usize), |(qkv, sets, heads), dy, _| [Some(attention::backward(
     &qkv, &sets, heads, &dy
 ))]);
 type BlockState = (FlexTensor, Box<[FlexTensor; block::WEIGHTS]>, block::Shape, block::Saved);
 backward!(BlockBackward, 13, BlockState, |(x, weights, shape, saved), dy, want| {
-    let (dx, gradients) = block::backward(&x, &weights, &shape, &saved, &dy);
+    let (dx, gradients) = on_pool(|| block::backward(&x, &weights, &shape, &saved, &dy));
     let mut gradients = std::iter::once(dx).chain(gradients).map(Some);
     want.map(|want| gradients.next().flatten().filter(|_| want))
 });
 backward!(Conv2dBackward, 2, (FlexTensor, FlexTensor, usize, usize), |(x, weight, stride, padding), dy, want| {
-    conv::backward(&x, &weight, stride, padding, &dy, want)
+    on_pool(|| conv::backward(&x, &weight, stride, padding, &dy, want))
 });
 backward!(DistanceBackward, 2, (FlexTensor, FlexTensor, Distance), |(prediction, target, distance), dy, want| {
     loss::backward(&prediction, &target, distance, &dy, want)
@@ -257,7 +261,8 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(BatchNormBackward, S, [a, b, c], {
-            let (y, saved) = batch_norm::forward(&x, &weight, &contiguous(bias), eps);
+            let bias = contiguous(bias);
+            let (y, saved) = on_pool(|| batch_norm::forward(&x, &weight, &bias, eps));
             (y, (x, weight, saved))
         })
     }
@@ -297,10 +302,10 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let prepared = BlockBackward.prepare::<S>(nodes).compute_bound().stateful();
         match prepared {
             OpsKind::Tracked(prepared) => {
-                let (y, saved) = block::forward(&x, &weights, &shape, true);
+                let (y, saved) = on_pool(|| block::forward(&x, &weights, &shape, true));
                 prepared.finish((x, weights, shape, saved.expect("kept as asked")), y)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(block::forward(&x, &weights, &shape, false).0),
+            OpsKind::UnTracked(prepared) => prepared.finish(on_pool(|| block::forward(&x, &weights, &shape, false).0)),
         }
     }
     fn fused_conv2d(
@@ -312,7 +317,7 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let ((x, a), (weight, b)) = (x.into_parts(), weight.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(Conv2dBackward, S, [a, b], {
-            (conv::forward(&x, &weight, stride, padding), (x, weight, stride, padding))
+            (on_pool(|| conv::forward(&x, &weight, stride, padding)), (x, weight, stride, padding))
         })
     }
     fn fused_distance(

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    __m512, __mmask16, _MM_HINT_T1, _mm_prefetch, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_set1_ps, _mm512_setzero_ps,
 };
 
 /// Floats in a vector.
@@ -181,6 +182,13 @@ pub(crate) unsafe fn run(
             let mask: __mmask16 = if width % LANES == 0 { 0xffff } else { (1 << (width % LANES)) - 1 };
             // SAFETY: the caller's, as `panel`, `first` and `column` stay within `n` and `k`.
             let right = unsafe { b.start.add(panel * b.panel + first * b.row) };
+            // While these strips meet this panel, the next one is fetched, an even share by each of them.
+            let next = if column + PANEL < n {
+                right.wrapping_add(b.panel)
+            } else {
+                b.start.wrapping_add((first + depth) * b.row)
+            };
+            let step = if b.row == PANEL { PANEL.div_ceil(m.div_ceil(ROWS)) } else { 0 };
             for (strip, top) in (0..m).step_by(ROWS).enumerate() {
                 let rows = ROWS.min(m - top);
                 // SAFETY: as above; `top` stays within `m`.
@@ -195,7 +203,8 @@ pub(crate) unsafe fn run(
                         Begin { bias: bias[column..].as_ptr(), plus: plus[top * n + column..].as_ptr(), stride: n }
                     }
                 };
-                let tile = Tile { depth, left, a, right, row: b.row, out, stride, mask, begin };
+                let ahead = (next.wrapping_add(strip * depth * step), step);
+                let tile = Tile { depth, left, a, right, row: b.row, ahead, out, stride, mask, begin };
                 // SAFETY: the tile's rows and vectors (the last one under its mask) lie within the operands.
                 unsafe { tile.any(rows, vectors) };
             }
@@ -228,6 +237,8 @@ struct Tile {
     a: Left,
     right: *const f32,
     row: usize,
+    /// What to fetch for later, and how much further at each row of the right operand.
+    ahead: (*const f32, usize),
     out: *mut f32,
     stride: usize,
     mask: __mmask16,
@@ -290,7 +301,10 @@ impl Tile {
                 }
             }
             let (mut left, mut right) = (self.left, self.right);
+            let (mut ahead, step) = self.ahead;
             for _ in 0..self.depth {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(step);
                 let mut b: [__m512; V] = [_mm512_setzero_ps(); V];
                 for (v, b) in b.iter_mut().enumerate() {
                     *b = _mm512_maskz_loadu_ps(mask_of(v), right.add(v * LANES));

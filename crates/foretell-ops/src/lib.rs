@@ -31,6 +31,7 @@ mod memory;
 mod norm;
 mod optimise;
 mod pieces;
+mod pool;
 mod reduce;
 mod rollout;
 mod sets;
