@@ -90,7 +90,7 @@ impl BasicBlock {
     }
 
     fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
-        let y = ops::relu(self.bn1.forward(self.conv1.forward(x.clone()), pass));
+        let y = self.bn1.forward_relu(self.conv1.forward(x.clone()), pass);
         let y = self.bn2.forward(self.conv2.forward(y), pass);
         let shortcut = match &self.downsample {
             Some(d) => d.bn.forward(d.conv.forward(x), pass),
@@ -131,7 +131,7 @@ impl ResNet {
 
     fn stem(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
         let x = images.permute([0, 2, 3, 1]);
-        ops::relu(self.bn1.forward(self.conv1.forward(x), pass))
+        self.bn1.forward_relu(self.conv1.forward(x), pass)
     }
 }
 

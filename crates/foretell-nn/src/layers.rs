@@ -108,16 +108,29 @@ impl BatchNorm {
     /// `[.., C]` → `[.., C]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass<'_>) -> Tensor<D> {
         match pass {
-            Pass::Training(seen) => {
-                let batch = ops::batch_norm(x, self.weight.val(), self.bias.val(), self.eps);
-                seen.push(BatchStatistics { layer: self.running_mean.id, mean: batch.mean, variance: batch.variance });
-                batch.output
-            }
-            Pass::Evaluation => {
-                let (mean, var) = (self.running_mean.val(), self.running_var.val());
-                ops::normalise_with(x, self.weight.val(), self.bias.val(), mean, var, self.eps)
-            }
+            Pass::Training(seen) => self.seen(ops::batch_norm(x, self.weight.val(), self.bias.val(), self.eps), seen),
+            Pass::Evaluation => self.evaluate(x),
         }
+    }
+
+    /// [`forward`](Self::forward) and a rectifier, `[.., C]` → `[.., C]`.
+    pub fn forward_relu<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass<'_>) -> Tensor<D> {
+        match pass {
+            Pass::Training(seen) => {
+                self.seen(ops::batch_norm_relu(x, self.weight.val(), self.bias.val(), self.eps), seen)
+            }
+            Pass::Evaluation => ops::relu(self.evaluate(x)),
+        }
+    }
+
+    fn seen<const D: usize>(&self, batch: ops::BatchNormOutput<D>, seen: &mut Vec<BatchStatistics>) -> Tensor<D> {
+        seen.push(BatchStatistics { layer: self.running_mean.id, mean: batch.mean, variance: batch.variance });
+        batch.output
+    }
+
+    fn evaluate<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let (mean, var) = (self.running_mean.val(), self.running_var.val());
+        ops::normalise_with(x, self.weight.val(), self.bias.val(), mean, var, self.eps)
     }
 
     /// The running averages moved by `momentum` towards every entry of `seen` that is this layer's, in order.

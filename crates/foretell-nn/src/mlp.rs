@@ -42,10 +42,9 @@ impl Projector {
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if let Some(norm) = self.norms.get(i) {
-                x = norm.forward(x, pass);
                 x = match self.activation {
-                    Activation::Relu => ops::relu(x),
-                    Activation::Gelu => ops::gelu(x),
+                    Activation::Relu => norm.forward_relu(x, pass),
+                    Activation::Gelu => ops::gelu(norm.forward(x, pass)),
                 };
             }
         }

@@ -1,12 +1,15 @@
 //! Batch normalisation over the rows of `[R, C]` (Ioffe and Szegedy, 2015). Convolutional features are channels-last
 //! here, so `[B, H, W, C]` is such a matrix without a copy.
 
+use std::sync::Arc;
+
 use burn::Tensor;
 use burn::backend::{Dispatch, Flex};
 use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::activation::relu_composed;
 use crate::flex::{buffer, contiguous, dims, is_fused, rows, slice, tensor};
 use crate::fused::Fused;
 use crate::simd::{dispatch, rows_in_chunk};
@@ -27,14 +30,47 @@ pub struct BatchNormOutput<const D: usize> {
 /// # Shapes
 /// - `x` and output: `[.., C]`, `weight`, `bias`: `[C]`
 pub fn batch_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> BatchNormOutput<D> {
-    let (mean, variance) = statistics(x.clone());
-    let output = if is_fused(&x) && is_fused(&weight) {
+    normalised(x, weight, bias, eps, false)
+}
+
+/// [`batch_norm`] whose output is [rectified](crate::relu): one pass over memory less on the way forward and on the way back.
+pub fn batch_norm_relu<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> BatchNormOutput<D> {
+    normalised(x, weight, bias, eps, true)
+}
+
+fn normalised<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+    rectified: bool,
+) -> BatchNormOutput<D> {
+    let plain = if x.device().is_autodiff() { x.clone().inner() } else { x.clone() };
+    let channels = plain.shape()[D - 1];
+    let n = plain.shape().num_elements() / channels.max(1);
+    let (output, mean, variance) = if is_fused(&x) && is_fused(&weight) {
+        let device = plain.device();
+        let plain = contiguous(plain.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
+        let moments = moments(slice(&plain), channels);
+        let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [channels]), &device);
+        let (mean, variance) = (tensor(&moments.mean), tensor(&moments.variance));
         let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-        Tensor::from_dispatch(Dispatch::fused_batch_norm(x, weight, bias, eps as f32))
+        let way = Way { moments: Arc::new(moments), eps: eps as f32, rectified };
+        (Tensor::from_dispatch(Dispatch::fused_batch_norm(x, weight, bias, way)), mean, variance)
     } else {
-        batch_norm_composed(x, weight, bias, eps)
+        let plain = plain.reshape([n, channels]);
+        let mean = plain.clone().mean_dim(0);
+        let variance = (plain - mean.clone()).square().mean_dim(0);
+        let y = batch_norm_composed(x, weight, bias, eps);
+        let y = if rectified { relu_composed(y) } else { y };
+        (y, mean.reshape([channels]), variance.reshape([channels]))
     };
-    BatchNormOutput { output, mean, variance }
+    BatchNormOutput { output, mean, variance: variance * (n as f64 / (n as f64 - 1.0).max(1.0)) }
 }
 
 /// The composed body of [`batch_norm`], without the statistics.
@@ -65,25 +101,6 @@ pub fn normalise_with<const D: usize>(
     x * scale.unsqueeze() + shift.unsqueeze()
 }
 
-/// Mean and unbiased variance over the rows, `[C]` each.
-fn statistics<const D: usize>(x: Tensor<D>) -> (Tensor<1>, Tensor<1>) {
-    let channels = x.shape()[D - 1];
-    let x = if x.device().is_autodiff() { x.inner() } else { x };
-    let n = x.shape().num_elements() / channels.max(1);
-    let (mean, variance) = if is_fused(&x) {
-        let device = x.device();
-        let x = contiguous(x.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
-        let (mean, variance) = moments(slice(&x), channels);
-        let tensor = |values| Tensor::from_data(TensorData::new(values, [channels]), &device);
-        (tensor(mean), tensor(variance))
-    } else {
-        let x = x.reshape([n, channels]);
-        let mean = x.clone().mean_dim(0);
-        (mean.clone().reshape([channels]), (x - mean).square().mean_dim(0).reshape([channels]))
-    };
-    (mean, variance * (n as f64 / (n as f64 - 1.0).max(1.0)))
-}
-
 /// Sums over the rows of the two functions that `f(row values, first sums, second sums)` adds.
 fn column_sums(
     len: usize,
@@ -111,9 +128,9 @@ fn column_sums(
 
 /// Mean and biased variance of each column. The sums run about the first row's values, so that a large common offset
 /// costs no digits.
-fn moments(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
+fn moments(x: &[f32], channels: usize) -> Moments {
     if x.is_empty() {
-        return (vec![0.0; channels], vec![0.0; channels]);
+        return Moments { mean: vec![0.0; channels], variance: vec![0.0; channels] };
     }
     let n = (x.len() / channels) as f64;
     let origin = &x[..channels];
@@ -133,62 +150,88 @@ fn moments(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
         );
     });
     let mean = sums.iter().zip(origin).map(|(s, o)| (f64::from(*o) + s / n) as f32).collect();
-    let var = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0) as f32).collect();
-    (mean, var)
+    let variance = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0) as f32).collect();
+    Moments { mean, variance }
 }
 
-/// What the backward pass needs: mean and reciprocal standard deviation of each channel.
-#[derive(Clone, Debug)]
-pub(crate) struct Saved {
+/// Mean and biased variance of each channel.
+#[derive(Debug)]
+struct Moments {
     mean: Vec<f32>,
-    rstd: Vec<f32>,
+    variance: Vec<f32>,
 }
 
-pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, eps: f32) -> (FlexTensor, Saved) {
+/// How a batch is normalised.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    moments: Arc<Moments>,
+    eps: f32,
+    /// Whether the output is rectified.
+    rectified: bool,
+}
+
+impl Way {
+    /// Reciprocal standard deviation of each channel.
+    fn rstd(&self) -> Vec<f32> {
+        self.moments.variance.iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect()
+    }
+
+    /// That times the weights.
+    fn scale(&self, weight: &[f32]) -> Vec<f32> {
+        self.rstd().iter().zip(weight).map(|(r, w)| r * w).collect()
+    }
+}
+
+pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, way: &Way) -> FlexTensor {
     let (_, channels) = rows(x);
-    let (values, weight, bias) = (slice(x), slice(weight), slice(bias));
-    let (mean, var) = moments(values, channels);
-    let rstd: Vec<f32> = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
-    let scale: Vec<f32> = rstd.iter().zip(weight).map(|(r, w)| r * w).collect();
+    let (values, scale, bias) = (slice(x), way.scale(slice(weight)), slice(bias));
+    let mean = &way.moments.mean;
     let mut y = buffer(values.len());
     let chunk = rows_in_chunk(channels) * channels.max(1);
+    // From here on the rectifier keeps what it is given.
+    let least = if way.rectified { 0.0 } else { f32::NEG_INFINITY };
     y.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).for_each(|(y, x)| {
         dispatch(
             #[inline(always)]
             || {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for ((((y, x), m), s), b) in y.iter_mut().zip(x).zip(&mean).zip(&scale).zip(bias) {
-                        *y = (x - m).mul_add(*s, *b);
+                    for ((((y, x), m), s), b) in y.iter_mut().zip(x).zip(mean).zip(&scale).zip(bias) {
+                        let value = (x - m).mul_add(*s, *b);
+                        *y = if value < least { least } else { value };
                     }
                 }
             },
         );
     });
-    (tensor(y, dims(x)), Saved { mean, rstd })
+    tensor(y, dims(x))
 }
 
 pub(crate) fn backward(
     x: &FlexTensor,
     weight: &FlexTensor,
-    saved: &Saved,
+    bias: &FlexTensor,
+    way: &Way,
     dy: &FlexTensor,
     want: [bool; 3],
 ) -> [Option<FlexTensor>; 3] {
     let (n, channels) = rows(x);
-    let (values, weight, dy) = (slice(x), slice(weight), slice(dy));
-    let Saved { mean, rstd } = saved;
-    // Σ dy and Σ dy·x̂ over the rows.
+    let (values, weight, bias, dy) = (slice(x), slice(weight), slice(bias), slice(dy));
+    let (mean, rstd, scale) = (&way.moments.mean, way.rstd(), way.scale(weight));
+    let least = if way.rectified { 0.0 } else { f32::NEG_INFINITY };
+    // Σ dy and Σ dy·x̂ over the rows; what the rectifier took away has no gradient.
     let (db, dw) = column_sums(values.len(), channels, |range, db, dw| {
         let (x, dy) = (&values[range.clone()], &dy[range]);
         dispatch(
             #[inline(always)]
             || {
                 for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
-                    for (((((db, dw), x), dy), m), r) in
-                        db.iter_mut().zip(dw.iter_mut()).zip(x).zip(dy).zip(mean).zip(rstd)
-                    {
+                    let (sums, values) = (db.iter_mut().zip(dw.iter_mut()), x.iter().zip(dy));
+                    let channel = mean.iter().zip(&rstd).zip(scale.iter().zip(bias));
+                    for (((db, dw), (x, dy)), ((m, r), (s, b))) in sums.zip(values).zip(channel) {
+                        let d = x - m;
+                        let dy = if d.mul_add(*s, *b) > least { *dy } else { 0.0 };
                         *db += dy;
-                        *dw = ((x - m) * r).mul_add(*dy, *dw);
+                        *dw = (d * r).mul_add(dy, *dw);
                     }
                 }
             },
@@ -215,7 +258,10 @@ pub(crate) fn backward(
                     let rows =
                         dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
                     for ((dx, x), dy) in rows {
-                        for (((((dx, x), dy), a), b), c) in dx.iter_mut().zip(x).zip(dy).zip(&a).zip(&b).zip(&c) {
+                        let channel = mean.iter().zip(scale.iter().zip(bias)).zip(a.iter().zip(b.iter().zip(&c)));
+                        for (((dx, x), dy), ((m, (s, bias)), (a, (b, c)))) in dx.iter_mut().zip(x).zip(dy).zip(channel)
+                        {
+                            let dy = if (x - m).mul_add(*s, *bias) > least { *dy } else { 0.0 };
                             *dx = dy.mul_add(*a, x.mul_add(*b, *c));
                         }
                     }

@@ -1,4 +1,7 @@
-//! Two-dimensional convolution on channels-last features: patches gathered into rows, then a matrix product.
+//! Two-dimensional convolution on channels-last features: a matrix product of patches.
+//!
+//! A patch's row of `k·C` values lies without gaps in the padded input, and the patch beside it begins `stride·C` values
+//! later: the kernel for AVX-512 reads patches [where they lie](crate::conv_in_place). Whoever else multiplies has them gathered.
 
 use burn::Tensor;
 use burn::backend::Dispatch;
@@ -6,6 +9,7 @@ use burn::tensor::ops::ConvOptions;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::conv_in_place::{Back, Places, Scratch};
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
@@ -42,15 +46,15 @@ pub fn conv2d_composed(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: 
 
 /// The lengths of one call.
 #[derive(Clone, Copy)]
-struct Lengths {
-    batch: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+pub(crate) struct Lengths {
+    pub batch: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
 }
 
 impl Lengths {
@@ -58,19 +62,19 @@ impl Lengths {
         let (x, w) = (dims(x), dims(weight));
         Self { batch: x[0], height: x[1], width: x[2], channels: x[3], outputs: w[0], kernel: w[1], stride, padding }
     }
-    fn out_height(self) -> usize {
+    pub(crate) fn out_height(self) -> usize {
         (self.height + 2 * self.padding - self.kernel) / self.stride + 1
     }
-    fn out_width(self) -> usize {
+    pub(crate) fn out_width(self) -> usize {
         (self.width + 2 * self.padding - self.kernel) / self.stride + 1
     }
-    fn positions(self) -> usize {
+    pub(crate) fn positions(self) -> usize {
         self.out_height() * self.out_width()
     }
-    fn patch(self) -> usize {
+    pub(crate) fn patch(self) -> usize {
         self.kernel * self.kernel * self.channels
     }
-    fn sample(self) -> usize {
+    pub(crate) fn sample(self) -> usize {
         self.height * self.width * self.channels
     }
     /// Whether the rows of patches are the input itself.
@@ -129,6 +133,33 @@ impl Lengths {
         patches.chunks_exact_mut(self.positions() * self.patch()).zip(samples).for_each(|(p, x)| self.gather(x, p));
     }
 
+    /// `dw += dyᵀ patches` over some samples.
+    fn add_weight_gradient(self, x: &[f32], dy: &[f32], dw: &mut [f32], own: &mut Vec<f32>) {
+        let (n, patch) = (dy.len() / self.outputs, self.patch());
+        let patches = if self.is_pointwise() {
+            x
+        } else {
+            let patches = room(own, n * patch);
+            self.gather_all(x, patches);
+            patches
+        };
+        let dy = Matrix::new(dy, n, self.outputs);
+        product(dw, patch, Store::Add, dy.t(), Matrix::new(patches, n, patch), Threads::One);
+    }
+
+    /// The gradient of some samples, through that of their patches.
+    fn input_gradient(self, dy: &[f32], w: &Ready, dx: &mut [f32], own: &mut Vec<f32>) {
+        let (n, patch) = (dy.len() / self.outputs, self.patch());
+        let dy = Matrix::new(dy, n, self.outputs);
+        if self.is_pointwise() {
+            return product_ready(dx, Start::Zero, dy, w);
+        }
+        let patches = room(own, n * patch);
+        product_ready(patches, Start::Zero, dy, w);
+        let of_samples = dx.chunks_exact_mut(self.sample()).zip(patches.chunks_exact(self.positions() * patch));
+        of_samples.for_each(|(dx, patches)| self.scatter(patches, dx));
+    }
+
     /// Samples in a piece of work, and pieces in a lane of weight gradients: functions of the shape alone.
     fn shares(self) -> (usize, usize) {
         let samples = (ROWS / self.positions().max(1)).clamp(1, self.batch.max(1));
@@ -154,8 +185,12 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize, paddin
         return tensor(y, shape);
     }
     let w = Ready::of(Matrix::new(slice(weight), l.outputs, patch).t());
+    let places = Places::of(l, samples, &w);
     let pieces = y.par_chunks_mut(samples * rows * l.outputs).zip(slice(x).par_chunks(samples * l.sample()));
     pieces.for_each_init(Vec::new, |own, (y, x)| {
+        if let Some(places) = &places {
+            return places.product(places.pad(x, own), &w, y);
+        }
         let n = y.len() / l.outputs;
         let patches = if l.is_pointwise() {
             x
@@ -183,6 +218,8 @@ pub(crate) fn backward(
     let per_lane = (samples * in_lane).max(1);
     let lanes = l.batch.div_ceil(per_lane);
     let w = want[0].then(|| Ready::of(Matrix::new(slice(weight), l.outputs, patch)));
+    let places = Places::of_gradient(l, samples);
+    let back = if want[0] { Back::of(l, samples, slice(weight)) } else { None };
     let mut dxs: Vec<Option<&mut [f32]>> = match &mut dx {
         Some(dx) if !dx.is_empty() => dx.chunks_mut(per_lane * l.sample()).map(Some).collect(),
         _ => (0..lanes).map(|_| None).collect(),
@@ -193,31 +230,21 @@ pub(crate) fn backward(
         .zip(slice(dy).par_chunks((per_lane * rows * l.outputs).max(1)))
         .map(|((dx, x), dy)| {
             let mut dw = vec![0.0_f32; if want[1] { l.outputs * patch } else { 0 }];
-            let (mut own, mut back) = (Vec::new(), Vec::new());
+            let mut s = Scratch::default();
             let pieces = x.chunks(samples * l.sample()).zip(dy.chunks(samples * rows * l.outputs));
             for (i, (x, dy)) in pieces.enumerate() {
-                let n = dy.len() / l.outputs;
-                let dy = Matrix::new(dy, n, l.outputs);
                 if want[1] {
-                    let patches = if l.is_pointwise() {
-                        x
-                    } else {
-                        let patches = room(&mut own, n * patch);
-                        l.gather_all(x, patches);
-                        patches
-                    };
-                    product(&mut dw, patch, Store::Add, dy.t(), Matrix::new(patches, n, patch), Threads::One);
+                    match &places {
+                        Some(places) => places.add_weight_gradient(x, dy, &mut dw, &mut s),
+                        None => l.add_weight_gradient(x, dy, &mut dw, &mut s.patches),
+                    }
                 }
                 if let (Some(dx), Some(w)) = (dx.as_deref_mut(), &w) {
                     let dx = &mut dx[i * samples * l.sample()..][..x.len()];
-                    if l.is_pointwise() {
-                        product_ready(dx, Start::Zero, dy, w);
-                        continue;
+                    match &back {
+                        Some(back) => back.apply(dy, dx, &mut s.padded),
+                        None => l.input_gradient(dy, w, dx, &mut s.patches),
                     }
-                    let patches = room(&mut back, n * patch);
-                    product_ready(patches, Start::Zero, dy, w);
-                    let of_samples = dx.chunks_exact_mut(l.sample()).zip(patches.chunks_exact(rows * patch));
-                    of_samples.for_each(|(dx, patches)| l.scatter(patches, dx));
                 }
             }
             dw

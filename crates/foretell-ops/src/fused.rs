@@ -40,7 +40,7 @@ pub(crate) trait Fused: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        eps: f32,
+        way: batch_norm::Way,
     ) -> FloatTensor<Self>;
     fn fused_attention(qkv: FloatTensor<Self>, sets: Sets, heads: usize) -> FloatTensor<Self>;
     #[allow(clippy::too_many_arguments)]
@@ -92,9 +92,8 @@ impl Fused for Flex {
     fn fused_layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
         norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), eps)
     }
-    fn fused_batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {
-        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
-        on_pool(|| batch_norm::forward(&x, &weight, &bias, eps).0)
+    fn fused_batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, way: batch_norm::Way) -> FlexTensor {
+        batch_norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), &way)
     }
     fn fused_attention(qkv: FlexTensor, sets: Sets, heads: usize) -> FlexTensor {
         attention::forward(&contiguous(qkv), &sets, heads)
@@ -178,8 +177,9 @@ backward!(ReluBackward, 1, FlexTensor, |y, dy, _| [Some(activation::relu_backwar
 backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, f32), |(x, weight, eps), dy, want| {
     norm::backward(&x, &weight, eps, &dy, want)
 });
-backward!(BatchNormBackward, 3, (FlexTensor, FlexTensor, batch_norm::Saved), |(x, weight, saved), dy, want| {
-    on_pool(|| batch_norm::backward(&x, &weight, &saved, &dy, want))
+type BatchNormState = (FlexTensor, FlexTensor, FlexTensor, batch_norm::Way);
+backward!(BatchNormBackward, 3, BatchNormState, |(x, weight, bias, way), dy, want| {
+    on_pool(|| batch_norm::backward(&x, &weight, &bias, &way, &dy, want))
 });
 backward!(AttentionBackward, 1, (FlexTensor, Sets, usize), |(qkv, sets, heads), dy, _| [Some(attention::backward(
     &qkv, &sets, heads, &dy
@@ -256,15 +256,11 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        eps: f32,
+        way: batch_norm::Way,
     ) -> FloatTensor<Self> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let (x, weight) = (contiguous(x), contiguous(weight));
-        taped!(BatchNormBackward, S, [a, b, c], {
-            let bias = contiguous(bias);
-            let (y, saved) = on_pool(|| batch_norm::forward(&x, &weight, &bias, eps));
-            (y, (x, weight, saved))
-        })
+        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+        taped!(BatchNormBackward, S, [a, b, c], (batch_norm::forward(&x, &weight, &bias, &way), (x, weight, bias, way)))
     }
     fn fused_attention(qkv: FloatTensor<Self>, sets: Sets, heads: usize) -> FloatTensor<Self> {
         let (qkv, a) = qkv.into_parts();

@@ -157,6 +157,16 @@ pub(crate) struct Right {
     pub panel: usize,
 }
 
+/// Up to [`ROWS`] rows of the left operand and of the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Strip {
+    /// Where its first row begins, from the left operand's start.
+    pub left: usize,
+    /// Its first row in the output.
+    pub top: usize,
+    pub rows: usize,
+}
+
 /// `out = start + a b`, rows of `out` `stride` apart.
 ///
 /// # Safety
@@ -166,6 +176,26 @@ pub(crate) struct Right {
 #[target_feature(enable = "avx512f")]
 pub(crate) unsafe fn run(
     (m, n, k): (usize, usize, usize),
+    out: *mut f32,
+    stride: usize,
+    start: Start<'_>,
+    a: Left,
+    b: Right,
+) {
+    let strip = |i: usize| Strip { left: i * a.strip, top: i * ROWS, rows: ROWS.min(m - i * ROWS) };
+    // SAFETY: the caller's; the strips are those of `a`.
+    unsafe { run_strips((m.div_ceil(ROWS), strip), (n, k), out, stride, start, a, b) }
+}
+
+/// [`run`] over so many strips of rows, each at a place of its own.
+///
+/// # Safety
+/// As for [`run`], of the rows that the strips name.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+pub(crate) unsafe fn run_strips(
+    (strips, strip_at): (usize, impl Fn(usize) -> Strip),
+    (n, k): (usize, usize),
     out: *mut f32,
     stride: usize,
     start: Start<'_>,
@@ -183,17 +213,17 @@ pub(crate) unsafe fn run(
             // SAFETY: the caller's, as `panel`, `first` and `column` stay within `n` and `k`.
             let right = unsafe { b.start.add(panel * b.panel + first * b.row) };
             // While these strips meet this panel, the next one is fetched, an even share by each of them.
-            let next = if column + PANEL < n {
-                right.wrapping_add(b.panel)
+            let (next, is_there) = if column + PANEL < n {
+                (right.wrapping_add(b.panel), true)
             } else {
-                b.start.wrapping_add((first + depth) * b.row)
+                (b.start.wrapping_add((first + depth) * b.row), block + 1 < blocks)
             };
-            let step = if b.row == PANEL { PANEL.div_ceil(m.div_ceil(ROWS)) } else { 0 };
-            for (strip, top) in (0..m).step_by(ROWS).enumerate() {
-                let rows = ROWS.min(m - top);
-                // SAFETY: as above; `top` stays within `m`.
-                let (left, out) =
-                    unsafe { (a.start.add(strip * a.strip + first * a.col), out.add(top * stride + column)) };
+            let step = if is_there && b.row == PANEL { PANEL.div_ceil(strips.max(1)) } else { 0 };
+            let next = if step > 0 { next } else { right };
+            for i in 0..strips {
+                let Strip { left, top, rows } = strip_at(i);
+                // SAFETY: as above, of the strip's rows.
+                let (left, out) = unsafe { (a.start.add(left + first * a.col), out.add(top * stride + column)) };
                 let begin = match start {
                     _ if first > 0 => Begin { bias: std::ptr::null(), plus: out, stride },
                     Start::Zero => Begin { bias: std::ptr::null(), plus: std::ptr::null(), stride: 0 },
@@ -203,7 +233,7 @@ pub(crate) unsafe fn run(
                         Begin { bias: bias[column..].as_ptr(), plus: plus[top * n + column..].as_ptr(), stride: n }
                     }
                 };
-                let ahead = (next.wrapping_add(strip * depth * step), step);
+                let ahead = (next.wrapping_add(i * depth * step), step);
                 let tile = Tile { depth, left, a, right, row: b.row, ahead, out, stride, mask, begin };
                 // SAFETY: the tile's rows and vectors (the last one under its mask) lie within the operands.
                 unsafe { tile.any(rows, vectors) };
@@ -218,6 +248,23 @@ pub(crate) unsafe fn run(
 /// None is needed: it does not return.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) unsafe fn run(_: (usize, usize, usize), _: *mut f32, _: usize, _: Start<'_>, _: Left, _: Right) {
+    unreachable!("guarded by `available`")
+}
+
+/// Without AVX-512 nobody comes here.
+///
+/// # Safety
+/// None is needed: it does not return.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) unsafe fn run_strips(
+    _: (usize, impl Fn(usize) -> Strip),
+    _: (usize, usize),
+    _: *mut f32,
+    _: usize,
+    _: Start<'_>,
+    _: Left,
+    _: Right,
+) {
     unreachable!("guarded by `available`")
 }
 

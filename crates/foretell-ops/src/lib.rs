@@ -18,6 +18,7 @@ mod attention;
 mod batch_norm;
 mod block;
 mod conv;
+mod conv_in_place;
 mod device;
 mod flex;
 mod fused;
@@ -44,7 +45,7 @@ mod turns;
 
 pub use activation::{gelu, relu, silu};
 pub use attention::{attention, cross_attention, self_attention};
-pub use batch_norm::{BatchNormOutput, batch_norm, normalise_with};
+pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_with};
 pub use block::{BlockWeights, PackedBlock, transformer_block, turned_block};
 pub use conv::conv2d;
 pub use device::{DeviceError, Place, on_cpu};

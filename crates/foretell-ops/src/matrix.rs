@@ -10,7 +10,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::flex::buffer;
-use crate::kernel::{self, Left, PANEL, Right, Start};
+use crate::kernel::{self, Left, PANEL, Right, Start, Strip};
 use crate::tiles::{self, Line, Operand, Side};
 
 /// A matrix in a slice: element `(i, j)` lies at `i * row_stride + j * col_stride`.
@@ -205,6 +205,11 @@ pub(crate) struct Ready {
     cols: usize,
 }
 
+/// Whether right operands of usual sizes are laid out in panels here: with AVX-512 and without tiles.
+pub(crate) fn takes_panels() -> bool {
+    kernel::available() && !tiles::available()
+}
+
 /// How a right operand lies in memory.
 enum Form {
     /// Row-major.
@@ -245,6 +250,11 @@ impl Ready {
         Self { form, rows, cols }
     }
 
+    /// Whether [`product_placed`] takes it.
+    pub(crate) fn is_panels(&self) -> bool {
+        matches!(self.form, Form::Panels(_))
+    }
+
     /// Its rows: the width of what it is applied to.
     pub(crate) fn inputs(&self) -> usize {
         self.rows
@@ -271,6 +281,36 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
             multiply(out, n, Store::Add, a, Matrix::new(values, k, n), Threads::One);
         }
     }
+}
+
+/// Rows of a left operand that lie wherever they lie: each [`Strip`]'s first at a place of its own, the others `row` values
+/// after the one before, `inner` values each. They may overlap.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed<'a> {
+    pub values: &'a [f32],
+    pub strips: &'a [Strip],
+    pub row: usize,
+    pub inner: usize,
+}
+
+/// `out = start + a b` on the calling thread, `b` the rows of [panels](Ready::is_panels) from `first` on, `out` without gaps.
+pub(crate) fn product_placed(out: &mut [f32], start: Start<'_>, a: Placed<'_>, b: &Ready, first: usize) {
+    let (n, k) = (b.cols, a.inner);
+    let Form::Panels(values) = &b.form else { panic!("the right operand is not in panels") };
+    assert!(first + k <= b.rows, "rows outside the right operand");
+    check_start(start, out.len() / n.max(1), n);
+    for strip in a.strips {
+        let Strip { left, top, rows } = *strip;
+        assert!((1..=kernel::ROWS).contains(&rows), "a strip of {rows} rows");
+        assert!(left + (rows - 1) * a.row + k <= a.values.len(), "rows outside the left operand");
+        assert!((top + rows) * n <= out.len(), "rows outside the output");
+    }
+    let left = Left { start: a.values.as_ptr(), strip: 0, row: a.row, col: 1 };
+    let right = Right { start: values[first * PANEL..].as_ptr(), row: PANEL, panel: b.rows * PANEL };
+    let strips = (a.strips.len(), |i: usize| a.strips[i]);
+    // SAFETY: panels are made where the instruction set was seen, whole ones of `b.rows` rows; the assertions bound every
+    // strip in the left operand and in the output, bias and residual; `out` is a unique borrow.
+    unsafe { kernel::run_strips(strips, (n, k), out.as_mut_ptr(), n, start, left, right) };
 }
 
 /// The first `len` values of scratch, which the caller writes before it reads them.

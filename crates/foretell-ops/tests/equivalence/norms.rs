@@ -38,6 +38,13 @@ fn norms_agree() {
                 &[scaled(noise(9, n * d), scale), noise(10, d), noise(11, d)],
             );
         }
+        let f = move |t: &[Tensor<1>]| {
+            let y = ops::batch_norm_relu(t[0].clone().reshape([n, d]), t[1].clone(), t[2].clone(), 1e-5);
+            y.output.reshape([n * d])
+        };
+        let c = move |t: &[Tensor<1>]| composed::relu(c(t));
+        let inputs = [noise(9, n * d), noise(10, d), noise(11, d)];
+        agree(&format!("batch norm {n}x{d}, rectified"), &f, &c, &inputs);
     }
     let c = |t: &[Tensor<1>]| {
         composed::batch_norm(t[0].clone().reshape([6, 4]), t[1].clone(), t[2].clone(), 1e-5).reshape([24])
