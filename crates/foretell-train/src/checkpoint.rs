@@ -127,9 +127,8 @@ impl Checkpoint {
 
     /// The newest checkpoint, or `None` where there is none. One that cannot be read whole is an error.
     pub fn newest(run: &RunFolder) -> Result<Option<Self>, TrainError> {
-        let folder = run.checkpoints();
-        let Some(step) = steps(&folder).pop() else { return Ok(None) };
-        Self::read(&folder.join(name(step))).map(Some)
+        let Some(step) = steps(&run.checkpoints()).pop() else { return Ok(None) };
+        Self::read(&run.checkpoint(step)).map(Some)
     }
 
     /// Reads one checkpoint's folder.

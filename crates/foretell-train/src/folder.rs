@@ -70,6 +70,10 @@ impl RunFolder {
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
     }
+    /// The folder of one checkpoint.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(format!("step-{step:09}"))
+    }
     /// The kept encoder.
     pub fn encoder(&self) -> PathBuf {
         self.0.join("encoder.safetensors")

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::images::OverImages;
 use crate::images::judge::{self, table};
-use crate::images::kept::Kept;
+use crate::images::kept::{Kept, Which};
 use crate::images::session::open_data;
 use crate::output::{print, print_json, say, say_skipped};
 use crate::recipe::Over;
@@ -18,8 +18,11 @@ use crate::{DeviceChoice, Error};
 /// What `probe` was asked.
 #[derive(Debug, clap::Args)]
 pub struct ProbeArgs {
-    /// A finished run's folder.
+    /// A run's folder.
     run: PathBuf,
+    /// Judge the run as it was at a checkpoint, a step or `newest`; the run need not be finished.
+    #[arg(long, value_name = "STEP")]
+    checkpoint: Option<Which>,
     /// Labelled images to judge on: a folder, a tar, IDX files, CIFAR binaries. Without it, those of the run.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -44,7 +47,11 @@ struct Judged<'a> {
 
 /// Runs the command.
 pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
-    let kept = Kept::open(&args.run, args.device.open()?)?;
+    let device = args.device.open()?;
+    let kept = match args.checkpoint {
+        Some(which) => Kept::at_checkpoint(&args.run, device, which)?,
+        None => Kept::open(&args.run, device)?,
+    };
     let (session, untrained) = control(&kept, args)?;
     let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
     let data = args.data.as_ref().map_or(kept.recipe.over.source().to_owned(), |path| path.display().to_string());

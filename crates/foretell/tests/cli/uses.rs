@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::plan::refused;
 use crate::{foretell, pictures, stderr};
 
 /// Labelled pictures: two class folders.
@@ -59,6 +60,11 @@ fn a_run_is_probed_embedded_and_inspected() {
     let elsewhere = json(&["probe", run, "--data", data, "--json"]);
     assert_eq!(elsewhere["probes"], summary["probes"]);
 
+    let newest = json(&["probe", run, "--checkpoint", "newest", "--json"]);
+    assert_eq!(newest["probes"], summary["probes"], "the last checkpoint is of the last step");
+    assert_eq!(json(&["probe", run, "--checkpoint", "2", "--json"]), newest);
+    refused(&["probe", run, "--checkpoint", "7"], &[run, "no checkpoint of step 7", "steps 1, 2"]);
+
     for (more, width) in [(&[][..], 24), (&["--probed"][..], 48), (&["--tokens"][..], 24)] {
         for end in ["npz", "safetensors"] {
             let out = root.path().join(format!("x.{end}"));
@@ -76,6 +82,11 @@ fn a_run_is_probed_embedded_and_inspected() {
         assert!(text.lines().count() > 3, "{text}");
     }
     assert!(printed(&["inspect", run]).contains("I-JEPA"));
+
+    // As while it goes on.
+    std::fs::remove_file(Path::new(run).join("encoder.safetensors")).unwrap();
+    refused(&["probe", run], &[run, "not finished", "--resume", "--checkpoint newest"]);
+    assert_eq!(json(&["probe", run, "--checkpoint", "newest", "--json"]), newest);
 }
 
 /// A file of `crates/foretell-nn/tests/pth`.
