@@ -14,6 +14,26 @@ use crate::flex::{buffer, contiguous, dims, is_fused, rows, slice, tensor};
 use crate::fused::Fused;
 use crate::simd::{dispatch, rows_in_chunk};
 
+/// Runs a function over a chunk of rows for 64 or 16 channels at a time and for the rest one by one: what is known of a channel
+/// and summed over it stays in registers from row to row.
+macro_rules! by_lanes {
+    ($channels:expr, |$first:ident| $f:ident::<N>($($argument:expr),*)) => {{
+        let mut $first = 0;
+        while $first + 64 <= $channels {
+            $f::<64>($($argument),*);
+            $first += 64;
+        }
+        while $first + 16 <= $channels {
+            $f::<16>($($argument),*);
+            $first += 16;
+        }
+        while $first < $channels {
+            $f::<1>($($argument),*);
+            $first += 1;
+        }
+    }};
+}
+
 /// A batch, normalised with its own statistics, and those statistics for the running averages.
 pub struct BatchNormOutput<const D: usize> {
     /// The normalised batch, `[.., C]`.
@@ -138,15 +158,7 @@ fn moments(x: &[f32], channels: usize) -> Moments {
         let chunk = &x[range];
         dispatch(
             #[inline(always)]
-            || {
-                for row in chunk.chunks_exact(channels) {
-                    for (((s, q), x), o) in sums.iter_mut().zip(squares.iter_mut()).zip(row).zip(origin) {
-                        let d = x - o;
-                        *s += d;
-                        *q = d.mul_add(d, *q);
-                    }
-                }
-            },
+            || by_lanes!(channels, |first| add_moments::<N>(chunk, channels, first, origin, sums, squares)),
         );
     });
     let mean = sums.iter().zip(origin).map(|(s, o)| (f64::from(*o) + s / n) as f32).collect();
@@ -171,36 +183,149 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Reciprocal standard deviation of each channel.
-    fn rstd(&self) -> Vec<f32> {
-        self.moments.variance.iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect()
+    fn known<'a>(&'a self, weight: &'a [f32], bias: &'a [f32]) -> Known<'a> {
+        let rstd: Vec<f32> = self.moments.variance.iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect();
+        let scale = rstd.iter().zip(weight).map(|(r, w)| r * w).collect();
+        let least = if self.rectified { 0.0 } else { f32::NEG_INFINITY };
+        Known { mean: &self.moments.mean, rstd, scale, weight, bias, least }
     }
+}
 
-    /// That times the weights.
-    fn scale(&self, weight: &[f32]) -> Vec<f32> {
-        self.rstd().iter().zip(weight).map(|(r, w)| r * w).collect()
+/// What is known of the channels.
+struct Known<'a> {
+    mean: &'a [f32],
+    /// Reciprocal standard deviations.
+    rstd: Vec<f32>,
+    /// Those times the weights.
+    scale: Vec<f32>,
+    weight: &'a [f32],
+    bias: &'a [f32],
+    /// What the rectifier lets through is above this.
+    least: f32,
+}
+
+/// `N` values from `first` on.
+#[inline(always)]
+fn lanes<const N: usize>(values: &[f32], first: usize) -> &[f32; N] {
+    values[first..first + N].try_into().expect("N values")
+}
+
+#[inline(always)]
+fn add<const N: usize>(sums: &mut [f32], first: usize, values: [f32; N]) {
+    for (sum, value) in sums[first..first + N].iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// The value or 0, without a branch, which would keep the compiler from making vectors.
+#[inline(always)]
+fn kept(value: f32, keep: bool) -> f32 {
+    f32::from_bits(value.to_bits() & u32::from(keep).wrapping_neg())
+}
+
+#[inline(always)]
+fn add_moments<const N: usize>(
+    x: &[f32],
+    channels: usize,
+    first: usize,
+    origin: &[f32],
+    sums: &mut [f32],
+    squares: &mut [f32],
+) {
+    let origin = *lanes::<N>(origin, first);
+    let (mut s, mut q) = ([0.0; N], [0.0; N]);
+    for row in x.chunks_exact(channels) {
+        let x = lanes::<N>(row, first);
+        for i in 0..N {
+            let d = x[i] - origin[i];
+            s[i] += d;
+            q[i] = d.mul_add(d, q[i]);
+        }
+    }
+    add(sums, first, s);
+    add(squares, first, q);
+}
+
+#[inline(always)]
+fn normalise<const N: usize>(x: &[f32], y: &mut [f32], channels: usize, first: usize, known: &Known<'_>) {
+    let (mean, scale, bias) =
+        (*lanes::<N>(known.mean, first), *lanes::<N>(&known.scale, first), *lanes::<N>(known.bias, first));
+    let least = known.least;
+    for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+        let x = lanes::<N>(x, first);
+        let mut out = [0.0; N];
+        for i in 0..N {
+            let value = (x[i] - mean[i]).mul_add(scale[i], bias[i]);
+            out[i] = if value < least { least } else { value };
+        }
+        y[first..first + N].copy_from_slice(&out);
+    }
+}
+
+/// What the rectifier took away has no gradient.
+#[inline(always)]
+fn add_gradients<const N: usize>(
+    x: &[f32],
+    dy: &[f32],
+    channels: usize,
+    first: usize,
+    known: &Known<'_>,
+    db: &mut [f32],
+    dw: &mut [f32],
+) {
+    let (mean, rstd) = (*lanes::<N>(known.mean, first), *lanes::<N>(&known.rstd, first));
+    let (scale, bias) = (*lanes::<N>(&known.scale, first), *lanes::<N>(known.bias, first));
+    let least = known.least;
+    let (mut b, mut w) = ([0.0; N], [0.0; N]);
+    for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
+        let (x, dy) = (lanes::<N>(x, first), lanes::<N>(dy, first));
+        for i in 0..N {
+            let d = x[i] - mean[i];
+            let dy = kept(dy[i], d.mul_add(scale[i], bias[i]) > least);
+            b[i] += dy;
+            w[i] = (d * rstd[i]).mul_add(dy, w[i]);
+        }
+    }
+    add(db, first, b);
+    add(dw, first, w);
+}
+
+/// `dx = dy·a + x·b + c`.
+#[inline(always)]
+fn combine<const N: usize>(
+    x: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    channels: usize,
+    first: usize,
+    known: &Known<'_>,
+    triples: [&[f32]; 3],
+) {
+    let (mean, scale, bias) =
+        (*lanes::<N>(known.mean, first), *lanes::<N>(&known.scale, first), *lanes::<N>(known.bias, first));
+    let least = known.least;
+    let [a, b, c] = triples.map(|values| *lanes::<N>(values, first));
+    for ((x, dy), dx) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)).zip(dx.chunks_exact_mut(channels)) {
+        let (x, dy) = (lanes::<N>(x, first), lanes::<N>(dy, first));
+        let mut out = [0.0; N];
+        for i in 0..N {
+            let dy = kept(dy[i], (x[i] - mean[i]).mul_add(scale[i], bias[i]) > least);
+            out[i] = dy.mul_add(a[i], x[i].mul_add(b[i], c[i]));
+        }
+        dx[first..first + N].copy_from_slice(&out);
     }
 }
 
 pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, way: &Way) -> FlexTensor {
     let (_, channels) = rows(x);
-    let (values, scale, bias) = (slice(x), way.scale(slice(weight)), slice(bias));
-    let mean = &way.moments.mean;
+    let values = slice(x);
+    let known = way.known(slice(weight), slice(bias));
     let mut y = buffer(values.len());
     let chunk = rows_in_chunk(channels) * channels.max(1);
-    // From here on the rectifier keeps what it is given.
-    let least = if way.rectified { 0.0 } else { f32::NEG_INFINITY };
     y.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).for_each(|(y, x)| {
         dispatch(
             #[inline(always)]
-            || {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for ((((y, x), m), s), b) in y.iter_mut().zip(x).zip(mean).zip(&scale).zip(bias) {
-                        let value = (x - m).mul_add(*s, *b);
-                        *y = if value < least { least } else { value };
-                    }
-                }
-            },
+            || by_lanes!(channels, |first| normalise::<N>(x, y, channels, first, &known)),
         );
     });
     tensor(y, dims(x))
@@ -215,57 +340,34 @@ pub(crate) fn backward(
     want: [bool; 3],
 ) -> [Option<FlexTensor>; 3] {
     let (n, channels) = rows(x);
-    let (values, weight, bias, dy) = (slice(x), slice(weight), slice(bias), slice(dy));
-    let (mean, rstd, scale) = (&way.moments.mean, way.rstd(), way.scale(weight));
-    let least = if way.rectified { 0.0 } else { f32::NEG_INFINITY };
-    // Σ dy and Σ dy·x̂ over the rows; what the rectifier took away has no gradient.
+    let (values, dy) = (slice(x), slice(dy));
+    let known = way.known(slice(weight), slice(bias));
+    // Σ dy and Σ dy·x̂ over the rows.
     let (db, dw) = column_sums(values.len(), channels, |range, db, dw| {
         let (x, dy) = (&values[range.clone()], &dy[range]);
         dispatch(
             #[inline(always)]
-            || {
-                for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
-                    let (sums, values) = (db.iter_mut().zip(dw.iter_mut()), x.iter().zip(dy));
-                    let channel = mean.iter().zip(&rstd).zip(scale.iter().zip(bias));
-                    for (((db, dw), (x, dy)), ((m, r), (s, b))) in sums.zip(values).zip(channel) {
-                        let d = x - m;
-                        let dy = if d.mul_add(*s, *b) > least { *dy } else { 0.0 };
-                        *db += dy;
-                        *dw = (d * r).mul_add(dy, *dw);
-                    }
-                }
-            },
+            || by_lanes!(channels, |first| add_gradients::<N>(x, dy, channels, first, &known, db, dw)),
         );
     });
     let dx = want[0].then(|| {
         // dx = w·r·(dy − mean(dy) − x̂·mean(dy·x̂)) = dy·a + x·b + c, one triple a channel.
-        let coefficients: Vec<[f32; 3]> = (0..channels)
-            .map(|c| {
-                let (r, m) = (f64::from(rstd[c]), f64::from(mean[c]));
-                let a = f64::from(weight[c]) * r;
-                let b = -a * r * dw[c] / n as f64;
-                [a as f32, b as f32, (-a * db[c] / n as f64 - b * m) as f32]
-            })
-            .collect();
+        let [mut a, mut b, mut c] = [(); 3].map(|()| Vec::with_capacity(channels));
+        for i in 0..channels {
+            let (r, m) = (f64::from(known.rstd[i]), f64::from(known.mean[i]));
+            let of_dy = f64::from(known.weight[i]) * r;
+            let of_x = -of_dy * r * dw[i] / n as f64;
+            a.push(of_dy as f32);
+            b.push(of_x as f32);
+            c.push((-of_dy * db[i] / n as f64 - of_x * m) as f32);
+        }
+        let triples = [&a[..], &b, &c];
         let mut dx = buffer(values.len());
         let chunk = rows_in_chunk(channels) * channels.max(1);
-        let (a, (b, c)): (Vec<f32>, (Vec<f32>, Vec<f32>)) =
-            coefficients.into_iter().map(|[a, b, c]| (a, (b, c))).unzip();
         dx.par_chunks_mut(chunk).zip(values.par_chunks(chunk)).zip(dy.par_chunks(chunk)).for_each(|((dx, x), dy)| {
             dispatch(
                 #[inline(always)]
-                || {
-                    let rows =
-                        dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
-                    for ((dx, x), dy) in rows {
-                        let channel = mean.iter().zip(scale.iter().zip(bias)).zip(a.iter().zip(b.iter().zip(&c)));
-                        for (((dx, x), dy), ((m, (s, bias)), (a, (b, c)))) in dx.iter_mut().zip(x).zip(dy).zip(channel)
-                        {
-                            let dy = if (x - m).mul_add(*s, *bias) > least { *dy } else { 0.0 };
-                            *dx = dy.mul_add(*a, x.mul_add(*b, *c));
-                        }
-                    }
-                },
+                || by_lanes!(channels, |first| combine::<N>(x, dy, dx, channels, first, &known, triples)),
             );
         });
         tensor(dx, dims(x))

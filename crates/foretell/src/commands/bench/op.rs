@@ -81,7 +81,7 @@ type Forward = dyn Fn(Tensor<2>) -> Tensor<2>;
 
 pub(super) fn op(args: &OpArgs) -> Result<(), Error> {
     let (n, d) = (args.rows, args.width);
-    if d % args.heads != 0 || n % args.tokens != 0 {
+    if matches!(args.op, Op::Attention | Op::Block) && (d % args.heads != 0 || n % args.tokens != 0) {
         return Err(Error::Misuse("`--tokens` must divide `--rows`, and `--heads` must divide `--width`".to_owned()));
     }
     if args.op == Op::Conv2d && n % (args.tokens * args.tokens) != 0 {
