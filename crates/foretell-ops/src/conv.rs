@@ -204,6 +204,13 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize, paddin
     tensor(y, shape)
 }
 
+/// How the input's gradient is made.
+enum Input {
+    InPlace(Back),
+    /// Through the patches' gradients.
+    Gathered(Ready),
+}
+
 pub(crate) fn backward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -217,9 +224,11 @@ pub(crate) fn backward(
     let mut dx = want[0].then(|| buffer(l.batch * l.sample()));
     let per_lane = (samples * in_lane).max(1);
     let lanes = l.batch.div_ceil(per_lane);
-    let w = want[0].then(|| Ready::of(Matrix::new(slice(weight), l.outputs, patch)));
     let places = Places::of_gradient(l, samples);
-    let back = if want[0] { Back::of(l, samples, slice(weight)) } else { None };
+    let back = want[0].then(|| match Back::of(l, samples, slice(weight)) {
+        Some(back) => Input::InPlace(back),
+        None => Input::Gathered(Ready::of(Matrix::new(slice(weight), l.outputs, patch))),
+    });
     let mut dxs: Vec<Option<&mut [f32]>> = match &mut dx {
         Some(dx) if !dx.is_empty() => dx.chunks_mut(per_lane * l.sample()).map(Some).collect(),
         _ => (0..lanes).map(|_| None).collect(),
@@ -239,11 +248,11 @@ pub(crate) fn backward(
                         None => l.add_weight_gradient(x, dy, &mut dw, &mut s.patches),
                     }
                 }
-                if let (Some(dx), Some(w)) = (dx.as_deref_mut(), &w) {
+                if let (Some(dx), Some(back)) = (dx.as_deref_mut(), &back) {
                     let dx = &mut dx[i * samples * l.sample()..][..x.len()];
-                    match &back {
-                        Some(back) => back.apply(dy, dx, &mut s.padded),
-                        None => l.input_gradient(dy, w, dx, &mut s.patches),
+                    match back {
+                        Input::InPlace(back) => back.apply(dy, dx, &mut s.padded),
+                        Input::Gathered(w) => l.input_gradient(dy, w, dx, &mut s.patches),
                     }
                 }
             }
