@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use foretell_ops as ops;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -190,7 +191,8 @@ pub fn patchify(images: Tensor<4>, patch: usize) -> Tensor<3> {
 
 impl Encode for Vit {
     fn tokens(&self, images: Tensor<4>) -> FeatureMap {
-        FeatureMap { tokens: self.encode_all(patchify(images, self.config.patch)), grid: self.config.grid() }
+        let tokens = ops::together(&images.device(), || self.encode_all(patchify(images, self.config.patch)));
+        FeatureMap { tokens, grid: self.config.grid() }
     }
 
     /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`: I-JEPA's linear evaluation

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
-use crate::kernel::{Start, transpose};
+use crate::kernel::{ROWS, Start, transpose};
 use crate::matrix::{Held, Matrix, product_once, room};
 use crate::sets::{Sets, seen, split_at_lengths};
 use crate::softmax::{softmax_rows, softmax_rows_backward};
@@ -93,8 +93,14 @@ fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
     softmax(scores, 3).matmul(part(2)).swap_dims(1, 2).reshape([b, n, width])
 }
 
-/// Queries whose scores are in memory at a time.
+/// Queries whose scores are in memory at a time, at most.
 const QUERIES: usize = 128;
+
+/// Queries of a set that are taken at a time: shares of much the same length, in whole strips of the kernel, so that two threads
+/// have as much to do.
+fn share(tokens: usize) -> usize {
+    tokens.div_ceil(tokens.div_ceil(QUERIES).max(1)).next_multiple_of(ROWS).max(ROWS)
+}
 /// Tasks for each thread where there are queries enough.
 const TASKS: usize = 2;
 /// With fewer sets than this, the heads of a set are tasks of their own.
@@ -166,11 +172,11 @@ impl<'a> Packed<'a> {
         for head in 0..heads {
             let keys = room(&mut s.keys, self.head * n);
             self.transposed(1, head, keys);
-            let most = QUERIES.min(tokens.len());
+            let most = share(n).min(tokens.len());
             let keys = Held::of(Matrix::new(keys, self.head, n), most, held_keys);
             let values = Held::of(self.part(2, head, 0..n), most, held_values);
-            for start in tokens.clone().step_by(QUERIES) {
-                let queries = start..tokens.end.min(start + QUERIES);
+            for start in tokens.clone().step_by(share(n)) {
+                let queries = start..tokens.end.min(start + share(n));
                 let p = room(&mut s.p, queries.len() * self.stride());
                 self.probabilities(head, queries.clone(), &keys, p);
                 let out = &mut out[(start - tokens.start) * width + head * self.head..];
@@ -187,12 +193,12 @@ impl<'a> Packed<'a> {
         self.transposed(1, head, keys);
         self.transposed(2, head, values);
         let [held_keys, held_values, held_k] = &mut s.held;
-        let most = QUERIES.min(n);
+        let most = share(n).min(n);
         let keys = Held::of(Matrix::new(keys, self.head, n), most, held_keys);
         let values = Held::of(Matrix::new(values, self.head, n), most, held_values);
         let k = Held::of(self.part(1, head, 0..n), most, held_k);
-        for start in (0..n).step_by(QUERIES) {
-            let queries = start..n.min(start + QUERIES);
+        for start in (0..n).step_by(share(n)) {
+            let queries = start..n.min(start + share(n));
             let m = queries.len();
             let begin = if start == 0 { Start::Zero } else { Start::Kept };
             let row = self.stride();
@@ -243,10 +249,11 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
     // Queries are tasks: one long set keeps every thread busy. A task lays out keys and values for itself, so that tasks
     // are as long as there are enough of them; they end where the queries do that are in memory at a time, and so change no bit.
     let pieces: usize = (0..sets.count()).map(|set| sets.range(set).len().div_ceil(QUERIES)).sum();
-    let long = QUERIES * (pieces / (TASKS * rayon::current_num_threads())).max(1);
+    let shares = (pieces / (TASKS * rayon::current_num_threads())).max(1);
     let tasks: Vec<(usize, Range<usize>)> = (0..sets.count())
         .flat_map(|set| {
             let len = sets.range(set).len();
+            let long = shares * share(len);
             (0..len).step_by(long).map(move |start| (set, start..len.min(start + long)))
         })
         .collect();

@@ -57,6 +57,7 @@ pub use matrix::product_ceiling;
 pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, Stepped, adamw, lerp};
+pub use pool::together;
 pub use reduce::{SumOfSquares, values};
 pub use rollout::{GruRollout, Map};
 pub use sets::Sets;
