@@ -78,7 +78,7 @@ impl Lengths {
         self.height * self.width * self.channels
     }
     /// Whether the rows of patches are the input itself.
-    fn is_pointwise(self) -> bool {
+    pub(crate) fn is_pointwise(self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.padding == 0
     }
 
@@ -185,7 +185,7 @@ pub(crate) fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize, paddin
         return tensor(y, shape);
     }
     let w = Ready::of(Matrix::new(slice(weight), l.outputs, patch).t());
-    let places = Places::of(l, samples, &w);
+    let places = Places::of(l, samples);
     let pieces = y.par_chunks_mut(samples * rows * l.outputs).zip(slice(x).par_chunks(samples * l.sample()));
     pieces.for_each_init(Vec::new, |own, (y, x)| {
         if let Some(places) = &places {
@@ -224,7 +224,7 @@ pub(crate) fn backward(
     let mut dx = want[0].then(|| buffer(l.batch * l.sample()));
     let per_lane = (samples * in_lane).max(1);
     let lanes = l.batch.div_ceil(per_lane);
-    let places = Places::of_gradient(l, samples);
+    let places = Places::of(l, samples);
     let back = want[0].then(|| match Back::of(l, samples, slice(weight)) {
         Some(back) => Input::InPlace(back),
         None => Input::Gathered(Ready::of(Matrix::new(slice(weight), l.outputs, patch))),

@@ -35,9 +35,8 @@ const DEPTH: usize = 256;
 
 impl Places {
     /// `None` where patches are better gathered, or are the input itself.
-    fn maybe(l: Lengths, samples: usize) -> Option<Self> {
-        let pointwise = l.kernel == 1 && l.stride == 1 && l.padding == 0;
-        if pointwise || l.out_width() < COLUMNS || l.kernel * l.channels < RUN || !takes_panels() {
+    pub(crate) fn of(l: Lengths, samples: usize) -> Option<Self> {
+        if l.is_pointwise() || l.out_width() < COLUMNS || l.kernel * l.channels < RUN || !takes_panels() {
             return None;
         }
         let row = l.stride * l.channels;
@@ -54,16 +53,6 @@ impl Places {
             .collect();
         let of_sample = strips.len() / samples.max(1);
         Some(Self { l, strips, of_sample })
-    }
-
-    /// For products with these weights.
-    pub(crate) fn of(l: Lengths, samples: usize, w: &Ready) -> Option<Self> {
-        Self::maybe(l, samples).filter(|_| w.is_panels())
-    }
-
-    /// For the gradient of the weights.
-    pub(crate) fn of_gradient(l: Lengths, samples: usize) -> Option<Self> {
-        Self::maybe(l, samples)
     }
 
     /// Some samples with their border of zeros.
@@ -174,7 +163,7 @@ impl Back {
             padding: l.kernel - 1 - l.padding,
             ..l
         };
-        let places = Places::maybe(mirrored, samples)?;
+        let places = Places::of(mirrored, samples)?;
         // [k, k, O, C], both kernel axes turned round.
         let (spots, c) = (l.kernel * l.kernel, l.channels);
         let mut turned = vec![0.0; weight.len()];
@@ -183,7 +172,7 @@ impl Back {
             to.copy_from_slice(&weight[(output * spots + spot) * c..][..c]);
         }
         let w = Ready::of(Matrix::new(&turned, spots * l.outputs, c));
-        w.is_panels().then_some(Self { places, w })
+        Some(Self { places, w })
     }
 
     /// Some samples' gradient.

@@ -205,7 +205,7 @@ pub(crate) struct Ready {
     cols: usize,
 }
 
-/// Whether right operands of usual sizes are laid out in panels here: with AVX-512 and without tiles.
+/// Whether [`Ready`] operands lie in panels on this machine: with AVX-512 and without tiles.
 pub(crate) fn takes_panels() -> bool {
     kernel::available() && !tiles::available()
 }
@@ -250,11 +250,6 @@ impl Ready {
         Self { form, rows, cols }
     }
 
-    /// Whether [`product_placed`] takes it.
-    pub(crate) fn is_panels(&self) -> bool {
-        matches!(self.form, Form::Panels(_))
-    }
-
     /// Its rows: the width of what it is applied to.
     pub(crate) fn inputs(&self) -> usize {
         self.rows
@@ -293,7 +288,10 @@ pub(crate) struct Placed<'a> {
     pub inner: usize,
 }
 
-/// `out = start + a b` on the calling thread, `b` the rows of [panels](Ready::is_panels) from `first` on, `out` without gaps.
+/// `out = start + a b` on the calling thread, `b` the rows from `first` on, `out` without gaps.
+///
+/// # Panics
+/// Where right operands are not in [panels](takes_panels).
 pub(crate) fn product_placed(out: &mut [f32], start: Start<'_>, a: Placed<'_>, b: &Ready, first: usize) {
     let (n, k) = (b.cols, a.inner);
     let Form::Panels(values) = &b.form else { panic!("the right operand is not in panels") };
