@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::TrainError;
-use crate::folder::{RunFolder, sync_folder};
+use crate::folder::{RunFolder, checkpoint_name as name, sync_folder};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
@@ -44,10 +44,6 @@ pub struct Checkpoint {
     pub model: NamedTensors,
     /// The optimiser's moments.
     pub optimiser: NamedTensors,
-}
-
-fn name(step: u64) -> String {
-    format!("step-{step:09}")
 }
 
 /// Whether a run has any checkpoint, readable or not.

@@ -72,7 +72,7 @@ impl RunFolder {
     }
     /// The folder of one checkpoint.
     pub fn checkpoint(&self, step: u64) -> PathBuf {
-        self.checkpoints().join(format!("step-{step:09}"))
+        self.checkpoints().join(checkpoint_name(step))
     }
     /// The kept encoder.
     pub fn encoder(&self) -> PathBuf {
@@ -90,6 +90,11 @@ impl RunFolder {
     pub fn report(&self) -> PathBuf {
         self.0.join("report.html")
     }
+}
+
+/// The name of a checkpoint's folder.
+pub(crate) fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:09}")
 }
 
 /// Writes a file aside, syncs and renames it: a kill or a full disk leaves the old one, never half of the new.
