@@ -12,7 +12,7 @@ use crate::{DataError, Image, decimal};
 /// How a view is made of an image. The default changes nothing: it only brings the image to its size, as
 /// [`fit`](crate::fit) does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Augment {
     /// Smallest and largest area of the crop, as a share of the image's.
     #[serde(serialize_with = "decimal::pair")]

@@ -1,13 +1,13 @@
 //! A data set as the rest of the program sees it: two parts, factors, and samples decoded one at a time.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::images::Images;
 use crate::labels::Factor;
+use crate::modality::{Description, Modality, Part};
 use crate::recognise::{Extent, recognise};
 use crate::records::{Contents, Entry, Header};
 use crate::scenes::{self, ScenesConfig};
@@ -15,26 +15,6 @@ use crate::{DataError, Image};
 
 /// Headers that are read to learn what the images are like.
 const HEADERS: usize = 256;
-
-/// The two parts of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// What a run learns from.
-    Train,
-    /// What it is judged on.
-    HeldOut,
-}
-
-impl Part {
-    /// As people call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "the training part",
-            Self::HeldOut => "the held-out part",
-        }
-    }
-}
 
 /// One decoded image with its labels.
 #[derive(Clone, Debug)]
@@ -166,16 +146,26 @@ impl Dataset {
 
     /// What was found, for people and for `--json`.
     pub fn describe(&self) -> Description {
+        let (channels, side) = (self.0.channels, self.0.median_short_side);
+        let colour = if channels == 1 { "grey" } else { "colour" };
         Description {
             format: self.0.format.clone(),
             train: self.len(Part::Train),
             held_out: self.len(Part::HeldOut),
             split: self.0.split.clone(),
             factors: self.0.factors.clone(),
-            median_short_side: self.0.median_short_side,
-            channels: self.0.channels,
+            facts: vec![("pixels".to_owned(), format!("{colour}, median short side {side}"))],
+            numbers: [("median_short_side", side), ("channels", channels)]
+                .map(|(name, number)| (name.to_owned(), number.into()))
+                .into(),
             notes: self.0.notes.clone(),
+            unit: Images::UNIT,
         }
+    }
+
+    /// Whether these are the built-in scenes.
+    pub fn is_generated(&self) -> bool {
+        matches!(self.0.source, Source::Scenes(_))
     }
 
     /// The median of the images' shorter sides in pixels, from at most 256 headers spread over the training part.
@@ -247,50 +237,9 @@ fn sampled_headers(entries: &[Entry]) -> Result<Vec<Header>, DataError> {
         }
     }
     match first_error {
-        Some(error) if headers.is_empty() => Err(DataError::AllBad { tried: count, source: Box::new(error) }),
+        Some(error) if headers.is_empty() => {
+            Err(DataError::AllBad { unit: Images::UNIT, tried: count, source: Box::new(error) })
+        }
         _ => Ok(headers),
-    }
-}
-
-/// What a data set is, for `foretell inspect`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Description {
-    /// What was recognised.
-    pub format: String,
-    /// Samples to learn from.
-    pub train: usize,
-    /// Samples to judge on.
-    pub held_out: usize,
-    /// How the two were told apart.
-    pub split: String,
-    /// What the labels tell.
-    pub factors: Vec<Factor>,
-    /// Of the images, in pixels.
-    pub median_short_side: usize,
-    /// 1 or 3.
-    pub channels: usize,
-    /// What else to know, such as what was left untouched.
-    pub notes: Vec<String>,
-}
-
-impl fmt::Display for Description {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 8;
-        let colour = if self.channels == 1 { "grey" } else { "colour" };
-        writeln!(out, "format    {}", self.format)?;
-        writeln!(out, "images    {} to train, {} held out", self.train, self.held_out)?;
-        writeln!(out, "split     {}", self.split)?;
-        writeln!(out, "pixels    {colour}, median short side {}", self.median_short_side)?;
-        if self.factors.is_empty() {
-            writeln!(out, "labels    none")?;
-        }
-        for factor in &self.factors {
-            let mut names = factor.classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-            if factor.classes.len() > SHOWN {
-                names.push_str(", …");
-            }
-            writeln!(out, "labels    {}: {} classes ({names})", factor.name, factor.classes.len())?;
-        }
-        self.notes.iter().try_for_each(|note| writeln!(out, "note      {note}"))
     }
 }

@@ -9,11 +9,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::random::{Stream, rng};
 use crate::recording::{Pixels, Recording, Recordings};
-use crate::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Part, Places, Source, Window};
+use crate::{DataError, Normalise, Part, Places, Source, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct EpisodesConfig {
     /// Where the actions lie, if not beside the observations.
     pub actions: Option<PathBuf>,
@@ -44,6 +44,8 @@ pub struct Episodes {
     config: EpisodesConfig,
     training: Arc<[usize]>,
     held_out: Arc<[usize]>,
+    /// Of windows, in the training part and in what is held out.
+    places: [Arc<[Place]>; 2],
     normalise: Normalise,
     actions: Normalise,
 }
@@ -97,9 +99,12 @@ impl Episodes {
             held_out: sorted(held_out),
             config: EpisodesConfig { frameskip, ..config },
             recordings: Arc::new(recordings),
+            places: Default::default(),
             normalise: nothing(),
             actions: nothing(),
         };
+        let window = episodes.config.window;
+        episodes.places = [Part::Train, Part::HeldOut].map(|part| episodes.places_of(part, window).into());
         if let Some(part) = [Part::Train, Part::HeldOut].into_iter().find(|part| episodes.windows(*part) == 0) {
             return Err(episodes.too_short(path, part));
         }
@@ -202,19 +207,28 @@ impl Episodes {
 
     /// Different windows of a part.
     pub fn windows(&self, part: Part) -> usize {
-        self.places(part, self.config.window).len()
+        self.places(part).len()
     }
 
-    /// Windows of held-out episodes, at most so many, evenly spread.
-    pub fn held_out_windows(&self, most: usize) -> Vec<Window> {
-        self.held_out_stretches(self.config.window, most)
+    /// One of the windows of a part.
+    pub fn cut_window(&self, part: Part, index: usize) -> Result<Window, DataError> {
+        let places = self.places(part);
+        match places.get(index) {
+            Some(place) => Ok(self.cut(*place, self.config.window)),
+            None => Err(DataError::OutOfRange { part: part.name(), index, len: places.len() }),
+        }
     }
 
-    /// The same with so many observations, or as many as the longest held-out episode has: for a longer look ahead.
+    /// Windows of the training part for each step, each window as often.
+    pub fn training(&self, batch: usize, seed: u64) -> Arc<dyn Source<Sample = Window>> {
+        Arc::new(Windows { episodes: self.clone(), batch, seed })
+    }
+
+    /// Stretches of held-out episodes, at most `most` and evenly spread, with so many observations, or as many as the longest held-out episode has: for a longer look ahead.
     pub fn held_out_stretches(&self, observations: usize, most: usize) -> Vec<Window> {
         let longest = self.held_out.iter().map(|e| (self.recordings.episodes[*e].frames - 1) / self.stride() + 1).max();
         let frames = observations.min(longest.unwrap_or(0));
-        let places = self.places(Part::HeldOut, frames);
+        let places = self.places_of(Part::HeldOut, frames);
         let count = places.len().min(most);
         (0..count).map(|i| self.cut(places[i * places.len() / count], frames)).collect()
     }
@@ -231,8 +245,12 @@ impl Episodes {
         }
     }
 
+    fn places(&self, part: Part) -> &[Place] {
+        &self.places[usize::from(part == Part::HeldOut)]
+    }
+
     /// Every window of a part with so many observations.
-    fn places(&self, part: Part, frames: usize) -> Vec<Place> {
+    fn places_of(&self, part: Part, frames: usize) -> Vec<Place> {
         let span = frames.saturating_sub(1).saturating_mul(self.stride());
         let of = |episode: usize| {
             let frames = self.recordings.episodes[episode].frames;
@@ -282,7 +300,6 @@ impl Episodes {
 
 struct Windows {
     episodes: Episodes,
-    places: Vec<Place>,
     batch: usize,
     seed: u64,
 }
@@ -292,30 +309,8 @@ impl Source for Windows {
 
     /// Each window as often.
     fn batch(&self, step: u64) -> Result<Vec<Window>, DataError> {
-        let draw = |i: u64| self.places[rng(self.seed, Stream::Order, step, i).random_range(0..self.places.len())];
+        let places = &self.episodes.places[0];
+        let draw = |i: u64| places[rng(self.seed, Stream::Order, step, i).random_range(0..places.len())];
         Ok((0..self.batch as u64).map(|i| self.episodes.cut(draw(i), self.episodes.config.window)).collect())
-    }
-}
-
-impl Material for Episodes {
-    type Sample = Window;
-
-    fn training(&self, demand: &Demand) -> Result<Arc<dyn Source<Sample = Window>>, DataError> {
-        let places = self.places(Part::Train, self.config.window);
-        Ok(Arc::new(Windows { episodes: self.clone(), places, batch: demand.batch, seed: demand.seed }))
-    }
-
-    fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Window>, DataError> {
-        let [channels, height, width] = self.recordings.observation;
-        let seen = self.held_out_windows(demand.observations);
-        let one = channels * height * width;
-        let mut observations: Vec<f32> = seen.iter().flat_map(|w| w.observations[..one].iter().copied()).collect();
-        self.normalise.scale(&mut observations, height * width);
-        Ok(HeldOut {
-            observations,
-            count: seen.len(),
-            samples: self.held_out_windows(demand.samples),
-            skipped: Vec::new(),
-        })
     }
 }

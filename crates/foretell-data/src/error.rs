@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::modality::Unit;
+
 /// What went wrong with the data; its `Display` is the whole message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -195,21 +197,23 @@ pub enum DataError {
         limit: &'static str,
     },
     /// A bad sample met by a loader that was told to fail.
-    #[error("{source} (to go on without such samples, pass `--on-bad-sample skip`)")]
+    #[error("{source} (to go on without such samples, set `data.on_bad_sample` to `skip`)")]
     BadSample {
         /// What is wrong with the sample.
         source: Box<DataError>,
     },
     /// Not one sample could be read.
-    #[error("none of the {tried} images tried can be read; the first failed like this: {source}")]
+    #[error("none of the {tried} {} tried can be read; the first failed like this: {source}", unit.many)]
     AllBad {
+        /// What they are.
+        unit: Unit,
         /// How many were tried.
         tried: usize,
         /// What is wrong with the first.
         source: Box<DataError>,
     },
     /// A sample that does not exist.
-    #[error("sample {index} was asked for, but {part} has {len} samples (0 to {len} without {len} itself)")]
+    #[error("sample {index} does not exist: {part} has {len} (0 to {})", len.saturating_sub(1))]
     OutOfRange {
         /// Which part, in words.
         part: &'static str,
@@ -218,15 +222,29 @@ pub enum DataError {
         /// How many there are.
         len: usize,
     },
-    /// Too few images for the batch.
-    #[error("{found} training images are fewer than two batches of {batch}; {remedy}")]
+    /// Too few samples for the batch.
+    #[error("{} to train on {} fewer than two batches of {batch}; {remedy}", unit.counted(*found), if *found == 1 { "is" } else { "are" })]
     TooFew {
-        /// How many images there are.
+        /// What they are.
+        unit: Unit,
+        /// How many there are.
         found: usize,
         /// The batch asked for.
         batch: usize,
-        /// A batch that works, or more images.
+        /// A batch that works, or more samples.
         remedy: String,
+    },
+    /// Data that a run did not begin with.
+    #[error(
+        "the {} at `{path}` are not what this run began with (some were added, removed, renamed, relabelled or changed): \
+         put them back, or start a new run",
+        unit.many
+    )]
+    Changed {
+        /// What they are.
+        unit: Unit,
+        /// Where they lie.
+        path: String,
     },
     /// A collator that cannot make a batch of the samples, such as masks that do not fit the images.
     #[error("cannot make a batch: {0}")]
@@ -241,6 +259,9 @@ pub enum DataError {
         /// What was given.
         found: String,
     },
+    /// What a kind of data cannot do, or settings that do not fit each other.
+    #[error("{0}")]
+    Setting(String),
     /// No input at all.
     #[error("no input was given; give one or more folders, tars, data files or images")]
     NoInputs,

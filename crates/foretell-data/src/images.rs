@@ -1,236 +1,231 @@
-//! The images of a data set as samples of a run.
+//! Images as a kind of data: a folder, an archive, IDX files or generated scenes, brought to one size.
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Part, Sample};
+use crate::dataset::{Dataset, Sample};
+use crate::labels::Factor;
+use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
-use crate::random::{Stream, rng};
-use crate::source::{Demand, HeldOut, HeldOutDemand, Material, Source};
-use crate::transform::shrink;
-use crate::visit::{fail, for_each_fitted};
-use crate::{DataError, Image};
+use crate::recognise::{open_inputs, recognised};
+use crate::scenes::ScenesConfig;
+use crate::transform::{fit, shrink};
+use crate::{Auto, DataError, Image};
 
-/// What to do with a sample that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnBadSample {
-    /// Stop with an error that names it.
-    #[default]
-    Fail,
-    /// Take the next good one instead, count it and remember its name.
-    Skip,
-}
-
-/// How a [`Loader`](crate::Loader) of images works. Only `batch` and `seed` (and `max_short_side`, by a little) change what it yields.
-#[derive(Clone, Debug)]
-pub struct LoaderConfig {
-    /// Samples in a batch.
-    pub batch: usize,
-    /// Of the order of the samples.
-    pub seed: u64,
-    /// Threads of the loader's own, at least 1.
-    pub threads: usize,
-    /// Batches made ahead, besides those in the threads' hands.
-    pub prefetch: usize,
-    /// What to do with a sample that cannot be read.
-    pub on_bad: OnBadSample,
-    /// Decoded images are kept up to so many bytes; 0 keeps none.
+/// Largest default image on a CPU, in pixels.
+const CPU_IMAGE: usize = 96;
+/// Where images come from and how they are prepared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImagesConfig {
+    /// A folder, a tar, IDX files or CIFAR binaries; empty for the built-in generated scenes.
+    pub path: String,
+    /// Side to which images are brought, in pixels.
+    pub image_size: Auto<usize>,
+    /// What to do with an image that cannot be read.
+    pub on_bad_sample: OnBadSample,
+    /// Decoded training images are kept in memory up to so many bytes.
     pub cache_bytes: usize,
-    /// Decoded images are shrunk until their short side is at most so many pixels; 0 never shrinks.
-    pub max_short_side: usize,
+    /// Mean and standard deviation of the training part; empty until measured.
+    pub normalise: Normalise,
+    /// Of the data set when the run began, so that a resumed run notices another; empty until taken.
+    pub fingerprint: String,
 }
 
-/// Whether `found` images are enough for batches of `batch`: at least two of them.
-pub fn check_batch(found: usize, batch: usize) -> Result<(), DataError> {
-    if batch > 0 && found / 2 >= batch {
-        return Ok(());
-    }
-    let remedy = match found / 2 {
-        0 => "at least 2 images are needed, so add more".to_owned(),
-        most => {
-            // The largest power of two that works: what a user would have chosen.
-            let works = 1_usize << most.ilog2();
-            format!(
-                "pass `--set train.batch={works}`, or add images until there are {}",
-                batch.max(1).saturating_mul(2)
-            )
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            image_size: Auto::Auto,
+            on_bad_sample: OnBadSample::Fail,
+            cache_bytes: 1 << 30,
+            normalise: Normalise { mean: Vec::new(), std: Vec::new() },
+            fingerprint: String::new(),
         }
-    };
-    Err(DataError::TooFew { found, batch, remedy })
+    }
 }
 
-/// The images of a data set: training learns from one part and health looks at the other.
-#[derive(Clone, Copy)]
-pub struct Images<'a> {
-    /// Images.
-    pub dataset: &'a Dataset,
-    /// Mean and standard deviation of the training part.
-    pub normalise: &'a Normalise,
-    /// What to do with one that cannot be read.
-    pub on_bad: OnBadSample,
-}
-
-impl Material for Images<'_> {
-    type Sample = Sample;
-
-    fn training(&self, demand: &Demand) -> Result<Arc<dyn Source<Sample = Sample>>, DataError> {
-        let config = LoaderConfig {
-            batch: demand.batch,
-            seed: demand.seed,
-            threads: 1,
-            prefetch: 0,
-            on_bad: self.on_bad,
-            cache_bytes: demand.cache_bytes,
-            max_short_side: 2 * demand.image.0,
+impl ImagesConfig {
+    /// Side of the images in pixels and their channels, of a resolved config.
+    pub fn form(&self) -> Result<(usize, usize), DataError> {
+        let (mean, std) = (&self.normalise.mean, &self.normalise.std);
+        let Auto::Value(size) = self.image_size else {
+            return Err(DataError::BadSetting {
+                name: "data.image_size",
+                expected: "a number in the config of a run",
+                found: "auto".to_owned(),
+            });
         };
-        Ok(Arc::new(ImageSource::new(self.dataset.clone(), Part::Train, config)?))
-    }
-
-    /// Observations are evenly spread over the part, and samples over them. A data set without a held-out part is judged
-    /// on training images; the caller says so.
-    fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Sample>, DataError> {
-        let part = if self.dataset.len(Part::HeldOut) >= 2 { Part::HeldOut } else { Part::Train };
-        let (mut observations, mut samples) = (Vec::new(), Vec::<Sample>::new());
-        let (size, limit) = (demand.image.0, Some(demand.observations));
-        let (expected, mut count) = (self.dataset.len(part).min(demand.observations), 0);
-        let wanted = expected.min(demand.samples);
-        let mut skipped = for_each_fitted(self.dataset, part, size, 2, limit, self.on_bad, |sample| {
-            let at = observations.len();
-            observations.resize(at + sample.image.pixels.len(), 0.0);
-            self.normalise.apply(&sample.image, &mut observations[at..]);
-            if samples.len() * expected <= count * wanted && samples.len() < wanted {
-                samples.push(sample);
-            }
-            count += 1;
-        })?;
-        if part == Part::Train {
-            // The loader meets and counts them too.
-            skipped.clear();
+        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let one_each = (mean.len() == 1 || mean.len() == 3) && std.len() == mean.len();
+        if !one_each || !sound(mean) || !sound(std) || std.contains(&0.0) {
+            return Err(DataError::BadSetting {
+                name: "data.normalise",
+                expected: "a mean and a positive standard deviation for 1 or 3 channels",
+                found: format!("{mean:?} and {std:?}"),
+            });
         }
-        Ok(HeldOut { observations, count, samples, skipped })
+        Ok((size, mean.len()))
     }
 }
 
-/// A data set's images, a permutation for each epoch.
-pub(crate) struct ImageSource {
+/// The images of a data set, as a run takes them.
+pub struct Images {
     dataset: Dataset,
-    part: Part,
-    config: LoaderConfig,
-    count: usize,
+    size: usize,
+    /// Of what encoders are given.
+    channels: usize,
+    on_bad: OnBadSample,
+    normalise: Normalise,
     cache: Cache,
-    bad: Mutex<BTreeMap<usize, String>>,
-    /// The last orders drawn, by epoch: threads work on at most a few epochs at a time.
-    orders: Mutex<Vec<(u64, Arc<[u32]>)>>,
 }
 
-impl ImageSource {
-    /// An error if the part has fewer images than two batches.
-    pub(crate) fn new(dataset: Dataset, part: Part, config: LoaderConfig) -> Result<Self, DataError> {
-        let count = dataset.len(part);
-        check_batch(count, config.batch)?;
-        let cache = Cache::new(count, if dataset.pays_to_cache(part) { config.cache_bytes } else { 0 });
-        Ok(Self { dataset, part, config, count, cache, bad: Mutex::default(), orders: Mutex::default() })
+impl Images {
+    /// A data set as a resolved config says.
+    pub fn of(dataset: Dataset, config: &ImagesConfig) -> Result<Self, DataError> {
+        let (size, channels) = config.form()?;
+        let slots = if dataset.pays_to_cache(Part::Train) { dataset.len(Part::Train) } else { 0 };
+        let cache = Cache::new(slots, config.cache_bytes);
+        Ok(Self { cache, dataset, size, channels, on_bad: config.on_bad_sample, normalise: config.normalise.clone() })
     }
 
-    /// The permutation of an epoch.
-    fn order(&self, epoch: u64) -> Arc<[u32]> {
-        const KEPT: usize = 4;
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, order)) = orders.iter().find(|(of, _)| *of == epoch) {
-            return Arc::clone(order);
-        }
-        let mut order: Vec<u32> = (0..self.count as u32).collect();
-        let mut rng = rng(self.config.seed, Stream::Order, epoch, 0);
-        for last in (1..order.len()).rev() {
-            order.swap(last, rng.random_range(0..=last as u32) as usize);
-        }
-        let order: Arc<[u32]> = order.into();
-        if orders.len() == KEPT {
-            orders.remove(0);
-        }
-        orders.push((epoch, Arc::clone(&order)));
-        order
+    /// Generated scenes if the path is empty. They do not change with the run's seed: runs with different seeds learn from
+    /// the same pictures.
+    fn dataset(path: &str) -> Result<Dataset, DataError> {
+        if path.is_empty() { Ok(Dataset::scenes(&ScenesConfig::default())) } else { Dataset::open(Path::new(path)) }
     }
 
-    /// The sample, or with `Skip` the next good one behind it: what is good depends on the data alone, so this does
-    /// not depend on which thread met it first.
-    fn sample(&self, wanted: usize) -> Result<Sample, DataError> {
-        let mut first_error = None;
-        for ahead in 0..self.count {
-            let index = (wanted + ahead) % self.count;
-            if self.lock_bad().contains_key(&index) {
-                continue;
-            }
-            match self.load(index) {
-                Ok(sample) => return Ok(sample),
-                Err(error) if self.config.on_bad == OnBadSample::Fail => return Err(fail(error)),
-                Err(error) => {
-                    let name = self.dataset.name(self.part, index)?;
-                    self.lock_bad().insert(index, name);
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-        let source = match first_error {
-            Some(error) => error,
-            // All were known to be bad: the reason is found once more.
-            None => match self.load(wanted) {
-                Ok(sample) => return Ok(sample),
-                Err(error) => error,
-            },
-        };
-        Err(DataError::AllBad { tried: self.count, source: Box::new(source) })
+    /// The side that images are brought to, in pixels.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
-    fn load(&self, index: usize) -> Result<Sample, DataError> {
+    /// Channels of what encoders are given.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Mean and standard deviation of each channel of the training part.
+    pub fn normalise(&self) -> &Normalise {
+        &self.normalise
+    }
+
+    /// Whether they are the built-in scenes.
+    pub fn generated(&self) -> bool {
+        self.dataset.is_generated()
+    }
+}
+
+impl Modality for Images {
+    type Config = ImagesConfig;
+    type Sample = Sample;
+    const UNIT: Unit = Unit { one: "image", many: "images" };
+    const BASELINE: &'static str = "pixels";
+
+    fn open(config: &mut ImagesConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
+        let dataset = Self::dataset(&config.path)?;
+        crate::epochs::check_batch::<Self>(dataset.len(Part::Train), opening.batch)?;
+        let fingerprint = format!("{:016x}", dataset.fingerprint());
+        if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
+            return Err(DataError::Changed { unit: Self::UNIT, path: config.path.clone() });
+        }
+        config.fingerprint = fingerprint;
+        let median = dataset.median_short_side();
+        let size = config.image_size.resolve("data.image_size", opening.decisions, || {
+            let unit = if median >= 64 { 8 } else { 4 };
+            let fitting = (median as f64 / f64::from(unit)).round() as usize * unit as usize;
+            let size = fitting.clamp(8, CPU_IMAGE);
+            let limit = if fitting > CPU_IMAGE { format!(", at most {CPU_IMAGE} on a CPU") } else { String::new() };
+            (size, format!("the median short side is {median} pixels{limit}"))
+        });
+        if !(4..=4096).contains(&size) {
+            return Err(DataError::BadSetting {
+                name: "data.image_size",
+                expected: "a side of 4 to 4096 pixels",
+                found: size.to_string(),
+            });
+        }
+        if config.normalise.mean.is_empty() {
+            config.normalise = Normalise::measure(&dataset, size, opening.threads, config.on_bad_sample)?;
+        }
+        Self::of(dataset, config)
+    }
+
+    fn of_paths(config: &ImagesConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
+        Self::of(open_inputs(paths)?, config)
+    }
+
+    fn elsewhere(config: &ImagesConfig, path: &str) -> ImagesConfig {
+        ImagesConfig { path: path.to_owned(), fingerprint: String::new(), ..config.clone() }
+    }
+
+    fn source(config: &ImagesConfig) -> String {
+        if config.path.is_empty() { "built-in scenes".to_owned() } else { config.path.clone() }
+    }
+
+    fn recognises(path: &Path) -> bool {
+        recognised(path)
+    }
+
+    fn look(path: &Path) -> Result<Description, DataError> {
+        Ok(Dataset::open(path)?.describe())
+    }
+
+    fn describe(&self) -> Description {
+        self.dataset.describe()
+    }
+
+    fn factors(&self) -> &[Factor] {
+        self.dataset.factors()
+    }
+
+    fn len(&self, part: Part) -> Option<usize> {
+        Some(self.dataset.len(part))
+    }
+
+    fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
+        let (name, labels) = (self.dataset.name(part, index)?, self.dataset.labels(part, index)?);
+        Ok(Meta { name, labels, ..Meta::default() })
+    }
+
+    fn load(&self, part: Part, index: usize) -> Result<Sample, DataError> {
+        self.dataset.load(part, index)
+    }
+
+    /// Kept in memory as far as there is room, and shrunk to twice the side first: a crop of half the side is as sharp.
+    fn load_to_train(&self, index: usize) -> Result<Sample, DataError> {
         if let Some(image) = self.cache.get(index) {
-            let name = self.dataset.name(self.part, index)?;
-            let labels = self.dataset.labels(self.part, index)?;
+            let Meta { name, labels, .. } = self.meta(Part::Train, index)?;
             return Ok(Sample { index, name, image, labels });
         }
-        let mut sample = self.dataset.load(self.part, index)?;
-        let most = self.config.max_short_side;
-        if most > 0 && sample.image.short_side() > most {
+        let mut sample = self.dataset.load(Part::Train, index)?;
+        let most = 2 * self.size;
+        if sample.image.short_side() > most {
             sample.image = Arc::new(shrink(Arc::unwrap_or_clone(sample.image), most));
         }
         self.cache.keep(index, &sample.image);
         Ok(sample)
     }
 
-    fn lock_bad(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, String>> {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for ImageSource {
-    type Sample = Sample;
-
-    /// Step `s`, counted from 1, covers the positions `(s - 1) batch .. s batch` of the endless sequence of epochs.
-    fn batch(&self, step: u64) -> Result<Vec<Sample>, DataError> {
-        let (batch, count) = (self.config.batch as u128, self.count as u128);
-        let first = (step as u128 - 1) * batch;
-        let mut samples = Vec::with_capacity(self.config.batch);
-        let mut order = self.order((first / count) as u64);
-        for position in first..first + batch {
-            if position % count == 0 {
-                order = self.order((position / count) as u64);
-            }
-            samples.push(self.sample(order[(position % count) as usize] as usize)?);
-        }
-        Ok(samples)
+    fn prepare(&self, sample: Sample) -> Sample {
+        let image = fit(&sample.image, self.size);
+        let image = if image.channels == self.channels { image } else { image.with_channels(self.channels) };
+        Sample { image: Arc::new(image), ..sample }
     }
 
-    fn skipped(&self) -> usize {
-        self.lock_bad().len()
+    fn baseline(&self, sample: &Sample) -> Vec<f32> {
+        sample.image.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect()
     }
 
-    fn skipped_names(&self) -> Vec<String> {
-        self.lock_bad().values().cloned().collect()
+    fn picture(&self, sample: &Sample) -> Option<Image> {
+        Some((*sample.image).clone())
+    }
+
+    fn on_bad(&self) -> OnBadSample {
+        self.on_bad
     }
 }
 
@@ -242,8 +237,7 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(count: usize, limit: usize) -> Self {
-        let slots = if limit == 0 { 0 } else { count };
+    fn new(slots: usize, limit: usize) -> Self {
         Self { slots: (0..slots).map(|_| OnceLock::new()).collect(), used: AtomicUsize::new(0), limit }
     }
 

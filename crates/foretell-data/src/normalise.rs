@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Part};
-use crate::images::OnBadSample;
+use crate::dataset::Dataset;
+use crate::modality::{OnBadSample, Part};
 use crate::ordered::Ordered;
 use crate::transform::fit;
 use crate::visit::pass_over;
@@ -20,7 +20,7 @@ const LEAST: f64 = 1.0 / 255.0;
 
 /// `(x / 255 - mean) / std` for each channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+
 pub struct Normalise {
     /// Of each channel, in 0..=1.
     #[serde(serialize_with = "decimal::list")]

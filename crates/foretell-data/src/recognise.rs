@@ -38,6 +38,11 @@ pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataErr
     Ok(if extent == Extent::Whole { contents.merged() } else { contents })
 }
 
+/// Whether images lie at `path`.
+pub(crate) fn recognised(path: &Path) -> bool {
+    recognise(path, Extent::Split).is_ok()
+}
+
 fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
     let files = walk(path)?;
     let count = files.len();

@@ -7,14 +7,14 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::colour::from_hsv;
-use crate::dataset::Part;
 use crate::labels::Factor;
+use crate::modality::Part;
 use crate::random::{Stream, rng};
 use crate::{DataError, Image, shapes};
 
 /// How many scenes, how large, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct ScenesConfig {
     /// Width and height in pixels, 8 to 1024.
     pub size: usize,

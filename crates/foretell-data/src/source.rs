@@ -1,8 +1,10 @@
-//! Where a run's samples come from: the images of a data set, windows of recorded episodes, generated play.
+//! Where a run's samples come from, and the batches that are made of them.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::DataError;
+use crate::loader::Collate;
 
 /// The samples of each step of training.
 pub trait Source: Send + Sync {
@@ -24,50 +26,46 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// What a run learns from and is judged on.
-pub trait Material: Sync {
-    /// What a collator takes.
-    type Sample: Send + 'static;
+/// Batches of any type by step: what the [`Loader`](crate::Loader)'s threads make. Who takes a batch knows its type.
+pub trait Feed: Send + Sync {
+    /// The batch of a step, counted from 1: a function of the step alone.
+    fn batch(&self, step: u64) -> Result<Box<dyn Any + Send>, DataError>;
 
-    /// Samples for training.
-    fn training(&self, demand: &Demand) -> Result<Arc<dyn Source<Sample = Self::Sample>>, DataError>;
+    /// How many different samples turned out bad so far.
+    fn skipped(&self) -> usize {
+        0
+    }
 
-    /// What health is judged on: never trained on where something is held out.
-    fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Self::Sample>, DataError>;
+    /// Their names, in index order.
+    fn skipped_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// How samples for training are wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct Demand {
-    /// Samples in a step.
-    pub batch: usize,
-    /// Of the run.
-    pub seed: u64,
-    /// Height and width of what the encoder takes.
-    pub image: (usize, usize),
-    /// Decoded samples may be kept up to so many bytes.
-    pub cache_bytes: usize,
+/// A source and a collator, joined.
+struct Joined<S, B> {
+    source: Arc<dyn Source<Sample = S>>,
+    collate: Arc<dyn Collate<Sample = S, Batch = B>>,
 }
 
-/// How held-out observations are wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldOutDemand {
-    /// Height and width of what the encoder takes.
-    pub image: (usize, usize),
-    /// Observations for the encoder, at most.
-    pub observations: usize,
-    /// Samples for a batch of the objective, at most.
-    pub samples: usize,
+impl<S: Send + 'static, B: Send + 'static> Feed for Joined<S, B> {
+    fn batch(&self, step: u64) -> Result<Box<dyn Any + Send>, DataError> {
+        Ok(Box::new(self.collate.collate(step, &self.source.batch(step)?)?))
+    }
+
+    fn skipped(&self) -> usize {
+        self.source.skipped()
+    }
+
+    fn skipped_names(&self) -> Vec<String> {
+        self.source.skipped_names()
+    }
 }
 
-/// Held-out observations and samples.
-pub struct HeldOut<S> {
-    /// `[count, C, H, W]` row-major, normalised as in training.
-    pub observations: Vec<f32>,
-    /// How many.
-    pub count: usize,
-    /// For a batch of the objective.
-    pub samples: Vec<S>,
-    /// Names of held-out samples that could not be read.
-    pub skipped: Vec<String>,
+/// What a collator makes of a source's samples.
+pub fn feed<S: Send + 'static, B: Send + 'static>(
+    source: Arc<dyn Source<Sample = S>>,
+    collate: Arc<dyn Collate<Sample = S, Batch = B>>,
+) -> Arc<dyn Feed> {
+    Arc::new(Joined { source, collate })
 }

@@ -1,60 +1,57 @@
-//! A whole part in index order, for judgement and for `embed`: decoded and fitted by several threads, bounded memory.
+//! A whole part in index order, for judgement and for `embed`: read and prepared by several threads, bounded memory.
 
 use std::sync::Arc;
 
 use crate::DataError;
-use crate::dataset::{Dataset, Part, Sample};
-use crate::images::OnBadSample;
+use crate::modality::{Modality, OnBadSample, Part};
 use crate::ordered::Ordered;
-use crate::transform::fit;
 
 /// Samples that a thread prepares at a time: enough that handing them over costs nothing, few enough for large images.
 const CHUNK: usize = 32;
 
-/// Calls `f` with each sample of a part, fitted to `size`, in index order; with `limit` samples evenly spread over the
-/// part if there is a limit, since many data sets are sorted by class. With [`OnBadSample::Skip`] bad samples are left out (their indices are missing) and their names returned; it
-/// is an error if none is good.
-pub fn for_each_fitted(
-    dataset: &Dataset,
+/// The places of `limit` samples evenly spread over a part of `total`, since many data sets are sorted by class; of all
+/// where there are fewer, and the first ones where samples are generated without end (`total` is `None`).
+pub fn spread(total: Option<usize>, limit: usize) -> impl Iterator<Item = usize> + Clone + Send + Sync + 'static {
+    let count = total.map_or(limit, |total| total.min(limit));
+    (0..count).map(move |place| total.map_or(place, |total| place * total / count))
+}
+
+/// Calls `f` with each of at most `limit` samples of a part, [spread] evenly over it and [prepared](Modality::prepare), in
+/// index order. Where bad samples are passed over they are left out and their names returned; it is an error if none is good.
+pub fn for_each<M: Modality>(
+    data: &Arc<M>,
     part: Part,
-    size: usize,
+    limit: usize,
     threads: usize,
-    limit: Option<usize>,
-    on_bad: OnBadSample,
-    mut f: impl FnMut(Sample),
+    mut f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
 ) -> Result<Vec<String>, DataError> {
-    let total = dataset.len(part);
-    let count = limit.unwrap_or(usize::MAX).min(total);
-    let source = dataset.clone();
-    let work = move |chunk: u64| -> Vec<Result<Sample, (usize, DataError)>> {
+    let places: Arc<[usize]> = spread(data.len(part), limit).collect();
+    let count = places.len();
+    let (source, threads) = (Arc::clone(data), threads.max(1));
+    let work = move |chunk: u64| -> Vec<(usize, Result<M::Sample, DataError>)> {
         let first = chunk as usize * CHUNK;
-        (first..count.min(first + CHUNK))
-            .map(|place| {
-                let index = place * total / count;
-                match source.load(part, index) {
-                    Ok(sample) => Ok(Sample { image: Arc::new(fit(&sample.image, size)), ..sample }),
-                    Err(error) => Err((index, error)),
-                }
-            })
-            .collect()
+        let chunk = &places[first..places.len().min(first + CHUNK)];
+        chunk.iter().map(|index| (*index, source.load(part, *index).map(|sample| source.prepare(sample)))).collect()
     };
-    let mut chunks = Ordered::start(threads, 2 * threads.max(1), 0, count.div_ceil(CHUNK) as u64, work);
+    let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
     let mut skipped = Vec::new();
     let mut first_error = None;
     while let Some(chunk) = chunks.next() {
-        for sample in chunk {
+        for (index, sample) in chunk {
             match sample {
-                Ok(sample) => f(sample),
-                Err((_, error)) if on_bad == OnBadSample::Fail => return Err(fail(error)),
-                Err((index, error)) => {
-                    skipped.push(dataset.name(part, index)?);
+                Ok(sample) => f(index, sample)?,
+                Err(error) if data.on_bad() == OnBadSample::Fail => return Err(fail(error)),
+                Err(error) => {
+                    skipped.push(data.meta(part, index)?.name);
                     first_error.get_or_insert(error);
                 }
             }
         }
     }
     match first_error {
-        Some(error) if skipped.len() == count => Err(DataError::AllBad { tried: count, source: Box::new(error) }),
+        Some(error) if skipped.len() == count => {
+            Err(DataError::AllBad { unit: M::UNIT, tried: count, source: Box::new(error) })
+        }
         _ => Ok(skipped),
     }
 }

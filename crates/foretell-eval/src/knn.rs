@@ -9,7 +9,7 @@ use crate::{EvalError, Factor, Features};
 
 /// The k-NN probe's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Knn {
     /// k: training rows that vote (all of them where there are fewer).
     pub neighbours: usize,

@@ -1,10 +1,13 @@
-//! Judgement of representations: label-free statistics, k-NN and linear probes.
+//! Evaluation of representations: label-free statistics, k-NN and linear probes, and findings, the form in which all
+//! results are printed, stored and drawn.
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
+mod encoder;
 mod error;
 mod factor;
 mod features;
+mod findings;
 mod knn;
 mod lbfgs;
 mod lidar;
@@ -17,14 +20,19 @@ mod ridge;
 mod spectrum;
 mod statistics;
 
+pub use encoder::{Encoder, Pool, Samples};
 pub use error::EvalError;
 pub use factor::Factor;
 pub use features::Features;
+pub use findings::{
+    Better, Body, Card, Cell, FEATURES, Figures, Finding, Format, Grid, Group, Picture, Pictures, Reference, Row,
+    Strip, TRAINED, Tile, UNTRAINED, records,
+};
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, lidar};
 pub use linear::{Linear, LinearFit};
 pub use nearest::{Neighbours, nearest};
 pub use pca::{pca_rgb, principal_components};
-pub use probe::{Budget, FeatureKind, ProbeKind, ProbeRow, ProbeTable, judge};
+pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;
 pub use statistics::Statistics;

@@ -25,7 +25,7 @@ const WIDE: usize = 1024;
 
 /// The linear probe's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Linear {
     /// L2 strengths λ to choose from, for the mean loss plus `λ/2 ‖W‖²` on standardised features.
     pub strengths: Vec<f64>,

@@ -5,16 +5,14 @@
 //! such parts: [`masked`] predicts hidden tokens from visible ones, [`views`] one view's code from another's,
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
-pub mod auto;
 pub mod dynamics;
 pub mod masked;
 pub mod masks;
 pub mod objective;
 pub mod sigreg;
-pub mod systems;
 pub mod target;
 pub mod vicreg;
 pub mod views;
 
-pub use auto::{Auto, Decision};
-pub use objective::{Clock, Latents, Objective, Outcome};
+pub use foretell_data::{Auto, Decision};
+pub use objective::{Clock, Kept, Latents, Objective, Outcome, Role, Second};

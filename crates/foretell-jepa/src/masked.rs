@@ -6,17 +6,17 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
+use foretell_nn::Frames;
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::Predictor;
 use foretell_nn::vit::Vit;
-use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use crate::masks::{BatchMasks, Grid, MaskConfig};
 use crate::sigreg::{directions, sigreg};
-use crate::target::{Average, EmaConfig, TargetKind, TargetTransform, distance};
-use crate::{Clock, Latents, Objective, Outcome};
+use crate::target::{EmaConfig, TargetKind, TargetTransform};
+use crate::{Clock, Kept, Latents, Objective, Outcome, Role};
 
 /// Which of the two encoders is kept after training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,21 +109,19 @@ impl Collate for MaskedCollator {
     }
 }
 
-/// What the optimiser touches.
+/// All networks.
 #[derive(Module, Debug)]
 pub struct MaskedNetworks {
     /// The context encoder.
     pub encoder: Vit,
     /// The predictor.
     pub predictor: Predictor,
+    /// The moving average, on the plain device; used with [`TargetKind::Ema`].
+    pub target_encoder: Vit,
 }
 
 /// The masked objective over images.
 pub struct Masked {
-    /// Trained.
-    pub networks: MaskedNetworks,
-    /// The moving average, on the plain device; used with [`TargetKind::Ema`].
-    pub target_encoder: Vit,
     /// Where targets come from.
     pub target: TargetKind,
     /// What becomes of the target's tokens before they are predicted.
@@ -142,7 +140,7 @@ pub struct Masked {
 
 impl Masked {
     /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`, and the context's tokens `[B, N_c, D]`.
-    pub fn predict(&self, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+    pub fn predict(&self, networks: &MaskedNetworks, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         let masks = &batch.masks;
         let tensor = |values: &[f32], tokens: usize| {
             let shape = [masks.batch, tokens, values.len() / (masks.batch * tokens)];
@@ -151,25 +149,17 @@ impl Masked {
         let grid = self.collator.grid();
         let patches = tensor(&batch.patches, grid.rows * grid.cols);
         let seen = match self.target {
-            TargetKind::Ema => self.target_encoder.encode_all(patches),
-            TargetKind::StopGradient => self.networks.encoder.valid().encode_all(patches),
-            TargetKind::Live => self.networks.encoder.encode_all(patches),
+            TargetKind::Ema => networks.target_encoder.encode_all(patches),
+            TargetKind::StopGradient => networks.encoder.valid().encode_all(patches),
+            TargetKind::Live => networks.encoder.encode_all(patches),
         };
         let [_, _, width] = seen.dims();
         let seen = self.transform.apply(seen);
         let targets =
             gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
-        let context = self.networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
-        let predictions =
-            self.networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
+        let context = networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
+        let predictions = networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
         (predictions, targets, context)
-    }
-
-    fn kept(&self) -> Vit {
-        match (self.keep, self.target) {
-            (Keep::Target, TargetKind::Ema) => self.target_encoder.clone(),
-            _ => self.networks.encoder.valid(),
-        }
     }
 }
 
@@ -182,29 +172,14 @@ fn flatten(latents: Tensor<3>) -> Tensor<2> {
 impl Objective for Masked {
     type Sample = Sample;
     type Batch = MaskedBatch;
-    type Trained = MaskedNetworks;
+    type Networks = MaskedNetworks;
 
     fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = MaskedBatch>> {
         self.collator.clone()
     }
 
-    fn trained(&self) -> &MaskedNetworks {
-        &self.networks
-    }
-
-    fn update(mut self, clock: &Clock, step: impl FnOnce(MaskedNetworks, &mut Average) -> MaskedNetworks) -> Self {
-        if self.target != TargetKind::Ema {
-            self.networks = step(self.networks, &mut Average::default());
-            return self;
-        }
-        let mut average = Average::of(self.target_encoder, clock, &self.ema);
-        self.networks = step(self.networks, &mut average);
-        self.target_encoder = average.into_module(self.networks.encoder.valid());
-        self
-    }
-
-    fn loss(&self, batch: &MaskedBatch, clock: &Clock) -> Outcome {
-        let (predictions, targets, context) = self.predict(batch);
+    fn loss(&self, networks: &MaskedNetworks, batch: &MaskedBatch, clock: &Clock) -> Outcome {
+        let (predictions, targets, context) = self.predict(networks, batch);
         let latents = clock
             .health_due
             .then(|| Latents { predictions: flatten(predictions.clone()), targets: flatten(targets.clone()) });
@@ -219,32 +194,20 @@ impl Objective for Masked {
         Outcome { loss: prediction + regulariser * self.sigreg, terms, latents, seen: Vec::new() }
     }
 
-    fn encoder(&self) -> Box<dyn Encode> {
-        Box::new(self.kept())
+    fn role<'a>(&self, name: &'a str, clock: &Clock) -> Role<'a> {
+        let teacher = ("target_encoder.", "encoder.");
+        match self.target {
+            TargetKind::Ema => self.ema.role(name, teacher, clock),
+            _ if name.starts_with(teacher.0) => Role::Stays,
+            _ => Role::LEARNS,
+        }
     }
 
-    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
-        Ok(Box::new(weights::load_whole(self.kept(), tensors)?))
-    }
-
-    fn encoder_state(&self) -> NamedTensors {
-        weights::read(&self.kept(), "")
-    }
-
-    fn state(&self) -> NamedTensors {
-        let mut tensors = weights::read(&self.networks, "");
-        tensors.extend(weights::read(&self.target_encoder, "target_encoder."));
-        tensors
-    }
-
-    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
-        self.networks = weights::load(self.networks, "", &mut tensors)?;
-        self.target_encoder = weights::load(self.target_encoder, "target_encoder.", &mut tensors)?;
-        weights::none_left(&tensors)?;
-        Ok(self)
-    }
-
-    fn teacher_distance(&self) -> Option<f64> {
-        (self.target == TargetKind::Ema).then(|| distance(&self.target_encoder, &self.networks.encoder))
+    fn kept(&self, networks: &MaskedNetworks) -> Kept<Sample> {
+        let encoder = match (self.keep, self.target) {
+            (Keep::Target, TargetKind::Ema) => networks.target_encoder.clone(),
+            _ => networks.encoder.valid(),
+        };
+        Kept { encoder: Box::new(Frames::new(encoder, self.collator.normalise.clone(), &self.device)), model: None }
     }
 }

@@ -1,21 +1,21 @@
 //! What the training loop needs to know of a system, and nothing more.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use foretell_data::Collate;
+use foretell_nn::Encode;
 use foretell_nn::layers::BatchStatistics;
-use foretell_nn::{Encode, NamedTensors, WeightsError};
-
-use crate::target::Average;
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
-    /// The step being taken, from 1.
+    /// The step being taken, from 1; steps beyond `total` are an objective's [second stage](Objective::second).
     pub step: u64,
-    /// The optimiser steps that will really be taken.
+    /// The optimiser steps that will really be taken, without those of a second stage.
     pub total: u64,
     /// Samples in a batch.
     pub batch: usize,
@@ -39,54 +39,135 @@ pub struct Outcome {
     pub terms: Vec<(&'static str, Tensor<1>)>,
     /// Present if [`Clock::health_due`].
     pub latents: Option<Latents>,
-    /// Batch statistics on their way into running averages, for [`Objective::advance`].
+    /// Batch statistics on their way into running averages.
     pub seen: Vec<BatchStatistics>,
 }
 
+/// What becomes of a parameter in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role<'a> {
+    /// The optimiser moves it.
+    Learns {
+        /// Its learning rate as a share of the run's.
+        lr: f64,
+        /// Whether weight decay acts on it; `None`: on matrices that are no biases.
+        decays: Option<bool>,
+    },
+    /// It is a moving average of another: θ̄ ← θ̄ + weight (θ − θ̄), after the optimiser's step.
+    Follows {
+        /// The other's name.
+        of: Cow<'a, str>,
+        /// 1 − τ of this step.
+        weight: f64,
+    },
+    /// It is left as it is: frozen here.
+    Stays,
+    /// It is left as it is and comes from a file that the config names: checkpoints do not hold it.
+    Given,
+}
+
+impl Role<'_> {
+    /// As most do.
+    pub const LEARNS: Role<'static> = Role::Learns { lr: 1.0, decays: None };
+}
+
+/// What is kept of a run: evaluation mode, without gradients.
+pub struct Kept<S> {
+    /// What `probe`, `embed` and `encoder.safetensors` use.
+    pub encoder: Box<dyn Encode<S>>,
+    /// What the system's own judgement uses besides: a model of a world, a predictor.
+    pub model: Option<Box<dyn Any + Send>>,
+}
+
+/// Steps that follow when the others have been taken, at a rate of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Second {
+    /// What learns, in a word: the name of its loss in the metrics.
+    pub name: &'static str,
+    /// How many.
+    pub steps: u64,
+    /// Peak learning rate; the schedule is the first stage's.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub clip: f64,
+}
+
 /// One self-supervised objective: everything the loop needs to know of a system.
-pub trait Objective: Sized + Send {
+///
+/// ```
+/// use std::sync::Arc;
+/// use burn::module::Module;
+/// use burn::tensor::{Device, Tensor};
+/// use foretell_data::{Collate, DataError, Normalise, Sample};
+/// use foretell_jepa::{Clock, Kept, Objective, Outcome};
+/// use foretell_nn::Frames;
+/// use foretell_nn::vit::Vit;
+/// use foretell_ops as ops;
+///
+/// /// Draws the tokens of each image to their own mean: it collapses, and health says so.
+/// struct Shrink(Device);
+///
+/// struct Pixels;
+/// impl Collate for Pixels {
+///     type Sample = Sample;
+///     type Batch = Vec<Sample>;
+///     fn collate(&self, _: u64, samples: &[Sample]) -> Result<Vec<Sample>, DataError> {
+///         Ok(samples.to_vec())
+///     }
+/// }
+///
+/// #[derive(Module, Debug)]
+/// struct Networks {
+///     encoder: Vit,
+/// }
+///
+/// impl Objective for Shrink {
+///     type Sample = Sample;
+///     type Batch = Vec<Sample>;
+///     type Networks = Networks;
+///
+///     fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = Vec<Sample>>> {
+///         Arc::new(Pixels)
+///     }
+///     fn loss(&self, networks: &Networks, batch: &Vec<Sample>, _: &Clock) -> Outcome {
+///         let config = networks.encoder.config();
+///         let patches = Tensor::zeros([batch.len(), config.grid().0 * config.grid().1, 48], &self.0);
+///         let tokens = networks.encoder.encode_all(patches);
+///         let mean = tokens.clone().mean_dim(1).detach().repeat_dim(1, tokens.dims()[1]);
+///         Outcome { loss: ops::l2(tokens, mean), terms: Vec::new(), latents: None, seen: Vec::new() }
+///     }
+///     fn kept(&self, networks: &Networks) -> Kept<Sample> {
+///         let encoder = Frames::new(networks.encoder.valid(), Normalise::nothing(3), &self.0);
+///         Kept { encoder: Box::new(encoder), model: None }
+///     }
+/// }
+/// ```
+pub trait Objective: Send + 'static {
     /// What its collator is given.
-    type Sample: Send + 'static;
+    type Sample: Send + Sync + 'static;
     /// Host data only (views, tokens, masks), made by the collator in the loader's threads.
     type Batch: Send + 'static;
-    /// What the optimiser may touch. The target network is never inside it.
-    type Trained: Module;
+    /// All networks of the run by the checkpoint's names: what learns, what follows and what stays.
+    type Networks: Module + ModuleDisplay + 'static;
 
     /// Makes batches.
     fn collator(&self) -> Arc<dyn Collate<Sample = Self::Sample, Batch = Self::Batch>>;
 
-    /// What the optimiser may touch.
-    fn trained(&self) -> &Self::Trained;
-
-    /// The objective with its trained networks replaced by `step` of them, which also moves the average that follows them:
-    /// the target network, taken apart, or nothing.
-    fn update(self, clock: &Clock, step: impl FnOnce(Self::Trained, &mut Average) -> Self::Trained) -> Self;
-
     /// The loss of a batch.
-    fn loss(&self, batch: &Self::Batch, clock: &Clock) -> Outcome;
+    fn loss(&self, networks: &Self::Networks, batch: &Self::Batch, clock: &Clock) -> Outcome;
 
-    /// After the optimiser's step: takes in `seen`, or does nothing.
-    fn advance(self, _seen: &[BatchStatistics]) -> Self {
-        self
+    /// What becomes of a parameter in this step, by its name. One without a gradient is left alone in any case.
+    fn role<'a>(&self, _name: &'a str, _clock: &Clock) -> Role<'a> {
+        Role::LEARNS
     }
 
-    /// The network that is kept, in evaluation mode: `probe`, `embed` and `encoder.safetensors` use nothing else.
-    fn encoder(&self) -> Box<dyn Encode>;
+    /// What is kept of the networks.
+    fn kept(&self, networks: &Self::Networks) -> Kept<Self::Sample>;
 
-    /// The kept encoder with other weights, loaded strictly by their official names.
-    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError>;
-
-    /// The kept encoder's tensors by their official names.
-    fn encoder_state(&self) -> NamedTensors;
-
-    /// Every tensor of the run by its official name, target and buffers included: what a checkpoint holds.
-    fn state(&self) -> NamedTensors;
-
-    /// The objective with every tensor replaced; missing, unused and mis-shaped ones are an error.
-    fn with_state(self, tensors: NamedTensors) -> Result<Self, WeightsError>;
-
-    /// Relative distance of the target network from the trained one, `‖θ̄ − θ‖ / ‖θ‖`, where there is a target network.
-    fn teacher_distance(&self) -> Option<f64> {
+    /// What learns when the rest has learnt, if anything does.
+    fn second(&self) -> Option<Second> {
         None
     }
 }

@@ -1,12 +1,10 @@
 //! Target networks: an exponential moving average of the trained one, and how long its memory is.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
-use crate::{Auto, Clock, Decision};
+use crate::{Auto, Clock, Decision, Role};
 
 /// Where targets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +51,7 @@ impl TargetTransform {
 
 /// How fast the moving average follows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum EmaSchedule {
     /// The weight of the past halves every so many samples, whatever the batch.
     HalfLife {
@@ -69,7 +67,7 @@ pub enum EmaSchedule {
 
 /// The clock of a moving average.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct EmaConfig {
     /// How fast it follows.
     pub schedule: EmaSchedule,
@@ -106,6 +104,18 @@ impl EmaConfig {
         }
     }
 
+    /// The role of a teacher's parameter: it follows the one whose name is `teacher` replaced by `student` at the beginning.
+    /// What is no teacher's learns.
+    pub fn role<'a>(&self, name: &'a str, (teacher, student): (&str, &str), clock: &Clock) -> Role<'a> {
+        match name.strip_prefix(teacher) {
+            Some(rest) => Role::Follows {
+                of: format!("{student}{rest}").into(),
+                weight: 1.0 - self.momentum(clock.step, clock.total, clock.batch),
+            },
+            None => Role::LEARNS,
+        }
+    }
+
     /// Share of the random initial teacher that is left after `steps` of `total`: Π τ.
     pub fn initial_teacher_left(&self, steps: u64, total: u64, batch: usize) -> f64 {
         match self.schedule {
@@ -115,98 +125,6 @@ impl EmaConfig {
             }
         }
     }
-}
-
-/// Tensors of one module by parameter, so that a clone of the module can meet them.
-struct Values(GradientsParams);
-
-impl ModuleVisitor for Values {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.register(param.id, param.val().inner());
-    }
-}
-
-/// A target network taken apart, so that the optimiser can move each tensor in the pass that moves the parameter.
-pub struct Average {
-    tensors: GradientsParams,
-    /// The weight of the new value.
-    weight: f64,
-}
-
-impl Default for Average {
-    /// Nothing follows.
-    fn default() -> Self {
-        Self { tensors: GradientsParams::new(), weight: 0.0 }
-    }
-}
-
-impl Average {
-    /// Of `target`, a clone of the trained network without gradients (`online.valid()`) from any time.
-    pub fn of<M: Module>(target: M, clock: &Clock, config: &EmaConfig) -> Self {
-        let mut values = Values(GradientsParams::new());
-        // The module ends here, so that its tensors have one owner and are moved in place.
-        target.visit(&mut values);
-        drop(target);
-        Self { tensors: values.0, weight: 1.0 - config.momentum(clock.step, clock.total, clock.batch) }
-    }
-
-    /// The average of a parameter and the weight of the new value, to be moved and [`put`](Self::put) back.
-    pub fn take<const D: usize>(&mut self, id: ParamId) -> Option<(Tensor<D>, f64)> {
-        self.tensors.remove(id).map(|tensor| (tensor, self.weight))
-    }
-
-    /// The other half of [`take`](Self::take).
-    pub fn put<const D: usize>(&mut self, id: ParamId, average: Tensor<D>) {
-        self.tensors.register(id, average);
-    }
-
-    /// One step towards a parameter that the optimiser left alone.
-    pub fn approach<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some((average, weight)) = self.take(param.id) {
-            self.put(param.id, ops::lerp(average, param.val().inner(), weight));
-        }
-    }
-
-    /// The target network again; `online` is the trained one without gradients, whose tensors are replaced.
-    pub fn into_module<M: Module>(self, online: M) -> M {
-        online.map(&mut Replace(self.tensors))
-    }
-}
-
-struct Replace(GradientsParams);
-
-impl ModuleMapper for Replace {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.0.remove::<D>(param.id) {
-            Some(tensor) => param.map(|_| tensor),
-            None => param,
-        }
-    }
-}
-
-struct Distance {
-    online: GradientsParams,
-    difference: ops::SumOfSquares,
-    norm: ops::SumOfSquares,
-}
-
-impl ModuleVisitor for Distance {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(online) = self.online.remove::<D>(param.id) {
-            self.norm.add(online.clone());
-            self.difference.add(param.val().inner() - online);
-        }
-    }
-}
-
-/// `‖θ̄ − θ‖ / ‖θ‖` over all tensors.
-pub fn distance<M: Module>(target: &M, online: &M) -> f64 {
-    let mut values = Values(GradientsParams::new());
-    online.visit(&mut values);
-    let mut distance =
-        Distance { online: values.0, difference: ops::SumOfSquares::default(), norm: ops::SumOfSquares::default() };
-    target.visit(&mut distance);
-    (distance.difference.total() / distance.norm.total().max(f64::MIN_POSITIVE)).sqrt()
 }
 
 #[cfg(test)]

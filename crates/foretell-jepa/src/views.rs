@@ -1,6 +1,7 @@
 //! The views composition: codes of several views of one image pulled together, kept apart from a constant by an
 //! anti-collapse term.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -9,11 +10,10 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
 use foretell_nn::layers::{BatchStatistics, Pass};
 use foretell_nn::mlp::Projector;
-use foretell_nn::{Backbone, Encode, NamedTensors, WeightsError, weights};
+use foretell_nn::{Backbone, Frames};
 
 use crate::sigreg::{directions, sigreg};
-use crate::target::Average;
-use crate::{Clock, Latents, Objective, Outcome};
+use crate::{Clock, Kept, Latents, Objective, Outcome};
 
 /// Views of a batch on the host.
 pub struct ViewsBatch {
@@ -89,8 +89,8 @@ pub struct ViewsNetworks<B: Module> {
 
 /// Invariance across views with SIGReg: no target network, no stop-gradient, no predictor.
 pub struct Views<B: Backbone> {
-    /// Trained.
-    pub networks: ViewsNetworks<B>,
+    /// The kind of encoder.
+    pub backbone: PhantomData<fn() -> B>,
     /// λ in `(1 − λ) invariance + λ SIGReg`.
     pub lambda: f64,
     /// Makes batches.
@@ -99,26 +99,23 @@ pub struct Views<B: Backbone> {
     pub device: Device,
 }
 
-/// Weight of a new batch in the running averages, PyTorch's default.
-const MOMENTUM: f64 = 0.1;
-
 impl<B: Backbone> Views<B> {
     /// Codes of all views, `[V, B, K]`, global views first.
-    fn codes(&self, batch: &ViewsBatch, seen: &mut Vec<BatchStatistics>) -> Tensor<3> {
+    fn codes(&self, networks: &ViewsNetworks<B>, batch: &ViewsBatch, seen: &mut Vec<BatchStatistics>) -> Tensor<3> {
         let c = &self.collator;
         let images = |values: &[f32], views: usize, size: usize| {
             let shape = [views * batch.samples, values.len() / (views * batch.samples * size * size), size, size];
             Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &self.device)
         };
         let global = images(&batch.global, c.global_views, c.size);
-        let mut features = self.networks.encoder.view(global, &mut Pass::Training(seen));
+        let mut features = networks.encoder.view(global, &mut Pass::Training(seen));
         if c.local_views > 0 {
             let local = images(&batch.local, c.local_views, c.local_size);
             // The running averages are for whole images: local views do not enter them.
-            let local = self.networks.encoder.view(local, &mut Pass::Training(&mut Vec::new()));
+            let local = networks.encoder.view(local, &mut Pass::Training(&mut Vec::new()));
             features = Tensor::cat(vec![features, local], 0);
         }
-        let codes = self.networks.projector.forward(features, &mut Pass::Training(seen));
+        let codes = networks.projector.forward(features, &mut Pass::Training(seen));
         codes.reshape([c.global_views + c.local_views, batch.samples, c.code_width])
     }
 }
@@ -126,24 +123,15 @@ impl<B: Backbone> Views<B> {
 impl<B: Backbone + 'static> Objective for Views<B> {
     type Sample = Sample;
     type Batch = ViewsBatch;
-    type Trained = ViewsNetworks<B>;
+    type Networks = ViewsNetworks<B>;
 
     fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = ViewsBatch>> {
         self.collator.clone()
     }
 
-    fn trained(&self) -> &ViewsNetworks<B> {
-        &self.networks
-    }
-
-    fn update(mut self, _: &Clock, step: impl FnOnce(ViewsNetworks<B>, &mut Average) -> ViewsNetworks<B>) -> Self {
-        self.networks = step(self.networks, &mut Average::default());
-        self
-    }
-
-    fn loss(&self, batch: &ViewsBatch, clock: &Clock) -> Outcome {
+    fn loss(&self, networks: &ViewsNetworks<B>, batch: &ViewsBatch, clock: &Clock) -> Outcome {
         let mut seen = Vec::new();
-        let codes = self.codes(batch, &mut seen);
+        let codes = self.codes(networks, batch, &mut seen);
         let [views, samples, width] = codes.dims();
         let centre = codes.clone().slice([0..self.collator.global_views, 0..samples, 0..width]).mean_dim(0);
         let invariance = (codes.clone() - centre.clone()).square().mean();
@@ -157,32 +145,8 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         Outcome { loss, terms, latents, seen }
     }
 
-    fn advance(mut self, seen: &[BatchStatistics]) -> Self {
-        let ViewsNetworks { encoder, projector } = self.networks;
-        self.networks =
-            ViewsNetworks { encoder: encoder.absorb(seen, MOMENTUM), projector: projector.absorb(seen, MOMENTUM) };
-        self
-    }
-
-    fn encoder(&self) -> Box<dyn Encode> {
-        Box::new(self.networks.encoder.valid())
-    }
-
-    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
-        Ok(Box::new(weights::load_whole(self.networks.encoder.valid(), tensors)?))
-    }
-
-    fn encoder_state(&self) -> NamedTensors {
-        weights::read(&self.networks.encoder, "")
-    }
-
-    fn state(&self) -> NamedTensors {
-        weights::read(&self.networks, "")
-    }
-
-    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
-        self.networks = weights::load(self.networks, "", &mut tensors)?;
-        weights::none_left(&tensors)?;
-        Ok(self)
+    fn kept(&self, networks: &ViewsNetworks<B>) -> Kept<Sample> {
+        let encoder = Frames::new(networks.encoder.valid(), self.collator.normalise.clone(), &self.device);
+        Kept { encoder: Box::new(encoder), model: None }
     }
 }

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::clip_vit::{blocks_parameters, product};
@@ -38,12 +38,12 @@ pub struct AcPredictorConfig {
 
 impl AcPredictorConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> AcPredictor {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> AcPredictor {
         self.build(&mut Init::new(rng, device))
     }
 
     /// The network whose parameters `init` gives.
-    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> AcPredictor {
+    pub fn build(&self, init: &mut Init<'_>) -> AcPredictor {
         let (d, p, std) = (self.encoder_width, self.width, 0.02);
         AcPredictor {
             predictor_embed: Linear::vit(d, p, std, init),

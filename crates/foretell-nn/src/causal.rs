@@ -4,11 +4,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::Init;
-use crate::layers::{BatchStatistics, LayerNorm, Linear, Mlp, Pass};
+use crate::layers::{LayerNorm, Linear, Mlp, Pass};
 use crate::mlp::{Activation, Projector};
 
 /// What a predictor's output says of the next latent.
@@ -49,7 +49,7 @@ pub struct CausalConfig {
 
 impl CausalConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> CausalPredictor {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> CausalPredictor {
         let Self { width, action, action_width, history, depth, heads, head, hidden, projector, foretells } = *self;
         let mut init = Init::new(rng, device);
         let action_encoder = ActionEncoder {
@@ -192,12 +192,6 @@ impl CausalPredictor {
         let positions = self.pos_embed.val().slice([0..h, 0..width]).unsqueeze::<3>();
         let x = (latents + positions).reshape([b * h, width]);
         self.blocks.iter().fold(x, |x, block| block.forward(x, condition.clone(), &sets))
-    }
-
-    /// See [`Projector::absorb`].
-    pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        self.projector = self.projector.absorb(seen, momentum);
-        self
     }
 }
 

@@ -5,7 +5,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::layers::{Block, LayerNorm};
@@ -44,7 +44,7 @@ impl Code {
 
 impl Positions {
     /// The table of added codes, `[1, N, width]`, where there is one.
-    pub(crate) fn buffer<R: RngExt>(&self, width: usize, init: &mut Init<'_, R>) -> Option<Param<Tensor<3>>> {
+    pub(crate) fn buffer(&self, width: usize, init: &mut Init<'_>) -> Option<Param<Tensor<3>>> {
         match self {
             Positions::Added(grid, code) => Some(init.buffer(code.table(*grid, width), [1, grid.len(), width])),
             Positions::Turned(_) => None,
@@ -100,13 +100,13 @@ pub struct ClipVitConfig {
 
 impl ClipVitConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> ClipVit {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> ClipVit {
         self.build(&mut Init::new(rng, device))
     }
 
     /// The network whose parameters `init` gives.
-    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> ClipVit {
-        let norm = |init: &mut Init<'_, R>| LayerNorm::new(self.width, self.eps, init);
+    pub fn build(&self, init: &mut Init<'_>) -> ClipVit {
+        let norm = |init: &mut Init<'_>| LayerNorm::new(self.width, self.eps, init);
         ClipVit {
             patch_embed: TubeletEmbed::new(self, self.tubelet, init),
             patch_embed_img: self.dense.is_some().then(|| TubeletEmbed::new(self, 1, init)),
@@ -210,7 +210,7 @@ pub struct TubeletEmbed {
 }
 
 impl TubeletEmbed {
-    fn new<R: RngExt>(config: &ClipVitConfig, tubelet: usize, init: &mut Init<'_, R>) -> Self {
+    fn new(config: &ClipVitConfig, tubelet: usize, init: &mut Init<'_>) -> Self {
         let ClipVitConfig { patch, channels, width, .. } = *config;
         // Unit variance out of unit variance in, as in `VitConfig`.
         let std = (1.0 / (channels * tubelet * patch * patch) as f64).sqrt();

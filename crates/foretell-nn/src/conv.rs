@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
-use crate::encode::{Backbone, Encode, FeatureMap};
-use crate::layers::{BatchNorm, BatchStatistics, Conv, Pass};
+use crate::encode::{Backbone, FeatureMap, ImageNetwork};
+use crate::layers::{BatchNorm, Conv, Pass};
 
 /// Lengths of a [`ResNet`]. [`ResNetConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ impl ResNetConfig {
     }
 
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> ResNet {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> ResNet {
         let mut init = Init::new(rng, device);
         let first = self.widths[0];
         let mut inputs = first;
@@ -75,7 +75,7 @@ pub struct Downsample {
 }
 
 impl BasicBlock {
-    fn new<R: RngExt>(inputs: usize, outputs: usize, stride: usize, init: &mut Init<'_, R>) -> Self {
+    fn new(inputs: usize, outputs: usize, stride: usize, init: &mut Init<'_>) -> Self {
         let changes = stride != 1 || inputs != outputs;
         Self {
             conv1: Conv::new(inputs, outputs, 3, stride, init),
@@ -97,13 +97,6 @@ impl BasicBlock {
             None => x,
         };
         ops::relu(y + shortcut)
-    }
-
-    fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        self.bn1 = self.bn1.absorb(seen, momentum);
-        self.bn2 = self.bn2.absorb(seen, momentum);
-        self.downsample = self.downsample.map(|d| Downsample { bn: d.bn.absorb(seen, momentum), ..d });
-        self
     }
 }
 
@@ -145,16 +138,9 @@ impl Backbone for ResNet {
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2> {
         mean(self.forward(images, pass))
     }
-
-    fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        self.bn1 = self.bn1.absorb(seen, momentum);
-        let absorb = |block: BasicBlock| block.absorb(seen, momentum);
-        self.layers = self.layers.into_iter().map(|stage| stage.into_iter().map(absorb).collect()).collect();
-        self
-    }
 }
 
-impl Encode for ResNet {
+impl ImageNetwork for ResNet {
     fn tokens(&self, images: Tensor<4>) -> FeatureMap {
         let map = self.forward(images, &mut Pass::Evaluation);
         let [b, h, w, d] = map.dims();

@@ -4,10 +4,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
-use crate::encode::{Backbone, Encode, FeatureMap};
-use crate::layers::{BatchStatistics, Pass};
+use crate::encode::{Backbone, FeatureMap, ImageNetwork};
+use crate::layers::Pass;
 use crate::mlp::{Activation, Projector};
 
 /// Backbone and projector, kept together after training: a latent is what the projector gives.
@@ -22,8 +22,8 @@ pub struct Framed<B: Module> {
 
 impl<B: Backbone> Framed<B> {
     /// Latents of `width` behind a backbone; the projector's hidden layer has `hidden`.
-    pub fn new<R: RngExt>(backbone: B, hidden: usize, width: usize, rng: &mut R, device: &Device) -> Self {
-        let widths = [Encode::width(&backbone), hidden, width];
+    pub fn new(backbone: B, hidden: usize, width: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let widths = [ImageNetwork::width(&backbone), hidden, width];
         Self { projector: Projector::new(&widths, Activation::Gelu, rng, device), backbone, width }
     }
 
@@ -32,15 +32,9 @@ impl<B: Backbone> Framed<B> {
         let features = self.backbone.view(frames, pass);
         self.projector.forward(features, pass)
     }
-
-    /// Puts a training pass's batch statistics into the running averages.
-    pub fn absorb(self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        let Self { backbone, projector, width } = self;
-        Self { backbone: backbone.absorb(seen, momentum), projector: projector.absorb(seen, momentum), width }
-    }
 }
 
-impl<B: Backbone> Encode for Framed<B> {
+impl<B: Backbone> ImageNetwork for Framed<B> {
     fn tokens(&self, frames: Tensor<4>) -> FeatureMap {
         let latents = self.forward(frames, &mut Pass::Evaluation);
         let [b, d] = latents.dims();

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 
@@ -22,7 +22,7 @@ pub struct Gru {
 
 impl Gru {
     /// Weights and biases uniform in ±1/√H (PyTorch's default).
-    pub fn new<R: RngExt>(inputs: usize, width: usize, rng: &mut R, device: &Device) -> Self {
+    pub fn new(inputs: usize, width: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         let mut init = Init::new(rng, device);
         let bound = 1.0 / (width.max(1) as f64).sqrt();
         Self {

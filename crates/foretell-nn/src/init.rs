@@ -1,50 +1,30 @@
 //! Fresh parameters, drawn from the run's own generator.
 
-use std::convert::Infallible;
-
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{RngExt, TryRng};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 /// Draws parameters, in the order of the calls, on one device.
 ///
 /// On an autodiff device they require gradients; buffers never do.
-pub struct Init<'a, R> {
+pub struct Init<'a> {
     /// `None` where every drawn value is zero.
-    rng: Option<&'a mut R>,
+    rng: Option<&'a mut ChaCha8Rng>,
     device: Device,
 }
 
-/// The generator of those who draw nothing.
-#[derive(Debug)]
-pub enum Undrawn {}
+impl<'a> Init<'a> {
+    /// Parameters on `device` from `rng`.
+    pub fn new(rng: &'a mut ChaCha8Rng, device: &Device) -> Self {
+        Self { rng: Some(rng), device: device.clone() }
+    }
 
-impl TryRng for Undrawn {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        match *self {}
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        match *self {}
-    }
-    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
-        match *self {}
-    }
-}
-
-impl Init<'static, Undrawn> {
     /// Zeros in place of every draw, for a network whose parameters are about to be read from a file: their pages are never
     /// touched, so that the file's values are all that memory holds.
     pub fn undrawn(device: &Device) -> Self {
         Self { rng: None, device: device.clone() }
-    }
-}
-
-impl<'a, R: RngExt> Init<'a, R> {
-    /// Parameters on `device` from `rng`.
-    pub fn new(rng: &'a mut R, device: &Device) -> Self {
-        Self { rng: Some(rng), device: device.clone() }
     }
 
     /// Normal with this standard deviation, cut at two of them (the ViT convention), shape `[..]`.
@@ -84,7 +64,11 @@ impl<'a, R: RngExt> Init<'a, R> {
         Param::initialized(ParamId::new(), tensor)
     }
 
-    fn drawn<const D: usize>(&mut self, shape: [usize; D], mut draw: impl FnMut(&mut R) -> f32) -> Param<Tensor<D>> {
+    fn drawn<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        mut draw: impl FnMut(&mut ChaCha8Rng) -> f32,
+    ) -> Param<Tensor<D>> {
         let count = shape.iter().product();
         let values = match &mut self.rng {
             Some(rng) => (0..count).map(|_| draw(rng)).collect(),

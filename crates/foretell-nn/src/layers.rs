@@ -3,9 +3,9 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 use foretell_ops as ops;
-use rand::RngExt;
 
 use crate::Init;
+use crate::parameters::change;
 
 /// `y = x Wᵀ + b`, `weight` `[O, I]`.
 #[derive(Module, Debug)]
@@ -18,12 +18,12 @@ pub struct Linear {
 
 impl Linear {
     /// Weights truncated-normal with this standard deviation, bias 0 (the ViT convention).
-    pub fn vit<R: RngExt>(inputs: usize, outputs: usize, std: f64, init: &mut Init<'_, R>) -> Self {
+    pub fn vit(inputs: usize, outputs: usize, std: f64, init: &mut Init<'_>) -> Self {
         Self { weight: init.truncated_normal([outputs, inputs], std), bias: init.constant([outputs], 0.0) }
     }
 
     /// Weights and bias uniform in ±1/√I (PyTorch's default).
-    pub fn uniform<R: RngExt>(inputs: usize, outputs: usize, init: &mut Init<'_, R>) -> Self {
+    pub fn uniform(inputs: usize, outputs: usize, init: &mut Init<'_>) -> Self {
         let bound = 1.0 / (inputs.max(1) as f64).sqrt();
         Self { weight: init.uniform([outputs, inputs], bound), bias: init.uniform([outputs], bound) }
     }
@@ -46,7 +46,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Weight 1, bias 0.
-    pub fn new<R: RngExt>(width: usize, eps: f64, init: &mut Init<'_, R>) -> Self {
+    pub fn new(width: usize, eps: f64, init: &mut Init<'_>) -> Self {
         Self { weight: init.constant([width], 1.0), bias: init.constant([width], 0.0), eps }
     }
 
@@ -64,9 +64,27 @@ impl LayerNorm {
 /// One batch normalisation's statistics of one batch, on their way into the running averages.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
-    layer: ParamId,
+    /// The running averages that they move: mean and variance.
+    of: [ParamId; 2],
     mean: Tensor<1>,
     variance: Tensor<1>,
+}
+
+/// Weight of a new batch in the running averages, PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// A network whose running averages are moved towards every entry of `seen`, in order.
+pub fn absorb<M: Module>(network: M, seen: &[BatchStatistics]) -> M {
+    if seen.is_empty() {
+        return network;
+    }
+    change(network, &mut |parameter, old| {
+        seen.iter().fold(old, |old, batch| match batch.of.iter().position(|id| *id == parameter.id) {
+            Some(0) => ops::lerp(old, batch.mean.clone(), MOMENTUM),
+            Some(_) => ops::lerp(old, batch.variance.clone(), MOMENTUM),
+            None => old,
+        })
+    })
 }
 
 /// How a network with batch statistics is run.
@@ -79,7 +97,7 @@ pub enum Pass<'a> {
 
 /// Batch normalisation over all axes but the last (features are channels-last).
 ///
-/// Running averages are buffers: a training pass hands the batch's statistics out, [`absorb`](BatchNorm::absorb) puts them in.
+/// Running averages are buffers: a training pass hands the batch's statistics out, [`absorb`] puts them in.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// `[C]`.
@@ -95,7 +113,7 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     /// Weight 1, bias 0, running statistics of N(0, 1), eps 1e-5.
-    pub fn new<R: RngExt>(channels: usize, init: &mut Init<'_, R>) -> Self {
+    pub fn new(channels: usize, init: &mut Init<'_>) -> Self {
         Self {
             weight: init.constant([channels], 1.0),
             bias: init.constant([channels], 0.0),
@@ -124,28 +142,17 @@ impl BatchNorm {
     }
 
     fn seen<const D: usize>(&self, batch: ops::BatchNormOutput<D>, seen: &mut Vec<BatchStatistics>) -> Tensor<D> {
-        seen.push(BatchStatistics { layer: self.running_mean.id, mean: batch.mean, variance: batch.variance });
+        seen.push(BatchStatistics {
+            of: [self.running_mean.id, self.running_var.id],
+            mean: batch.mean,
+            variance: batch.variance,
+        });
         batch.output
     }
 
     fn evaluate<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (mean, var) = (self.running_mean.val(), self.running_var.val());
         ops::normalise_with(x, self.weight.val(), self.bias.val(), mean, var, self.eps)
-    }
-
-    /// The running averages moved by `momentum` towards every entry of `seen` that is this layer's, in order.
-    pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        let layer = self.running_mean.id;
-        for batch in seen.iter().filter(|batch| batch.layer == layer) {
-            let towards = |old: Tensor<1>, new: &Tensor<1>| {
-                let tracked = old.device().is_autodiff();
-                let moved = ops::lerp(old.inner(), new.clone(), momentum);
-                if tracked { moved.autodiff() } else { moved }
-            };
-            self.running_mean = self.running_mean.map(|old| towards(old, &batch.mean));
-            self.running_var = self.running_var.map(|old| towards(old, &batch.variance));
-        }
-        self
     }
 }
 
@@ -160,19 +167,13 @@ pub struct Conv {
 
 impl Conv {
     /// He-normal weights; padding `k / 2`.
-    pub fn new<R: RngExt>(inputs: usize, outputs: usize, kernel: usize, stride: usize, init: &mut Init<'_, R>) -> Self {
+    pub fn new(inputs: usize, outputs: usize, kernel: usize, stride: usize, init: &mut Init<'_>) -> Self {
         let weight = init.he([outputs, inputs, kernel, kernel], inputs * kernel * kernel);
         Self { weight, stride, padding: kernel / 2 }
     }
 
     /// Weights uniform in ±1/√(I·k²) (PyTorch's default); padding `k / 2`.
-    pub fn uniform<R: RngExt>(
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-        stride: usize,
-        init: &mut Init<'_, R>,
-    ) -> Self {
+    pub fn uniform(inputs: usize, outputs: usize, kernel: usize, stride: usize, init: &mut Init<'_>) -> Self {
         let bound = 1.0 / ((inputs * kernel * kernel).max(1) as f64).sqrt();
         Self { weight: init.uniform([outputs, inputs, kernel, kernel], bound), stride, padding: kernel / 2 }
     }
@@ -226,12 +227,12 @@ pub struct Block {
 
 impl Block {
     /// Weights truncated-normal 0.02, LayerNorm eps 1e-6, as released. `width` must be a multiple of `heads`.
-    pub fn new<R: RngExt>(width: usize, heads: usize, hidden: usize, init: &mut Init<'_, R>) -> Self {
+    pub fn new(width: usize, heads: usize, hidden: usize, init: &mut Init<'_>) -> Self {
         Self::with_eps(width, heads, hidden, 1e-6, init)
     }
 
     /// The same with another ε.
-    pub fn with_eps<R: RngExt>(width: usize, heads: usize, hidden: usize, eps: f64, init: &mut Init<'_, R>) -> Self {
+    pub fn with_eps(width: usize, heads: usize, hidden: usize, eps: f64, init: &mut Init<'_>) -> Self {
         let std = 0.02;
         Self {
             norm1: LayerNorm::new(width, eps, init),

@@ -16,6 +16,7 @@ pub mod masked_predictor;
 pub mod mlp;
 pub mod observer;
 pub mod pair;
+pub mod parameters;
 pub mod pooler;
 pub mod positions;
 pub mod predictor;
@@ -23,6 +24,6 @@ pub mod released;
 pub mod vit;
 pub mod weights;
 
-pub use encode::{Backbone, Encode, FeatureMap};
+pub use encode::{Backbone, Encode, FeatureMap, Frames, ImageNetwork, Tokens};
 pub use init::Init;
 pub use weights::{NamedTensor, NamedTensors, WeightsError};

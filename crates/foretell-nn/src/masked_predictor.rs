@@ -4,7 +4,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::clip_vit::{Positions, blocks_parameters, product};
@@ -42,12 +42,12 @@ pub struct MaskedPredictorConfig {
 
 impl MaskedPredictorConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> MaskedPredictor {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> MaskedPredictor {
         self.build(&mut Init::new(rng, device))
     }
 
     /// The network whose parameters `init` gives. Mask tokens begin as zeros, as released.
-    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> MaskedPredictor {
+    pub fn build(&self, init: &mut Init<'_>) -> MaskedPredictor {
         let (d, p, std) = (self.encoder_width, self.width, 0.02);
         MaskedPredictor {
             levels_embed: (self.levels > 1).then(|| Linear::vit(self.levels * d, d, std, init)),

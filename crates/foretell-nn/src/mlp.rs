@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
-use crate::layers::{BatchNorm, BatchStatistics, Linear, Pass};
+use crate::layers::{BatchNorm, Linear, Pass};
 
 /// What stands behind a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Projector {
 
 impl Projector {
     /// `widths`: input, hidden …, output; at least two.
-    pub fn new<R: RngExt>(widths: &[usize], activation: Activation, rng: &mut R, device: &Device) -> Self {
+    pub fn new(widths: &[usize], activation: Activation, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         let mut init = Init::new(rng, device);
         let layers: Vec<_> = widths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
         let norms = widths[1..widths.len() - 1].iter().map(|w| BatchNorm::new(*w, &mut init)).collect();
@@ -49,11 +49,5 @@ impl Projector {
             }
         }
         x
-    }
-
-    /// See [`BatchNorm::absorb`].
-    pub fn absorb(mut self, seen: &[BatchStatistics], momentum: f64) -> Self {
-        self.norms = self.norms.into_iter().map(|norm| norm.absorb(seen, momentum)).collect();
-        self
     }
 }

@@ -4,11 +4,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
-use crate::encode::{Backbone, Encode, FeatureMap};
-use crate::layers::{BatchStatistics, Conv, LayerNorm, Linear, Pass};
+use crate::encode::{Backbone, FeatureMap, ImageNetwork};
+use crate::layers::{Conv, LayerNorm, Linear, Pass};
 
 /// Lengths of an [`Observer`]. [`ObserverConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,7 @@ impl ObserverConfig {
     }
 
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Observer {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Observer {
         let mut init = Init::new(rng, device);
         let [channels, mut height, mut width] = self.observation;
         let (mut convs, mut biases, mut inputs) = (Vec::new(), Vec::new(), channels);
@@ -126,7 +126,7 @@ impl Observer {
     }
 }
 
-impl Encode for Observer {
+impl ImageNetwork for Observer {
     fn tokens(&self, observations: Tensor<4>) -> FeatureMap {
         let z = self.forward(observations);
         let [b, d] = z.dims();
@@ -149,9 +149,5 @@ impl Encode for Observer {
 impl Backbone for Observer {
     fn view(&self, observations: Tensor<4>, _: &mut Pass<'_>) -> Tensor<2> {
         self.forward(observations)
-    }
-
-    fn absorb(self, _: &[BatchStatistics], _: f64) -> Self {
-        self
     }
 }

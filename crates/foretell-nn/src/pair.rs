@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::layers::Linear;
@@ -24,7 +24,7 @@ pub struct Pair {
 
 impl Pair {
     /// Latents of width D, hidden layers of width H, and O numbers that are said.
-    pub fn new<R: RngExt>(latent: usize, hidden: usize, said: usize, rng: &mut R, device: &Device) -> Self {
+    pub fn new(latent: usize, hidden: usize, said: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         let mut init = Init::new(rng, device);
         Self {
             from: Linear::uniform(latent, hidden, &mut init),

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::clip_vit::{blocks_parameters, product};
@@ -28,12 +28,12 @@ pub struct AttentiveConfig {
 
 impl AttentiveConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> AttentiveClassifier {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> AttentiveClassifier {
         self.build(&mut Init::new(rng, device))
     }
 
     /// The network whose parameters `init` gives.
-    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> AttentiveClassifier {
+    pub fn build(&self, init: &mut Init<'_>) -> AttentiveClassifier {
         let Self { width, heads, hidden, depth, eps, classes } = *self;
         let std = 0.02;
         AttentiveClassifier {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
 use crate::clip_vit::{blocks_parameters, product};
 use crate::layers::{Block, LayerNorm, Linear};
@@ -25,12 +25,12 @@ pub struct PredictorConfig {
 
 impl PredictorConfig {
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Predictor {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Predictor {
         self.build(&mut Init::new(rng, device))
     }
 
     /// The network whose parameters `init` gives.
-    pub fn build<R: RngExt>(&self, init: &mut Init<'_, R>) -> Predictor {
+    pub fn build(&self, init: &mut Init<'_>) -> Predictor {
         let (rows, cols) = self.grid;
         let pos = positions::sincos_2d(rows, cols, self.width);
         Predictor {

@@ -3,11 +3,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_ops as ops;
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::{Backbone, Encode, FeatureMap};
-use crate::layers::{BatchStatistics, Block, LayerNorm, Pass};
+use crate::encode::{Backbone, FeatureMap, ImageNetwork};
+use crate::layers::{Block, LayerNorm, Pass};
 use crate::{Init, positions};
 
 /// The one dial: width, depth and heads.
@@ -69,7 +69,7 @@ impl VitConfig {
     }
 
     /// A fresh network.
-    pub fn init<R: RngExt>(&self, rng: &mut R, device: &Device) -> Vit {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Vit {
         let mut init = Init::new(rng, device);
         let (rows, cols) = self.grid();
         let pos = positions::sincos_2d(rows, cols, self.width);
@@ -189,7 +189,7 @@ pub fn patchify(images: Tensor<4>, patch: usize) -> Tensor<3> {
     ])
 }
 
-impl Encode for Vit {
+impl ImageNetwork for Vit {
     fn tokens(&self, images: Tensor<4>) -> FeatureMap {
         let tokens = ops::together(&images.device(), || self.encode_all(patchify(images, self.config.patch)));
         FeatureMap { tokens, grid: self.config.grid() }
@@ -209,10 +209,6 @@ impl Encode for Vit {
             }
         }
         Tensor::cat(pooled, 1)
-    }
-
-    fn vit(&self) -> Option<&Vit> {
-        Some(self)
     }
 
     fn prepare(&mut self) {
@@ -235,9 +231,5 @@ impl Encode for Vit {
 impl Backbone for Vit {
     fn view(&self, images: Tensor<4>, _: &mut Pass<'_>) -> Tensor<2> {
         self.encode_view(images).mean_dim(1).squeeze_dim(1)
-    }
-
-    fn absorb(self, _: &[BatchStatistics], _: f64) -> Self {
-        self
     }
 }

@@ -84,3 +84,8 @@ pub mod composed {
     pub use crate::softmax::softmax_composed as softmax;
     pub use crate::turns::turn_composed as turn;
 }
+
+/// Stand-in until the counter is merged.
+pub fn operations() -> u64 {
+    0
+}

@@ -16,10 +16,10 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// The folder already holds a run.
-    #[error("{} already holds a run: go on with it (`foretell train --resume {}`), or choose another folder with `--out`", .0.display(), .0.display())]
+    #[error("{} already holds a run: resume it, or choose another folder", .0.display())]
     Taken(PathBuf),
     /// The folder holds no run.
-    #[error("{} holds no run: expected a folder that `foretell train` made, with a config.toml in it", .0.display())]
+    #[error("{} holds no run: expected the folder of a run, with a config.toml in it", .0.display())]
     NoRun(PathBuf),
     /// A checkpoint is damaged.
     #[error("the checkpoint {} cannot be read: {reason}. Remove this folder to go on from the one before it", path.display())]
@@ -34,7 +34,7 @@ pub enum TrainError {
     Setting(String),
     /// The loss is not a number any more.
     #[error(
-        "the loss became {value} at step {step}: training has diverged. Start again with a smaller learning rate (`--set train.lr=…`); the run's last checkpoint is from before"
+        "the loss became {value} at step {step}: training has diverged. Start again with a smaller `train.lr`; the run's last checkpoint is from before"
     )]
     Diverged {
         /// When.

@@ -19,7 +19,7 @@ impl RunFolder {
         }
         if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(TrainError::Setting(format!(
-                "{} is not empty and holds no run: choose a new folder with `--out`",
+                "{} is not empty and holds no run: choose another folder",
                 path.display()
             )));
         }
@@ -81,6 +81,14 @@ impl RunFolder {
     /// The whole model of a world, where the encoder alone is not what is used.
     pub fn model(&self) -> PathBuf {
         self.0.join("model.safetensors")
+    }
+    /// Running averages of the untrained control.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control.safetensors")
+    }
+    /// What was found, with its pictures: what the report is drawn from.
+    pub fn findings(&self) -> PathBuf {
+        self.0.join("findings.json")
     }
     /// The outcome.
     pub fn summary(&self) -> PathBuf {

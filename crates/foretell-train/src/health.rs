@@ -43,9 +43,9 @@ const PARTIAL_CONSTANT: f64 = 0.2;
 
 /// What is measured of one network at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Of one vector an image.
-    pub image: Statistics,
+pub struct Measured {
+    /// Of one vector a sample.
+    pub sample: Statistics,
     /// Of tokens.
     pub token: Statistics,
     /// Of the predictions that the loss sees.
@@ -78,11 +78,11 @@ pub struct Threshold {
 pub struct Health {
     /// In one word.
     pub verdict: Verdict,
-    /// RankMe of one vector an image.
+    /// RankMe of one vector a sample.
     pub rankme: f64,
     /// RankMe of tokens.
     pub token_rankme: f64,
-    /// Effective rank of one vector an image.
+    /// Effective rank of one vector a sample.
     pub effective_rank: f64,
     /// The same of the untrained network.
     pub untrained_effective_rank: f64,
@@ -90,7 +90,7 @@ pub struct Health {
     pub target_std: f64,
     /// The same of the predictions.
     pub prediction_std: f64,
-    /// Mean pairwise cosine between images.
+    /// Mean pairwise cosine between samples.
     pub cosine_mean: f64,
     /// Its standard deviation over pairs.
     pub cosine_std: f64,
@@ -119,8 +119,8 @@ pub struct HealthRecord {
 
 impl Health {
     /// Holds what was measured against the untrained network and the thresholds.
-    pub fn judge(now: &Probe, untrained: &Probe, initial_teacher_left: Option<f64>) -> Self {
-        let samples = now.image.dim.min(now.image.rows) as f64;
+    pub fn judge(now: &Measured, untrained: &Measured, initial_teacher_left: Option<f64>) -> Self {
+        let samples = now.sample.dim.min(now.sample.rows) as f64;
         let rule = |measure: &str, value: f64, untrained: f64, limit: String, met: bool| Threshold {
             measure: measure.to_owned(),
             value,
@@ -128,24 +128,24 @@ impl Health {
             limit,
             met,
         };
-        let fresh = &untrained.image;
+        let fresh = &untrained.sample;
         // An untrained network may have a cosine near 1 of its own (a common offset): what counts as collapse is
         // that, with next to no spread left after the offset is taken away.
         let cosine_limit = COLLAPSE_COSINE.max(fresh.cosine_mean);
         let collapse = [
             rule(
-                "effective rank (images)",
-                now.image.effective_rank,
+                "effective rank",
+                now.sample.effective_rank,
                 fresh.effective_rank,
                 format!("≥ {:.1} ({:.0} % of {samples})", COLLAPSE_RANK * samples, 100.0 * COLLAPSE_RANK),
-                now.image.effective_rank >= COLLAPSE_RANK * samples,
+                now.sample.effective_rank >= COLLAPSE_RANK * samples,
             ),
             rule(
-                "mean pairwise cosine (images)",
-                now.image.cosine_mean,
+                "mean pairwise cosine",
+                now.sample.cosine_mean,
                 fresh.cosine_mean,
                 format!("≤ {cosine_limit:.4}"),
-                now.image.cosine_mean <= cosine_limit,
+                now.sample.cosine_mean <= cosine_limit,
             ),
             rule(
                 "effective rank (targets)",
@@ -169,17 +169,17 @@ impl Health {
         let partial = [
             rule(
                 "effective rank against untrained",
-                now.image.effective_rank,
+                now.sample.effective_rank,
                 fresh.effective_rank,
                 format!("≥ {:.1} ({:.0} % of untrained)", PARTIAL_RANK * fresh.effective_rank, 100.0 * PARTIAL_RANK),
-                now.image.effective_rank >= PARTIAL_RANK * fresh.effective_rank,
+                now.sample.effective_rank >= PARTIAL_RANK * fresh.effective_rank,
             ),
             rule(
                 "nearly constant dimensions",
-                now.image.constant_dims,
+                now.sample.constant_dims,
                 fresh.constant_dims,
                 format!("≤ {:.0} %", 100.0 * PARTIAL_CONSTANT),
-                now.image.constant_dims <= PARTIAL_CONSTANT,
+                now.sample.constant_dims <= PARTIAL_CONSTANT,
             ),
         ];
         let verdict = if collapse.iter().any(|rule| !rule.met) {
@@ -191,15 +191,15 @@ impl Health {
         };
         Self {
             verdict,
-            rankme: now.image.rankme,
+            rankme: now.sample.rankme,
             token_rankme: now.token.rankme,
-            effective_rank: now.image.effective_rank,
+            effective_rank: now.sample.effective_rank,
             untrained_effective_rank: fresh.effective_rank,
             target_std: now.target.std_mean,
             prediction_std: now.prediction.std_mean,
-            cosine_mean: now.image.cosine_mean,
-            cosine_std: now.image.cosine_std,
-            constant_dims: now.image.constant_dims,
+            cosine_mean: now.sample.cosine_mean,
+            cosine_std: now.sample.cosine_std,
+            constant_dims: now.sample.constant_dims,
             teacher_distance: now.teacher_distance,
             initial_teacher_left,
             thresholds: collapse.into_iter().chain(partial).collect(),

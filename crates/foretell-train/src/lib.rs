@@ -1,7 +1,8 @@
 //! The loop: schedules, AdamW, checkpoints that survive anything, exact resume, and the verdict on collapse.
 //!
-//! The loop is written once and knows no system: it moves an [`Objective`](foretell_jepa::Objective) through its steps,
-//! logs, checkpoints, and judges held-out latents.
+//! The loop is written and compiled once: it moves a [`Learner`] through its steps, logs, checkpoints, and judges held-out
+//! latents. [`Learning`] makes one of any [`Objective`](foretell_jepa::Objective) and any
+//! [`Modality`](foretell_data::Modality).
 
 mod checkpoint;
 mod config;
@@ -10,6 +11,7 @@ mod events;
 mod fit;
 mod folder;
 mod health;
+mod learner;
 mod optimiser;
 mod schedule;
 
@@ -17,8 +19,9 @@ pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use events::EventWriter;
-pub use fit::{Finished, Fit, Observer, Report, Taken, features_of, fit, settle, take_step, time_steps};
+pub use fit::{Finished, Fit, LoopObserver, Silent, StepReport, all_steps, fit, load_control, settle, time_steps};
 pub use folder::{RunFolder, write_whole};
-pub use health::{Health, HealthRecord, Probe, Threshold, Verdict};
+pub use health::{Health, HealthRecord, Measured, Threshold, Verdict};
+pub use learner::{Ground, Learner, Learning, StepOutcome, Which};
 pub use optimiser::Optimiser;
 pub use schedule::Schedule;

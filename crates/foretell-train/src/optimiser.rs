@@ -1,165 +1,115 @@
-//! AdamW over a network and the moving average that follows it: one pass over each parameter, decay for matrices alone,
-//! the global norm clipped.
+//! AdamW over a network's parameters by their names: decay for matrices alone, the global norm clipped.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use std::collections::BTreeMap;
+
+use burn::module::Module;
 use burn::tensor::{Gradients, Tensor, TensorData};
-use foretell_jepa::target::Average;
+use foretell_jepa::Role;
+use foretell_nn::parameters::{Parameter, change, gradients, look};
 use foretell_nn::{NamedTensor, NamedTensors, WeightsError};
 use foretell_ops as ops;
 
-/// The moments of every trained parameter.
+/// The moments of one parameter, `[P]` each, and its shape.
+struct Moments {
+    first: Tensor<1>,
+    second: Tensor<1>,
+    shape: Vec<usize>,
+}
+
+/// The moments of every parameter that has had a gradient.
 #[derive(Default)]
-pub struct Optimiser {
-    first: GradientsParams,
-    second: GradientsParams,
-}
+pub struct Optimiser(BTreeMap<String, Moments>);
 
-/// Σ g² over a network's parameters in the order of their paths.
-struct SquaredNorm<'a> {
-    gradients: &'a GradientsParams,
-    sum: ops::SumOfSquares,
-}
-
-impl ModuleVisitor for SquaredNorm<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sum.add(gradient);
-        }
-    }
-}
-
+/// One step over all parameters.
 struct Step<'a> {
-    gradients: GradientsParams,
     moments: &'a mut Optimiser,
-    average: &'a mut Average,
+    gradients: BTreeMap<String, Tensor<1>>,
     hyper: ops::AdamW,
-    path: Vec<String>,
-}
-
-impl ModuleMapper for Step<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let id = param.id;
-        let Some(gradient) = self.gradients.remove::<D>(id) else {
-            self.average.approach(&param);
-            return param;
-        };
-        let decays = D >= 2 && self.path.last().is_none_or(|name| name != "bias");
-        let hyper = ops::AdamW { weight_decay: if decays { self.hyper.weight_decay } else { 0.0 }, ..self.hyper };
-        param.map(|parameter| {
-            let parameter = parameter.inner();
-            let zeros = || Tensor::zeros(parameter.shape(), &parameter.device());
-            let state = ops::Stepped {
-                first: self.moments.first.remove(id).unwrap_or_else(zeros),
-                second: self.moments.second.remove(id).unwrap_or_else(zeros),
-                average: self.average.take(id),
-                parameter,
-            };
-            let ops::Stepped { parameter, first, second, average } = ops::adamw(state, gradient, &hyper);
-            self.moments.first.register(id, first);
-            self.moments.second.register(id, second);
-            if let Some((average, _)) = average {
-                self.average.put(id, average);
-            }
-            parameter.autodiff().require_grad()
-        })
-    }
+    norm: f64,
 }
 
 impl Optimiser {
-    /// One step: `network` after it, its `average` moved along, and the gradient's global norm before clipping.
-    /// `hyper.gradient_scale` is set here: gradients longer than `clip` (if positive) are shortened to it.
+    /// One step: the network after it, and the gradient's global norm before clipping.
     pub fn step<M: Module>(
         &mut self,
         network: M,
-        average: &mut Average,
-        gradients: Gradients,
+        backward: Gradients,
         clip: f64,
         hyper: ops::AdamW,
+        role: &dyn for<'a> Fn(&'a str) -> Role<'a>,
     ) -> (M, f64) {
-        let gradients = GradientsParams::from_grads(gradients, &network);
-        let mut norm = SquaredNorm { gradients: &gradients, sum: ops::SumOfSquares::default() };
-        network.visit(&mut norm);
-        let norm = norm.sum.total().sqrt();
+        let mut found = Vec::new();
+        gradients(&network, backward, &mut |parameter, gradient| found.push((parameter.name.to_owned(), gradient)));
+        let mut step = self.begin(found, clip, hyper);
+        let network = change(network, &mut |parameter, old| step.of(&parameter, old, &role(parameter.name)));
+        (network, step.norm)
+    }
+
+    /// Begins a step with the gradients `[P]` of parameters by name, in the network's order. Gradients whose global norm is
+    /// above `clip` (if that is positive) are shortened to it; `hyper.gradient_scale` is set here.
+    fn begin(&mut self, gradients: Vec<(String, Tensor<1>)>, clip: f64, hyper: ops::AdamW) -> Step<'_> {
+        let mut sum = ops::SumOfSquares::default();
+        gradients.iter().for_each(|(_, gradient)| sum.add(gradient.clone()));
+        let norm = sum.total().sqrt();
         let gradient_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let hyper = ops::AdamW { gradient_scale, ..hyper };
-        let network = network.map(&mut Step { gradients, moments: self, average, hyper, path: Vec::new() });
-        (network, norm)
+        Step { moments: self, gradients: gradients.into_iter().collect(), hyper, norm }
     }
 
     /// The moments by the parameters' names, `first.` and `second.` before them.
-    pub fn state<M: Module>(&self, network: &M) -> NamedTensors {
-        let mut reader = Reader { moments: self, path: Vec::new(), tensors: NamedTensors::new() };
-        network.visit(&mut reader);
-        reader.tensors
+    pub fn state(&self) -> NamedTensors {
+        let mut tensors = NamedTensors::new();
+        for (name, Moments { first, second, shape }) in &self.0 {
+            for (prefix, moment) in [("first", first), ("second", second)] {
+                let values = ops::values(moment.clone());
+                tensors.insert(format!("{prefix}.{name}"), NamedTensor { shape: shape.clone(), values });
+            }
+        }
+        tensors
     }
 
-    /// The optimiser with these moments. Parameters without any start from zero, as in a fresh run.
-    pub fn with_state<M: Module>(network: &M, tensors: NamedTensors) -> Result<Self, WeightsError> {
-        let mut loader = Loader { tensors, path: Vec::new(), moments: Self::default(), problem: None };
-        network.visit(&mut loader);
-        match loader.problem {
+    /// The optimiser of a network with these moments. Parameters without any start from zero, as in a fresh run.
+    pub fn with_state<M: Module>(network: &M, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
+        let (mut moments, mut problem) = (BTreeMap::new(), None);
+        look(network, &mut |parameter, value| {
+            let pair = ["first", "second"].map(|prefix| {
+                let name = format!("{prefix}.{}", parameter.name);
+                let tensor = tensors.remove(&name)?;
+                if tensor.shape != parameter.shape {
+                    problem = Some(format!("`{name}` is {:?} where {:?} was expected", tensor.shape, parameter.shape));
+                    return None;
+                }
+                let count = tensor.values.len();
+                Some(Tensor::from_data(TensorData::new(tensor.values, [count]), &value.device()))
+            });
+            if let [Some(first), Some(second)] = pair {
+                moments.insert(parameter.name.to_owned(), Moments { first, second, shape: parameter.shape.to_vec() });
+            }
+        });
+        match problem {
             Some(problem) => Err(WeightsError::Mismatch(problem)),
-            None => foretell_nn::weights::none_left(&loader.tensors).map(|()| loader.moments),
+            None => foretell_nn::weights::none_left(&tensors).map(|()| Self(moments)),
         }
     }
 }
 
-struct Reader<'a> {
-    moments: &'a Optimiser,
-    path: Vec<String>,
-    tensors: NamedTensors,
-}
-
-impl ModuleVisitor for Reader<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        for (prefix, moments) in [("first", &self.moments.first), ("second", &self.moments.second)] {
-            if let Some(moment) = moments.get::<D>(param.id) {
-                let name = format!("{prefix}.{}", self.path.join("."));
-                let shape = moment.dims().to_vec();
-                self.tensors.insert(name, NamedTensor { shape, values: ops::values(moment) });
-            }
-        }
-    }
-}
-
-struct Loader {
-    tensors: NamedTensors,
-    path: Vec<String>,
-    moments: Optimiser,
-    problem: Option<String>,
-}
-
-impl ModuleVisitor for Loader {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let shape = param.dims();
-        for (prefix, moments) in [("first", &mut self.moments.first), ("second", &mut self.moments.second)] {
-            let name = format!("{prefix}.{}", self.path.join("."));
-            let Some(tensor) = self.tensors.remove(&name) else { continue };
-            if tensor.shape != shape {
-                self.problem = Some(format!("`{name}` is {:?} where {shape:?} was expected", tensor.shape));
-                continue;
-            }
-            let device = param.val().device().inner();
-            moments.register(param.id, Tensor::<D>::from_data(TensorData::new(tensor.values, shape), &device));
-        }
+impl Step<'_> {
+    /// A parameter `[P]` after the step; as it was where it has no gradient or does not learn.
+    fn of(&mut self, parameter: &Parameter<'_>, value: Tensor<1>, role: &Role<'_>) -> Tensor<1> {
+        let (Some(gradient), Role::Learns { lr, decays }) = (self.gradients.remove(parameter.name), role) else {
+            return value;
+        };
+        let matrix = parameter.shape.len() >= 2 && parameter.name.rsplit('.').next() != Some("bias");
+        let weight_decay = if decays.unwrap_or(matrix) { self.hyper.weight_decay } else { 0.0 };
+        let hyper = ops::AdamW { weight_decay, lr: self.hyper.lr * lr, ..self.hyper };
+        let zeros = || Tensor::zeros(value.shape(), &value.device());
+        let (first, second) = match self.moments.0.remove(parameter.name) {
+            Some(Moments { first, second, .. }) => (first, second),
+            None => (zeros(), zeros()),
+        };
+        let stepped = ops::adamw(ops::Stepped { parameter: value, first, second, average: None }, gradient, &hyper);
+        let moments = Moments { first: stepped.first, second: stepped.second, shape: parameter.shape.to_vec() };
+        self.moments.0.insert(parameter.name.to_owned(), moments);
+        stepped.parameter
     }
 }

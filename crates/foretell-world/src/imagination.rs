@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::Normalise;
-use foretell_jepa::dynamics::{Dynamics, Gauge, Networks, State, WindowCollator, WorldModel};
+use foretell_jepa::dynamics::{Gauge, State, TrainedModel, WorldModel};
 use rayon::prelude::*;
 
 use crate::cost::Cost;
@@ -32,21 +32,9 @@ pub struct Imagination {
 
 impl Imagination {
     /// What a run has learnt, with blocks of so many actions.
-    pub fn of<N: Networks + Sync>(objective: &Dynamics<N>, block: usize) -> Self {
-        Self::with(objective.model(), &objective.collator, block, &objective.device)
-    }
-
-    /// Networks in evaluation mode, for observations and actions as this collator takes them.
-    pub fn with<N: Networks + Sync>(networks: N, collator: &WindowCollator, block: usize, device: &Device) -> Self {
-        let WindowCollator { observation, normalise, actions, .. } = collator;
-        Self {
-            model: networks.planner_model(),
-            observation: *observation,
-            normalise: normalise.clone(),
-            actions: actions.clone(),
-            block: block.max(1),
-            device: device.clone(),
-        }
+    pub fn of(trained: TrainedModel, block: usize) -> Self {
+        let TrainedModel { model, observation, normalise, actions, device } = trained;
+        Self { model, observation, normalise, actions, block: block.max(1), device }
     }
 
     /// Numbers in an action.

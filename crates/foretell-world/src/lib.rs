@@ -4,10 +4,10 @@
 //! success. Its randomness comes from outside, so an episode is a function of a seed. [`Play`] turns a world into samples
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
-mod actor;
 mod atlas;
 mod cost;
 mod evaluate;
+mod experience;
 mod forecast;
 mod imagination;
 mod imagined;
@@ -22,10 +22,10 @@ mod walls;
 mod world;
 mod worlds;
 
-pub use actor::learn_actor;
 pub use atlas::Explore;
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};
+pub use experience::{EpisodesSettings, Experience, ExperienceConfig, ExploreSettings, Form, PlaySettings, Playground};
 pub use forecast::Forecast;
 pub use imagination::{Imagination, Model};
 pub use imagined::Imagined;

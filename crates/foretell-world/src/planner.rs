@@ -46,7 +46,7 @@ pub trait Problem {
 
 /// A planner and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Planner {
     /// The best of independent draws around the last plan.
     Random {
@@ -188,7 +188,7 @@ impl Planner {
 
 /// What every planner needs besides its own settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PlannerConfig {
     /// Steps looked ahead, H.
     pub horizon: usize,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use foretell_data::random::{Stream, rng};
-use foretell_data::{DataError, Demand, HeldOut, HeldOutDemand, Material, Normalise, Places, Source, Window};
+use foretell_data::{DataError, Normalise, Places, Source, Window};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::world::{Split, World, WorldError};
 
 /// How play is generated and cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PlayConfig {
     /// Observations of an episode of behaviour.
     pub episode: usize,
@@ -120,6 +120,11 @@ impl Play {
         &self.config
     }
 
+    /// Windows of training for each step, each of an episode of its own.
+    pub fn training(&self, batch: usize) -> Arc<dyn Source<Sample = Window>> {
+        Arc::new(Windows { play: self.clone(), batch })
+    }
+
     fn generator(&self, split: Split, step: u64, index: u64) -> ChaCha8Rng {
         let stream = if split == Split::Training { Stream::Play } else { Stream::Task };
         rng(self.seed, stream, step, index)
@@ -196,30 +201,5 @@ impl Source for Windows {
 
     fn batch(&self, step: u64) -> Result<Vec<Window>, DataError> {
         Ok((0..self.batch as u64).map(|i| self.play.window(Split::Training, step, i)).collect())
-    }
-}
-
-impl Material for Play {
-    type Sample = Window;
-
-    fn training(&self, demand: &Demand) -> Result<Arc<dyn Source<Sample = Window>>, DataError> {
-        Ok(Arc::new(Windows { play: self.clone(), batch: demand.batch }))
-    }
-
-    fn held_out(&self, demand: &HeldOutDemand) -> Result<HeldOut<Window>, DataError> {
-        let [_, height, width] = self.world.spec().observation;
-        let (mut observations, mut samples) = (Vec::new(), Vec::new());
-        for i in 0..demand.observations.max(demand.samples) {
-            let window = self.window(Split::HeldOut, 0, i as u64);
-            if i < demand.observations {
-                // One observation of each window: neighbours in time are nearly the same.
-                observations.extend(&window.observations[..self.world.spec().pixels()]);
-            }
-            if i < demand.samples {
-                samples.push(window);
-            }
-        }
-        self.normalise.scale(&mut observations, height * width);
-        Ok(HeldOut { observations, count: demand.observations, samples, skipped: Vec::new() })
     }
 }

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
-use foretell_jepa::target::Average;
+use foretell_jepa::Role;
 use foretell_nn::Init;
 use foretell_nn::layers::Linear;
 use foretell_nn::observer::{Observer, ObserverConfig};
@@ -152,8 +152,8 @@ impl<'a> GoalPolicy<'a> {
             let acted = Tensor::from_data(TensorData::new(acted, [config.batch, spec.action]), device);
             let loss = ops::l2(policy.networks.decide(now, goal), acted);
             let hyper = ops::AdamW { lr: rates.at(step), weight_decay: 1e-4, ..train.adamw(step) };
-            let gradients = loss.backward();
-            policy.networks = optimiser.step(policy.networks, &mut Average::default(), gradients, train.clip, hyper).0;
+            let learns: &dyn Fn(&str) -> Role<'_> = &|_| Role::LEARNS;
+            policy.networks = optimiser.step(policy.networks, loss.backward(), train.clip, hyper, learns).0;
         }
         policy.networks = policy.networks.valid();
         policy

@@ -22,7 +22,7 @@ fn rooms() -> usize {
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum WorldConfig {
     /// Two rooms; wall and door are elsewhere in each episode.
     TwoRooms {

@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use foretell_jepa::Decision;
+use foretell_data::{Auto, Decision};
+use foretell_systems::Session;
 use foretell_train::{Health, HealthRecord, RunFolder, Verdict, write_whole};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Error;
-use crate::device::described;
-use crate::output::counted;
+use crate::findings::RunFindings;
 use crate::progress::clock;
 use crate::report::{self, Curve, Measure, Report};
-use crate::session::{Session, Subject};
 use crate::summary::Summary;
 
 /// Keys of a line of metrics that are no term of the loss.
@@ -30,34 +29,42 @@ pub(crate) fn write_decisions(folder: &RunFolder, decisions: &[Decision]) -> Res
     Ok(write_whole(&decisions_file(folder), text.as_bytes())?)
 }
 
-/// The report of a run as far as all runs have the same in it: what it is over adds the rest.
-pub(crate) fn report_of<S: Subject>(
-    folder: &RunFolder,
-    session: &Session<S>,
-    summary: &Summary,
-    short_name: &str,
-) -> Result<Report, Error> {
-    let recipe = &session.recipe;
-    let metrics: Vec<Value> = lines(&folder.metrics());
-    let judgements: Vec<HealthRecord> = lines(&folder.metrics());
-    let decisions: Vec<Decision> = std::fs::read(decisions_file(folder))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    Ok(Report {
-        title: format!("{} on {short_name}", recipe.over.title()),
-        verdict: verdict(&summary.health, judgements.first()),
-        facts: facts(session, summary)?,
-        curves: curves(&metrics, &judgements, &lines(&folder.timing()), S::SAMPLES),
-        decisions: decisions.into_iter().map(|d| (d.what, d.value, d.reason)).collect(),
-        config_toml: recipe.to_toml(),
-        ..Report::default()
-    })
+/// What was chosen for a run, and why; nothing where that is not known any more.
+pub(crate) fn read_decisions(folder: &RunFolder) -> Vec<Decision> {
+    let bytes = std::fs::read(decisions_file(folder)).ok();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// Writes `report.html`.
-pub(crate) fn write_page(folder: &RunFolder, page: &Report) -> Result<(), Error> {
-    Ok(write_whole(&folder.report(), report::render(page).as_bytes())?)
+/// Writes `report.html` of a finished run, from what lies in its folder.
+pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
+    let run = folder.path().display();
+    let Some(summary) = Summary::read(folder)? else {
+        return Err(Error::Misuse(format!("{run} is not finished: finish it with `foretell train --resume {run}`")));
+    };
+    let Some(found) = RunFindings::read(folder)? else {
+        return Err(Error::Misuse(format!(
+            "{} is missing, and a report shows what it holds: train again with `foretell train {}`",
+            folder.findings().display(),
+            folder.config().display()
+        )));
+    };
+    let config = folder.config();
+    let config_toml = std::fs::read_to_string(&config)
+        .map_err(|e| Error::Misuse(format!("cannot read {}: {e}", config.display())))?;
+    let metrics: Vec<Value> = lines(&folder.metrics());
+    let judgements: Vec<HealthRecord> = lines(&folder.metrics());
+    let decisions = read_decisions(folder);
+    let page = Report {
+        verdict: verdict(&summary.health, judgements.first()),
+        curves: curves(&metrics, &judgements, &lines(&folder.timing()), &found.samples),
+        decisions: decisions.into_iter().map(|d| (d.what, d.value, d.reason)).collect(),
+        commands: found.commands(folder),
+        title: found.title,
+        facts: found.facts,
+        findings: found.findings,
+        config_toml,
+    };
+    Ok(write_whole(&folder.report(), report::render(&page).as_bytes())?)
 }
 
 /// The lines of a JSON-lines file that have this form.
@@ -66,30 +73,51 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn facts<S: Subject>(session: &Session<S>, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
-    let over = &session.recipe.over;
-    let rate = summary.found.rate();
+/// What is learnt from, and for how long, label → value.
+pub(crate) fn data_facts(session: &dyn Session) -> Vec<(String, String)> {
+    let (unit, batch) = (session.unit(), session.train().batch);
+    let mut facts = Vec::new();
+    if let Some(data) = session.description() {
+        if data.train + data.held_out > 0 {
+            let text = format!("{} to train, {} held out ({})", data.train, data.held_out, data.split);
+            facts.push((unit.many.to_owned(), text));
+        }
+        facts.extend(data.facts);
+    }
+    if let Auto::Value(steps) = session.train().steps {
+        let epochs = session.train_len().map(|len| steps as f64 * batch as f64 / len.max(1) as f64);
+        let epochs = epochs.map(|epochs| format!(", {epochs:.1} epochs")).unwrap_or_default();
+        facts.push(("steps".to_owned(), format!("{steps} of {batch} {}{epochs}", unit.many)));
+    }
+    facts
+}
+
+/// The facts of a run's training, label → value.
+pub(crate) fn facts(session: &dyn Session, summary: &Summary, device: &str) -> Vec<(String, String)> {
+    let (unit, rate) = (session.unit(), summary.samples_per_s);
+    let format = session.description().map(|data| format!(" ({})", data.format)).unwrap_or_default();
+    let entry = |label: &str, value: String| (label.to_owned(), value);
     let mut facts =
-        vec![("system", over.title().to_owned()), ("data", format!("{} ({})", over.source(), S::format(session)))];
-    facts.extend(S::facts(session)?);
+        vec![entry("system", session.row().title.to_owned()), entry("data", format!("{}{format}", session.source()))];
+    facts.extend(data_facts(session));
     facts.extend([
-        ("time", format!("{} of training, {rate:.0} {}/s", clock(summary.seconds), S::SAMPLES)),
-        ("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
-        ("device", described(&session.device, session.cores)),
-        ("seed", session.recipe.seed.to_string()),
-        ("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
+        entry("time", format!("{} of training, {rate:.0} {}/s", clock(summary.seconds), unit.many)),
+        entry("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
+        entry("device", device.to_owned()),
+        entry("seed", session.seed().to_string()),
+        entry("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
     ]);
     if !summary.skipped.is_empty() {
-        facts.push(("passed over", format!("{}, unreadable", counted(summary.skipped.len(), S::SAMPLE))));
+        facts.push(entry("passed over", format!("{}, unreadable", unit.counted(summary.skipped.len()))));
     }
-    Ok(facts.into_iter().map(|(label, value)| (label.to_owned(), value)).collect())
+    facts
 }
 
 fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
-    let (word, reading) = match health.verdict {
-        Verdict::Healthy => (report::Health::Healthy, "No measure below speaks of collapse."),
-        Verdict::PartialCollapse => (report::Health::PartialCollapse, "Much of the feature space is unused."),
-        Verdict::Collapse => (report::Health::Collapse, "The features hardly depend on what is seen."),
+    let reading = match health.verdict {
+        Verdict::Healthy => "No measure below speaks of collapse.",
+        Verdict::PartialCollapse => "Much of the feature space is unused.",
+        Verdict::Collapse => "The features hardly depend on what is seen.",
     };
     let mut sentences = vec![
         reading.to_owned(),
@@ -119,7 +147,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
         })
     };
     let others = [
-        free("RankMe (images)", |h| Some(h.rankme)),
+        free("RankMe (samples)", |h| Some(h.rankme)),
         free("RankMe (tokens)", |h| Some(h.token_rankme)),
         free("standard deviation of targets", |h| Some(h.target_std)),
         free("standard deviation of predictions", |h| Some(h.prediction_std)),
@@ -127,7 +155,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
         free("distance of the teacher", |h| h.teacher_distance),
         free("initial teacher left", |h| h.initial_teacher_left),
     ];
-    report::Verdict { health: word, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
+    report::Verdict { health: health.verdict, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
 }
 
 /// Three or four digits that matter.
@@ -153,6 +181,7 @@ fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samp
     let curve = |title: &str, unit: &str, log_y: bool, series: Vec<(&str, Points)>| Curve {
         title: title.to_owned(),
         unit: unit.to_owned(),
+        along: "step".to_owned(),
         series: series
             .into_iter()
             .filter(|(_, points)| !points.is_empty())
@@ -199,7 +228,7 @@ fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samp
             "speed",
             &format!("{samples}/s"),
             false,
-            vec![("since the start of the session", logged(timing, "images_per_s"))],
+            vec![("since the start of the session", logged(timing, "samples_per_s"))],
         ),
     ];
     all.into_iter().filter(|curve| !curve.series.is_empty()).collect()

@@ -2,8 +2,8 @@
 
 use foretell_data::DataError;
 use foretell_eval::EvalError;
-use foretell_jepa::systems::SystemError;
 use foretell_nn::WeightsError;
+use foretell_systems::{JudgeError, RecipeError, SystemError};
 use foretell_train::TrainError;
 use foretell_world::{PlannerError, WorldError};
 
@@ -19,9 +19,9 @@ pub enum Error {
     /// Input data: exit code 2.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A setting of a system: exit code 2.
+    /// A recipe: exit code 2.
     #[error(transparent)]
-    System(#[from] SystemError),
+    Recipe(#[from] RecipeError),
     /// A run: 2 where the user can mend it, else 1.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -45,6 +45,30 @@ impl Error {
         match self {
             Error::Failure(_) | Error::Eval(_) | Error::Train(TrainError::Diverged { .. } | TrainError::Eval(_)) => 1,
             _ => 2,
+        }
+    }
+}
+
+impl From<SystemError> for Error {
+    fn from(error: SystemError) -> Self {
+        match error {
+            SystemError::Data(error) => error.into(),
+            SystemError::Train(error) => error.into(),
+            SystemError::Weights(error) => error.into(),
+            SystemError::Setting(_) | SystemError::Masks(_) => Self::Misuse(error.to_string()),
+        }
+    }
+}
+
+impl From<JudgeError> for Error {
+    fn from(error: JudgeError) -> Self {
+        match error {
+            JudgeError::Data(error) => error.into(),
+            JudgeError::Eval(error) => error.into(),
+            JudgeError::World(error) => error.into(),
+            JudgeError::Weights(error) => error.into(),
+            JudgeError::Planner(error) => error.into(),
+            JudgeError::Other(what) => Self::Misuse(what),
         }
     }
 }

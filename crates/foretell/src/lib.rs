@@ -1,7 +1,7 @@
 //! Foretell: joint-embedding predictive architectures, trained, judged and used from one binary.
 //!
-//! The binary is thin: each command is a function in [`commands`]. A run is described by a [`recipe`], put together in
-//! [`session`] and carried out in [`run`]; what only runs over [`images`] or over a [`world`] have stands there.
+//! The binary is thin: each command is a function in [`commands`]. A run is described by a recipe, carried out in [`run`] and
+//! opened again by [`kept`]; what it is a run of, only [`foretell_systems`] knows.
 
 mod account;
 pub mod commands;
@@ -9,22 +9,20 @@ mod device;
 mod error;
 mod export;
 pub mod feature_file;
-pub mod images;
+mod findings;
 pub mod interrupt;
+pub mod kept;
 pub mod output;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod progress;
-pub mod recipe;
 pub mod released;
 pub mod report;
 pub mod run;
 mod search;
-pub mod session;
 mod stored_zip;
 pub mod summary;
-pub mod systems;
-pub mod world;
+mod timed;
 
 pub use device::DeviceChoice;
 pub use error::Error;

@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
+use foretell_data::Unit;
+
 use crate::Error;
 
 /// Writes results to standard output.
@@ -33,10 +35,10 @@ pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Names some of the images that were passed over, if any were.
-pub fn say_skipped(names: &[String]) {
+/// Names some of the samples that were passed over, if any were.
+pub fn say_skipped(names: &[String], unit: Unit) {
     if !names.is_empty() {
         let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-        say(format_args!("{} passed over as unreadable: {some}", counted(names.len(), "image")));
+        say(format_args!("{} passed over as unreadable: {some}", unit.counted(names.len())));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use foretell_train::{Observer, Report, Verdict};
+use foretell_train::{LoopObserver, StepReport, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::say;
@@ -55,14 +55,14 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
-    fn step(&mut self, report: &Report) {
+impl LoopObserver for Progress {
+    fn step(&mut self, report: &StepReport) {
         let samples = self.samples;
         self.at(report.step, || {
             let verdict = report.verdict.map_or("not judged yet", Verdict::word);
             format!(
                 "{:.0} {samples}/s  {} left  loss {:.4}  {verdict}",
-                report.images_per_s,
+                report.samples_per_s,
                 clock(report.seconds_left),
                 report.loss
             )

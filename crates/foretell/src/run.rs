@@ -1,100 +1,245 @@
-//! A run from its first step, or its last checkpoint, to its report: the same over images and over a world.
+//! A run from its recipe to its report: the same for every system and every kind of data.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use burn::module::Module;
-use foretell_jepa::{Decision, Objective};
+use burn::tensor::Device;
+use foretell_data::Decision;
+use foretell_jepa::Auto;
 use foretell_nn::weights;
-use foretell_train::{RunFolder, fit, settle, write_whole};
+use foretell_systems::{Member, Session};
+use foretell_train::{Fit, Learner, RunFolder, Which, all_steps, fit, settle, time_steps, write_whole};
+use toml::Table;
 
 use crate::Error;
+use crate::account::{facts, write_decisions, write_report};
 use crate::device::described;
+use crate::findings::{RUN, RunFindings};
+use crate::interrupt::STOP;
+use crate::kept::steps;
 use crate::output::{say, say_skipped};
 use crate::progress::{Progress, clock};
-use crate::session::{Concluded, Session, Subject};
 use crate::summary::Summary;
 
-/// Puts the objective and its untrained control together, and runs them. `None` if the run was stopped.
-pub fn begin<S: Subject>(folder: &RunFolder, session: &Session<S>) -> Result<Option<Summary>, Error> {
-    let steps = session.recipe.steps()?;
-    S::run(session, [S::objective(session, steps)?, S::objective(session, steps)?], folder)
+/// More than any run takes, and far inside what TOML can write.
+pub const MOST_STEPS: u64 = 1_000_000_000_000;
+/// Runs at least so long are timed before they begin, to say how long they will take.
+const WORTH_TIMING: u64 = 200;
+/// Judgements and checkpoints take the rest of the time.
+const TRAINING_SHARE: f64 = 0.95;
+/// Minutes of training if nothing is said.
+const MINUTES: f64 = 10.0;
+
+/// A run that is about to begin or to go on.
+struct Prepared {
+    session: Box<dyn Session>,
+    learner: Box<dyn Learner>,
+    /// Minutes that training should take, where that is known.
+    expected_minutes: Option<f64>,
+    device: Device,
 }
 
-/// Trains an objective, judges it and reports.
-pub fn run<S: Subject, O: Concluded<S>>(
-    objective: O,
-    untrained: O,
-    folder: &RunFolder,
-    session: &Session<S>,
-) -> Result<Option<Summary>, Error> {
-    let recipe = &session.recipe;
-    let steps = recipe.steps()?;
-    header(folder, session, &objective)?;
-    let left = S::teacher_left(recipe, steps);
-    let material = S::material(session);
-    let fitting = session.fit(folder, material.as_ref(), left.as_deref());
-    let untrained = settle(untrained, &fitting)?;
-    let finished = fit(objective, &untrained, &fitting, &mut Progress::new(steps, "step", S::SAMPLES))?;
-    let stopped = |where_: &str| {
-        say(format_args!("stopped {where_}. Go on with: foretell train --resume {}", folder.path().display()));
-    };
-    if finished.stopped {
-        match finished.steps {
-            0 => stopped("before the first step"),
-            step => stopped(&format!("at step {step} of {steps} and saved")),
+/// Begins a run. `None` if it was stopped.
+pub fn start(
+    member: &dyn Member,
+    recipe: Table,
+    out: Option<PathBuf>,
+    device: Device,
+) -> Result<(RunFolder, Option<Summary>), Error> {
+    if let Some(out) = &out {
+        RunFolder::check_free(out)?;
+    }
+    let mut session = member.open(recipe, &device, true)?;
+    let out = out.unwrap_or_else(|| free_folder(session.as_ref()));
+    RunFolder::check_free(&out)?;
+    let (steps, expected_minutes) = choose_steps(session.as_mut())?;
+    // Built before anything is written: a setting that does not fit leaves no folder behind.
+    let learner = session.learner(steps)?;
+    let existed = out.exists();
+    let config = toml::to_string(&session.recipe()).map_err(|error| Error::Failure(error.to_string()))?;
+    let folder = RunFolder::create(&out, &config)?;
+    let result = write_decisions(&folder, session.decisions())
+        .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes, device }));
+    if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
+        // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
+        let _ = std::fs::remove_dir_all(&out);
+        if existed {
+            let _ = std::fs::create_dir(&out);
         }
+    }
+    Ok((folder, result?))
+}
+
+/// Goes on with a run. `None` if it was stopped.
+pub fn resume(
+    folder: &RunFolder,
+    member: &dyn Member,
+    recipe: Table,
+    device: Device,
+) -> Result<Option<Summary>, Error> {
+    let mut session = member.open(recipe, &device, true)?;
+    let learner = session.learner(steps(session.as_ref())?)?;
+    if !foretell_train::has_checkpoint(folder) {
+        let path = folder.path().display();
+        say(format_args!("{path} has no checkpoint yet: starting again from its stored config"));
+    }
+    carry_out(folder, Prepared { session, learner, expected_minutes: None, device })
+}
+
+/// Steps as asked, or as is known to be good for the data, or from minutes after a calibration; and minutes, where known.
+fn choose_steps(session: &mut dyn Session) -> Result<(u64, Option<f64>), Error> {
+    let (minutes, epochs) = session.asked();
+    let batch = session.train().batch as f64;
+    let asked = match (session.train().steps, session.train_len()) {
+        (Auto::Value(steps), _) => Some(steps as f64),
+        (Auto::Auto, Some(len)) if epochs > 0.0 => Some(epochs * len as f64 / batch),
+        (Auto::Auto, None) if epochs > 0.0 => {
+            return Err(Error::Misuse(format!(
+                "`epochs` is {epochs}, and {} are generated without end: set `train.steps` or `minutes`",
+                session.unit().many
+            )));
+        }
+        _ if minutes > 0.0 => None,
+        _ => session.usual_steps().map(|steps| steps as f64),
+    };
+    let most = MOST_STEPS as f64;
+    if let Some(steps) = asked {
+        let steps = steps.ceil().clamp(1.0, most) as u64;
+        let expected = (steps >= WORTH_TIMING)
+            .then(|| seconds_a_step(session, Duration::ZERO))
+            .transpose()?
+            .map(|step| steps as f64 * step / 60.0 / TRAINING_SHARE);
+        return Ok((steps, expected));
+    }
+    let minutes = if minutes > 0.0 { minutes } else { MINUTES };
+    let step = seconds_a_step(session, Duration::from_secs(6))?;
+    let steps = (TRAINING_SHARE * minutes * 60.0 / step).floor().clamp(1.0, most) as u64;
+    session.decisions().push(Decision {
+        what: "train.steps".to_owned(),
+        value: steps.to_string(),
+        reason: format!("{minutes} minutes at {:.0} ms a step, measured just now", step * 1e3),
+    });
+    session.set_minutes(minutes);
+    Ok((steps, Some(minutes)))
+}
+
+fn seconds_a_step(session: &dyn Session, limit: Duration) -> Result<f64, Error> {
+    Ok(time_steps(session.trial()?.as_mut(), session.train(), limit)?)
+}
+
+/// `runs/SYSTEM-SOURCE-N` with the first N that is free.
+fn free_folder(session: &dyn Session) -> PathBuf {
+    let (system, source) = (session.row().name, short(&session.source()));
+    let place = |n: u32| PathBuf::from(format!("runs/{system}-{source}-{n}"));
+    (1..u32::MAX).map(place).find(|p| !p.exists()).unwrap_or_else(|| place(0))
+}
+
+/// What is learnt from, in a word.
+fn short(source: &str) -> String {
+    let stem = std::path::Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or_default().replace("built-in ", "")
+}
+
+/// Trains, judges and reports.
+fn carry_out(folder: &RunFolder, prepared: Prepared) -> Result<Option<Summary>, Error> {
+    header(folder, &prepared);
+    let Prepared { session, mut learner, device, .. } = prepared;
+    let (config, unit) = (session.train().clone(), session.unit());
+    let all = all_steps(steps(session.as_ref())?, learner.second());
+    let fitting = Fit { folder, config: &config, stop: &STOP };
+    settle(learner.as_mut(), &fitting)?;
+    let finished = fit(learner.as_mut(), &fitting, &mut Progress::new(all, "step", unit.many))?;
+    if finished.stopped {
+        let place = match finished.steps {
+            0 => "before the first step".to_owned(),
+            step => format!("at step {step} of {all} and saved"),
+        };
+        say(format_args!("stopped {place}. Go on with: foretell train --resume {}", folder.path().display()));
         return Ok(None);
     }
-    let objective = &finished.objective;
-    write_whole(&folder.encoder(), &weights::to_bytes(&objective.encoder_state()))?;
-    let rate = finished.steps as f64 * recipe.train.batch as f64 / finished.seconds.max(1e-9);
-    let Some((found, unreadable)) = objective.conclude(&untrained, session, folder, rate)? else {
-        stopped("after the last step, before all was done with what it left");
-        return Ok(None);
-    };
-    let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(unreadable).collect();
+    write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
+    if session.imaginer(learner.as_ref())?.is_some() || session.keeps_model(learner.as_ref())? {
+        write_whole(&folder.model(), &weights::to_bytes(&learner.state(Which::Trained)))?;
+    }
+    let judged = session.judge(learner.as_ref())?;
+    let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(judged.skipped).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();
-    say_skipped(&skipped);
+    say_skipped(&skipped, unit);
     let summary = Summary {
-        system: recipe.over.system().to_owned(),
-        data: recipe.over.source().to_owned(),
-        seed: recipe.seed,
-        steps: finished.steps,
+        system: session.row().name.to_owned(),
+        data: session.source(),
+        seed: session.seed(),
+        steps: steps(session.as_ref())?,
         seconds: finished.seconds,
-        parameters: parameters(objective),
+        samples_per_s: finished.steps as f64 * config.batch as f64 / finished.seconds.max(1e-9),
+        parameters: learner.parameters(),
         waited_share: finished.waited,
         skipped,
         health: finished.health.health,
-        found,
+        figures: foretell_eval::records(&judged.findings),
     };
+    let found = RunFindings {
+        title: format!("{} on {}", session.row().title, short(&session.source())),
+        samples: unit.many.to_owned(),
+        facts: facts(session.as_ref(), &summary, &described(&device, session.threads())),
+        next: next(session.as_ref(), learner.as_ref())?,
+        findings: judged.findings,
+    };
+    // A run with a summary is finished, so that comes after all that cannot be made again from the folder.
+    found.write(folder)?;
     summary.write(folder)?;
-    objective.report(&untrained, session, folder, &summary)?;
+    write_report(folder)?;
     Ok(Some(summary))
 }
 
-fn parameters<O: Objective>(objective: &O) -> usize {
-    objective.trained().num_params()
+/// What one may do next: label → command.
+fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, String)>, Error> {
+    let many = session.unit().many.to_uppercase();
+    let plans = session.imaginer(learner)?.is_some();
+    let model = session.keeps_model(learner)?;
+    let own: &[(&str, String)] = if plans {
+        &[
+            ("held-out episodes with its plans, beside controls", format!("foretell plan {RUN} --episodes 100")),
+            ("one of them as a moving picture", format!("foretell play {RUN}")),
+        ]
+    } else if model {
+        &[("a world to act in, where it can plan", format!("foretell train {} --world two-rooms", session.row().name))]
+    } else {
+        &[
+            ("features of your own", format!("foretell embed {RUN} {many}… --out features.npz")),
+            ("what the features know of other labels", format!("foretell probe {RUN} --data LABELLED")),
+        ]
+    };
+    let all = [
+        ("what this run holds", format!("foretell inspect {RUN}")),
+        ("the same with another seed", format!("foretell train {RUN}/config.toml --seed 1")),
+    ];
+    Ok(own.iter().cloned().chain(all).map(|(label, command)| (label.to_owned(), command)).collect())
 }
 
 /// What will happen, before it does.
-fn header<S: Subject, O: Objective>(folder: &RunFolder, session: &Session<S>, objective: &O) -> Result<(), Error> {
-    let over = &session.recipe.over;
-    say(format_args!("{} on {} ({})", over.title(), over.source(), S::format(session)));
+fn header(folder: &RunFolder, prepared: &Prepared) {
+    let Prepared { session, learner, expected_minutes, device } = prepared;
+    let description = session.description();
+    let format = description.as_ref().map(|data| format!(" ({})", data.format)).unwrap_or_default();
+    say(format_args!("{} on {}{format}", session.row().title, session.source()));
     let line = |label: &str, value: String| say(format_args!("  {label:<10}  {value}"));
-    for (label, value) in S::facts(session)? {
-        line(label, value);
+    for (label, value) in crate::account::data_facts(session.as_ref()) {
+        line(&label, value);
     }
-    if let Some(minutes) = session.expected_minutes {
+    if let Some(minutes) = expected_minutes {
         line("expected", format!("{}, and the judgement at the end", clock(60.0 * minutes)));
     }
-    line("parameters", format!("{:.2} million trained", parameters(objective) as f64 / 1e6));
-    line("device", described(&session.device, session.cores));
+    line("parameters", format!("{:.2} million trained", learner.parameters() as f64 / 1e6));
+    line("device", described(device, session.threads()));
     line("run", folder.path().display().to_string());
-    for Decision { what, value, reason } in &session.decisions {
+    let decisions: Vec<Decision> = crate::account::read_decisions(folder);
+    for Decision { what, value, reason } in decisions {
         say(format_args!("  {what} = {value}: {reason}"));
     }
-    if let Some(warning) = S::warning(session) {
-        say(format_args!("  {warning}"));
+    let many = session.unit().many;
+    if description.is_some_and(|data| data.train > 0 && data.held_out < 2) {
+        say(format_args!("  no {many} are held out: health is judged on the {many} to train on"));
     }
-    Ok(())
 }

@@ -5,15 +5,12 @@ use burn::tensor::Tensor;
 use foretell_nn::Backbone;
 use foretell_nn::causal::CausalPredictor;
 use foretell_nn::framed::Framed;
-use foretell_nn::layers::{BatchStatistics, Pass};
+use foretell_nn::layers::Pass;
 use foretell_ops as ops;
 
 use super::{Dynamics, Networks, Seen, State, WorldModel};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
-
-/// Weight of a new batch in the running averages, PyTorch's default.
-const MOMENTUM: f64 = 0.1;
 
 /// What the optimiser touches: all there is.
 #[derive(Module, Debug)]
@@ -104,9 +101,5 @@ impl<B: Backbone + 'static> Networks for CausalNetworks<B> {
         let terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
         let loss = prediction + regulariser * setting.lambda;
         Outcome { loss, terms, latents: health, seen: statistics }
-    }
-
-    fn absorb(self, seen: &[BatchStatistics]) -> Self {
-        Self { encoder: self.encoder.absorb(seen, MOMENTUM), predictor: self.predictor.absorb(seen, MOMENTUM) }
     }
 }

@@ -13,16 +13,14 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Collate, DataError, Normalise, Places, Window};
-use foretell_nn::layers::BatchStatistics;
 use foretell_nn::pair::Pair;
-use foretell_nn::{Encode, NamedTensors, WeightsError, weights};
+use foretell_nn::{Frames, ImageNetwork};
 
 use crate::sigreg::directions;
-use crate::target::Average;
-use crate::{Clock, Objective, Outcome};
+use crate::{Clock, Kept, Objective, Outcome, Second};
 
 pub use causal::{Causal, CausalNetworks};
-pub use model::{Gauge, State, WorldModel};
+pub use model::{Gauge, State, TrainedModel, WorldModel};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
 
 /// Windows of a batch on the host.
@@ -138,27 +136,18 @@ pub struct Seen<'a> {
 }
 
 /// The networks of a member: all that the optimiser touches.
-pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
+pub trait Networks: Module + ModuleDisplay + WorldModel + Sync + 'static {
     /// What is set beside the networks' lengths: weights of terms, steps of a rollout.
     type Setting: Send;
     /// What is kept after training, for probes.
-    type Encoder: Module + ModuleDisplay + Encode + 'static;
+    type Encoder: Module + ModuleDisplay + ImageNetwork + 'static;
 
     /// What is kept after training, for probes.
     fn encoder(&self) -> &Self::Encoder;
 
     /// The networks in evaluation mode as a planner asks them, many candidates at a time.
-    fn planner_model(self) -> Box<dyn WorldModel + Send + Sync>
-    where
-        Self: Sync,
-    {
+    fn planner_model(self) -> Box<dyn WorldModel + Send + Sync> {
         Box::new(self)
-    }
-
-    /// The same with another actor: one goes on to learn when the rest has learnt.
-    #[must_use]
-    fn with_actor(self, _actor: Pair) -> Self {
-        self
     }
 
     /// What the actor learns from: how far what it would do is from what was done, weighted by what came of that. Asked of
@@ -169,19 +158,14 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + 'static {
 
     /// The loss of a batch.
     fn loss(&self, setting: &Self::Setting, seen: &Seen<'_>, clock: &Clock) -> Outcome;
-
-    /// Puts a training pass's batch statistics into the running averages.
-    fn absorb(self, _seen: &[BatchStatistics]) -> Self {
-        self
-    }
 }
 
 /// The objective: networks that learn from windows. No target network; the member's own terms keep latents apart.
 pub struct Dynamics<N: Networks> {
-    /// Trained.
-    pub networks: N,
     /// The member's own.
     pub setting: N::Setting,
+    /// How its actor learns when the rest has learnt, if it has one.
+    pub actor: Option<Second>,
     /// Makes batches.
     pub collator: Arc<WindowCollator>,
     /// Where the networks lie, without autodiff.
@@ -201,59 +185,43 @@ impl<N: Networks> Dynamics<N> {
         let places = places.map(|places| Tensor::from_data(places, &self.device));
         Seen { observations, actions, places, batch }
     }
-
-    /// The model to plan with: without gradients, in evaluation mode.
-    pub fn model(&self) -> N {
-        self.networks.valid()
-    }
 }
 
 impl<N: Networks> Objective for Dynamics<N> {
     type Sample = Window;
     type Batch = WindowBatch;
-    type Trained = N;
+    type Networks = N;
 
     fn collator(&self) -> Arc<dyn Collate<Sample = Window, Batch = WindowBatch>> {
         self.collator.clone()
     }
 
-    fn trained(&self) -> &N {
-        &self.networks
+    /// In the second stage what the actor learns from frozen latents, and what really followed in play.
+    fn loss(&self, networks: &N, batch: &WindowBatch, clock: &Clock) -> Outcome {
+        let seen = self.seen(batch);
+        if clock.step > clock.total
+            && let Some(actor) = networks.actor()
+            && let Some(loss) = networks.valid().acted(actor, &seen)
+        {
+            return Outcome { loss, terms: Vec::new(), latents: None, seen: Vec::new() };
+        }
+        networks.loss(&self.setting, &seen, clock)
     }
 
-    fn update(mut self, _: &Clock, step: impl FnOnce(N, &mut Average) -> N) -> Self {
-        self.networks = step(self.networks, &mut Average::default());
-        self
+    fn kept(&self, networks: &N) -> Kept<Window> {
+        let WindowCollator { observation, normalise, actions, .. } = self.collator.as_ref();
+        let model = TrainedModel {
+            model: networks.valid().planner_model(),
+            observation: *observation,
+            normalise: normalise.clone(),
+            actions: actions.clone(),
+            device: self.device.clone(),
+        };
+        let encoder = Frames::new(networks.encoder().valid(), normalise.clone(), &self.device);
+        Kept { encoder: Box::new(encoder), model: Some(Box::new(model)) }
     }
 
-    fn loss(&self, batch: &WindowBatch, clock: &Clock) -> Outcome {
-        self.networks.loss(&self.setting, &self.seen(batch), clock)
-    }
-
-    fn advance(mut self, seen: &[BatchStatistics]) -> Self {
-        self.networks = self.networks.absorb(seen);
-        self
-    }
-
-    fn encoder(&self) -> Box<dyn Encode> {
-        Box::new(self.networks.encoder().valid())
-    }
-
-    fn encoder_with(&self, tensors: NamedTensors) -> Result<Box<dyn Encode>, WeightsError> {
-        Ok(Box::new(weights::load_whole(self.networks.encoder().valid(), tensors)?))
-    }
-
-    fn encoder_state(&self) -> NamedTensors {
-        weights::read(&self.networks.encoder().valid(), "")
-    }
-
-    fn state(&self) -> NamedTensors {
-        weights::read(&self.networks, "")
-    }
-
-    fn with_state(mut self, mut tensors: NamedTensors) -> Result<Self, WeightsError> {
-        self.networks = weights::load(self.networks, "", &mut tensors)?;
-        weights::none_left(&tensors)?;
-        Ok(self)
+    fn second(&self) -> Option<Second> {
+        self.actor
     }
 }

@@ -1,6 +1,7 @@
 //! What a planner asks of a trained model, and what it carries from step to step.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use foretell_data::Normalise;
 use foretell_nn::pair::Pair;
 
 /// Where several episodes stand in a model's eyes: the newest latents, those before them, and the actions between.
@@ -60,6 +61,20 @@ pub enum Gauge {
     Latents,
     /// The steps that lie between, as the model has learnt to tell.
     Steps,
+}
+
+/// A trained model and how what goes into it is normalised.
+pub struct TrainedModel {
+    /// In evaluation mode, without gradients.
+    pub model: Box<dyn WorldModel + Send + Sync>,
+    /// `[C, H, W]` of an observation.
+    pub observation: [usize; 3],
+    /// Mean and standard deviation of each channel of an observation.
+    pub normalise: Normalise,
+    /// Mean and standard deviation of each number of the actions between two observations.
+    pub actions: Normalise,
+    /// Where the model lies, without autodiff.
+    pub device: Device,
 }
 
 /// What a planner asks of a trained model, which is in evaluation mode. Latents are `[B, D]`, actions `[B, A]`; both go in

@@ -17,7 +17,7 @@ use crate::{Clock, Latents, Outcome};
 
 /// Weights of EB-JEPA's terms; the defaults are the paper's (arXiv 2602.03604, section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Terms {
     /// Each dimension varies.
     pub variance: f64,
@@ -312,10 +312,6 @@ impl Networks for RecurrentNetworks {
         }
     }
 
-    fn with_actor(self, actor: Pair) -> Self {
-        Self { actor: Some(actor), ..self }
-    }
-
     fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
         let (head, places) = (self.reach.as_ref()?, seen.places.clone()?);
         let (latents, places) = (self.encoder.forward(seen.observations.clone()), self.encoder.forward(places));
@@ -364,9 +360,9 @@ impl Networks for RecurrentNetworks {
 
 impl Recurrent {
     /// For each k from 1 to K, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each.
-    pub fn unroll(&self, batch: &WindowBatch) -> Vec<(Tensor<2>, Tensor<2>)> {
+    pub fn unroll(&self, networks: &RecurrentNetworks, batch: &WindowBatch) -> Vec<(Tensor<2>, Tensor<2>)> {
         let seen = self.seen(batch);
-        let latents = self.networks.encoder.forward(seen.observations.clone());
-        self.networks.unrolled(&latents, &seen, self.setting.steps, false)
+        let latents = networks.encoder.forward(seen.observations.clone());
+        networks.unrolled(&latents, &seen, self.setting.steps, false)
     }
 }

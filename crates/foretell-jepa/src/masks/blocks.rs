@@ -44,7 +44,7 @@ use super::{ASPECTS, BatchMasks, Grid, MOST_ASPECT, MaskError, check_range};
 /// Numbers of tokens are drawn once for each batch, shapes and places for each sample. Small grids get smaller blocks,
 /// then fewer: 2 × 2 tokens have one token of context and three targets of one token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct BlockMasks {
     /// Number of target blocks `K`. They are disjoint: `K` times the highest `target_scale` is at most 1.
     pub targets: usize,

@@ -24,7 +24,7 @@ pub use random::RandomMasks;
 
 /// A token grid in raster order: token `r · cols + c` lies in row `r` and column `c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+
 pub struct Grid {
     /// Number of rows `H`.
     pub rows: usize,

@@ -19,7 +19,7 @@ use super::{ASPECTS, BatchMasks, Grid, MOST_ASPECT, MaskError, SHARES, SampleMas
 /// The masks of the released I-JEPA collator, with their quirks: one random number for a block's scale and aspect, no
 /// block in the last row or column, targets that may overlap, contexts cut from the bottom to the batch's shortest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct OfficialMasks {
     /// Number of target blocks `K` (`num_pred_masks`).
     pub targets: usize,

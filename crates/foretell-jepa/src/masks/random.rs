@@ -12,7 +12,7 @@ use super::{BatchMasks, Grid, MaskError};
 
 /// Uniformly random token subsets. The settings mean what they mean in [`BlockMasks`](super::BlockMasks).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct RandomMasks {
     /// Number of target sets `K`.
     pub targets: usize,

@@ -12,9 +12,11 @@ mod torch_file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::parameters::{change, look};
 
 pub use open::{are_weights, open};
 pub use store::{Entry, Held, Precision, TensorStore};
@@ -65,78 +67,35 @@ pub enum WeightsError {
     Mismatch(String),
 }
 
-struct Reader {
-    path: Vec<String>,
-    prefix: String,
-    tensors: NamedTensors,
-}
-
-impl Reader {
-    fn name(&self) -> String {
-        format!("{}{}", self.prefix, self.path.join("."))
-    }
-}
-
-impl ModuleVisitor for Reader {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val().inner();
-        let shape = value.dims().to_vec();
-        self.tensors.insert(self.name(), NamedTensor { shape, values: foretell_ops::values(value) });
-    }
-}
-
 /// Every tensor of a network as `prefix` + its path, such as `encoder.` + `blocks.0.attn.qkv.weight`.
 pub fn read<M: Module>(module: &M, prefix: &str) -> NamedTensors {
-    let mut reader = Reader { path: Vec::new(), prefix: prefix.to_owned(), tensors: NamedTensors::new() };
-    module.visit(&mut reader);
-    reader.tensors
-}
-
-struct Loader<'a> {
-    path: Vec<String>,
-    prefix: &'a str,
-    tensors: &'a mut NamedTensors,
-    problems: Vec<String>,
-}
-
-impl ModuleMapper for Loader<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = format!("{}{}", self.prefix, self.path.join("."));
-        let Some(tensor) = self.tensors.remove(&name) else {
-            self.problems.push(format!("`{name}` is missing"));
-            return param;
-        };
-        let expected = param.dims();
-        if tensor.shape != expected {
-            self.problems.push(format!("`{name}` is {:?} where {expected:?} was expected", tensor.shape));
-            return param;
-        }
-        param.map(|old| {
-            let (device, learns) = (old.device(), old.is_require_grad());
-            let new = Tensor::from_data(TensorData::new(tensor.values, expected), &device);
-            if learns { new.require_grad() } else { new }
-        })
-    }
+    let mut tensors = NamedTensors::new();
+    look(module, &mut |parameter, values| {
+        let tensor = NamedTensor { shape: parameter.shape.to_vec(), values: foretell_ops::values(values) };
+        tensors.insert(format!("{prefix}{}", parameter.name), tensor);
+    });
+    tensors
 }
 
 /// The network with its tensors taken out of `tensors` by `prefix` + path. Missing and mis-shaped ones are an error
 /// that lists them; what stays in `tensors` was not used.
 pub fn load<M: Module>(module: M, prefix: &str, tensors: &mut NamedTensors) -> Result<M, WeightsError> {
-    let mut loader = Loader { path: Vec::new(), prefix, tensors, problems: Vec::new() };
-    let module = module.map(&mut loader);
-    if loader.problems.is_empty() { Ok(module) } else { Err(WeightsError::Mismatch(summary(&loader.problems))) }
+    let mut problems = Vec::new();
+    let module = change(module, &mut |parameter, old| {
+        let name = format!("{prefix}{}", parameter.name);
+        let Some(tensor) = tensors.remove(&name) else {
+            problems.push(format!("`{name}` is missing"));
+            return old;
+        };
+        if tensor.shape != parameter.shape {
+            problems.push(format!("`{name}` is {:?} where {:?} was expected", tensor.shape, parameter.shape));
+            return old;
+        }
+        let device = old.device();
+        drop(old);
+        Tensor::from_data(TensorData::new(tensor.values, [parameter.shape.iter().product::<usize>()]), &device)
+    });
+    if problems.is_empty() { Ok(module) } else { Err(WeightsError::Mismatch(summary(&problems))) }
 }
 
 /// An error if anything is left: weights are loaded whole or not at all.

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
+
+use crate::parameters::{change, look};
 
 use super::{Entry, NamedTensor, Precision, TensorStore, WeightsError};
 
@@ -71,7 +73,7 @@ impl<'a> Ledger<'a> {
 
     /// Looks up every parameter of a network.
     pub fn look_up<M: Module>(&mut self, module: &M, naming: &Naming<'_>) {
-        module.visit(&mut Finder { path: Vec::new(), naming, ledger: self });
+        look(module, &mut |parameter, _| self.enter(&naming(parameter.name), parameter.shape));
     }
 
     /// An error that lists every tensor that is missing, has another shape or, if it is among the network's `own`, no place. Tensors
@@ -123,88 +125,50 @@ fn is_image_patch(found: &[usize], expected: &[usize]) -> bool {
     matches!((found, expected), ([d, c, h, w], [e, f, 1, i, j]) if (d, c, h, w) == (e, f, i, j))
 }
 
-struct Finder<'a, 'b> {
-    path: Vec<String>,
-    naming: &'a Naming<'a>,
-    ledger: &'a mut Ledger<'b>,
-}
-
-impl ModuleVisitor for Finder<'_, '_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.ledger.enter(&(self.naming)(&self.path.join(".")), &param.dims());
-    }
-}
-
-struct Filler<'a> {
-    path: Vec<String>,
-    naming: &'a Naming<'a>,
-    store: &'a dyn TensorStore,
-    failed: Option<WeightsError>,
-}
-
-impl Filler<'_> {
-    fn values(&self, source: &Source, parameter: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        let count: usize = parameter.iter().product();
-        let expected = source.shape(parameter).iter().product::<usize>();
-        let read = |name: &String| {
-            let NamedTensor { values, .. } = self.store.read(name)?;
-            if values.len() == expected {
-                Ok(values)
-            } else {
-                let found = values.len();
-                Err(WeightsError::Mismatch(format!("`{name}` holds {found} values where {expected} were expected")))
-            }
-        };
-        match source {
-            Source::Whole(name) => read(name),
-            Source::Stacked(names) => {
-                let mut all = Vec::with_capacity(count);
-                for name in names {
-                    all.extend(read(name)?);
-                }
-                Ok(all)
-            }
-            Source::Part { name, index, .. } => Ok(read(name)?[index * count..(index + 1) * count].to_vec()),
+/// The values of a parameter of this shape, from where they lie.
+fn read(store: &dyn TensorStore, source: &Source, parameter: &[usize]) -> Result<Vec<f32>, WeightsError> {
+    let count: usize = parameter.iter().product();
+    let expected = source.shape(parameter).iter().product::<usize>();
+    let read = |name: &String| {
+        let NamedTensor { values, .. } = store.read(name)?;
+        if values.len() == expected {
+            Ok(values)
+        } else {
+            let found = values.len();
+            Err(WeightsError::Mismatch(format!("`{name}` holds {found} values where {expected} were expected")))
         }
-    }
-}
-
-impl ModuleMapper for Filler<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.failed.is_some() {
-            return param;
-        }
-        let shape = param.dims();
-        match self.values(&(self.naming)(&self.path.join(".")), &shape) {
-            Ok(values) => param.map(|old| {
-                let (device, learns) = (old.device(), old.is_require_grad());
-                drop(old);
-                let new = Tensor::from_data(TensorData::new(values, shape), &device);
-                if learns { new.require_grad() } else { new }
-            }),
-            Err(error) => {
-                self.failed = Some(error);
-                param
+    };
+    match source {
+        Source::Whole(name) => read(name),
+        Source::Stacked(names) => {
+            let mut all = Vec::with_capacity(count);
+            for name in names {
+                all.extend(read(name)?);
             }
+            Ok(all)
         }
+        Source::Part { name, index, .. } => Ok(read(name)?[index * count..(index + 1) * count].to_vec()),
     }
 }
 
 /// The network with every parameter read from where `naming` says that it lies. Call after [`Ledger::close`] found nothing wrong.
 pub fn fill<M: Module>(module: M, store: &dyn TensorStore, naming: &Naming<'_>) -> Result<M, WeightsError> {
-    let mut filler = Filler { path: Vec::new(), naming, store, failed: None };
-    let module = module.map(&mut filler);
-    filler.failed.map_or(Ok(module), Err)
+    let mut failed = None;
+    let module = change(module, &mut |parameter, old| {
+        if failed.is_some() {
+            return old;
+        }
+        match read(store, &naming(parameter.name), parameter.shape) {
+            Ok(values) => {
+                let (device, count) = (old.device(), values.len());
+                drop(old);
+                Tensor::from_data(TensorData::new(values, [count]), &device)
+            }
+            Err(error) => {
+                failed = Some(error);
+                old
+            }
+        }
+    });
+    failed.map_or(Ok(module), Err)
 }

@@ -1,19 +1,18 @@
-//! `foretell embed`: features of any images, written as they come. Memory does not grow with their number.
+//! `foretell embed`: features of any samples, written as they come. Memory does not grow with their number.
 
 pub(super) mod published;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use foretell_data::{DataError, Dataset, Image, Part, fit, open_inputs};
-use rayon::prelude::*;
+use foretell_data::DataError;
+use foretell_eval::Pool;
 use serde::Serialize;
 
 use crate::feature_file::FeatureFile;
-use crate::images::judge::{CHUNK, Extractor, Pool};
-use crate::images::kept::Kept;
 use crate::interrupt::stopped;
-use crate::output::{counted, print, print_json, say};
+use crate::kept::KeptRun;
+use crate::output::{print, print_json, say};
 use crate::progress::Progress;
 use crate::released::{InputArgs, ModelArgs, Pooling};
 use crate::{DeviceChoice, Error};
@@ -24,18 +23,19 @@ use crate::{DeviceChoice, Error};
     override_usage = "foretell embed RUN INPUT... --out FILE [--tokens | --probed]\n       foretell embed --model DIR|FILE INPUT... --out FILE [--tokens | --pool mean] [--layers 3,7,11]\n       foretell embed --model DIR|FILE --input X.npy --out FILE [--tokens]"
 )]
 pub struct EmbedArgs {
-    /// A finished run's folder and then images (files, folders, tars, IDX files, CIFAR binaries); with `--model` no run, but
-    /// images or clips: frame folders, GIF, y4m, .npy, and what an installed ffmpeg decodes.
+    /// A finished run's folder and then data of the kind that it learnt from, such as images (files, folders, tars, IDX files,
+    /// CIFAR binaries); with `--model` no run, but images or clips: frame folders, GIF, y4m, .npy, and what an installed
+    /// ffmpeg decodes.
     #[arg(value_name = "PATH", required_unless_present = "array")]
     paths: Vec<PathBuf>,
-    /// The file to write: FILE.npz or FILE.safetensors, with `features` [N, D] and the images' names.
+    /// The file to write: FILE.npz or FILE.safetensors, with `features` [N, D] and the samples' names.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Keep every token instead of one vector an image: of a run `features` is [N, T, D], of a published model the array is
+    /// Keep every token instead of one vector a sample: of a run `features` is [N, T, D], of a published model the array is
     /// called `tokens`.
     #[arg(long)]
     tokens: bool,
-    /// What linear probes are given: of a transformer, the means of the last four blocks side by side.
+    /// Write what linear probes are given: of a transformer, the means of the last four blocks side by side.
     #[arg(long, conflicts_with_all = ["tokens", "model"])]
     probed: bool,
     #[command(flatten)]
@@ -91,7 +91,7 @@ struct Embedded {
     tokens: Option<usize>,
     width: usize,
     seconds: f64,
-    images_per_s: f64,
+    samples_per_s: f64,
     skipped: Vec<String>,
 }
 
@@ -115,74 +115,75 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
 
 fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
-    let kept = Kept::open(run, args.reading.device.open()?)?;
-    let images = open_inputs(input)?;
-    let count = images.len(Part::Train);
-    file.check_names((0..count).map(|i| name(&images, i)))?;
+    let encoder = KeptRun::finished(run, &args.reading.device.open()?, false)?.encoder()?;
+    let samples = encoder.open(input)?;
+    let (count, unit) = (samples.len(), samples.unit());
+    let name = |index: usize| -> Result<String, Error> { Ok(samples.meta(index)?.name) };
+    file.check_names((0..count).map(name))?;
 
-    let (started, size) = (Instant::now(), kept.encoder.image().0);
+    let started = Instant::now();
     let pool = match (args.tokens, args.probed) {
         (true, _) => Pool::Tokens,
         (_, true) => Pool::Probed,
-        _ => Pool::Image,
+        _ => Pool::Sample,
     };
-    let mut extractor = Extractor::new(kept.encoder.as_ref(), &kept.recipe.over.data.normalise, &kept.device, pool);
-    let mut progress = Progress::new(count as u64, "image", "images");
-    let (mut rows, mut skipped) = (0, Vec::new());
+    let mut progress = Progress::new(count as u64, unit.one, unit.many);
+    let (mut rows, mut row_len, mut skipped) = (0, None, Vec::new());
     for first in (0..count).step_by(CHUNK) {
         if stopped() {
             return Err(Error::Failure(format!(
-                "stopped after {first} of {count} images: {} was not written",
+                "stopped after {first} of {count} {}: {} was not written",
+                unit.many,
                 args.out.display()
             )));
         }
-        let chunk: Vec<Result<Image, DataError>> = (first..count.min(first + CHUNK))
-            .into_par_iter()
-            .map(|i| Ok(fit(&images.load(Part::Train, i)?.image, size)))
-            .collect();
-        for (image, index) in chunk.into_iter().zip(first..) {
-            match image {
-                Ok(image) => {
-                    rows += 1;
-                    if let Some(features) = extractor.push(&image) {
-                        file.append(&features)?;
+        let end = count.min(first + CHUNK);
+        for (features, index) in samples.features(first..end, pool).into_iter().zip(first..) {
+            match features {
+                Ok(features) => {
+                    if let Some(expected) = row_len.filter(|expected| *expected != features.len()) {
+                        return Err(Error::Misuse(format!(
+                            "`--tokens`: {} have different numbers of tokens ({} numbers in `{}`, {expected} before), which do not fit one array: leave `--tokens` out",
+                            unit.many,
+                            features.len(),
+                            name(index)?
+                        )));
                     }
+                    row_len = Some(features.len());
+                    rows += 1;
+                    file.append(&features)?;
                 }
                 Err(_) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
                 Err(source) => return Err(DataError::BadSample { source: Box::new(source) }.into()),
             }
         }
-        let done = count.min(first + CHUNK);
-        progress.at(done as u64, || format!("{:.0} images/s", done as f64 / started.elapsed().as_secs_f64()));
+        progress.at(end as u64, || format!("{:.0} {}/s", end as f64 / started.elapsed().as_secs_f64(), unit.many));
     }
-    file.append(&extractor.flush())?;
-    let Some(per_image) = file.values().checked_div(rows) else {
+    let Some(row_len) = row_len else {
         // The first one again, for its reason.
-        let source = images
-            .load(Part::Train, 0)
-            .err()
-            .map_or(DataError::NoInputs, |source| DataError::AllBad { tried: count, source: Box::new(source) });
-        return Err(source.into());
+        let first = (count > 0).then(|| samples.features(0..1, pool).into_iter().find_map(Result::err)).flatten();
+        return Err(first
+            .map_or(DataError::NoInputs, |source| DataError::AllBad { unit, tried: count, source: Box::new(source) })
+            .into());
     };
-    let width = if args.tokens { kept.encoder.width() } else { per_image };
-    let tokens = args.tokens.then(|| per_image / width.max(1));
+    let width = if args.tokens { encoder.width() } else { row_len };
+    let tokens = args.tokens.then(|| row_len / width.max(1));
     let shape: Vec<usize> = [Some(rows), tokens, Some(width)].into_iter().flatten().collect();
     let good = |index: &usize| skipped.binary_search(index).is_err();
-    file.finish(&shape, || (0..count).filter(good).map(|i| name(&images, i)))?;
+    file.finish(&shape, || (0..count).filter(good).map(name))?;
 
     let seconds = started.elapsed().as_secs_f64();
-    let skipped = skipped.iter().map(|i| name(&images, *i)).collect::<Result<Vec<_>, _>>()?;
+    let skipped = skipped.iter().map(|i| name(*i)).collect::<Result<Vec<_>, _>>()?;
     if !skipped.is_empty() {
-        say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), "image"), skipped[0]));
+        say(format_args!("{} left out as unreadable, the first is {}", unit.counted(skipped.len()), skipped[0]));
     }
-    let images_per_s = rows as f64 / seconds.max(1e-9);
+    let samples_per_s = rows as f64 / seconds.max(1e-9);
     if args.reading.json {
-        return print_json(&Embedded { rows, tokens, width, seconds, images_per_s, skipped });
+        return print_json(&Embedded { rows, tokens, width, seconds, samples_per_s, skipped });
     }
     let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    print(format_args!("{}: features [{shape}], {images_per_s:.0} images/s\n", args.out.display()))
+    print(format_args!("{}: features [{shape}], {samples_per_s:.0} {}/s\n", args.out.display(), unit.many))
 }
 
-fn name(images: &Dataset, index: usize) -> Result<String, Error> {
-    Ok(images.name(Part::Train, index)?)
-}
+/// Samples that go through an encoder at a time.
+const CHUNK: usize = 128;

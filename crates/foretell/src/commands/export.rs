@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use foretell_data::Normalise;
 use foretell_nn::vit::Vit;
+use foretell_systems::recipe;
 use serde::Serialize;
 
-use crate::images::kept::Kept;
+use crate::kept::KeptRun;
 use crate::output::{print, print_json};
 use crate::{DeviceChoice, Error, export};
 
@@ -50,9 +52,15 @@ struct Exported {
 /// Runs the command.
 pub fn export(args: &ExportArgs) -> Result<(), Error> {
     check_place(args.format, &args.out)?;
-    let kept = Kept::open(&args.run, DeviceChoice::default().open()?)?;
-    let vit = transformer(&kept)?;
-    let normalise = &kept.recipe.over.data.normalise;
+    let kept = KeptRun::finished(&args.run, &DeviceChoice::default().open()?, false)?;
+    let encoder = kept.encoder()?;
+    let vit = encoder.network().downcast_ref::<Vit>().ok_or_else(|| {
+        Error::Misuse(format!(
+            "the encoder of {} is no vision transformer of images, which alone can be exported",
+            args.run.display()
+        ))
+    })?;
+    let normalise = &normalise(&kept)?;
     match args.format {
         Format::Hf => export::hugging_face(vit, normalise, &args.out)?,
         Format::Onnx => export::onnx(vit, normalise, &args.out)?,
@@ -93,11 +101,11 @@ fn check_place(format: Format, out: &Path) -> Result<(), Error> {
     }
 }
 
-fn transformer(kept: &Kept) -> Result<&Vit, Error> {
-    kept.encoder.vit().ok_or_else(|| {
-        Error::Misuse(format!(
-            "the encoder of {} is a residual network: transformers can be exported, those of i-jepa and of le-jepa with `--set model.backbone.kind=vit`",
-            kept.folder.path().display()
-        ))
-    })
+/// Mean and standard deviation of the training images.
+fn normalise(kept: &KeptRun) -> Result<Normalise, Error> {
+    let recipe = kept.session.recipe();
+    let measured = recipe::get(&recipe, "data.normalise").cloned();
+    measured
+        .and_then(|measured| measured.try_into().ok())
+        .ok_or_else(|| Error::Misuse(format!("{} has no `data.normalise`", kept.folder.config().display())))
 }

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 
 use foretell_data::Clip;
 use foretell_nn::weights::are_weights;
+use foretell_systems::family;
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
 use serde_json::{Value, json};
 
-use crate::Error;
-use crate::images::session::open_data;
+use crate::findings::RunFindings;
+use crate::kept::{of_run, steps};
 use crate::output::{print, print_json};
 use crate::progress::clock;
-use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::released::OfficialArgs;
-use crate::summary::{Found, Summary};
+use crate::summary::Summary;
+use crate::{DeviceChoice, Error};
 
 /// What `inspect` was asked.
 #[derive(Debug, clap::Args)]
@@ -65,7 +66,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
     } else if let Some(first) = arrays::first(path) {
         arrays::account(path, first)?
     } else {
-        let description = open_data(&path.to_string_lossy())?.describe();
+        let description = family::look(path)?;
         let mut json = json!({ "kind": "data" });
         extend(&mut json, serde_json::to_value(&description).map_err(|e| Error::Failure(e.to_string()))?);
         Account { text: description.to_string(), json }
@@ -81,29 +82,20 @@ fn extend(json: &mut Value, more: Value) {
 
 fn run(path: &Path) -> Result<Account, Error> {
     let folder = RunFolder::open(path)?;
-    match AnyRecipe::of_run(&folder)? {
-        AnyRecipe::Images(recipe) => {
-            let size = recipe.over.image_size()?;
-            run_over(&folder, &recipe, &format!("images of {size} × {size} pixels"))
-        }
-        AnyRecipe::World(recipe) => {
-            run_over(&folder, &recipe, &format!("windows of {} observations", recipe.over.experience.window()?))
-        }
-    }
-}
-
-/// `seen` says what a batch is made of.
-fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Result<Account, Error> {
+    let (member, recipe) = of_run(&folder)?;
+    let session = member.open(recipe, &DeviceChoice::default().open()?, false)?;
+    let (title, system, source) = (session.row().title, session.row().name, session.source());
+    let (many, seed, batch) = (session.unit().many, session.seed(), session.train().batch);
+    let steps = steps(session.as_ref())?;
     let path = folder.path();
-    let (steps, summary, checkpoints) = (recipe.steps()?, Summary::read(folder)?, checkpoint_steps(folder));
+    let (summary, checkpoints) = (Summary::read(&folder)?, checkpoint_steps(&folder));
     let state = match (&summary, checkpoints.last()) {
         (Some(summary), _) => {
             format!(
-                "finished: {} steps in {}, {:.0} {}/s",
+                "finished: {} steps in {}, {:.0} {many}/s",
                 summary.steps,
                 clock(summary.seconds),
-                summary.found.rate(),
-                S::SAMPLES
+                summary.samples_per_s
             )
         }
         (None, Some(step)) => {
@@ -113,15 +105,9 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
             format!("at step 0 of {steps}, no checkpoint yet: go on with `foretell train --resume {}`", path.display())
         }
     };
-    let health = summary.as_ref().map(|summary| summary.health.clone()).or_else(|| last_judgement(folder));
-    let mut text = format!(
-        "run          {}\nsystem       {} on {}\nstate        {state}\n",
-        path.display(),
-        recipe.over.title(),
-        recipe.over.source()
-    );
-    let _ =
-        writeln!(text, "settings     seed {}, batch {}, {seen}; all in config.toml", recipe.seed, recipe.train.batch);
+    let health = summary.as_ref().map(|summary| summary.health.clone()).or_else(|| last_judgement(&folder));
+    let mut text = format!("run          {}\nsystem       {title} on {source}\nstate        {state}\n", path.display());
+    let _ = writeln!(text, "settings     seed {seed}, batches of {batch} {many}; all in config.toml");
     let listed = checkpoints.iter().map(|step| format!("step {step}")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "checkpoints  {}", if listed.is_empty() { "none" } else { &listed });
     if let Some(h) = &health {
@@ -145,14 +131,13 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
             folder.encoder().display()
         );
     }
-    let found = summary.as_ref().map(|summary| &summary.found);
-    if let Some(found) = found {
-        let _ = write!(text, "{}", found.text());
+    if let (Some(_), Some(found)) = (&summary, RunFindings::read(&folder)?) {
+        text += &found.text();
     }
     let mut json = json!({
         "kind": "run",
-        "system": recipe.over.system(),
-        "data": recipe.over.source(),
+        "system": system,
+        "data": source,
         "finished": summary.is_some(),
         "step": summary.as_ref().map_or(checkpoints.last().copied().unwrap_or(0), |summary| summary.steps),
         "steps": steps,
@@ -160,15 +145,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
         "health": health,
         "encoder_parameters": encoder.map(|encoder| encoder.numbers),
     });
-    match found {
-        Some(Found::Images { probes, .. }) => json["probes"] = json!(probes),
-        Some(Found::World { places, forecast, .. }) => {
-            json["places"] = json!(places);
-            json["forecast"] = json!(forecast);
-        }
-        Some(Found::Recorded { forecast, .. }) => json["forecast"] = json!(forecast),
-        None => {}
-    }
+    extend(&mut json, summary.map_or(Value::Null, |summary| Value::Object(summary.figures)));
     Ok(Account { text, json })
 }
 

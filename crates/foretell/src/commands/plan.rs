@@ -4,15 +4,17 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use foretell_jepa::dynamics::Gauge;
+use foretell_systems::recipe::unknown;
+use foretell_systems::{Imaginer, Manner};
 use foretell_world::{
     Agent, Budget, Control, Cost, GoalPolicy, Measure, Now, Planner, PlannerConfig, PolicyConfig, Solve, Trial, Truth,
-    World,
+    World, WorldConfig,
 };
 use serde::Serialize;
 
+use crate::kept::{KeptModel, steps};
 use crate::output::{counted, print, print_json};
-use crate::recipe::{Over, unknown};
-use crate::world::imagine::{Imaginer, Manner, Timed};
+use crate::timed::Timed;
 use crate::{DeviceChoice, Error};
 
 /// What `plan` was asked.
@@ -23,7 +25,7 @@ pub struct PlanArgs {
     /// Held-out episodes.
     #[arg(long, default_value_t = 20)]
     episodes: u64,
-    /// Beside it two policies that search for nothing, trained now on the same play (a minute or two).
+    /// Also train and compare two search-free policies on the same play (a minute or two).
     #[arg(long)]
     policies: bool,
     /// Print one JSON object instead of a table.
@@ -36,7 +38,7 @@ pub struct PlanArgs {
 pub(super) struct PlanningArgs {
     /// A finished run over a world; without it, the small model that comes with the program.
     run: Option<PathBuf>,
-    /// The world, if you want to be sure: a model plans where it learnt.
+    /// Check that the model was trained in this world.
     #[arg(long)]
     world: Option<String>,
     /// random, cem, icem, mppi, actor or gradient. Without it, the model's actor if it has learnt one, or else icem.
@@ -63,14 +65,14 @@ pub(super) struct PlanningArgs {
     /// What the distances along a way cost together: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that share.
     #[arg(long, default_value = "sum")]
     cost: String,
-    /// By what an imagined state is far from its goal: steps, as the model tells them, or latents, their difference. Without it,
-    /// steps if the model has learnt to tell them.
+    /// How to measure the distance between an imagined state and the goal: steps, as the model predicts them, or latents, their
+    /// difference. Without it, steps if the model has learnt to predict them.
     #[arg(long)]
     gauge: Option<String>,
     /// Steps of an episode.
     #[arg(long, default_value_t = 200)]
     steps: u64,
-    /// Of starts, goals, layouts and whatever is drawn.
+    /// Random seed of starts, goals, layouts and plans.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to compute.
@@ -92,17 +94,28 @@ const LONGEST: u64 = 100_000;
 
 impl PlanningArgs {
     /// The model, in the world that was asked for.
-    pub(super) fn imaginer(&self) -> Result<Imaginer, Error> {
+    pub(super) fn model(&self) -> Result<KeptModel, Error> {
         let device = self.device.open()?;
-        let imaginer = match &self.run {
-            Some(run) => Imaginer::open(run, device)?,
-            None => Imaginer::built_in(&device)?,
+        let kept = match &self.run {
+            Some(run) => KeptModel::open(run, &device)?,
+            None => KeptModel::built_in(&device)?,
         };
-        if let Some(world) = &self.world {
-            imaginer.check_world(world)?;
+        let (whose, system) = (kept.whose(), kept.session.row().name);
+        if let Some(name) = &self.world {
+            WorldConfig::named(name)?;
+            let own = kept.session.source();
+            if *name != own {
+                return Err(Error::Misuse(format!(
+                    "{whose} learnt in the world {own}, and planning was asked for in {name}: leave out `--world`, or train a model there with `foretell train {system} --world {name}`"
+                )));
+            }
         }
-        imaginer.check_gauge(self.gauge()?)?;
-        Ok(imaginer)
+        if self.gauge()? == Some(Gauge::Steps) && kept.imaginer.imagination.model.reach().is_none() {
+            return Err(Error::Misuse(format!(
+                "{whose} has not learnt to tell steps, and `--gauge steps` asks for them: leave it out, or train a model with `model.terms.reach` above 0"
+            )));
+        }
+        Ok(kept)
     }
 
     /// The name of the planner that was asked for, or of the model's own.
@@ -262,8 +275,9 @@ struct Planned {
 pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let asked = &args.planning;
     at_least_one("--episodes", args.episodes)?;
-    let imaginer = asked.imaginer()?;
-    let manner = asked.manner(&imaginer)?;
+    let kept = asked.model()?;
+    let imaginer = &kept.imaginer;
+    let manner = asked.manner(imaginer)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
     let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
     let outcome = trial.run(world, &mut agent)?;
@@ -291,7 +305,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let (success, interval) = outcome.success();
     let planned = Planned {
         world: world.spec().name.clone(),
-        planner: asked.planner(&imaginer).to_owned(),
+        planner: asked.planner(imaginer).to_owned(),
         episodes: args.episodes,
         success,
         interval,
@@ -299,10 +313,10 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         calls_per_step: outcome.calls_per_step,
         ms_per_step: agent.spent.as_secs_f64() * 1e3 / (asked.steps * args.episodes) as f64,
         distance: outcome.distance.iter().map(|d| f64::from(*d)).sum::<f64>() / outcome.distance.len() as f64,
-        run: imaginer.name().to_owned(),
-        system: imaginer.recipe.over.system(),
-        trained_steps: imaginer.recipe.steps()?,
-        trained_seed: imaginer.recipe.seed,
+        run: kept.name().to_owned(),
+        system: kept.session.row().name,
+        trained_steps: steps(kept.session.as_ref())?,
+        trained_seed: kept.session.seed(),
         steps: asked.steps,
         horizon: asked.horizon,
         replan: manner.replan,
@@ -310,7 +324,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         budget: asked.budget,
         seed: asked.seed,
     };
-    if args.json { print_json(&planned) } else { print(text(&planned, imaginer.recipe.over.title())) }
+    if args.json { print_json(&planned) } else { print(text(&planned, kept.session.row().title)) }
 }
 
 /// Success of an agent on the trial's episodes.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use foretell_systems::judges::world::film::record;
 use foretell_train::write_whole;
 
 use super::plan::PlanningArgs;
+use crate::Error;
 use crate::output::print;
-use crate::world::film::record;
-use crate::{Error, world::Imaginer};
 
 /// What `play` was asked.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ const SIDE: usize = 390;
 
 /// Runs the command.
 pub fn play(args: &PlayArgs) -> Result<(), Error> {
-    let imaginer: Imaginer = args.planning.imaginer()?;
+    let imaginer = args.planning.model()?.imaginer;
     let manner = args.planning.manner(&imaginer)?;
     let (world, trial) = (imaginer.playground.world.as_ref(), args.planning.trial(args.episode.saturating_add(1)));
     let Some(film) = record(&imaginer, &manner, &trial, &[args.episode])?.and_then(|mut films| films.pop()) else {

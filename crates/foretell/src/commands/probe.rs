@@ -1,18 +1,13 @@
-//! `foretell probe`: what a run's encoder knows of labels, beside the same encoder untrained and raw pixels.
+//! `foretell probe`: what a run's encoder knows of labels, beside the same encoder untrained and a baseline.
 
 use std::path::PathBuf;
 
-use foretell_eval::ProbeRow;
-use foretell_nn::Encode;
+use foretell_train::load_control;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::images::OverImages;
-use crate::images::judge::{self, table};
-use crate::images::kept::{Kept, Which};
-use crate::images::session::open_data;
-use crate::output::{print, print_json, say, say_skipped};
-use crate::recipe::Over;
-use crate::session::Session;
+use crate::kept::{KeptRun, Which};
+use crate::output::{print, print_json, say_skipped};
 use crate::{DeviceChoice, Error};
 
 /// What `probe` was asked.
@@ -20,10 +15,10 @@ use crate::{DeviceChoice, Error};
 pub struct ProbeArgs {
     /// A run's folder.
     run: PathBuf,
-    /// Judge the run as it was at a checkpoint, a step or `newest`; the run need not be finished.
+    /// Evaluate the run as it was at a checkpoint, a step or `newest`; the run need not be finished.
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<Which>,
-    /// Labelled images to judge on: a folder, a tar, IDX files, CIFAR binaries. Without it, those of the run.
+    /// Labelled data to evaluate on, of the kind that the run learnt from; without it, those of the run.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Where to compute.
@@ -36,11 +31,11 @@ pub struct ProbeArgs {
 
 /// The outcome for scripts.
 #[derive(Serialize)]
-struct Judged<'a> {
+struct Probed<'a> {
     system: &'a str,
     data: String,
-    probes: &'a [ProbeRow],
-    chance: &'a [(String, f64)],
+    #[serde(flatten)]
+    figures: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<String>,
 }
@@ -48,55 +43,28 @@ struct Judged<'a> {
 /// Runs the command.
 pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     let device = args.device.open()?;
-    let kept = match args.checkpoint {
-        Some(which) => Kept::at_checkpoint(&args.run, device, which)?,
-        None => Kept::open(&args.run, device)?,
+    let own = args.data.is_none();
+    let mut kept = match args.checkpoint {
+        Some(which) => KeptRun::at_checkpoint(&args.run, &device, own, which)?,
+        None => KeptRun::finished(&args.run, &device, own)?,
     };
-    let (session, untrained) = control(&kept, args)?;
-    let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
-    let data = args.data.as_ref().map_or(kept.recipe.over.source().to_owned(), |path| path.display().to_string());
-    let Some(judge::Judged { table, skipped }) = table else {
-        return Err(Error::Misuse(format!(
-            "{data} cannot be probed: labels and a held-out part are needed, found {} kinds of labels and {} held-out images. Name labelled images with `--data`",
-            session.data.factors().len(),
-            session.data.len(foretell_data::Part::HeldOut)
-        )));
-    };
-    say_skipped(&skipped);
+    // The control as the run had it; without a batch norm there is nothing to load.
+    load_control(kept.learner.as_mut(), &kept.folder)?;
+    let KeptRun { session, learner, encoder, .. } = &kept;
+    let data = args.data.as_ref().map_or(session.source(), |path| path.display().to_string());
+    let judged = session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref()).map_err(|error| {
+        let file = kept.folder.encoder();
+        match kept.misfit(&file, error.into()) {
+            Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
+                Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
+            }
+            other => other,
+        }
+    })?;
+    say_skipped(&judged.skipped, session.unit());
     if args.json {
-        print_json(&Judged {
-            system: kept.recipe.over.system(),
-            data,
-            probes: &table.rows,
-            chance: &table.chance,
-            skipped,
-        })
-    } else {
-        print(table)
+        let figures = foretell_eval::records(&judged.findings);
+        return print_json(&Probed { system: session.row().name, data, figures, skipped: judged.skipped });
     }
-}
-
-/// The data to judge on, and the untrained control as the run made it.
-fn control(kept: &Kept, args: &ProbeArgs) -> Result<(Session<OverImages>, Box<dyn Encode>), Error> {
-    let other = args.data.as_ref().map(|path| open_data(&path.to_string_lossy())).transpose()?;
-    let own = Session::open(kept.recipe.clone(), kept.device.clone());
-    let Some(other) = other else {
-        let own = own?;
-        let untrained = own.untrained(&kept.folder)?;
-        return Ok((own, untrained));
-    };
-    match own {
-        Ok(own) => {
-            let untrained = own.untrained(&kept.folder)?;
-            Ok((Session { data: other, ..own }, untrained))
-        }
-        // The run's own images are needed for nothing but the running averages of the control.
-        Err(error) if other.channels() == kept.encoder.channels() => {
-            say(format_args!("note: {error}. The untrained control sees the images of `--data` instead"));
-            let session = Session::of_data(kept.recipe.clone(), other, kept.device.clone());
-            let untrained = session.untrained(&kept.folder)?;
-            Ok((session, untrained))
-        }
-        Err(error) => Err(error),
-    }
+    print(judged.findings.iter().map(ToString::to_string).collect::<String>())
 }

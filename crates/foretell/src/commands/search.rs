@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 
 use foretell_data::{Image, shrink};
-use foretell_eval::{Features, Neighbours, nearest};
+use foretell_eval::{Card, Features, Neighbours, Strip, Tile, nearest};
 use foretell_train::write_whole;
 use serde::Serialize;
 
-use crate::images::pictures::rgb;
 use crate::output::{counted, print, print_json, say};
-use crate::report::{Found, Labelled, Rgb, SearchPage, render_search};
+use crate::report::{SearchPage, render_search};
 use crate::search::gallery::{Gallery, located};
 use crate::search::index::Index;
 use crate::search::maker::{Asked, Maker, by_model};
 use crate::{DeviceChoice, Error};
+use foretell_systems::judges::rgb;
 
 /// Side of the report's pictures in pixels: the shorter one, at most.
 const SHOWN: usize = 192;
@@ -92,13 +92,14 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
         return Err(Error::Misuse(format!("`--row {row}`: {} has {rows}, 0 to {last}", args.input.display())));
     }
     let (maker, news) = settle_origin(args, &mut index, kept)?;
-    let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_pictures(args, &index, maker)? };
+    let maker = maker_for(args, &index, maker)?;
+    let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_samples(args, &index, maker.as_ref())? };
     let more = usize::from(!queries.rows.is_empty());
     let found = nearest(&queries.features, &index.rows, args.top as usize + more)?;
     let answers: Vec<Answer<'_>> =
         queries.names.iter().enumerate().map(|(at, name)| answer(args, &index, &queries, &found, at, name)).collect();
     if let Some(path) = &args.report {
-        let page = page(args, &index, &queries, &answers)?;
+        let page = page(args, &index, &queries, &answers, maker.as_ref())?;
         write_whole(path, render_search(&page).as_bytes())?;
     }
     if news {
@@ -140,15 +141,15 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Op
     if let Some(run) = &args.run {
         let opened = Maker::open(run, args.device)?;
         index.origin.run = Some(std::path::absolute(run).unwrap_or_else(|_| run.clone()));
-        index.origin.encoder = Some(opened.encoder.clone());
+        index.origin.encoder = Some(opened.mark.clone());
         maker = Some(opened);
     }
     let told = args.run.is_some() || !args.images.is_empty();
     if told && !index.origin.images.is_empty() {
-        let gallery = gallery(index)?;
-        let first = index.names.iter().enumerate().find_map(|(row, name)| Some((row, name, gallery.picture(name)?)));
-        if let (Some(maker), Some((row, name, image))) = (&maker, first) {
-            maker.check(index.rows.row(row), name, &image)?;
+        let gallery = gallery(index, maker.as_ref())?;
+        let first = index.names.iter().enumerate().find_map(|(row, name)| Some((row, name, gallery.sample(name)?)));
+        if let (Some(maker), Some((row, name, (samples, place)))) = (&maker, first) {
+            maker.check(index.rows.row(row), name, samples, place)?;
         }
     }
     Ok((maker, known.is_none_or(|known| known != index.origin)))
@@ -184,8 +185,9 @@ fn settle_model(args: &SearchArgs, index: &mut Index) -> Result<(), Error> {
 }
 
 /// The pictures behind the names.
-fn gallery(index: &Index) -> Result<Gallery, Error> {
-    let gallery = Gallery::open(&index.origin.images, index.origin.made_by.is_some())?;
+fn gallery<'a>(index: &Index, maker: Option<&'a Maker>) -> Result<Gallery<'a>, Error> {
+    let encoder = maker.map(Maker::encoder);
+    let gallery = Gallery::open(&index.origin.images, encoder, index.origin.made_by.is_some())?;
     gallery.check(index)?;
     Ok(gallery)
 }
@@ -208,11 +210,24 @@ fn of_rows(args: &SearchArgs, index: &Index) -> Queries {
     }
 }
 
-fn of_pictures(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Queries, Error> {
+/// The run that made the rows, where a query or a page needs it: a page does without where it is gone.
+fn maker_for(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Option<Maker>, Error> {
+    if index.origin.made_by.is_some() {
+        return Ok(None);
+    }
+    if !args.query.is_empty() {
+        return of_run(args, index, maker).map(Some);
+    }
+    let opens = |run: &PathBuf| Maker::open(run, args.device).ok();
+    Ok(maker.or_else(|| index.origin.run.as_ref().filter(|_| args.report.is_some()).and_then(opens)))
+}
+
+fn of_samples(args: &SearchArgs, index: &Index, maker: Option<&Maker>) -> Result<Queries, Error> {
     let width = index.rows.dim;
-    let asked = match &index.origin.made_by {
-        Some(made_by) => by_model(made_by, &args.query, width, args.device, args.report.is_some())?,
-        None => of_run(args, index, maker)?.asked(&args.query, width)?,
+    let asked = match (&index.origin.made_by, maker) {
+        (Some(made_by), _) => by_model(made_by, &args.query, width, args.device, args.report.is_some())?,
+        (None, Some(maker)) => maker.asked(&args.query, width)?,
+        (None, None) => return Err(Error::Failure("nothing makes the query's features".to_owned())),
     };
     let Asked { names, features, pictures } = asked;
     Ok(Queries { names, features, pictures, rows: Vec::new() })
@@ -226,7 +241,7 @@ fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Make
             let opened = Maker::open(run, args.device).map_err(|error| {
                 Error::Misuse(format!("the run that made the index cannot be used, name it with `--run`: {error}"))
             })?;
-            if index.origin.encoder.as_ref().is_some_and(|encoder| *encoder != opened.encoder) {
+            if index.origin.encoder.as_ref().is_some_and(|encoder| *encoder != opened.mark) {
                 return Err(Error::Misuse(format!(
                     "the encoder of {} is not the one that the index was made with: embed the images again, or name the right run with `--run`",
                     run.display()
@@ -257,28 +272,27 @@ fn answer<'a>(
     Answer { query, neighbours: others.map(hit).collect() }
 }
 
-fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'_>]) -> Result<SearchPage, Error> {
+fn page(
+    args: &SearchArgs,
+    index: &Index,
+    queries: &Queries,
+    answers: &[Answer<'_>],
+    maker: Option<&Maker>,
+) -> Result<SearchPage, Error> {
     if index.origin.images.is_empty() {
         return Err(Error::Misuse(
             "the report shows pictures: say where they lie with `--images IMAGES`, as `foretell embed` was given them"
                 .to_owned(),
         ));
     }
-    let gallery = gallery(index)?;
-    let labelled = |name: &str, image: Option<Image>| Labelled {
-        image: image.map_or(Rgb { width: 0, height: 0, pixels: Vec::new() }, |image| rgb(&shrink(image, SHOWN))),
-        label: Some(name.to_owned()),
-    };
-    let found = |(at, answer): (usize, &Answer<'_>)| Found {
-        query: labelled(
-            answer.query,
-            queries.pictures.get(at).cloned().flatten().or_else(|| gallery.picture(answer.query)),
-        ),
-        nearest: answer
-            .neighbours
-            .iter()
-            .map(|hit| (labelled(hit.name, gallery.picture(hit.name)), hit.similarity))
-            .collect(),
+    let gallery = gallery(index, maker)?;
+    let tile =
+        |caption: &str, image: Option<Image>| Tile::new(image.and_then(|image| rgb(&shrink(image, SHOWN))), caption);
+    let card = |(at, answer): (usize, &Answer<'_>)| {
+        let given = queries.pictures.get(at).cloned().flatten();
+        let hit = |hit: &Hit<'_>| tile(&format!("{:.4}\n{}", hit.similarity, hit.name), gallery.picture(hit.name));
+        let nearest = Strip { tiles: answer.neighbours.iter().map(hit).collect(), ..Strip::default() };
+        Card { tiles: vec![tile(answer.query, given.or_else(|| gallery.picture(answer.query)))], strips: vec![nearest] }
     };
     let title = match answers {
         [only] => format!("Nearest to {}", only.query),
@@ -295,6 +309,6 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
     Ok(SearchPage {
         title,
         facts: facts.into_iter().chain(run).chain(model).collect(),
-        found: answers.iter().enumerate().map(found).collect(),
+        found: answers.iter().enumerate().map(card).collect(),
     })
 }

@@ -1,46 +1,38 @@
-//! `foretell train`: from images to a judged encoder, or from play or recorded episodes to a judged model of a world.
+//! `foretell train`: from data to a judged encoder or a judged model of a world.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use foretell_jepa::Auto;
+use foretell_systems::{Member, family, recipe};
 use foretell_train::{Health, RunFolder};
-use foretell_world::WorldConfig;
-use toml::Value;
+use toml::{Table, Value};
 
-use super::report;
-use crate::account::write_decisions;
-use crate::images::{self, OverImages};
+use crate::account::write_report;
+use crate::findings::RunFindings;
+use crate::kept::{of_run, of_table};
 use crate::output::{print, print_json, say};
-use crate::recipe::{AnyRecipe, Over, Recipe};
-use crate::run::begin;
-use crate::session::{MOST_STEPS, Session, Subject};
-use crate::summary::{Found, Summary};
-use crate::world::{ExperienceConfig, OverWorld};
+use crate::run::{MOST_STEPS, resume, start};
+use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
 
 /// What `train` was asked.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// A system (i-jepa, le-jepa; in a world or from recorded episodes eb-jepa, le-wm) or a recipe file. If nothing is
-    /// said: le-jepa for images of yours, as it learns most of them in minutes on a CPU; i-jepa for the generated scenes,
-    /// whose colours and places le-jepa's views hide; eb-jepa in a world.
+    /// A system (`foretell systems` lists them) or a recipe file. Without it, one that suits the data.
     system: Option<String>,
     /// Go on with a run that was stopped or killed.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "world", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
     resume: Option<PathBuf>,
-    /// Images: a folder, a tar, IDX files, CIFAR binaries; without it, built-in generated scenes. For le-wm and eb-jepa recorded
-    /// episodes: an .npz of observations and actions, or a folder of them.
+    /// Learn from the data at this path; without it, from data that the program generates.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Learn from play in a world: two-rooms, two-rooms-fixed or maze.
-    #[arg(long, conflicts_with_all = ["image_size", "epochs", "size", "on_bad_sample"])]
+    #[arg(long)]
     world: Option<String>,
-    /// The run's folder; `runs/SYSTEM-DATA-N` if nothing is said.
+    /// The run's folder; `runs/SYSTEM-DATA-N` by default.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// tiny, small, base, large, huge or giant.
+    /// Size of the networks: tiny, small, base, large, huge or giant.
     #[arg(long)]
     size: Option<String>,
     /// Optimiser steps.
@@ -52,19 +44,19 @@ pub struct TrainArgs {
     /// Minutes of training: a short calibration fixes the number of steps.
     #[arg(long)]
     minutes: Option<f64>,
-    /// Everything random is a function of it.
+    /// Random seed; config and seed determine a run completely.
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Side to which images are brought, in pixels.
+    /// Bring images to this side, in pixels.
     #[arg(long)]
     image_size: Option<usize>,
     /// Steps between checkpoints.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     checkpoint_every: Option<u64>,
-    /// What to do with an image that cannot be read: fail or skip.
+    /// What to do with a sample that cannot be read: fail or skip.
     #[arg(long)]
     on_bad_sample: Option<String>,
-    /// Any setting, such as train.lr=0.001; config.toml of a run lists them all.
+    /// Change any setting, such as train.lr=0.001; the config.toml of a run lists them all.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Where to compute.
@@ -83,49 +75,14 @@ pub fn train(args: &TrainArgs) -> Result<(), Error> {
         if let Some(summary) = Summary::read(&folder)? {
             return already_finished(&folder, &summary, args);
         }
-        return match AnyRecipe::of_run(&folder)? {
-            AnyRecipe::Images(recipe) => resume(&folder, recipe, device, args),
-            AnyRecipe::World(recipe) => resume(&folder, recipe, device, args),
-        };
+        let (member, recipe) = of_run(&folder)?;
+        let summary = resume(&folder, member, recipe, device)?;
+        return outcome(&folder, summary.as_ref(), args);
     }
-    match args.recipe()? {
-        AnyRecipe::Images(recipe) => start(recipe, device, args),
-        AnyRecipe::World(recipe) => start(recipe, device, args),
-    }
-}
-
-/// Goes on with a run.
-fn resume<S: Subject>(folder: &RunFolder, recipe: Recipe<S>, device: Device, args: &TrainArgs) -> Result<(), Error> {
-    let mut session = Session::open(recipe, device)?;
-    let steps = session.recipe.steps()?;
-    S::resolve(&mut session, steps)?;
-    if !foretell_train::has_checkpoint(folder) {
-        let path = folder.path().display();
-        say(format_args!("{path} has no checkpoint yet: starting again from its stored config"));
-    }
-    outcome(folder, begin(folder, &session)?.as_ref(), args)
-}
-
-/// Begins a run.
-fn start<S: Subject>(recipe: Recipe<S>, device: Device, args: &TrainArgs) -> Result<(), Error> {
-    let out = args.out.clone().unwrap_or_else(|| free_folder(&recipe.over));
-    RunFolder::check_free(&out)?;
-    let mut session = Session::open(recipe, device)?;
-    let steps = session.choose_steps()?;
-    S::resolve(&mut session, steps)?;
-    // Built once before anything is written: a setting that does not fit leaves no folder behind.
-    drop(S::objective(&session, steps)?);
-    let existed = out.exists();
-    let folder = RunFolder::create(&out, &session.recipe.to_toml())?;
-    let result = write_decisions(&folder, &session.decisions).and_then(|()| begin(&folder, &session));
-    if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
-        // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
-        let _ = std::fs::remove_dir_all(&out);
-        if existed {
-            let _ = std::fs::create_dir(&out);
-        }
-    }
-    outcome(&folder, result?.as_ref(), args)
+    let (member, recipe) = args.recipe()?;
+    let (folder, summary) =
+        start(member, recipe, args.out.clone(), device).map_err(|error| args.other_data(member, error))?;
+    outcome(&folder, summary.as_ref(), args)
 }
 
 /// A run that needs nothing more, but perhaps its report: a kill may have come just before that.
@@ -136,143 +93,99 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
         summary.steps
     ));
     if !folder.report().exists() {
-        report::write(folder.path(), args.device)?;
+        write_report(folder)?;
     }
     outcome(folder, Some(summary), args)
 }
 
 impl TrainArgs {
-    fn recipe(&self) -> Result<AnyRecipe, Error> {
-        if let (Some(world), Some(data)) = (&self.world, &self.data) {
-            return Err(Error::Misuse(format!(
-                "`--world {world}` and `--data {}` were both given, and a run learns from one of them: leave the other out",
-                data.display()
-            )));
-        }
-        let usual = match (&self.world, &self.data) {
-            (Some(_), _) => "eb-jepa",
-            (None, Some(_)) => "le-jepa",
-            (None, None) => "i-jepa",
-        };
-        let system = self.system.as_deref().unwrap_or(usual);
-        let mut sets = self.set.clone();
-        match AnyRecipe::read(system, &sets)? {
-            AnyRecipe::Images(recipe) => self.set_of_images(&recipe, &mut sets)?,
-            AnyRecipe::World(recipe) => self.set_of_world(&recipe, &mut sets)?,
-        }
-        match AnyRecipe::read(system, &sets)? {
-            AnyRecipe::Images(recipe) => Ok(AnyRecipe::Images(self.common(self.of_images(recipe)?)?)),
-            AnyRecipe::World(recipe) => Ok(AnyRecipe::World(self.common(self.of_world(recipe))?)),
-        }
-    }
-
-    /// The options that are settings of runs over images.
-    fn set_of_images(&self, recipe: &Recipe<OverImages>, sets: &mut Vec<String>) -> Result<(), Error> {
-        if let Some(world) = &self.world {
-            WorldConfig::named(world)?;
-            return Err(Error::Misuse(format!(
-                "{} learns from images, not in the world {world}: leave out `--world`, or train {} there",
-                recipe.over.system(),
-                OverWorld::SYSTEMS.join(" or ")
-            )));
-        }
-        if let Some(data) = self.data.as_ref().filter(|data| data.extension().is_some_and(|e| e == "npz")) {
-            let (data, system) = (data.display(), recipe.over.system());
-            return Err(Error::Misuse(format!(
-                "`{data}` holds arrays, and {system} learns from images: `foretell train le-wm --data {data}` learns from recorded episodes"
-            )));
-        }
-        if let Some(size) = &self.size {
-            let key = match recipe.over.model {
-                images::Model::IJepa(_) => "model.size",
-                images::Model::LeJepa(_) => "model.backbone.size",
-            };
-            sets.push(format!("{key}={size}"));
-        }
-        if let Some(value) = &self.on_bad_sample {
-            sets.push(format!("data.on_bad_sample={value}"));
-        }
-        Ok(())
-    }
-
-    /// The options that are settings of runs of a world model.
-    fn set_of_world(&self, recipe: &Recipe<OverWorld>, sets: &mut Vec<String>) -> Result<(), Error> {
-        let of_images = [
-            ("--size", self.size.is_some()),
-            ("--image-size", self.image_size.is_some()),
-            ("--epochs", self.epochs.is_some()),
-            ("--on-bad-sample", self.on_bad_sample.is_some()),
+    /// Options that are names of keys, as far as they were given.
+    fn keys(&self) -> Vec<(&'static str, &'static str, Value)> {
+        let text = |text: &String| Value::String(text.clone());
+        let whole = |number: u64| Value::Integer(number as i64);
+        let all = [
+            ("--data", "data.path", self.data.as_ref().map(|path| Value::String(path.to_string_lossy().into_owned()))),
+            ("--world", "data.world.kind", self.world.as_ref().map(text)),
+            ("--size", "model.size", self.size.as_ref().map(text)),
+            ("--image-size", "data.image_size", self.image_size.map(|size| whole(size as u64))),
+            ("--on-bad-sample", "data.on_bad_sample", self.on_bad_sample.as_ref().map(text)),
+            ("--checkpoint-every", "train.checkpoint_every", self.checkpoint_every.map(whole)),
+            ("--steps", "train.steps", self.steps.map(whole)),
+            ("--epochs", "epochs", self.epochs.map(Value::Float)),
+            ("--minutes", "minutes", self.minutes.map(Value::Float)),
+            ("--seed", "seed", self.seed.map(whole)),
         ];
-        if let Some((option, _)) = of_images.into_iter().find(|(_, given)| *given) {
+        all.into_iter().filter_map(|(option, key, value)| Some((option, key, value?))).collect()
+    }
+
+    /// The member and its whole recipe.
+    fn recipe(&self) -> Result<(&'static dyn Member, Table), Error> {
+        for (name, value) in [("--epochs", self.epochs), ("--minutes", self.minutes)] {
+            if let Some(value) = value.filter(|value| !(*value > 0.0 && value.is_finite())) {
+                return Err(Error::Misuse(format!("`{name}` must be a positive number, found {value}")));
+            }
+        }
+        let usual = family::usual(self.data.as_deref(), self.world.is_some());
+        let system = self.system.as_deref().unwrap_or(usual);
+        let path = Path::new(system);
+        let mut asked = if path.is_file() || path.extension().is_some_and(|e| e == "toml") {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
+            recipe::parse(&text, system)?
+        } else {
+            [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect()
+        };
+        for entry in &self.set {
+            let (key, value) = recipe::entry(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
+            recipe::set(&mut asked, key, value)?;
+        }
+        let given = self.keys();
+        // One of these decides the steps: what the recipe said of the others no longer holds.
+        if given.iter().any(|(_, key, _)| ["train.steps", "epochs", "minutes"].contains(key)) {
+            for (key, none) in
+                [("train.steps", Value::from("auto")), ("epochs", Value::from(0.0)), ("minutes", Value::from(0.0))]
+            {
+                if recipe::get(&asked, key).is_some() {
+                    recipe::set(&mut asked, key, none)?;
+                }
+            }
+        }
+        // Other data are not what the recipe's were fixed for.
+        if let (Some(_), Some(Value::Table(data))) = (&self.data, asked.get_mut("data")) {
+            for measured in ["fingerprint", "normalise", "normalise_actions", "observation"] {
+                data.remove(measured);
+            }
+        }
+        let (member, defaults) = of_table(&asked, system)?;
+        for (_, key, value) in &given {
+            recipe::set(&mut asked, key, value.clone())?;
+        }
+        let whole = member.recipe(&asked, system);
+        let known = whole.as_ref().unwrap_or(&defaults);
+        if let Some((option, key, _)) = given.iter().find(|(_, key, _)| recipe::get(known, key).is_none()) {
             return Err(Error::Misuse(format!(
-                "`{option}` is for images, and {} learns from play in a world or from recorded episodes: leave it out",
-                recipe.over.system()
+                "`{option}` sets `{key}`, which {} does not have with these data: leave it out",
+                member.row().name
             )));
         }
-        if let Some(world) = &self.world {
-            WorldConfig::named(world)?;
-            sets.push(format!("world.kind={world}"));
-        }
-        if let Some(data) = &self.data {
-            sets.push(format!("data.path={}", Value::String(data.to_string_lossy().into_owned())));
-        }
-        Ok(())
+        Ok((member, whole?))
     }
 
-    /// A recipe of a world model without what was measured of other episodes than those that were given.
-    fn of_world(&self, mut recipe: Recipe<OverWorld>) -> Recipe<OverWorld> {
-        if let (Some(_), ExperienceConfig::Recorded(recorded)) = (&self.data, &mut recipe.over.experience) {
-            recorded.anew();
+    /// The error of data that are of another kind than the system's, with a system that would take them.
+    fn other_data(&self, member: &dyn Member, error: Error) -> Error {
+        let (Some(path), Error::Data(source)) = (&self.data, &error) else { return error };
+        if member.recognises(path) {
+            return error;
         }
-        recipe
+        let Some(other) = family::members().find(|other| other.recognises(path)) else { return error };
+        let (name, many, suits) = (member.row().name, member.unit().many, other.row().name);
+        Error::Misuse(format!(
+            "{source} ({name} learns from {many}; `{}` holds {}: `foretell train {suits} --data {}` learns from them)",
+            path.display(),
+            other.unit().many,
+            path.display()
+        ))
     }
-
-    /// The options of runs over images.
-    fn of_images(&self, mut recipe: Recipe<OverImages>) -> Result<Recipe<OverImages>, Error> {
-        let over = &mut recipe.over;
-        if let Some(path) = &self.data {
-            over.data.path = path.to_string_lossy().into_owned();
-        }
-        if let Some(size) = self.image_size {
-            over.data.image_size = Auto::Value(size);
-        }
-        if self.steps.is_some() || self.epochs.is_some() || self.minutes.is_some() {
-            over.epochs = self.epochs.unwrap_or(0.0);
-        }
-        check_duration("--epochs", over.epochs, self.epochs)?;
-        Ok(recipe)
-    }
-
-    /// The options of every run.
-    fn common<S>(&self, mut recipe: Recipe<S>) -> Result<Recipe<S>, Error> {
-        if let Some(seed) = self.seed {
-            recipe.seed = seed;
-        }
-        if let Some(every) = self.checkpoint_every {
-            recipe.train.checkpoint_every = Auto::Value(every);
-        }
-        if self.steps.is_some() || self.epochs.is_some() || self.minutes.is_some() {
-            recipe.train.steps = self.steps.map_or(Auto::Auto, Auto::Value);
-            recipe.minutes = self.minutes.unwrap_or(0.0);
-        }
-        recipe.train.check().map_err(Error::Misuse)?;
-        check_duration("--minutes", recipe.minutes, self.minutes)?;
-        Ok(recipe)
-    }
-}
-
-/// An error if a duration was given and is none.
-fn check_duration(name: &str, value: f64, given: Option<f64>) -> Result<(), Error> {
-    if given.is_some() && !(value > 0.0 && value.is_finite()) || value < 0.0 {
-        return Err(Error::Misuse(format!("`{name}` must be a positive number, found {value}")));
-    }
-    Ok(())
-}
-
-/// `runs/SYSTEM-SOURCE-N` with the first N that is free.
-fn free_folder<S: Subject>(over: &S) -> PathBuf {
-    let place = |n: u32| PathBuf::from(format!("runs/{}-{}-{n}", over.system(), over.short_source()));
-    (1..u32::MAX).map(place).find(|p| !p.exists()).unwrap_or_else(|| place(0))
 }
 
 /// How it went, and what to do next.
@@ -297,37 +210,17 @@ fn outcome(folder: &RunFolder, summary: Option<&Summary>, args: &TrainArgs) -> R
             rule.measure, rule.value, rule.limit, rule.untrained
         );
     }
-    text += &match &summary.found {
-        Found::Images { probes, .. } if probes.is_empty() => {
-            "no labels: nothing to probe. Health above is all that can be said\n".to_owned()
-        }
-        found => found.text(),
-    };
-    let run = folder.path().display();
-    let next = match &summary.found {
-        Found::Images { .. } => [
-            (format!("foretell embed {run} IMAGES… --out features.npz"), "features of your images"),
-            (format!("foretell probe {run} --data LABELLED"), "what the features know of other labels"),
-            ("foretell train --data YOUR_IMAGES --minutes 30".to_owned(), "your own images"),
-        ],
-        Found::World { .. } => [
-            (format!("foretell plan {run} --episodes 100"), "held-out episodes with its plans, beside controls"),
-            (format!("foretell play {run}"), "one of them as a moving picture"),
-            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
-        ],
-        Found::Recorded { .. } => [
-            (format!("foretell inspect {run}"), "what it holds, and what it foretells"),
-            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
-            (format!("foretell train {} --world two-rooms", summary.system), "a world to act in, where it can plan"),
-        ],
-    };
-    let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let kept = match &summary.found {
-        Found::Images { .. } => format!("encoder   {run}/encoder.safetensors"),
-        Found::World { .. } | Found::Recorded { .. } => format!("model     {run}/model.safetensors"),
-    };
-    let _ = write!(text, "\n{kept}\nreport    {run}/report.html\n");
-    for (i, (command, what)) in next.into_iter().enumerate() {
+    let Some(found) = RunFindings::read(folder)? else { return print(text) };
+    let tables = found.text();
+    text += if tables.is_empty() { "no labels, so no probes: health is all that was measured\n" } else { &tables };
+    let kept = [("model", folder.model()), ("encoder", folder.encoder())];
+    if let Some((what, file)) = kept.into_iter().find(|(_, file)| file.is_file()) {
+        let _ = write!(text, "\n{what:<10}{}\n", file.display());
+    }
+    let _ = writeln!(text, "report    {}", folder.report().display());
+    let next = found.commands(folder);
+    let width = next.iter().map(|(_, command)| command.chars().count()).max().unwrap_or(0);
+    for (i, (what, command)) in next.into_iter().enumerate() {
         let _ = writeln!(text, "{:<10}{command:width$}   {what}", if i == 0 { "next" } else { "" });
     }
     print(text)

@@ -20,7 +20,7 @@ pub enum Pooling {
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+
 pub struct MadeBy {
     /// The model's folder or file, from the root of the file system.
     model: PathBuf,

@@ -56,7 +56,7 @@ pub enum Which {
 
 /// What an official file cannot show of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct OfficialArgs {
     /// Which encoder of an official file; by default `encoder` where there is one.
     #[arg(long, value_enum, requires = "model", help_heading = "Published models")]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use foretell_data::{Clip, Dataset, Image, Part, open_inputs};
+use foretell_eval::{Encoder, Samples};
 
 use super::index::{Index, Input};
 use crate::Error;
@@ -17,9 +18,40 @@ enum Place {
     Clip(PathBuf),
 }
 
+/// Samples that were embedded, whatever their kind.
+enum Opened<'a> {
+    /// As a run's encoder opens them.
+    Samples(Box<dyn Samples + 'a>),
+    /// As a published model's, or where no run is named.
+    Images(Dataset),
+}
+
+impl Opened<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Samples(samples) => samples.len(),
+            Self::Images(images) => images.len(Part::Train),
+        }
+    }
+
+    fn name(&self, index: usize) -> Result<String, Error> {
+        Ok(match self {
+            Self::Samples(samples) => samples.meta(index)?.name,
+            Self::Images(images) => images.name(Part::Train, index)?,
+        })
+    }
+
+    fn picture(&self, index: usize) -> Option<Image> {
+        match self {
+            Self::Samples(samples) => samples.picture(index),
+            Self::Images(images) => Some((*images.load(Part::Train, index).ok()?.image).clone()),
+        }
+    }
+}
+
 /// See the module.
-pub(crate) struct Gallery {
-    inputs: Vec<Dataset>,
+pub(crate) struct Gallery<'a> {
+    inputs: Vec<Opened<'a>>,
     /// By name.
     places: HashMap<String, Place>,
 }
@@ -34,21 +66,27 @@ pub(crate) fn located(given: &[PathBuf]) -> Result<Vec<Input>, Error> {
     given.iter().map(one).collect()
 }
 
-impl Gallery {
-    /// Opens the images that an index was made of, named as `embed` names them; among them `clips`, where it may hold such.
-    pub(crate) fn open(inputs: &[Input], clips: bool) -> Result<Self, Error> {
+impl<'a> Gallery<'a> {
+    /// Opens the samples that an index was made of, named as `embed` names them: as `encoder` does, or as images; among them
+    /// `clips`, where it may hold such.
+    pub(crate) fn open(inputs: &[Input], encoder: Option<&'a dyn Encoder>, clips: bool) -> Result<Self, Error> {
         let (mut opened, mut places) = (Vec::new(), HashMap::new());
         let several = inputs.iter().filter(|input| !clips || !Clip::is_video(&input.path)).count() > 1;
         for Input { given, path } in inputs {
             let found = if clips { clips_in(given, path)? } else { Vec::new() };
-            let images = match open_inputs(std::slice::from_ref(path)) {
+            let paths = std::slice::from_ref(path);
+            let samples = match encoder {
+                Some(encoder) => encoder.open(paths).map(Opened::Samples),
+                None => open_inputs(paths).map(Opened::Images),
+            };
+            let images = match samples {
                 Err(_) if !found.is_empty() => None,
-                images => Some(images?),
+                samples => Some(samples?),
             };
             places.extend(found.into_iter().map(|(name, path)| (name, Place::Clip(path))));
             let Some(images) = images else { continue };
-            for place in 0..images.len(Part::Train) {
-                let name = images.name(Part::Train, place)?;
+            for place in 0..images.len() {
+                let name = images.name(place)?;
                 let name = if Path::new(&name) == path {
                     given.clone()
                 } else if several {
@@ -80,12 +118,20 @@ impl Gallery {
     /// The picture of a name, of a clip its middle frame; none where it has gone or cannot be read.
     pub(crate) fn picture(&self, name: &str) -> Option<Image> {
         match self.place(name)? {
-            (Place::Picture(input, place), _) => {
-                let sample = self.inputs[*input].load(Part::Train, *place).ok()?;
-                Some((*sample.image).clone())
-            }
+            (Place::Picture(input, place), _) => self.inputs[*input].picture(*place),
             (Place::Clip(path), None) => middle(path),
             (Place::Clip(path), Some(frame)) => Clip::open(path).ok()?.read(&[frame]).ok()?.pop(),
+        }
+    }
+
+    /// The samples among which a name's is, and its place there; none for clips.
+    pub(crate) fn sample(&self, name: &str) -> Option<(&dyn Samples, usize)> {
+        match self.place(name)? {
+            (Place::Picture(input, place), _) => match &self.inputs[*input] {
+                Opened::Samples(samples) => Some((samples.as_ref(), *place)),
+                Opened::Images(_) => None,
+            },
+            (Place::Clip(_), _) => None,
         }
     }
 

@@ -14,6 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::kept::mark;
 use crate::released::MadeBy;
 
 /// The name of the tensor in an index's file, and in one of features.
@@ -25,11 +26,6 @@ const ABOUT: &str = "index";
 const VERSION: u32 = 1;
 /// What an index's name ends with.
 const END: &str = "index.safetensors";
-
-/// A file's content in a few characters: length and CRC-32.
-pub(crate) fn mark(bytes: &[u8]) -> String {
-    format!("{}-{:08x}", bytes.len(), crc32fast::hash(bytes))
-}
 
 /// Pictures as they were named to `embed`, and where they lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

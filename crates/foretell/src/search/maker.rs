@@ -1,14 +1,13 @@
 //! What makes a query's features: the run or the published model that made an index's rows.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Dataset, Image, Part, fit, open_inputs};
-use foretell_eval::Features;
+use foretell_data::Image;
+use foretell_eval::{Encoder, Features, Pool, Samples};
 
-use super::index::mark;
-use crate::images::judge::{Extractor, Pool};
-use crate::images::kept::Kept;
+use crate::kept::{KeptRun, mark};
 use crate::released::MadeBy;
 use crate::{DeviceChoice, Error};
 
@@ -49,55 +48,58 @@ pub(crate) fn by_model(
 
 /// The run that made an index's rows.
 pub(crate) struct Maker {
-    kept: Kept,
+    run: PathBuf,
+    encoder: Box<dyn Encoder>,
     /// [`mark`] of the encoder's file.
-    pub(crate) encoder: String,
+    pub(crate) mark: String,
 }
 
 impl Maker {
     /// Opens a run.
     pub(crate) fn open(run: &Path, device: DeviceChoice) -> Result<Self, Error> {
-        let kept = Kept::open(run, device.open()?)?;
+        let kept = KeptRun::finished(run, &device.open()?, false)?;
         let file = kept.folder.encoder();
         let bytes =
             fs::read(&file).map_err(|error| Error::Misuse(format!("{} cannot be read: {error}", file.display())))?;
-        Ok(Self { kept, encoder: mark(&bytes) })
+        Ok(Self { run: run.to_owned(), encoder: kept.encoder()?, mark: mark(&bytes) })
     }
 
-    /// Features `width` wide of the pictures at these paths.
+    /// What makes the features.
+    pub(crate) fn encoder(&self) -> &dyn Encoder {
+        self.encoder.as_ref()
+    }
+
+    /// Features `width` wide of the samples at these paths.
     pub(crate) fn asked(&self, paths: &[PathBuf], width: usize) -> Result<Asked, Error> {
-        let (names, images): (Vec<_>, Vec<_>) = load(&open_inputs(paths)?)?.into_iter().unzip();
-        let features = self.features(&images, width)?;
-        Ok(Asked { names, features, pictures: images.into_iter().map(Some).collect() })
+        let samples = self.encoder.open(paths)?;
+        let all = 0..samples.len();
+        let names = all.clone().map(|i| Ok(samples.meta(i)?.name)).collect::<Result<Vec<_>, Error>>()?;
+        let features = self.features(samples.as_ref(), all.clone(), width)?;
+        Ok(Asked { names, features, pictures: all.map(|i| samples.picture(i)).collect() })
     }
 
-    /// Features `[images, width]` of pictures: their tokens' mean or, where only that has the width, what probes are given.
-    fn features(&self, images: &[Image], width: usize) -> Result<Features, Error> {
+    /// Features `[samples, width]`: the tokens' mean or, where only that has the width, what probes are given.
+    fn features(&self, samples: &dyn Samples, rows: Range<usize>, width: usize) -> Result<Features, Error> {
         let mut found = Vec::new();
-        for pool in [Pool::Image, Pool::Probed] {
-            let normalise = &self.kept.recipe.over.data.normalise;
-            let mut extractor = Extractor::new(self.kept.encoder.as_ref(), normalise, &self.kept.device, pool);
-            let side = self.kept.encoder.image().0;
-            let mut values: Vec<f32> =
-                images.iter().filter_map(|image| extractor.push(&fit(image, side))).flatten().collect();
-            values.extend(extractor.flush());
-            let own = values.len() / images.len().max(1);
+        for pool in [Pool::Sample, Pool::Probed] {
+            let values = samples.features(rows.clone(), pool).into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+            let own = values.len() / rows.len().max(1);
             if own == width {
-                return Ok(Features::new(images.len(), width, values)?);
+                return Ok(Features::new(rows.len(), width, values)?);
             }
             found.push(own.to_string());
         }
         Err(Error::Misuse(format!(
             "the index's rows are {width} wide, and {} makes features of width {} (or {} with `--probed`): name the run that made them with `--run`",
-            self.kept.folder.path().display(),
+            self.run.display(),
             found[0],
             found[1]
         )))
     }
 
-    /// An error unless `row` is what this makes of the picture.
-    pub(crate) fn check(&self, row: &[f32], name: &str, image: &Image) -> Result<(), Error> {
-        let made = self.features(std::slice::from_ref(image), row.len())?;
+    /// An error unless `row` is what this makes of a sample.
+    pub(crate) fn check(&self, row: &[f32], name: &str, samples: &dyn Samples, index: usize) -> Result<(), Error> {
+        let made = self.features(samples, index..index + 1, row.len())?;
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
         let cosine = dot(row, made.row(0)) / (dot(row, row) * dot(made.row(0), made.row(0))).sqrt();
         // A row of zeros, which has no direction, is nobody's.
@@ -106,16 +108,7 @@ impl Maker {
         }
         Err(Error::Misuse(format!(
             "the row of `{name}` is not what {} makes of it (cosine {cosine:.3} where 1 was expected): name the run and the images that the features were made of with `--run` and `--images`, or embed again",
-            self.kept.folder.path().display()
+            self.run.display()
         )))
     }
-}
-
-/// Every picture of what was asked for, with its name.
-fn load(queries: &Dataset) -> Result<Vec<(String, Image)>, Error> {
-    let one = |index| {
-        let sample = queries.load(Part::Train, index)?;
-        Ok((sample.name.clone(), (*sample.image).clone()))
-    };
-    (0..queries.len(Part::Train)).map(one).collect()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foretell_data::{Augment, Dataset, Loader, LoaderConfig, Normalise, OnBadSample, Part};
+use foretell_data::{Augment, Auto, Dataset, Images, ImagesConfig, Loader, Modality, Normalise, feed};
 use foretell_jepa::views::ViewsCollator;
 use serde::Serialize;
 
@@ -46,6 +46,7 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
     let dataset = Dataset::open(&args.data)?;
     let crop = Augment { crop_scale: (0.08, 1.0), crop_aspect: (0.75, 4.0 / 3.0), flip: 0.5, ..Augment::default() };
     let channels = dataset.channels();
+    let normalise = Normalise { mean: vec![0.5; channels], std: vec![0.25; channels] };
     let collator = ViewsCollator {
         seed: 0,
         size: args.image,
@@ -54,20 +55,14 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
         local_views: 0,
         local: crop.clone(),
         global: crop,
-        normalise: Normalise { mean: vec![0.5; channels], std: vec![0.25; channels] },
+        normalise: normalise.clone(),
         code_width: 1,
         slices: 0,
     };
-    let config = LoaderConfig {
-        batch: args.batch,
-        seed: 0,
-        threads: args.threads,
-        prefetch: 2,
-        on_bad: OnBadSample::Fail,
-        cache_bytes: 0,
-        max_short_side: 0,
-    };
-    let mut loader = Loader::images(dataset, Part::Train, config, Arc::new(collator), 1)?;
+    let config =
+        ImagesConfig { image_size: Auto::Value(args.image), cache_bytes: 0, normalise, ..ImagesConfig::default() };
+    let source = Arc::new(Images::of(dataset, &config)?).training(args.batch, 0)?;
+    let mut loader = Loader::new(feed(source, Arc::new(collator)), args.threads, 2, 1);
     for _ in 0..2 {
         loader.next()?;
     }

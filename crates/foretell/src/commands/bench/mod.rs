@@ -1,11 +1,11 @@
 //! `foretell bench`: how fast this machine does the work, and how near that is to what its cores can do.
 
+mod embed;
 mod load;
 mod masks;
 mod op;
 mod plan;
 mod step;
-mod work;
 
 use std::time::Instant;
 
@@ -27,10 +27,10 @@ pub struct BenchArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// A training step on images made up beforehand.
+    /// A training step of any system, on batches made beforehand.
     Step(step::StepArgs),
     /// Features of a vision transformer with random weights: forward only.
-    Embed(step::EmbedArgs),
+    Embed(embed::EmbedArgs),
     /// Masks for a batch.
     Masks(masks::MasksArgs),
     /// A planning step in the latents of a world model with random weights.
@@ -45,7 +45,7 @@ enum What {
 pub fn bench(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
         What::Step(args) => step::step(args),
-        What::Embed(args) => step::embed(args),
+        What::Embed(args) => embed::embed(args),
         What::Masks(args) => masks::masks(args),
         What::Plan(args) => plan::plan(args),
         What::Load(args) => load::load(args),
@@ -74,6 +74,14 @@ fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>)
             Ok(started.elapsed().as_secs_f64() * 1e3)
         })
         .collect()
+}
+
+/// [`time`], and the operations in matrix products of one of the timed calls; as the processor counts them.
+fn counted(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<(Vec<f64>, f64), Error> {
+    time(0, warmup, &mut work)?;
+    let before = ops::operations();
+    let times = time(0, runs, work)?;
+    Ok((times, ops::operations().wrapping_sub(before) as f64 / runs.max(1) as f64))
 }
 
 /// Multiplications and additions a second of a large product in f32 there, in units of 10⁹: what the work is held against.

@@ -1,17 +1,15 @@
 //! `foretell bench plan`: one planning step of several episodes, from what is seen to a plan.
 
 use burn::tensor::{Device, Tensor};
-use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::dynamics::State;
-use foretell_jepa::systems::WorldSetting;
-use foretell_jepa::systems::eb_jepa::EbJepaConfig;
-use foretell_world::{Budget, Cost, Imagination, Imagined, Planner, PlannerConfig};
+use foretell_systems::{Imaginer, family, recipe};
+use foretell_world::{Budget, Cost, Imagined, Planner, PlannerConfig};
 use rand::RngExt;
 use serde::Serialize;
+use toml::{Table, Value};
 
-use super::work::linear;
-use super::{ceiling, median, peak_memory, positive, rounded, show, time};
+use super::{ceiling, counted, median, peak_memory, positive, rounded, show};
 use crate::{DeviceChoice, Error};
 
 /// What `bench plan` was asked.
@@ -69,17 +67,13 @@ struct Report {
     plan_ms_all: Vec<f64>,
 }
 
-/// Numbers in an action, and the longest one: those of Two Rooms.
-const ACTION: usize = 2;
-const REACH: f32 = 2.45;
-
 pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let device = args.device.open()?;
-    let config = config(args);
-    let imagination = imagination(args, &config, &device)?;
+    let imaginer = imaginer(args, &device)?;
+    let (imagination, world) = (&imaginer.imagination, imaginer.playground.world.spec());
     let mut noise = rng(0, Stream::Scene, 0, 0);
     let mut seen = || -> Vec<Vec<f32>> {
-        let draw = |_| (0..2 * args.image * args.image).map(|_| noise.random_range(-1.0..1.0)).collect();
+        let draw = |_| (0..world.pixels()).map(|_| noise.random_range(-1.0..1.0)).collect();
         (0..args.episodes).map(draw).collect()
     };
     let (seen, goals) = (seen(), seen());
@@ -89,17 +83,16 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let planning = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
     let numbers: Vec<u64> = (0..args.episodes as u64).collect();
     let mut calls = 0;
-    let times = time(args.warmup, args.steps, || {
+    let (times, work) = counted(args.warmup, args.steps, || {
         let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
-        let (reach, cost) = (REACH, Cost::Sum);
+        let (reach, cost) = (world.reach, Cost::Sum);
         let gauge = imagination.gauge();
-        let mut problem = Imagined { imagination: &imagination, now: &now, goals: &goals, reach, gauge, cost };
+        let mut problem = Imagined { imagination, now: &now, goals: &goals, reach, gauge, cost };
         let plans = planner.plan(&planning, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
         calls = plans.iter().map(|plan| plan.calls).sum();
         Ok(())
     })?;
     let peak = peak_memory();
-    let work = of_a_call(&config) * calls as f64;
     let ms = median(&times);
     let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
     let report = Report {
@@ -115,34 +108,20 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     show(&report, args.json)
 }
 
-/// EB-JEPA as released, or as our models have it.
-fn config(args: &PlanArgs) -> EbJepaConfig {
-    let of = if args.head { EbJepaConfig::default() } else { EbJepaConfig::official() };
-    EbJepaConfig { width: args.width, ..of }
-}
-
-/// Arithmetic of one call: a step of one candidate, and what it is measured by.
-fn of_a_call(config: &EbJepaConfig) -> f64 {
-    let (width, head) = (config.width, config.reach.width);
-    let mut inputs = if config.mixer.is_empty() { ACTION } else { ACTION + width };
-    let mut work = linear(1, width, 3 * width);
-    for outputs in &config.mixer {
-        work += linear(1, inputs, *outputs);
-        inputs = *outputs;
+/// Networks with random weights in Two Rooms: as our models have them, or as they were released.
+fn imaginer(args: &PlanArgs, device: &Device) -> Result<Imaginer, Error> {
+    let member = family::find(family::usual(None, true)).map_err(Error::Misuse)?;
+    let mut asked = Table::new();
+    let whole = |number: usize| Value::Integer(number as i64);
+    let mut sets = vec![("model.width", whole(args.width)), ("data.world.resolution", whole(args.image))];
+    if !args.head {
+        let none = || Value::Array(Vec::new());
+        sets.extend([("model.hidden", none()), ("model.mixer", none()), ("model.terms.reach", Value::Float(0.0))]);
     }
-    let told = if config.terms.reach > 0.0 { linear(1, width, head) + linear(1, head, head) } else { 0.0 };
-    work + linear(1, inputs, 3 * width) + told
-}
-
-/// The networks with random weights.
-fn imagination(args: &PlanArgs, config: &EbJepaConfig, device: &Device) -> Result<Imagination, Error> {
-    let setting = WorldSetting {
-        observation: [2, args.image, args.image],
-        action: ACTION,
-        normalise: Normalise::nothing(2),
-        actions: Normalise::nothing(ACTION),
-        seed: 0,
-        device: device.clone(),
-    };
-    Ok(Imagination::of(&config.init(&setting)?, 1))
+    for (key, value) in sets {
+        recipe::set(&mut asked, key, value)?;
+    }
+    let mut session = member.open(member.recipe(&asked, "the options")?, device, true)?;
+    let learner = session.learner(1)?;
+    session.imaginer(learner.as_ref())?.ok_or_else(|| Error::Failure("a model of a world plans nowhere".to_owned()))
 }

@@ -114,7 +114,12 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let Some(per_row) = sink.shape else {
         let source = inputs.load(&published.model, 0, 1).into_iter().find_map(Result::err);
         return Err(match source {
-            Some(Error::Data(source)) => DataError::AllBad { tried: count, source: Box::new(source) }.into(),
+            Some(Error::Data(source)) => DataError::AllBad {
+                unit: foretell_data::Unit { one: unit, many: units },
+                tried: count,
+                source: Box::new(source),
+            }
+            .into(),
             Some(error) => error,
             None => DataError::NoInputs.into(),
         });

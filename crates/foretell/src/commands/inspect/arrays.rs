@@ -50,7 +50,7 @@ pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<A
         let apart = if holds(["actions", "action"]) { "" } else { " --set data.actions=FILE" };
         let _ = writeln!(
             text,
-            "next      foretell train le-wm --data {}{apart}   a model of the world they are from",
+            "next      foretell train --data {}{apart}   a model of the world they are from",
             path.display()
         );
     }

@@ -1,0 +1,117 @@
+//! The family, in the order of its table. A system adds one line here, and its file.
+
+use std::path::Path;
+
+use foretell_data::{DataError, Description};
+
+use crate::member::{Member, Of};
+use crate::planned;
+use crate::recipe::unknown;
+use crate::row::Row;
+use crate::system::System;
+use crate::{eb_jepa, i_jepa, le_jepa, le_wm};
+
+/// A member: its row, and how it is trained where it is.
+pub enum Entry {
+    /// It trains.
+    Trains(&'static dyn Member),
+    /// It does not yet.
+    Planned(&'static Row),
+}
+
+const fn planned(row: &'static Row) -> Entry {
+    Entry::Planned(row)
+}
+
+const fn member<S: System>() -> Entry {
+    Entry::Trains(&const { Of::<S>::new() })
+}
+
+/// The family.
+pub static FAMILY: [Entry; 31] = [
+    planned(&planned::H_JEPA),
+    member::<i_jepa::IJepaConfig>(),
+    planned(&planned::MC_JEPA),
+    planned(&planned::IWM),
+    planned(&planned::V_JEPA),
+    planned(&planned::AUDIO_JEPA),
+    planned(&planned::POINT_JEPA),
+    planned(&planned::THREE_D_JEPA),
+    planned(&planned::ACT_JEPA),
+    planned(&planned::V_JEPA_2),
+    planned(&planned::LLM_JEPA),
+    member::<le_jepa::LeJepaConfig>(),
+    planned(&planned::VL_JEPA),
+    member::<eb_jepa::EbJepaConfig>(),
+    planned(&planned::C_JEPA),
+    planned(&planned::V_JEPA_2_1),
+    member::<le_wm::LeWmConfig>(),
+    planned(&planned::THINK_JEPA),
+    planned(&planned::NEPA),
+    planned(&planned::S_JEA),
+    planned(&planned::DMT_JEPA),
+    planned(&planned::JEP_KD),
+    planned(&planned::SIGNAL_JEPA),
+    planned(&planned::GRAPH_JEPA),
+    planned(&planned::ST_JEMA),
+    planned(&planned::LAT_PFN),
+    planned(&planned::TS_JEPA),
+    planned(&planned::SAR_JEPA),
+    planned(&planned::JUDGEMENT),
+    planned(&planned::AGENT),
+    planned(&planned::MISSING_WORD),
+];
+
+impl Entry {
+    /// Its row.
+    pub fn row(&self) -> &'static Row {
+        match self {
+            Self::Trains(member) => member.row(),
+            Self::Planned(row) => row,
+        }
+    }
+}
+
+/// Members that can be trained.
+pub fn members() -> impl Iterator<Item = &'static dyn Member> {
+    FAMILY.iter().filter_map(|entry| if let Entry::Trains(member) = entry { Some(*member) } else { None })
+}
+
+/// The member of this name; an error in a sentence if there is none, or it does not train yet.
+pub fn find(name: &str) -> Result<&'static dyn Member, String> {
+    if let Some(member) = members().find(|member| member.row().name == name) {
+        return Ok(member);
+    }
+    let names = || members().map(|member| member.row().name);
+    if FAMILY.iter().any(|entry| entry.row().name == name) {
+        let able = names().collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "`{name}` belongs to the family but does not train yet: train one of {able}, and see `foretell systems`"
+        ));
+    }
+    Err(unknown("system", name, names(), "`foretell systems` lists the family"))
+}
+
+/// The member that is trained where none is named: of those that learn from what lies at the path, or in a world, or from
+/// the data that come with the program, the one that learns most of them in minutes on a CPU.
+pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
+    // Colours and places of the generated scenes are hidden by views of other colours and crops, so I-JEPA learns more there.
+    match data {
+        _ if world => "eb-jepa",
+        None => "i-jepa",
+        Some(path) => ["le-jepa", "eb-jepa"]
+            .into_iter()
+            .chain(members().map(|member| member.row().name))
+            .find(|name| find(name).is_ok_and(|member| member.recognises(path)))
+            .unwrap_or("le-jepa"),
+    }
+}
+
+/// What a path holds, by the first kind of data that recognises it.
+pub fn look(path: &Path) -> Result<Description, DataError> {
+    let recognising = members().find(|member| member.recognises(path));
+    match recognising.or_else(|| find(usual(None, false)).ok()) {
+        Some(member) => member.look(path),
+        None => Err(DataError::NoInputs),
+    }
+}

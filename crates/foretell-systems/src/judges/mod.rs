@@ -1,0 +1,36 @@
+//! How runs are judged: each judge is a function of a run and gives findings, with their controls where they are figures.
+
+mod features;
+mod neighbours;
+mod probes;
+pub mod world;
+
+use foretell_data::{Image, Modality, Part, judged_part, spread};
+use foretell_eval::{Finding, Picture};
+
+use crate::judging::Judging;
+use crate::system::JudgeError;
+
+pub use features::features;
+pub use neighbours::neighbours;
+pub use probes::probes;
+
+/// Probes where there are labels, what the features see where tokens lie on a grid, and nearest neighbours where samples can
+/// be shown.
+pub fn usual<D: Modality>(run: &Judging<'_, D>) -> Result<Vec<Finding>, JudgeError> {
+    Ok([probes(run)?, features(run)?, neighbours(run)?].into_iter().flatten().collect())
+}
+
+/// Held-out samples as they are read, at most so many and evenly spread. One that cannot be read is missing: the run has
+/// said so already.
+pub fn originals<D: Modality>(run: &Judging<'_, D>, count: usize) -> Vec<D::Sample> {
+    let part: Part = judged_part(run.data.as_ref());
+    let places = spread(run.data.len(part), count);
+    places.filter_map(|index| run.data.load(part, index).ok()).collect()
+}
+
+/// An image as a report shows it.
+pub fn rgb(image: &Image) -> Option<Picture> {
+    let colour = if image.channels == 3 { image.clone() } else { image.clone().with_channels(3) };
+    Picture::rgb(colour.width, colour.height, &colour.pixels)
+}

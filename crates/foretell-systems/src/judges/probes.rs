@@ -1,0 +1,79 @@
+//! Probes of what the kept encoder knows of labels, beside the same encoder untrained and a baseline without a network.
+
+use foretell_data::{DataError, Modality, Part, for_each};
+use foretell_eval::{Budget, Factor, Features, Finding, Probed, TRAINED, UNTRAINED};
+use foretell_nn::Encode;
+use foretell_ops as ops;
+use foretell_train::Which;
+
+use crate::judging::Judging;
+use crate::system::JudgeError;
+
+/// Samples that go through an encoder at a time.
+const CHUNK: usize = 128;
+
+/// One part's features by each encoder, its baseline, and its labels.
+struct Seen {
+    features: Vec<Features>,
+    labels: Vec<Vec<u32>>,
+}
+
+/// What the features know of each factor; `None` where there are no labels or nothing is held out.
+pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
+    let (data, factors) = (run.data, run.data.factors());
+    if factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
+        return Ok(None);
+    }
+    let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
+    let encoders = [trained.as_ref(), untrained.as_ref()];
+    let train = see(run, Part::Train, &encoders, run.train_samples())?;
+    let test = see(run, Part::HeldOut, &encoders, usize::MAX)?;
+    let columns = train.labels.into_iter().zip(test.labels);
+    let factors: Vec<Factor> =
+        factors.iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
+    let names = [TRAINED, UNTRAINED, D::BASELINE].into_iter();
+    let probed: Vec<Probed> = names
+        .zip(train.features.into_iter().zip(test.features))
+        .map(|(name, (train, test))| Probed { name: name.to_owned(), train, test })
+        .collect();
+    Ok(Some(foretell_eval::probes(&probed, &factors, &Budget::default())?))
+}
+
+fn see<D: Modality>(
+    run: &Judging<'_, D>,
+    part: Part,
+    encoders: &[&dyn Encode<D::Sample>],
+    limit: usize,
+) -> Result<Seen, JudgeError> {
+    let data = run.data;
+    let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
+    let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
+    let (mut rows, mut chunk) = (0, Vec::<D::Sample>::new());
+    let flush = |chunk: &mut Vec<D::Sample>, values: &mut [Vec<f32>]| {
+        let samples: Vec<&D::Sample> = chunk.iter().collect();
+        if !samples.is_empty() {
+            encoders
+                .iter()
+                .zip(values)
+                .for_each(|(encoder, values)| values.extend(ops::values(encoder.probed(&samples))));
+        }
+        chunk.clear();
+    };
+    let skipped = for_each(data, part, limit, run.on.threads, |index, sample| -> Result<(), DataError> {
+        rows += 1;
+        values[encoders.len()].extend(data.baseline(&sample));
+        for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
+            column.push(label);
+        }
+        chunk.push(sample);
+        if chunk.len() == CHUNK {
+            flush(&mut chunk, &mut values);
+        }
+        Ok(())
+    })?;
+    flush(&mut chunk, &mut values);
+    run.skip(skipped);
+    let features =
+        values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
+    Ok(Seen { features, labels })
+}

@@ -1,0 +1,170 @@
+//! What a world model knows: where things are, read from its latents, and what comes next, by horizon; and episodes that it
+//! plans.
+
+mod draw;
+mod episodes;
+pub mod film;
+
+use burn::tensor::{Tensor, TensorData};
+use foretell_data::{Episodes, Window};
+use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED, UNTRAINED};
+use foretell_jepa::dynamics::TrainedModel;
+use foretell_ops as ops;
+use foretell_train::Which;
+use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, Playground, Split};
+
+use crate::imaginer::Imaginer;
+use crate::judging::Judging;
+use crate::system::JudgeError;
+
+/// Windows of play that a probe learns from, and that it is judged on.
+const WINDOWS: (u64, u64) = (512, 256);
+/// Every so many observations of a window: neighbours in time are nearly the same.
+const STRIDE: usize = 4;
+/// Windows whose continuation is foretold.
+const FORETOLD: u64 = 256;
+/// Steps that are foretold in recorded episodes, or fewer if none that is held out is so long.
+const AHEAD: usize = 8;
+/// The step whose windows probes learn from: no training step has this number.
+const LEARNING: u64 = u64::MAX - 1;
+/// Steps of the held-out stream: 0 is health's, 1 the trials'.
+const HELD_OUT: [u64; 2] = [2, 3];
+/// Observations that go through an encoder at a time.
+const CHUNK: usize = 128;
+
+/// Where things are, what comes next, and episodes that the model plans: of play the last and the first too.
+pub fn usual(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> {
+    let trained = imagination(run, Which::Trained)?;
+    match run.data.as_ref() {
+        Experience::Play(playground) => {
+            let judge = InPlay { playground };
+            let places = judge.places(&trained, &imagination(run, Which::Untrained)?)?;
+            let forecast = judge.forecast(&trained)?;
+            let ExperienceConfig::Play(settings) = run.on.config else {
+                return Err(JudgeError::Other("the settings of recorded episodes have opened play".to_owned()));
+            };
+            let imaginer = Imaginer {
+                playground: Playground::open(settings, run.on.seed)?,
+                imagination: trained,
+                seed: run.on.seed,
+            };
+            Ok(vec![places, forecast, episodes::episodes(&imaginer)?])
+        }
+        Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained)?]),
+    }
+}
+
+/// The model of a run, as a planner takes it.
+fn imagination(run: &Judging<'_, Experience>, which: Which) -> Result<Imagination, JudgeError> {
+    let model = run.kept(which)?.model.and_then(|model| model.downcast::<TrainedModel>().ok());
+    let model = model.ok_or_else(|| JudgeError::Other("the run has kept no model of a world".to_owned()))?;
+    Ok(Imagination::of(*model, run.on.config.form()?.frameskip))
+}
+
+/// What is found out in play.
+pub(crate) struct InPlay<'a> {
+    /// Play as the run has it.
+    pub(crate) playground: &'a Playground,
+}
+
+/// Observations and the states behind them.
+struct Seen {
+    /// `[N, C, H, W]`, normalised.
+    observations: Vec<f32>,
+    /// `[N, S]`.
+    states: Vec<f32>,
+    count: usize,
+}
+
+impl InPlay<'_> {
+    fn see(&self, split: Split, step: u64, windows: u64) -> Seen {
+        let spec = self.playground.world.spec();
+        let (pixels, width) = (spec.pixels(), spec.state);
+        let (mut observations, mut states) = (Vec::new(), Vec::new());
+        for i in 0..windows {
+            let window = self.playground.play.window(split, step, i);
+            for t in (0..window.frames).step_by(STRIDE) {
+                observations.extend(&window.observations[t * pixels..][..pixels]);
+                states.extend(&window.states[t * width..][..width]);
+            }
+        }
+        let [_, height, width_of_picture] = spec.observation;
+        self.playground.play.normalise().scale(&mut observations, height * width_of_picture);
+        Seen { observations, count: states.len() / width.max(1), states }
+    }
+
+    /// Latents of what was seen.
+    fn latents(&self, imagination: &Imagination, seen: &Seen) -> Result<Features, JudgeError> {
+        let spec = self.playground.world.spec();
+        let ([c, h, w], pixels) = (spec.observation, spec.pixels());
+        let encoded = |chunk: &[f32]| {
+            let seen = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, c, h, w]);
+            ops::values(imagination.model.encode(Tensor::from_data(seen, &imagination.device)))
+        };
+        let values: Vec<f32> = seen.observations.chunks(CHUNK * pixels).flat_map(encoded).collect();
+        Ok(Features::new(seen.count, values.len() / seen.count.max(1), values)?)
+    }
+
+    /// A linear map from latents to states, fitted on play.
+    pub(crate) fn reader(&self, imagination: &Imagination) -> Result<Ridge, JudgeError> {
+        let seen = self.see(Split::Training, LEARNING, WINDOWS.0);
+        Ok(Ridge::fit(&self.latents(imagination, &seen)?, &seen.states)?)
+    }
+
+    /// How far off the states are that a linear map reads from latents of held-out play, beside the same of the untrained
+    /// network, and of always answering the mean state.
+    fn places(&self, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
+        let learnt = self.see(Split::Training, LEARNING, WINDOWS.0);
+        let judged = self.see(Split::HeldOut, HELD_OUT[0], WINDOWS.1);
+        let (world, width) = (&self.playground.world, self.playground.world.spec().state);
+        let error = |read: &[f32]| {
+            let pairs = read.chunks_exact(width).zip(judged.states.chunks_exact(width));
+            pairs.map(|(read, there)| f64::from(world.distance(read, there))).sum::<f64>() / judged.count.max(1) as f64
+        };
+        let mut figures = Figures::new(&[FEATURES], "error", "world units", Better::Lower);
+        for (features, imagination) in [(TRAINED, trained), (UNTRAINED, untrained)] {
+            let reader = Ridge::fit(&self.latents(imagination, &learnt)?, &learnt.states)?;
+            let read = reader.predict(&self.latents(imagination, &judged)?.values);
+            figures.push([features.into()], error(&read));
+        }
+        let mean = |k: usize| learnt.states.iter().skip(k).step_by(width).sum::<f32>() / learnt.count.max(1) as f32;
+        let mean: Vec<f32> = (0..width).map(mean).collect();
+        figures.push(["mean".into()], error(&mean.repeat(judged.count)));
+        Ok(Finding::figures(
+            "places",
+            "Where things are",
+            "Mean distance between the true state and the one that a linear map reads from latents of held-out play. Only \
+             the map sees states; the network is trained without them, or not at all. `mean` always answers the mean state.",
+            figures,
+        ))
+    }
+
+    /// Errors by horizon over held-out windows, beside copying and the mean.
+    fn forecast(&self, imagination: &Imagination) -> Result<Finding, JudgeError> {
+        let windows: Vec<Window> =
+            (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
+        Ok(forecast(&Forecast::of(imagination, &windows)?))
+    }
+}
+
+/// Errors by horizon over held-out episodes of recordings, beside copying and the mean.
+fn recorded(episodes: &Episodes, imagination: &Imagination) -> Result<Finding, JudgeError> {
+    let windows = episodes.held_out_stretches(imagination.model.history() + AHEAD, FORETOLD as usize);
+    Ok(forecast(&Forecast::of(imagination, &windows)?))
+}
+
+fn forecast(forecast: &Forecast) -> Finding {
+    let mut figures = Figures::new(&["ahead", "of"], "error", "", Better::Lower).along("ahead");
+    let all = [("model", &forecast.model), ("last observation", &forecast.copy_last), ("mean", &forecast.mean)];
+    for ahead in 0..forecast.model.len() {
+        for (of, errors) in all {
+            figures.push([(ahead + 1).into(), of.into()], errors[ahead]);
+        }
+    }
+    let lead = format!(
+        "Mean squared error of predicted latents, by steps ahead, over {} held-out windows. The model is given the actions \
+         and sees nothing on the way. Beside it: the latent of the last observation, and the mean of all latents.",
+        forecast.windows
+    );
+    Finding::figures("forecast", "What comes next", &lead, figures)
+}

@@ -1,0 +1,32 @@
+//! One file for each member of the family, the registry that lists them, and how runs are judged.
+//!
+//! A [`System`] is its settings, its row in the table of systems, and what it builds of them; [`FAMILY`] holds all of them
+//! without their types, and [`Session`] is a run of any of them as a command sees it. A system imports the compositions, the
+//! networks and its own kind of data, and never another system.
+
+mod actions;
+mod encoder;
+pub mod family;
+mod imaginer;
+pub mod judges;
+mod judging;
+mod member;
+mod planned;
+pub mod recipe;
+mod row;
+mod sizes;
+mod system;
+
+pub mod eb_jepa;
+pub mod i_jepa;
+pub mod le_jepa;
+pub mod le_wm;
+
+pub use actions::ActionScale;
+pub use family::{Entry, FAMILY};
+pub use imaginer::{Imaginer, Manner};
+pub use judging::{Judged, Judging};
+pub use member::{Member, Of, Session};
+pub use recipe::{JudgeConfig, Recipe, RecipeError};
+pub use row::{Row, State};
+pub use system::{JudgeError, On, System, SystemError};

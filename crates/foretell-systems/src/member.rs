@@ -1,0 +1,378 @@
+//! A system without its type: what the registry holds, and a run of it as every command sees it. [`Of`] is the one generic
+//! shell between the two, compiled once for each system.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use foretell_data::{Auto, DataError, Decision, Description, Modality, Opening, Part, Unit};
+use foretell_eval::Encoder;
+use foretell_jepa::Kept;
+use foretell_jepa::dynamics::TrainedModel;
+use foretell_nn::NamedTensors;
+use foretell_train::{Learner, TrainConfig, Which};
+use foretell_world::{ExperienceConfig, Imagination, Playground};
+use toml::{Table, Value};
+
+use crate::encoder::RunEncoder;
+use crate::imaginer::Imaginer;
+use crate::judges;
+use crate::judging::{Judged, Judging};
+use crate::recipe::{Recipe, RecipeError, as_table, check_keys, get, merge};
+use crate::row::Row;
+use crate::system::{JudgeError, On, System, SystemError};
+
+/// A member of the family that can be trained.
+pub trait Member: Sync {
+    /// Its row in the table of systems.
+    fn row(&self) -> &'static Row;
+
+    /// What it learns from is called so.
+    fn unit(&self) -> Unit;
+
+    /// Its whole recipe where nothing is said.
+    fn defaults(&self) -> Table;
+
+    /// Its whole recipe with what was asked on top; `name` says where it was asked.
+    fn recipe(&self, asked: &Table, name: &str) -> Result<Table, RecipeError>;
+
+    /// Opens a whole recipe, with its data or, for networks that are only used, without.
+    fn open(&self, recipe: Table, device: &Device, data: bool) -> Result<Box<dyn Session>, SystemError>;
+
+    /// Whether a path looks like the data that it learns from.
+    fn recognises(&self, path: &Path) -> bool;
+
+    /// What a path holds of such data.
+    fn look(&self, path: &Path) -> Result<Description, DataError>;
+}
+
+/// A recipe whose data have been opened, as commands see it.
+pub trait Session {
+    /// The system's row.
+    fn row(&self) -> &'static Row;
+    /// The whole recipe, resolved as far as it is yet.
+    fn recipe(&self) -> Table;
+    /// Random seed.
+    fn seed(&self) -> u64;
+    /// The loop's settings.
+    fn train(&self) -> &TrainConfig;
+    /// Minutes and epochs that were asked for; 0 where they were not.
+    fn asked(&self) -> (f64, f64);
+    /// Steps where nothing is said, if that is known for these data.
+    fn usual_steps(&self) -> Option<u64>;
+    /// Keeps how many minutes decided the steps.
+    fn set_minutes(&mut self, minutes: f64);
+    /// What it learns from is called so.
+    fn unit(&self) -> Unit;
+    /// What it learns from, as people call it.
+    fn source(&self) -> String;
+    /// The data, where they are open.
+    fn description(&self) -> Option<Description>;
+    /// Samples of the training part; `None` where they are not open or generated without end.
+    fn train_len(&self) -> Option<usize>;
+    /// What was chosen, and why.
+    fn decisions(&mut self) -> &mut Vec<Decision>;
+    /// Threads that may work.
+    fn threads(&self) -> usize;
+    /// Chooses what is still open for a run of `steps` and builds fresh networks.
+    fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError>;
+    /// The same for a calibration: nothing is kept of what it chooses.
+    fn trial(&self) -> Result<Box<dyn Learner>, SystemError>;
+    /// Judges a run beside its controls.
+    fn judge(&self, learner: &dyn Learner) -> Result<Judged, JudgeError>;
+    /// Probes a run on other labelled data, prepared alike, or on its own; with these tensors in its encoder, or as it is.
+    fn probe(
+        &self,
+        learner: &dyn Learner,
+        encoder: Option<NamedTensors>,
+        path: Option<&Path>,
+    ) -> Result<Judged, JudgeError>;
+    /// What a run has learnt as something that makes features, likewise; `mark` tells its weights from others.
+    fn encoder(
+        &self,
+        learner: &dyn Learner,
+        encoder: Option<NamedTensors>,
+        mark: &str,
+    ) -> Result<Box<dyn Encoder>, SystemError>;
+    /// Whether it keeps a model of a world besides its encoder.
+    fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
+    /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
+    fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError>;
+}
+
+/// The shell around a system.
+pub struct Of<S>(PhantomData<fn() -> S>);
+
+impl<S> Of<S> {
+    /// Of this system.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<S> Default for Of<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Config<S> = <<S as System>::Data as Modality>::Config;
+
+/// The defaults for data whose settings begin so.
+fn defaults<S: System>(data: Config<S>) -> Recipe<Config<S>, S> {
+    Recipe {
+        system: S::ROW.name.to_owned(),
+        seed: 0,
+        minutes: 0.0,
+        epochs: 0.0,
+        train: S::train(),
+        judge: Default::default(),
+        model: S::fitting(&data),
+        data,
+    }
+}
+
+impl<S: System> Member for Of<S> {
+    fn row(&self) -> &'static Row {
+        S::ROW
+    }
+
+    fn unit(&self) -> Unit {
+        S::Data::UNIT
+    }
+
+    fn defaults(&self) -> Table {
+        as_table(&defaults::<S>(S::data()))
+    }
+
+    fn recipe(&self, asked: &Table, name: &str) -> Result<Table, RecipeError> {
+        // Data at a path may be of another kind than the default ones, and the system's defaults go by their kind.
+        let data = match get(asked, "data.path") {
+            Some(Value::String(path)) if !path.is_empty() => S::Data::elsewhere(&S::data(), path),
+            _ => S::data(),
+        };
+        let mut table = as_table(&defaults::<S>(data));
+        merge(&mut table, asked);
+        let recipe = Recipe::<Config<S>, S>::of_table(table, name)?;
+        check_keys(asked, &as_table(&recipe), "", name)?;
+        recipe.train.check().map_err(RecipeError)?;
+        for (key, value) in [("minutes", recipe.minutes), ("epochs", recipe.epochs)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(RecipeError(format!("`{key}` must be a positive number, or 0 for none, found {value}")));
+            }
+        }
+        Ok(as_table(&recipe))
+    }
+
+    fn open(&self, recipe: Table, device: &Device, data: bool) -> Result<Box<dyn Session>, SystemError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut recipe = Recipe::<Config<S>, S>::of_table(recipe, "the recipe")
+            .map_err(|error| SystemError::Setting(error.to_string()))?;
+        let mut decisions = Vec::new();
+        recipe.model.ask(&mut recipe.data, &mut decisions)?;
+        let data = if data {
+            let (seed, batch) = (recipe.seed, recipe.train.batch);
+            let mut opening = Opening { seed, batch, threads, decisions: &mut decisions };
+            Some(Arc::new(S::Data::open(&mut recipe.data, &mut opening)?))
+        } else {
+            None
+        };
+        Ok(Box::new(Run::<S> { recipe, data, decisions, device: device.clone(), threads }))
+    }
+
+    fn recognises(&self, path: &Path) -> bool {
+        S::Data::recognises(path)
+    }
+
+    fn look(&self, path: &Path) -> Result<Description, DataError> {
+        S::Data::look(path)
+    }
+}
+
+/// See [`Session`].
+struct Run<S: System> {
+    recipe: Recipe<Config<S>, S>,
+    data: Option<Arc<S::Data>>,
+    decisions: Vec<Decision>,
+    device: Device,
+    threads: usize,
+}
+
+impl<S: System> Run<S> {
+    fn on<'a>(&'a self, steps: u64, data: Option<&'a Arc<S::Data>>) -> On<'a, S::Data> {
+        On {
+            data,
+            config: &self.recipe.data,
+            seed: self.recipe.seed,
+            steps,
+            batch: self.recipe.train.batch,
+            threads: self.threads,
+            device: &self.device,
+        }
+    }
+
+    fn steps(&self) -> u64 {
+        if let Auto::Value(steps) = self.recipe.train.steps { steps } else { 1 }
+    }
+
+    fn judging<'a>(&'a self, data: &'a Arc<S::Data>, learner: &'a dyn Learner) -> Judging<'a, S::Data> {
+        Judging::new(self.on(self.steps(), self.data.as_ref()), data, &self.recipe.judge, learner)
+    }
+
+    fn open_data(&self) -> Result<&Arc<S::Data>, JudgeError> {
+        self.data.as_ref().ok_or_else(|| JudgeError::Other("the data of this run are not open".to_owned()))
+    }
+
+    fn kept(&self, learner: &dyn Learner) -> Result<Kept<<S::Data as Modality>::Sample>, SystemError> {
+        let wrong = |_| SystemError::Setting("the networks take samples of another kind than the data".to_owned());
+        learner.kept(Which::Trained).downcast().map(|kept| *kept).map_err(wrong)
+    }
+}
+
+impl<S: System> Session for Run<S> {
+    fn row(&self) -> &'static Row {
+        S::ROW
+    }
+
+    fn recipe(&self) -> Table {
+        as_table(&self.recipe)
+    }
+
+    fn seed(&self) -> u64 {
+        self.recipe.seed
+    }
+
+    fn train(&self) -> &TrainConfig {
+        &self.recipe.train
+    }
+
+    fn asked(&self) -> (f64, f64) {
+        (self.recipe.minutes, self.recipe.epochs)
+    }
+
+    fn usual_steps(&self) -> Option<u64> {
+        S::usual_steps(&self.recipe.data)
+    }
+
+    fn set_minutes(&mut self, minutes: f64) {
+        self.recipe.minutes = minutes;
+    }
+
+    fn unit(&self) -> Unit {
+        S::Data::UNIT
+    }
+
+    fn source(&self) -> String {
+        S::Data::source(&self.recipe.data)
+    }
+
+    fn description(&self) -> Option<Description> {
+        self.data.as_ref().map(|data| data.describe())
+    }
+
+    fn train_len(&self) -> Option<usize> {
+        self.data.as_ref()?.len(Part::Train)
+    }
+
+    fn decisions(&mut self) -> &mut Vec<Decision> {
+        &mut self.decisions
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError> {
+        self.recipe.train.resolve(steps, self.threads, &mut self.decisions);
+        if let Some(len) = self.train_len() {
+            self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || {
+                (len.min(MOST_JUDGED), format!("all, at most {MOST_JUDGED}"))
+            });
+        }
+        let (mut model, mut decisions) = (self.recipe.model.clone(), Vec::new());
+        let learner = model.init(&self.on(steps, self.data.as_ref()), &mut decisions)?;
+        self.recipe.model = model;
+        self.decisions.append(&mut decisions);
+        Ok(learner)
+    }
+
+    fn trial(&self) -> Result<Box<dyn Learner>, SystemError> {
+        const STEPS: u64 = 1_000_000;
+        self.recipe.model.clone().init(&self.on(STEPS, self.data.as_ref()), &mut Vec::new())
+    }
+
+    fn judge(&self, learner: &dyn Learner) -> Result<Judged, JudgeError> {
+        let judging = self.judging(self.open_data()?, learner);
+        let findings = self.recipe.model.judge(&judging)?;
+        Ok(judging.outcome(findings))
+    }
+
+    fn probe(
+        &self,
+        learner: &dyn Learner,
+        encoder: Option<NamedTensors>,
+        path: Option<&Path>,
+    ) -> Result<Judged, JudgeError> {
+        let other = match path {
+            Some(path) => {
+                let mut config = S::Data::elsewhere(&self.recipe.data, &path.to_string_lossy());
+                let mut decisions = Vec::new();
+                // Nothing is trained on them: one sample is a batch.
+                let (seed, threads) = (self.recipe.seed, self.threads);
+                let mut opening = Opening { seed, batch: 1, threads, decisions: &mut decisions };
+                Some(Arc::new(S::Data::open(&mut config, &mut opening)?))
+            }
+            None => None,
+        };
+        let data = match &other {
+            Some(data) => data,
+            None => self.open_data()?,
+        };
+        let judging = self.judging(data, learner).with_encoder(encoder);
+        let Some(probes) = judges::probes(&judging)? else {
+            return Err(JudgeError::Other(format!(
+                "labels and a held-out part are needed to probe, found {} kinds of labels and {} held out",
+                data.factors().len(),
+                S::Data::UNIT.counted(data.len(Part::HeldOut).unwrap_or(0))
+            )));
+        };
+        Ok(judging.outcome(vec![probes]))
+    }
+
+    fn encoder(
+        &self,
+        learner: &dyn Learner,
+        tensors: Option<NamedTensors>,
+        mark: &str,
+    ) -> Result<Box<dyn Encoder>, SystemError> {
+        let mut encoder = self.kept(learner)?.encoder;
+        if let Some(tensors) = tensors {
+            encoder.load(tensors)?;
+        }
+        encoder.prepare();
+        let about = serde_json::json!({ "system": S::ROW.name, "encoder": mark });
+        Ok(Box::new(RunEncoder::<S::Data>::new(encoder, self.recipe.data.clone(), about)))
+    }
+
+    fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
+        Ok(self.kept(learner)?.model.is_some_and(|model| model.is::<TrainedModel>()))
+    }
+
+    fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError> {
+        let config: &dyn Any = &self.recipe.data;
+        let Some(config) = config.downcast_ref::<ExperienceConfig>() else { return Ok(None) };
+        let ExperienceConfig::Play(settings) = config else { return Ok(None) };
+        let model = self.kept(learner)?.model.and_then(|model| model.downcast::<TrainedModel>().ok());
+        let Some(model) = model else { return Ok(None) };
+        Ok(Some(Imaginer {
+            playground: Playground::open(settings, self.recipe.seed)?,
+            imagination: Imagination::of(*model, config.form()?.frameskip),
+            seed: self.recipe.seed,
+        }))
+    }
+}
+
+/// Training samples that probes learn from where nothing is said, at most.
+const MOST_JUDGED: usize = 60_000;

@@ -1,0 +1,220 @@
+//! Rows of the members that do not train yet.
+
+use crate::row::{Row, State};
+
+pub(crate) static H_JEPA: Row = Row {
+    number: 1,
+    name: "h-jepa",
+    title: "JEPA / H-JEPA",
+    one_line: "the frame itself: energies, latent z, several levels of abstraction and time",
+    papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2604.03208"],
+    state: State::Planned,
+};
+pub(crate) static MC_JEPA: Row = Row {
+    number: 3,
+    name: "mc-jepa",
+    title: "MC-JEPA",
+    one_line: "optical flow and content learned together in one encoder",
+    papers: &["arXiv:2307.12698"],
+    state: State::Planned,
+};
+pub(crate) static IWM: Row = Row {
+    number: 4,
+    name: "iwm",
+    title: "IWM",
+    one_line: "the predictor is told which photometric transformation to apply",
+    papers: &["arXiv:2403.00504"],
+    state: State::Planned,
+};
+pub(crate) static V_JEPA: Row = Row {
+    number: 5,
+    name: "v-jepa",
+    title: "V-JEPA",
+    one_line: "masked tubes of video, L1, attentive probe",
+    papers: &["arXiv:2404.08471"],
+    state: State::Planned,
+};
+pub(crate) static AUDIO_JEPA: Row = Row {
+    number: 6,
+    name: "audio-jepa",
+    title: "A-JEPA, Audio-JEPA, general-audio design study",
+    one_line: "log-mel patches; random, block and curriculum time–frequency masks",
+    papers: &["arXiv:2311.15830", "arXiv:2507.02915", "arXiv:2405.08679"],
+    state: State::Planned,
+};
+pub(crate) static POINT_JEPA: Row = Row {
+    number: 7,
+    name: "point-jepa",
+    title: "Point-JEPA",
+    one_line: "point patches put in sequence, contiguous targets",
+    papers: &["arXiv:2404.16432"],
+    state: State::Planned,
+};
+pub(crate) static THREE_D_JEPA: Row = Row {
+    number: 8,
+    name: "3d-jepa",
+    title: "3D-JEPA",
+    one_line: "3-D blocks, context-aware decoder",
+    papers: &["arXiv:2409.15803"],
+    state: State::Planned,
+};
+pub(crate) static ACT_JEPA: Row = Row {
+    number: 9,
+    name: "act-jepa",
+    title: "ACT-JEPA",
+    one_line: "action chunks and latent observations predicted together",
+    papers: &["arXiv:2501.14622"],
+    state: State::Planned,
+};
+pub(crate) static V_JEPA_2: Row = Row {
+    number: 10,
+    name: "v-jepa-2",
+    title: "V-JEPA 2 and 2-AC",
+    one_line: "RoPE, schedule with cool-down; action-conditioned predictor that plans",
+    papers: &["arXiv:2506.09985"],
+    state: State::Planned,
+};
+pub(crate) static LLM_JEPA: Row = Row {
+    number: 11,
+    name: "llm-jepa",
+    title: "LLM-JEPA",
+    one_line: "next-token loss plus prediction of the code's embedding from the text's",
+    papers: &["arXiv:2509.14252"],
+    state: State::Planned,
+};
+pub(crate) static VL_JEPA: Row = Row {
+    number: 13,
+    name: "vl-jepa",
+    title: "VL-JEPA",
+    one_line: "text embeddings predicted from images and a query; selective decoding",
+    papers: &["arXiv:2512.10942"],
+    state: State::Planned,
+};
+pub(crate) static C_JEPA: Row = Row {
+    number: 15,
+    name: "c-jepa",
+    title: "C-JEPA",
+    one_line: "masking of whole objects (slots) for causal dynamics",
+    papers: &["arXiv:2602.11389"],
+    state: State::Planned,
+};
+pub(crate) static V_JEPA_2_1: Row = Row {
+    number: 16,
+    name: "v-jepa-2.1",
+    title: "V-JEPA 2.1",
+    one_line: "every token supervised, at several depths",
+    papers: &["arXiv:2603.14482"],
+    state: State::Planned,
+};
+pub(crate) static THINK_JEPA: Row = Row {
+    number: 18,
+    name: "think-jepa",
+    title: "ThinkJEPA",
+    one_line: "a slow reasoning stream modulates the fast latent forecaster",
+    papers: &["arXiv:2603.22281"],
+    state: State::Planned,
+};
+pub(crate) static NEPA: Row = Row {
+    number: 19,
+    name: "nepa",
+    title: "NEPA",
+    one_line: "causal next-embedding prediction",
+    papers: &["arXiv:2512.16922"],
+    state: State::Planned,
+};
+pub(crate) static S_JEA: Row = Row {
+    number: 20,
+    name: "s-jea",
+    title: "S-JEA",
+    one_line: "stacked joint embeddings",
+    papers: &["arXiv:2305.11701"],
+    state: State::Planned,
+};
+pub(crate) static DMT_JEPA: Row = Row {
+    number: 21,
+    name: "dmt-jepa",
+    title: "DMT-JEPA",
+    one_line: "targets aggregated from similar neighbours",
+    papers: &["arXiv:2405.17995"],
+    state: State::Planned,
+};
+pub(crate) static JEP_KD: Row = Row {
+    number: 22,
+    name: "jep-kd",
+    title: "JEP-KD",
+    one_line: "video → audio embeddings of a frozen teacher",
+    papers: &["arXiv:2403.18843"],
+    state: State::Planned,
+};
+pub(crate) static SIGNAL_JEPA: Row = Row {
+    number: 23,
+    name: "signal-jepa",
+    title: "Signal-JEPA",
+    one_line: "EEG channels hidden by region",
+    papers: &["arXiv:2403.11772"],
+    state: State::Planned,
+};
+pub(crate) static GRAPH_JEPA: Row = Row {
+    number: 24,
+    name: "graph-jepa",
+    title: "Graph-JEPA",
+    one_line: "subgraphs, hyperbolic target coordinates",
+    papers: &["arXiv:2309.16014"],
+    state: State::Planned,
+};
+pub(crate) static ST_JEMA: Row = Row {
+    number: 25,
+    name: "st-jema",
+    title: "ST-JEMA",
+    one_line: "dynamic brain graphs, space and time",
+    papers: &["arXiv:2403.06432"],
+    state: State::Planned,
+};
+pub(crate) static LAT_PFN: Row = Row {
+    number: 26,
+    name: "lat-pfn",
+    title: "LaT-PFN",
+    one_line: "forecasting in latent space from context series",
+    papers: &["arXiv:2405.10093"],
+    state: State::Planned,
+};
+pub(crate) static TS_JEPA: Row = Row {
+    number: 27,
+    name: "ts-jepa",
+    title: "TS-JEPA",
+    one_line: "sensor streams for remote control; masked series",
+    papers: &["arXiv:2406.04853", "arXiv:2509.25449"],
+    state: State::Planned,
+};
+pub(crate) static SAR_JEPA: Row = Row {
+    number: 28,
+    name: "sar-jepa",
+    title: "SAR-JEPA",
+    one_line: "gradient features as fixed targets for radar images",
+    papers: &["arXiv:2311.15153"],
+    state: State::Planned,
+};
+pub(crate) static JUDGEMENT: Row = Row {
+    number: 29,
+    name: "judgement",
+    title: "LiDAR, RankMe",
+    one_line: "label-free judgement of a representation",
+    papers: &["arXiv:2312.04000", "arXiv:2210.02885"],
+    state: State::Partial("RankMe and effective rank on every run; LiDAR in the library"),
+};
+pub(crate) static AGENT: Row = Row {
+    number: 30,
+    name: "agent",
+    title: "The objective-driven agent",
+    one_line: "configurator, perception, world model, cost, actor, memory",
+    papers: &["OpenReview:BZ5a1r-kVsf"],
+    state: State::Planned,
+};
+pub(crate) static MISSING_WORD: Row = Row {
+    number: 31,
+    name: "missing-word",
+    title: "Missing-word JEPA",
+    one_line: "the teaching example: predict a hidden word's meaning",
+    papers: &[],
+    state: State::Planned,
+};

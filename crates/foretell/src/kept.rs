@@ -1,0 +1,226 @@
+//! A run in its folder: its recipe, and the networks that it has kept.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use foretell_eval::Encoder;
+use foretell_nn::{NamedTensors, WeightsError, weights};
+use foretell_systems::{Imaginer, Member, Session, family, recipe};
+use foretell_train::{Checkpoint, Learner, RunFolder, Which as Networks, checkpoint_steps};
+use toml::{Table, Value};
+
+use crate::Error;
+use crate::output::say;
+
+/// The member and the whole recipe of a run.
+pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
+    let path = folder.config();
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::Misuse(format!("cannot read {name}: {e}")))?;
+    of_table(&recipe::parse(&text, &name)?, &name)
+}
+
+/// The member and the whole recipe that a table asks for; `name` says where it came from.
+pub fn of_table(asked: &Table, name: &str) -> Result<(&'static dyn Member, Table), Error> {
+    let system = match asked.get("system") {
+        Some(Value::String(system)) => system,
+        Some(other) => return Err(Error::Misuse(format!("`system` in {name} must be a name, found {other}"))),
+        None => {
+            let names = family::members().map(|member| member.row().name).collect::<Vec<_>>().join(", ");
+            return Err(Error::Misuse(format!("{name} names no `system`: begin it with one of {names}")));
+        }
+    };
+    let member = family::find(system).map_err(Error::Misuse)?;
+    // Version 0.1 wrote these groups.
+    if let Some(old) = ["world", "play", "probe"].into_iter().find(|group| asked.contains_key(*group)) {
+        return Err(Error::Misuse(format!(
+            "{name} was written by an earlier version (it has the group `{old}`), and this one cannot read it: train again"
+        )));
+    }
+    Ok((member, member.recipe(asked, name)?))
+}
+
+/// Which of a run's checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// The one with the most steps.
+    Newest,
+    /// The one of this step.
+    Step(u64),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "newest" {
+            return Ok(Self::Newest);
+        }
+        text.parse().map(Self::Step).map_err(|_| "expected a step, as 2720, or `newest`".to_owned())
+    }
+}
+
+/// A run's networks.
+pub struct KeptRun {
+    /// Where it lies.
+    pub folder: RunFolder,
+    /// Its recipe.
+    pub session: Box<dyn Session>,
+    /// Its networks: those of a checkpoint, or fresh ones whose encoder lies in `encoder`.
+    pub learner: Box<dyn Learner>,
+    /// The finished encoder's tensors; `None` where the networks are a checkpoint's.
+    pub encoder: Option<NamedTensors>,
+}
+
+impl KeptRun {
+    /// The encoder of a finished run; one that is not finished is an error. The data are opened where they are needed.
+    pub fn finished(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
+        let mut kept = Self::fresh(path, device, data)?;
+        let (run, file) = (path.display(), kept.folder.encoder());
+        if !file.is_file() {
+            return Err(Error::Misuse(format!(
+                "{run} is not finished, so it has no encoder yet: finish it with `foretell train --resume {run}`, or `foretell probe {run} --checkpoint newest`"
+            )));
+        }
+        kept.encoder = Some(weights::read_file(&file)?);
+        Ok(kept)
+    }
+
+    /// The networks as they were at a checkpoint of a run, finished or not.
+    pub fn at_checkpoint(path: &Path, device: &Device, data: bool, which: Which) -> Result<Self, Error> {
+        let mut kept = Self::fresh(path, device, data)?;
+        let run = path.display();
+        let steps = checkpoint_steps(&kept.folder);
+        let Some(newest) = steps.last() else {
+            return Err(Error::Misuse(format!(
+                "{run} has no checkpoint: one is written every `train.checkpoint_every` steps ({})",
+                kept.folder.config().display()
+            )));
+        };
+        let step = if let Which::Step(step) = which { step } else { *newest };
+        if !steps.contains(&step) {
+            let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
+            return Err(Error::Misuse(format!(
+                "{run} has no checkpoint of step {step}: it has those of steps {}",
+                steps.join(", ")
+            )));
+        }
+        say(format_args!("the checkpoint of step {step}"));
+        let place = kept.folder.checkpoint(step);
+        let model = Checkpoint::read(&place)?.model;
+        kept.learner.load(Networks::Trained, model).map_err(|error| kept.misfit(&place, error.into()))?;
+        Ok(kept)
+    }
+
+    fn fresh(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let (member, recipe) = of_run(&folder)?;
+        let mut session = member.open(recipe, device, data)?;
+        let steps = steps(session.as_ref())?;
+        let learner = session.learner(steps)?;
+        Ok(Self { folder, session, learner, encoder: None })
+    }
+
+    /// As something that makes features.
+    pub fn encoder(&self) -> Result<Box<dyn Encoder>, Error> {
+        let file = self.folder.encoder();
+        let mark = std::fs::read(&file).map(|bytes| mark(&bytes)).unwrap_or_default();
+        let made = self.session.encoder(self.learner.as_ref(), self.encoder.clone(), &mark);
+        made.map_err(|error| self.misfit(&file, error.into()))
+    }
+
+    /// What is wrong with weights, in a sentence that names the run's config.
+    pub fn misfit(&self, file: &Path, error: Error) -> Error {
+        match error {
+            Error::Weights(WeightsError::Mismatch(what)) => Error::Misuse(format!(
+                "{} does not fit the network of {}: {what}",
+                file.display(),
+                self.folder.config().display()
+            )),
+            other => other,
+        }
+    }
+}
+
+/// A file's content in a few characters: length and CRC-32.
+pub fn mark(bytes: &[u8]) -> String {
+    format!("{}-{:08x}", bytes.len(), crc32fast::hash(bytes))
+}
+
+/// The optimiser steps of a resolved recipe.
+pub fn steps(session: &dyn Session) -> Result<u64, Error> {
+    match session.train().steps {
+        foretell_data::Auto::Value(steps) => Ok(steps),
+        foretell_data::Auto::Auto => {
+            Err(Error::Misuse("`train.steps` is not resolved: a run's config.toml names their number".to_owned()))
+        }
+    }
+}
+
+/// The model that comes with the program: its config and its weights, as `foretell train` left them.
+const BUILT_IN: (&str, &[u8]) =
+    (include_str!("../models/two-rooms.toml"), include_bytes!("../models/two-rooms.safetensors"));
+
+/// A trained model of a world, and whose it is.
+pub struct KeptModel {
+    /// Ready to plan with.
+    pub imaginer: Imaginer,
+    /// Its recipe.
+    pub session: Box<dyn Session>,
+    /// A run's folder; `None` for the model that comes with the program.
+    pub run: Option<String>,
+}
+
+impl KeptModel {
+    /// The model of a finished run that learnt in a world.
+    pub fn open(path: &Path, device: &Device) -> Result<Self, Error> {
+        let KeptRun { folder, session, mut learner, .. } = KeptRun::fresh(path, device, false)?;
+        let (run, file) = (path.display(), folder.model());
+        let none = || {
+            Error::Misuse(format!(
+                "{run} learnt from {} ({}), and plans need a world to act in: train a model in one with `foretell train --world two-rooms`",
+                session.unit().many,
+                session.source()
+            ))
+        };
+        // Known before any weight is read: whether there is a world to act in.
+        session.imaginer(learner.as_ref())?.ok_or_else(none)?;
+        if !file.is_file() {
+            return Err(Error::Misuse(format!(
+                "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
+            )));
+        }
+        learner.load(Networks::Trained, weights::read_file(&file)?).map_err(|error| match error.into() {
+            Error::Weights(WeightsError::Mismatch(what)) => {
+                Error::Misuse(format!("{} does not fit the network of its config.toml: {what}", file.display()))
+            }
+            other => other,
+        })?;
+        let imaginer = session.imaginer(learner.as_ref())?.ok_or_else(none)?;
+        Ok(Self { imaginer, session, run: Some(run.to_string()) })
+    }
+
+    /// The model that comes with the program.
+    pub fn built_in(device: &Device) -> Result<Self, Error> {
+        let (config, bytes) = BUILT_IN;
+        let name = "the built-in model";
+        let (member, recipe) = of_table(&recipe::parse(config, name)?, name)?;
+        let mut session = member.open(recipe, device, false)?;
+        let mut learner = session.learner(steps(session.as_ref())?)?;
+        learner.load(Networks::Trained, weights::read_bytes(bytes, Path::new(name))?)?;
+        let imaginer = session.imaginer(learner.as_ref())?;
+        let imaginer = imaginer.ok_or_else(|| Error::Failure(format!("{name} is of no world")))?;
+        Ok(Self { imaginer, session, run: None })
+    }
+
+    /// Whose model it is, for people and scripts.
+    pub fn name(&self) -> &str {
+        self.run.as_deref().unwrap_or("built-in")
+    }
+
+    /// The same in a sentence.
+    pub fn whose(&self) -> &str {
+        self.run.as_deref().unwrap_or("the built-in model")
+    }
+}
