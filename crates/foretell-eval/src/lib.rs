@@ -1,10 +1,12 @@
-//! Judgement of representations: label-free statistics, k-NN and linear probes.
+//! Evaluation of representations: label-free statistics, k-NN and linear probes, and findings, the form in which all
+//! results are printed, stored and drawn.
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
 mod error;
 mod factor;
 mod features;
+mod findings;
 mod knn;
 mod lbfgs;
 mod lidar;
@@ -20,6 +22,10 @@ mod statistics;
 pub use error::EvalError;
 pub use factor::Factor;
 pub use features::Features;
+pub use findings::{
+    Better, Body, Card, Cell, FEATURES, Figures, Finding, Format, Grid, Group, Picture, Pictures, Reference, Row,
+    Strip, TRAINED, Tile, UNTRAINED, records,
+};
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, lidar};
 pub use linear::{Linear, LinearFit};
