@@ -31,6 +31,6 @@ pub use lidar::{LIDAR_DELTA, lidar};
 pub use linear::{Linear, LinearFit};
 pub use nearest::{Neighbours, nearest};
 pub use pca::{pca_rgb, principal_components};
-pub use probe::{Budget, FeatureKind, ProbeKind, ProbeRow, ProbeTable, judge};
+pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;
 pub use statistics::Statistics;

@@ -1,50 +1,14 @@
-//! The probe table: what a trained encoder holds of each factor, beside the untrained network and the raw pixels.
+//! The probes: what a trained encoder holds of each factor, beside the untrained network and a baseline without a network.
 //!
-//! A probe's figure means little alone. The same probe on the same network before training, on the pixels, and the share of
-//! the commonest class stand beside it in every table.
-
-use std::fmt;
+//! A probe's figure means little alone. The same probe on the same network before training, on the raw input, and the share
+//! of the commonest class stand beside it in every table.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, Factor, Features, Knn, Linear};
+use crate::findings::FEATURES;
+use crate::{Better, EvalError, Factor, Features, Figures, Finding, Knn, Linear};
 
-/// Where features come from: the columns of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FeatureKind {
-    /// The encoder after training.
-    Trained,
-    /// The same encoder as it was initialised: the control.
-    Untrained,
-    /// The input itself.
-    Pixels,
-}
-
-/// How labels are read from features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProbeKind {
-    /// Weighted nearest neighbours, [`Knn`].
-    Knn,
-    /// Logistic regression, [`Linear`].
-    Linear,
-}
-
-/// One figure of the table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbeRow {
-    /// The features that were read.
-    pub features: FeatureKind,
-    /// The probe that read them.
-    pub probe: ProbeKind,
-    /// Name of the factor.
-    pub factor: String,
-    /// Accuracy on the test rows, in [0, 1].
-    pub accuracy: f64,
-}
-
-/// What the judgement may cost.
+/// What the evaluation may cost.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
@@ -56,18 +20,56 @@ pub struct Budget {
     pub linear: Linear,
 }
 
-/// Both probes on every factor: from `train` `[N, D]` to `test` `[M, D]`, rows in the order of the factors, k-NN before
-/// linear.
+/// Features of one kind of the same samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probed {
+    /// [`TRAINED`](crate::TRAINED), [`UNTRAINED`](crate::UNTRAINED), or the baseline's name: "pixels".
+    pub name: String,
+    /// Of the samples that a probe learns from, `[N, D]`.
+    pub train: Features,
+    /// Of the samples that it is tested on, `[M, D]`.
+    pub test: Features,
+}
+
+/// Both probes of every factor on every kind of features: accuracies by factor, probe ("knn", then "linear") and features,
+/// beside the share of the commonest class.
 ///
 /// # Errors
 /// As [`Knn::accuracy`] and [`Linear::probe`].
-pub fn judge(
-    features: FeatureKind,
+pub fn probes(probed: &[Probed], factors: &[Factor], budget: &Budget) -> Result<Finding, EvalError> {
+    let mut figures = Figures::new(&["factor", "probe", FEATURES], "accuracy", Figures::PERCENT, Better::Higher);
+    let mut accuracies = Vec::new();
+    for Probed { train, test, .. } in probed {
+        accuracies.push(accuracies_of(train, test, factors, budget)?);
+    }
+    for (at, factor) in factors.iter().enumerate() {
+        for (probe, name) in ["knn", "linear"].into_iter().enumerate() {
+            for (probed, accuracies) in probed.iter().zip(&accuracies) {
+                figures.push(
+                    [factor.name.as_str().into(), name.into(), probed.name.as_str().into()],
+                    accuracies[at][probe],
+                );
+            }
+        }
+        figures.refer("chance", [Some(factor.name.as_str().into()), None, None], factor.chance());
+    }
+    Ok(Finding::figures(
+        "probes",
+        "What the features know",
+        "Share of held-out samples that a probe labels correctly: by nearest neighbours (knn) or by logistic regression \
+         (linear). Only the probe sees labels; the network is trained without them, or not at all. Chance is the share of \
+         the commonest class.",
+        figures,
+    ))
+}
+
+/// The accuracies of k-NN and linear probe for each factor.
+fn accuracies_of(
     train: &Features,
     test: &Features,
     factors: &[Factor],
     budget: &Budget,
-) -> Result<Vec<ProbeRow>, EvalError> {
+) -> Result<Vec<[f64; 2]>, EvalError> {
     for factor in factors {
         factor.check(train, test)?;
     }
@@ -82,83 +84,27 @@ pub fn judge(
                     test: factor.test.clone(),
                 })
                 .collect();
-            judge_all(features, &train.select(&kept), test, &factors, budget)
+            both(&train.select(&kept), test, &factors, budget)
         }
-        _ => judge_all(features, train, test, factors, budget),
+        _ => both(train, test, factors, budget),
     }
 }
 
-fn judge_all(
-    features: FeatureKind,
-    train: &Features,
-    test: &Features,
-    factors: &[Factor],
-    budget: &Budget,
-) -> Result<Vec<ProbeRow>, EvalError> {
+fn both(train: &Features, test: &Features, factors: &[Factor], budget: &Budget) -> Result<Vec<[f64; 2]>, EvalError> {
     let knn = budget.knn.accuracy(train, test, factors)?;
     let linear = budget.linear.probe(train, test, factors)?;
-    let row = |probe, factor: &Factor, accuracy| ProbeRow { features, probe, factor: factor.name.clone(), accuracy };
-    Ok(factors
-        .iter()
-        .zip(knn.into_iter().zip(linear))
-        .flat_map(|(factor, (knn, linear))| {
-            [row(ProbeKind::Knn, factor, knn), row(ProbeKind::Linear, factor, linear.accuracy)]
-        })
-        .collect())
-}
-
-/// Rows of [`judge`] laid out for reading: a line for each factor and probe, a column for each kind of features, and the
-/// commonest class. Prints through [`fmt::Display`], in percent; a figure that was not measured is a dash.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ProbeTable {
-    /// Figures, in any order; of two for one cell the later stands.
-    pub rows: Vec<ProbeRow>,
-    /// Name and [`Factor::chance`] of each factor, in the order of the lines.
-    pub chance: Vec<(String, f64)>,
-}
-
-impl ProbeTable {
-    /// A table without figures for `factors`.
-    pub fn new(factors: &[Factor]) -> Self {
-        let chance = factors.iter().map(|factor| (factor.name.clone(), factor.chance())).collect();
-        Self { rows: Vec::new(), chance }
-    }
-
-    /// The figure of a cell, in [0, 1].
-    pub fn accuracy(&self, features: FeatureKind, probe: ProbeKind, factor: &str) -> Option<f64> {
-        let cell = |row: &&ProbeRow| row.features == features && row.probe == probe && row.factor == factor;
-        self.rows.iter().rev().find(cell).map(|row| row.accuracy)
-    }
-}
-
-impl fmt::Display for ProbeTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.chance.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max("factor".len());
-        writeln!(f, "{:width$}  probe   trained  untrained  pixels  chance", "factor")?;
-        for (factor, chance) in &self.chance {
-            for (probe, name) in [(ProbeKind::Knn, "knn"), (ProbeKind::Linear, "linear")] {
-                let cell = |features| match self.accuracy(features, probe, factor) {
-                    Some(accuracy) => format!("{:.1}", 100.0 * accuracy),
-                    None => "-".to_owned(),
-                };
-                writeln!(
-                    f,
-                    "{factor:width$}  {name:6}  {:>7}  {:>9}  {:>6}  {:>6.1}",
-                    cell(FeatureKind::Trained),
-                    cell(FeatureKind::Untrained),
-                    cell(FeatureKind::Pixels),
-                    100.0 * chance
-                )?;
-            }
-        }
-        Ok(())
-    }
+    Ok(knn.into_iter().zip(linear).map(|(knn, linear)| [knn, linear.accuracy]).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::features::tests::{clusters, normal};
+    use crate::{TRAINED, UNTRAINED};
+
+    fn probed(name: &str, train: Features, test: Features) -> Probed {
+        Probed { name: name.to_owned(), train, test }
+    }
 
     #[test]
     fn informed_features_stand_above_noise() {
@@ -169,18 +115,18 @@ mod tests {
             Factor::new("first or not", halves(&train_labels), halves(&test_labels)),
             Factor::new("class", train_labels, test_labels),
         ];
-        let mut table = ProbeTable::new(&factors);
-        let budget = Budget::default();
-        table.rows.extend(judge(FeatureKind::Trained, &train, &test, &factors, &budget).unwrap());
-        let (blind_train, blind_test) = (normal(600, 8, 3), normal(300, 8, 4));
-        table.rows.extend(judge(FeatureKind::Untrained, &blind_train, &blind_test, &factors, &budget).unwrap());
-        assert_eq!(table.rows.len(), 8);
-        for probe in [ProbeKind::Knn, ProbeKind::Linear] {
-            assert!(table.accuracy(FeatureKind::Trained, probe, "class").unwrap() > 0.98);
-            assert!(table.accuracy(FeatureKind::Untrained, probe, "class").unwrap() < 0.45);
-            assert!(table.accuracy(FeatureKind::Pixels, probe, "class").is_none());
+        let all = [probed(TRAINED, train, test), probed(UNTRAINED, normal(600, 8, 3), normal(300, 8, 4))];
+        let found = probes(&all, &factors, &Budget::default()).unwrap();
+        let figures = found.as_figures().unwrap();
+        assert_eq!(figures.rows.len(), 8);
+        let accuracy = |probe: &str, features: &str| figures.get(&["class".into(), probe.into(), features.into()]);
+        for probe in ["knn", "linear"] {
+            assert!(accuracy(probe, TRAINED).unwrap() > 0.98);
+            assert!(accuracy(probe, UNTRAINED).unwrap() < 0.45);
+            assert!(accuracy(probe, "pixels").is_none());
         }
-        assert!((table.chance[0].1 - 2.0 / 3.0).abs() < 1e-12);
+        assert!((figures.references[0].value - 2.0 / 3.0).abs() < 1e-12);
+        assert!(found.missing_control().unwrap().contains("baseline"), "no pixels were probed");
     }
 
     #[test]
@@ -189,33 +135,12 @@ mod tests {
         let (train, train_labels) = clusters(3000, 8, 3, 5.0, 5);
         let (test, test_labels) = clusters(300, 8, 3, 5.0, 6);
         let factors = [Factor::new("class", train_labels, test_labels)];
+        let all = [probed("pixels", train, test)];
         let budget = Budget { train_rows: Some(251), ..Budget::default() };
-        let rows = judge(FeatureKind::Pixels, &train, &test, &factors, &budget).unwrap();
-        assert!(rows.iter().all(|row| row.accuracy > 0.97), "{rows:?}");
+        let found = probes(&all, &factors, &budget).unwrap();
+        let rows = &found.as_figures().unwrap().rows;
+        assert!(rows.len() == 2 && rows.iter().all(|row| row.value > 0.97), "{rows:?}");
         let none = Budget { train_rows: Some(0), ..Budget::default() };
-        assert!(matches!(
-            judge(FeatureKind::Pixels, &train, &test, &factors, &none),
-            Err(EvalError::TooFewRows { found: 0, .. })
-        ));
-    }
-
-    #[test]
-    fn the_table_is_aligned() {
-        let row = |features, probe, accuracy| ProbeRow { features, probe, factor: "shape of it".into(), accuracy };
-        let table = ProbeTable {
-            rows: vec![
-                row(FeatureKind::Trained, ProbeKind::Knn, 1.0),
-                row(FeatureKind::Untrained, ProbeKind::Knn, 0.5),
-                row(FeatureKind::Untrained, ProbeKind::Knn, 0.625),
-                row(FeatureKind::Pixels, ProbeKind::Linear, 0.0512),
-            ],
-            chance: vec![("shape of it".into(), 1.0 / 3.0)],
-        };
-        assert_eq!(
-            table.to_string(),
-            "factor       probe   trained  untrained  pixels  chance\n\
-             shape of it  knn       100.0       62.5       -    33.3\n\
-             shape of it  linear        -          -     5.1    33.3\n"
-        );
+        assert!(matches!(probes(&all, &factors, &none), Err(EvalError::TooFewRows { found: 0, .. })));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::device::described;
+use crate::findings::RunFindings;
 use crate::output::counted;
 use crate::progress::clock;
 use crate::report::{self, Curve, Measure, Report};
@@ -30,34 +31,39 @@ pub(crate) fn write_decisions(folder: &RunFolder, decisions: &[Decision]) -> Res
     Ok(write_whole(&decisions_file(folder), text.as_bytes())?)
 }
 
-/// The report of a run as far as all runs have the same in it: what it is over adds the rest.
-pub(crate) fn report_of<S: Subject>(
-    folder: &RunFolder,
-    session: &Session<S>,
-    summary: &Summary,
-    short_name: &str,
-) -> Result<Report, Error> {
-    let recipe = &session.recipe;
+/// Writes `report.html` of a finished run, from what lies in its folder.
+pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
+    let run = folder.path().display();
+    let Some(summary) = Summary::read(folder)? else {
+        return Err(Error::Misuse(format!("{run} is not finished: finish it with `foretell train --resume {run}`")));
+    };
+    let Some(found) = RunFindings::read(folder)? else {
+        return Err(Error::Misuse(format!(
+            "{} is missing, and a report shows what it holds: train again with `foretell train {}`",
+            folder.findings().display(),
+            folder.config().display()
+        )));
+    };
+    let config = folder.config();
+    let config_toml = std::fs::read_to_string(&config)
+        .map_err(|e| Error::Misuse(format!("cannot read {}: {e}", config.display())))?;
     let metrics: Vec<Value> = lines(&folder.metrics());
     let judgements: Vec<HealthRecord> = lines(&folder.metrics());
     let decisions: Vec<Decision> = std::fs::read(decisions_file(folder))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    Ok(Report {
-        title: format!("{} on {short_name}", recipe.over.title()),
+    let page = Report {
         verdict: verdict(&summary.health, judgements.first()),
-        facts: facts(session, summary)?,
-        curves: curves(&metrics, &judgements, &lines(&folder.timing()), S::SAMPLES),
+        curves: curves(&metrics, &judgements, &lines(&folder.timing()), &found.samples),
         decisions: decisions.into_iter().map(|d| (d.what, d.value, d.reason)).collect(),
-        config_toml: recipe.to_toml(),
-        ..Report::default()
-    })
-}
-
-/// Writes `report.html`.
-pub(crate) fn write_page(folder: &RunFolder, page: &Report) -> Result<(), Error> {
-    Ok(write_whole(&folder.report(), report::render(page).as_bytes())?)
+        commands: found.commands(folder),
+        title: found.title,
+        facts: found.facts,
+        findings: found.findings,
+        config_toml,
+    };
+    Ok(write_whole(&folder.report(), report::render(&page).as_bytes())?)
 }
 
 /// The lines of a JSON-lines file that have this form.
@@ -66,9 +72,10 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn facts<S: Subject>(session: &Session<S>, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
+/// The facts of a run's training, label → value.
+pub(crate) fn facts<S: Subject>(session: &Session<S>, summary: &Summary) -> Result<Vec<(String, String)>, Error> {
     let over = &session.recipe.over;
-    let rate = summary.found.rate();
+    let rate = summary.samples_per_s;
     let mut facts =
         vec![("system", over.title().to_owned()), ("data", format!("{} ({})", over.source(), S::format(session)))];
     facts.extend(S::facts(session)?);
@@ -86,10 +93,10 @@ fn facts<S: Subject>(session: &Session<S>, summary: &Summary) -> Result<Vec<(Str
 }
 
 fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
-    let (word, reading) = match health.verdict {
-        Verdict::Healthy => (report::Health::Healthy, "No measure below speaks of collapse."),
-        Verdict::PartialCollapse => (report::Health::PartialCollapse, "Much of the feature space is unused."),
-        Verdict::Collapse => (report::Health::Collapse, "The features hardly depend on what is seen."),
+    let reading = match health.verdict {
+        Verdict::Healthy => "No measure below speaks of collapse.",
+        Verdict::PartialCollapse => "Much of the feature space is unused.",
+        Verdict::Collapse => "The features hardly depend on what is seen.",
     };
     let mut sentences = vec![
         reading.to_owned(),
@@ -127,7 +134,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
         free("distance of the teacher", |h| h.teacher_distance),
         free("initial teacher left", |h| h.initial_teacher_left),
     ];
-    report::Verdict { health: word, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
+    report::Verdict { health: health.verdict, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
 }
 
 /// Three or four digits that matter.
@@ -153,6 +160,7 @@ fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samp
     let curve = |title: &str, unit: &str, log_y: bool, series: Vec<(&str, Points)>| Curve {
         title: title.to_owned(),
         unit: unit.to_owned(),
+        along: "step".to_owned(),
         series: series
             .into_iter()
             .filter(|(_, points)| !points.is_empty())

@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod export;
 pub mod feature_file;
+pub mod findings;
 pub mod images;
 pub mod interrupt;
 pub mod output;

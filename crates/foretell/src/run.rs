@@ -8,10 +8,12 @@ use foretell_nn::weights;
 use foretell_train::{RunFolder, fit, settle, write_whole};
 
 use crate::Error;
+use crate::account::{facts, write_report};
 use crate::device::described;
+use crate::findings::RunFindings;
 use crate::output::{say, say_skipped};
 use crate::progress::{Progress, clock};
-use crate::session::{Concluded, Session, Subject};
+use crate::session::{Concluded, Evaluated, Session, Subject};
 use crate::summary::Summary;
 
 /// Puts the objective and its untrained control together, and runs them. `None` if the run was stopped.
@@ -47,9 +49,8 @@ pub fn run<S: Subject, O: Concluded<S>>(
     }
     let objective = &finished.objective;
     write_whole(&folder.encoder(), &weights::to_bytes(&objective.encoder_state()))?;
-    let rate = finished.steps as f64 * recipe.train.batch as f64 / finished.seconds.max(1e-9);
-    let Some((found, unreadable)) = objective.conclude(&untrained, session, folder, rate)? else {
-        stopped("after the last step, before all was done with what it left");
+    let Some(Evaluated { findings, skipped: unreadable }) = objective.conclude(&untrained, session, folder)? else {
+        stopped("after training, before the evaluation was finished");
         return Ok(None);
     };
     let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(unreadable).collect();
@@ -61,14 +62,24 @@ pub fn run<S: Subject, O: Concluded<S>>(
         seed: recipe.seed,
         steps: finished.steps,
         seconds: finished.seconds,
+        samples_per_s: finished.steps as f64 * recipe.train.batch as f64 / finished.seconds.max(1e-9),
         parameters: parameters(objective),
         waited_share: finished.waited,
         skipped,
         health: finished.health.health,
-        found,
+        figures: foretell_eval::records(&findings),
     };
+    let found = RunFindings {
+        title: format!("{} on {}", recipe.over.title(), recipe.over.short_source()),
+        samples: S::SAMPLES.to_owned(),
+        facts: facts(session, &summary)?,
+        findings,
+        next: S::next(session),
+    };
+    // A run with a summary is finished, so that comes after all that cannot be made again from the folder.
+    found.write(folder)?;
     summary.write(folder)?;
-    objective.report(&untrained, session, folder, &summary)?;
+    write_report(folder)?;
     Ok(Some(summary))
 }
 

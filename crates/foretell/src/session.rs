@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use foretell_data::Material;
+use foretell_eval::Finding;
 use foretell_jepa::{Auto, Decision, Objective};
 use foretell_train::{Fit, RunFolder, time_steps};
 
 use crate::Error;
 use crate::interrupt::STOP;
 use crate::recipe::{Over, Recipe};
-use crate::summary::{Found, Summary};
+use crate::summary::Summary;
 
 /// More than any run takes, and far inside what TOML can write.
 pub const MOST_STEPS: u64 = 1_000_000_000_000;
@@ -84,32 +85,28 @@ pub trait Subject: Over {
     /// The run before it begins, label → value: how much is learnt from, of what size, in how many steps.
     fn facts(session: &Session<Self>) -> Result<Vec<(&'static str, String)>, Error>;
 
+    /// What one may do with a finished run, label → command; [`RUN`](crate::findings::RUN) stands for its folder.
+    fn next(session: &Session<Self>) -> Vec<(String, String)>;
+
     /// What a person should be warned of.
     fn warning(_session: &Session<Self>) -> Option<&'static str> {
         None
     }
 }
 
+/// The outcome of an evaluation.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluated {
+    /// In the order in which people are shown them.
+    pub findings: Vec<Finding>,
+    /// Names of samples that could not be read.
+    pub skipped: Vec<String>,
+}
+
 /// An objective whose outcome can be judged.
 pub trait Concluded<S: Subject>: Objective<Sample = S::Sample> {
-    /// Writes what is kept of it besides the encoder, judges it beside the untrained control, and names samples that could
-    /// not be read. `None` if it was stopped: the run's last checkpoint is where it goes on.
-    fn conclude(
-        &self,
-        untrained: &Self,
-        session: &Session<S>,
-        folder: &RunFolder,
-        rate: f64,
-    ) -> Result<Option<(Found, Vec<String>)>, Error>;
-
-    /// Writes the report.
-    fn report(
-        &self,
-        untrained: &Self,
-        session: &Session<S>,
-        folder: &RunFolder,
-        summary: &Summary,
-    ) -> Result<(), Error>;
+    /// Writes what is kept of it besides the encoder, and evaluates it beside the untrained control. `None` if it was stopped: the run's last checkpoint is where it goes on.
+    fn conclude(&self, untrained: &Self, session: &Session<S>, folder: &RunFolder) -> Result<Option<Evaluated>, Error>;
 }
 
 impl<S: Subject> Session<S> {

@@ -13,12 +13,13 @@ use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::findings::RunFindings;
 use crate::images::session::open_data;
 use crate::output::{print, print_json};
 use crate::progress::clock;
 use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::released::OfficialArgs;
-use crate::summary::{Found, Summary};
+use crate::summary::Summary;
 
 /// What `inspect` was asked.
 #[derive(Debug, clap::Args)]
@@ -102,7 +103,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
                 "finished: {} steps in {}, {:.0} {}/s",
                 summary.steps,
                 clock(summary.seconds),
-                summary.found.rate(),
+                summary.samples_per_s,
                 S::SAMPLES
             )
         }
@@ -145,9 +146,8 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
             folder.encoder().display()
         );
     }
-    let found = summary.as_ref().map(|summary| &summary.found);
-    if let Some(found) = found {
-        let _ = write!(text, "{}", found.text());
+    if let (Some(_), Some(found)) = (&summary, RunFindings::read(folder)?) {
+        text += &found.text();
     }
     let mut json = json!({
         "kind": "run",
@@ -160,15 +160,7 @@ fn run_over<S: Over>(folder: &RunFolder, recipe: &Recipe<S>, seen: &str) -> Resu
         "health": health,
         "encoder_parameters": encoder.map(|encoder| encoder.numbers),
     });
-    match found {
-        Some(Found::Images { probes, .. }) => json["probes"] = json!(probes),
-        Some(Found::World { places, forecast, .. }) => {
-            json["places"] = json!(places);
-            json["forecast"] = json!(forecast);
-        }
-        Some(Found::Recorded { forecast, .. }) => json["forecast"] = json!(forecast),
-        None => {}
-    }
+    extend(&mut json, summary.map_or(Value::Null, |summary| Value::Object(summary.figures)));
     Ok(Account { text, json })
 }
 

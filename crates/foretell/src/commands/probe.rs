@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use foretell_eval::ProbeRow;
+use foretell_eval::records;
 use foretell_nn::Encode;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::images::OverImages;
-use crate::images::judge::{self, table};
+use crate::images::judge::{self, probes};
 use crate::images::kept::{Kept, Which};
 use crate::images::session::open_data;
 use crate::output::{print, print_json, say, say_skipped};
@@ -39,8 +40,8 @@ pub struct ProbeArgs {
 struct Judged<'a> {
     system: &'a str,
     data: String,
-    probes: &'a [ProbeRow],
-    chance: &'a [(String, f64)],
+    #[serde(flatten)]
+    figures: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<String>,
 }
@@ -53,9 +54,9 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
         None => Kept::open(&args.run, device)?,
     };
     let (session, untrained) = control(&kept, args)?;
-    let table = table(&session, kept.encoder.as_ref(), untrained.as_ref())?;
+    let judged = probes(&session, kept.encoder.as_ref(), untrained.as_ref())?;
     let data = args.data.as_ref().map_or(kept.recipe.over.source().to_owned(), |path| path.display().to_string());
-    let Some(judge::Judged { table, skipped }) = table else {
+    let Some(judge::Judged { probes, skipped }) = judged else {
         return Err(Error::Misuse(format!(
             "{data} cannot be probed: labels and a held-out part are needed, found {} kinds of labels and {} held-out images. Name labelled images with `--data`",
             session.data.factors().len(),
@@ -64,15 +65,9 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     };
     say_skipped(&skipped);
     if args.json {
-        print_json(&Judged {
-            system: kept.recipe.over.system(),
-            data,
-            probes: &table.rows,
-            chance: &table.chance,
-            skipped,
-        })
+        print_json(&Judged { system: kept.recipe.over.system(), data, figures: records(&[probes]), skipped })
     } else {
-        print(table)
+        print(probes)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use foretell_data::{Image, shrink};
-use foretell_eval::{Features, Neighbours, nearest};
+use foretell_eval::{Card, Features, Neighbours, Strip, Tile, nearest};
 use foretell_train::write_whole;
 use serde::Serialize;
 
 use crate::images::pictures::rgb;
 use crate::output::{counted, print, print_json, say};
-use crate::report::{Found, Labelled, Rgb, SearchPage, render_search};
+use crate::report::{SearchPage, render_search};
 use crate::search::gallery::{Gallery, located};
 use crate::search::index::Index;
 use crate::search::maker::{Asked, Maker, by_model};
@@ -265,20 +265,13 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
         ));
     }
     let gallery = gallery(index)?;
-    let labelled = |name: &str, image: Option<Image>| Labelled {
-        image: image.map_or(Rgb { width: 0, height: 0, pixels: Vec::new() }, |image| rgb(&shrink(image, SHOWN))),
-        label: Some(name.to_owned()),
-    };
-    let found = |(at, answer): (usize, &Answer<'_>)| Found {
-        query: labelled(
-            answer.query,
-            queries.pictures.get(at).cloned().flatten().or_else(|| gallery.picture(answer.query)),
-        ),
-        nearest: answer
-            .neighbours
-            .iter()
-            .map(|hit| (labelled(hit.name, gallery.picture(hit.name)), hit.similarity))
-            .collect(),
+    let tile =
+        |caption: &str, image: Option<Image>| Tile::new(image.and_then(|image| rgb(&shrink(image, SHOWN))), caption);
+    let card = |(at, answer): (usize, &Answer<'_>)| {
+        let given = queries.pictures.get(at).cloned().flatten();
+        let hit = |hit: &Hit<'_>| tile(&format!("{:.4}\n{}", hit.similarity, hit.name), gallery.picture(hit.name));
+        let nearest = Strip { tiles: answer.neighbours.iter().map(hit).collect(), ..Strip::default() };
+        Card { tiles: vec![tile(answer.query, given.or_else(|| gallery.picture(answer.query)))], strips: vec![nearest] }
     };
     let title = match answers {
         [only] => format!("Nearest to {}", only.query),
@@ -295,6 +288,6 @@ fn page(args: &SearchArgs, index: &Index, queries: &Queries, answers: &[Answer<'
     Ok(SearchPage {
         title,
         facts: facts.into_iter().chain(run).chain(model).collect(),
-        found: answers.iter().enumerate().map(found).collect(),
+        found: answers.iter().enumerate().map(card).collect(),
     })
 }

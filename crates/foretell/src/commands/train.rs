@@ -9,14 +9,14 @@ use foretell_train::{Health, RunFolder};
 use foretell_world::WorldConfig;
 use toml::Value;
 
-use super::report;
-use crate::account::write_decisions;
+use crate::account::{write_decisions, write_report};
+use crate::findings::RunFindings;
 use crate::images::{self, OverImages};
 use crate::output::{print, print_json, say};
 use crate::recipe::{AnyRecipe, Over, Recipe};
 use crate::run::begin;
 use crate::session::{MOST_STEPS, Session, Subject};
-use crate::summary::{Found, Summary};
+use crate::summary::Summary;
 use crate::world::{ExperienceConfig, OverWorld};
 use crate::{DeviceChoice, Error};
 
@@ -136,7 +136,7 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
         summary.steps
     ));
     if !folder.report().exists() {
-        report::write(folder.path(), args.device)?;
+        write_report(folder)?;
     }
     outcome(folder, Some(summary), args)
 }
@@ -297,37 +297,17 @@ fn outcome(folder: &RunFolder, summary: Option<&Summary>, args: &TrainArgs) -> R
             rule.measure, rule.value, rule.limit, rule.untrained
         );
     }
-    text += &match &summary.found {
-        Found::Images { probes, .. } if probes.is_empty() => {
-            "no labels: nothing to probe. Health above is all that can be said\n".to_owned()
-        }
-        found => found.text(),
-    };
-    let run = folder.path().display();
-    let next = match &summary.found {
-        Found::Images { .. } => [
-            (format!("foretell embed {run} IMAGES… --out features.npz"), "features of your images"),
-            (format!("foretell probe {run} --data LABELLED"), "what the features know of other labels"),
-            ("foretell train --data YOUR_IMAGES --minutes 30".to_owned(), "your own images"),
-        ],
-        Found::World { .. } => [
-            (format!("foretell plan {run} --episodes 100"), "held-out episodes with its plans, beside controls"),
-            (format!("foretell play {run}"), "one of them as a moving picture"),
-            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
-        ],
-        Found::Recorded { .. } => [
-            (format!("foretell inspect {run}"), "what it holds, and what it foretells"),
-            (format!("foretell train {run}/config.toml --seed 1"), "the same with another seed"),
-            (format!("foretell train {} --world two-rooms", summary.system), "a world to act in, where it can plan"),
-        ],
-    };
-    let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let kept = match &summary.found {
-        Found::Images { .. } => format!("encoder   {run}/encoder.safetensors"),
-        Found::World { .. } | Found::Recorded { .. } => format!("model     {run}/model.safetensors"),
-    };
-    let _ = write!(text, "\n{kept}\nreport    {run}/report.html\n");
-    for (i, (command, what)) in next.into_iter().enumerate() {
+    let Some(found) = RunFindings::read(folder)? else { return print(text) };
+    let tables = found.text();
+    text += if tables.is_empty() { "no labels, so no probes: health is all that was measured\n" } else { &tables };
+    let kept = [("model", folder.model()), ("encoder", folder.encoder())];
+    if let Some((what, file)) = kept.into_iter().find(|(_, file)| file.is_file()) {
+        let _ = write!(text, "\n{what:<10}{}\n", file.display());
+    }
+    let _ = writeln!(text, "report    {}", folder.report().display());
+    let next = found.commands(folder);
+    let width = next.iter().map(|(_, command)| command.chars().count()).max().unwrap_or(0);
+    for (i, (what, command)) in next.into_iter().enumerate() {
         let _ = writeln!(text, "{:<10}{command:width$}   {what}", if i == 0 { "next" } else { "" });
     }
     print(text)

@@ -1,10 +1,10 @@
-//! The table at the end of a run: k-NN and linear probe of the trained encoder, of the same one untrained, of raw pixels.
+//! The probes at the end of a run: k-NN and linear probe of the trained encoder, of the same one untrained, of raw pixels.
 
 use std::borrow::Cow;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Dataset, Image, Normalise, OnBadSample, Part, for_each_fitted};
-use foretell_eval::{Budget, Factor, FeatureKind, Features, ProbeTable, judge};
+use foretell_eval::{Budget, Factor, Features, Finding, Probed, TRAINED, UNTRAINED};
 use foretell_jepa::Auto;
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -78,7 +78,10 @@ impl<'a> Extractor<'a> {
     }
 }
 
-/// What a table is made from.
+/// The baseline without a network.
+const PIXELS: &str = "pixels";
+
+/// What probes are made from.
 pub struct Judgement<'a> {
     /// Labelled images.
     pub dataset: &'a Dataset,
@@ -102,7 +105,7 @@ struct Seen {
 /// What judging found.
 pub struct Judged {
     /// Every probe of every factor.
-    pub table: ProbeTable,
+    pub probes: Finding,
     /// Names of images that could not be read.
     pub skipped: Vec<String>,
 }
@@ -134,8 +137,8 @@ impl Judgement<'_> {
         Ok(Seen { features, labels, skipped })
     }
 
-    /// The table, or `None` where there are no labels or no held-out images.
-    pub fn table(&self, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Option<Judged>, Error> {
+    /// The probes, or `None` where there are no labels or no held-out images.
+    pub fn probes(&self, trained: &dyn Encode, untrained: &dyn Encode) -> Result<Option<Judged>, Error> {
         if self.dataset.factors().is_empty() || self.dataset.len(Part::HeldOut) == 0 {
             return Ok(None);
         }
@@ -151,17 +154,17 @@ impl Judgement<'_> {
             .zip(columns)
             .map(|(f, (train, test))| Factor::new(f.name.clone(), train, test))
             .collect();
-        let mut table = ProbeTable::new(&factors);
-        let kinds = [FeatureKind::Trained, FeatureKind::Untrained, FeatureKind::Pixels];
-        for (kind, (train, test)) in kinds.into_iter().zip(train.features.iter().zip(&test.features)) {
-            table.rows.extend(judge(kind, train, test, &factors, &Budget::default())?);
-        }
-        Ok(Some(Judged { table, skipped }))
+        let names = [TRAINED, UNTRAINED, PIXELS].into_iter();
+        let probed: Vec<Probed> = names
+            .zip(train.features.into_iter().zip(test.features))
+            .map(|(name, (train, test))| Probed { name: name.to_owned(), train, test })
+            .collect();
+        Ok(Some(Judged { probes: foretell_eval::probes(&probed, &factors, &Budget::default())?, skipped }))
     }
 }
 
 /// The probes, where there are labels.
-pub fn table(
+pub fn probes(
     session: &Session<OverImages>,
     trained: &dyn Encode,
     untrained: &dyn Encode,
@@ -174,5 +177,5 @@ pub fn table(
         on_bad: over.data.on_bad_sample,
         device: &session.device,
     };
-    judgement.table(trained, untrained)
+    judgement.probes(trained, untrained)
 }

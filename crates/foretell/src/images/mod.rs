@@ -1,6 +1,5 @@
 //! A run over images: its settings, its data and objectives, and what is judged, kept and shown of it.
 
-pub(crate) mod account;
 pub mod judge;
 pub mod kept;
 pub(crate) mod pictures;

@@ -4,7 +4,9 @@
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Image, OnBadSample, Part, Sample, for_each_fitted};
-use foretell_eval::{Features, nearest, pca_rgb};
+use foretell_eval::{
+    Card, Features, Finding, Grid, Picture, Pictures, Strip, TRAINED, Tile, UNTRAINED, nearest, pca_rgb,
+};
 use foretell_jepa::masked::MaskedCollator;
 use foretell_jepa::views::ViewsCollator;
 use foretell_nn::Encode;
@@ -14,7 +16,6 @@ use super::OverImages;
 use super::judge::{Extractor, Pool, suited};
 use super::session::AnyObjective;
 use crate::Error;
-use crate::report::{FeaturePicture, Labelled, MaskPicture, Neighbours, Rgb, ViewPicture};
 use crate::session::{Session, Subject};
 
 /// Images among which neighbours are sought.
@@ -32,39 +33,23 @@ const STEP: u64 = u64::MAX / 4;
 /// Red, green, blue.
 type Colour = [u8; 3];
 
-/// See the module.
-pub(crate) struct Pictures {
-    pub(crate) masks: Vec<MaskPicture>,
-    pub(crate) views: Vec<ViewPicture>,
-    pub(crate) features: Vec<FeaturePicture>,
-    pub(crate) neighbours: Vec<Neighbours>,
-}
-
-impl Pictures {
-    /// Takes the pictures of a run.
-    pub(crate) fn take(
-        session: &Session<OverImages>,
-        trained: &dyn Encode,
-        untrained: &dyn Encode,
-    ) -> Result<Self, Error> {
-        let (mut masks, mut views) = (Vec::new(), Vec::new());
-        match OverImages::objective(session, session.recipe.steps()?)? {
-            AnyObjective::Masked(objective) => masks = mask_pictures(&objective.collator, &originals(session, MASKED))?,
-            AnyObjective::ViewsResnet(objective) => {
-                views = view_pictures(&objective.collator, &originals(session, VIEWED));
-            }
-            AnyObjective::ViewsVit(objective) => {
-                views = view_pictures(&objective.collator, &originals(session, VIEWED));
-            }
-        }
-        let gallery = gallery(session, trained)?;
-        Ok(Self {
-            masks,
-            views,
-            features: feature_pictures(session, &gallery, trained, untrained)?,
-            neighbours: neighbours(session, &gallery, trained, untrained)?,
-        })
-    }
+/// Takes the pictures of a run.
+pub(crate) fn take(
+    session: &Session<OverImages>,
+    trained: &dyn Encode,
+    untrained: &dyn Encode,
+) -> Result<Vec<Finding>, Error> {
+    let first = match OverImages::objective(session, session.recipe.steps()?)? {
+        AnyObjective::Masked(objective) => masks(&objective.collator, &originals(session, MASKED))?,
+        AnyObjective::ViewsResnet(objective) => views(&objective.collator, &originals(session, VIEWED)),
+        AnyObjective::ViewsVit(objective) => views(&objective.collator, &originals(session, VIEWED)),
+    };
+    let gallery = gallery(session, trained)?;
+    Ok(vec![
+        first,
+        features(session, &gallery, trained, untrained)?,
+        neighbours(session, &gallery, trained, untrained)?,
+    ])
 }
 
 fn part(session: &Session<OverImages>) -> Part {
@@ -93,59 +78,83 @@ fn gallery(session: &Session<OverImages>, encoder: &dyn Encode) -> Result<Vec<Sa
     Ok(samples)
 }
 
-pub(crate) fn rgb(image: &Image) -> Rgb {
-    let colour = suited(image, 3).into_owned();
-    Rgb { width: colour.width as u32, height: colour.height as u32, pixels: colour.pixels }
+pub(crate) fn rgb(image: &Image) -> Option<Picture> {
+    let colour = suited(image, 3);
+    Picture::rgb(colour.width, colour.height, &colour.pixels)
 }
 
-fn mask_pictures(collator: &MaskedCollator, samples: &[Sample]) -> Result<Vec<MaskPicture>, Error> {
+fn masks(collator: &MaskedCollator, samples: &[Sample]) -> Result<Finding, Error> {
     let grid = collator.grid();
     let masks =
         collator.masks.draw(grid, samples.len(), collator.seed, STEP).map_err(|e| Error::Failure(e.to_string()))?;
-    let picture = |(i, sample): (usize, &Sample)| {
+    let card = |(i, sample): (usize, &Sample)| {
         let view = collator.augment.apply(
             &sample.image,
             collator.size,
             &mut rng(collator.seed, Stream::Augment, STEP, i as u64),
         );
-        MaskPicture { image: rgb(&view), grid: (grid.rows, grid.cols), classes: masks.picture(i, grid) }
+        let grid = Grid { rows: grid.rows, columns: grid.cols, classes: masks.picture(i, grid) };
+        Card { tiles: vec![Tile { grid: Some(grid), ..Tile::new(rgb(&view), "") }], strips: Vec::new() }
     };
-    Ok(samples.iter().enumerate().map(picture).collect())
+    let cards: Vec<Card> = samples.iter().enumerate().map(card).collect();
+    let classes = cards.iter().flat_map(|card| &card.tiles).filter_map(|tile| tile.grid.as_ref()?.classes.iter().max());
+    let targets = classes.max().map_or(0, |most| most.saturating_sub(1));
+    let legend = ["unused".to_owned(), "context".to_owned()].into_iter();
+    Ok(Finding::pictures(
+        "masks",
+        "What was hidden",
+        "Left the sample, right its mask. The context encoder sees only the part without a tint; from it the predictor \
+         predicts the features of the targets.",
+        Pictures { legend: legend.chain((1..=targets).map(|k| format!("target {k}"))).collect(), cards },
+    ))
 }
 
-fn view_pictures(collator: &ViewsCollator, samples: &[Sample]) -> Vec<ViewPicture> {
+fn views(collator: &ViewsCollator, samples: &[Sample]) -> Finding {
     let global = (0..collator.global_views).map(|_| (&collator.global, collator.size));
     let kinds: Vec<_> =
         global.chain((0..collator.local_views).map(|_| (&collator.local, collator.local_size))).collect();
-    let picture = |(i, sample): (usize, &Sample)| {
+    let card = |(i, sample): (usize, &Sample)| {
         let view = |(view, (augment, size)): (usize, &(&foretell_data::Augment, usize))| {
             let place = (view * samples.len() + i) as u64;
-            rgb(&augment.apply(&sample.image, *size, &mut rng(collator.seed, Stream::Augment, STEP, place)))
+            let view = augment.apply(&sample.image, *size, &mut rng(collator.seed, Stream::Augment, STEP, place));
+            Tile::new(rgb(&view), "view")
         };
         let whole = foretell_data::fit(&sample.image, collator.size);
-        ViewPicture { image: rgb(&whole), views: kinds.iter().enumerate().map(view).collect() }
+        let strip = Strip { tiles: kinds.iter().enumerate().map(view).collect(), ..Strip::default() };
+        Card { tiles: vec![Tile::new(rgb(&whole), "sample")], strips: vec![strip] }
     };
-    samples.iter().enumerate().map(picture).collect()
+    Finding::pictures(
+        "views",
+        "What was compared",
+        "Each sample with the views made of it. Training pulls the codes of one sample's views together.",
+        Pictures { legend: Vec::new(), cards: samples.iter().enumerate().map(card).collect() },
+    )
 }
 
-fn feature_pictures(
+fn features(
     session: &Session<OverImages>,
     gallery: &[Sample],
     trained: &dyn Encode,
     untrained: &dyn Encode,
-) -> Result<Vec<FeaturePicture>, Error> {
+) -> Result<Finding, Error> {
     let shown: Vec<&Sample> = spread(COLOURED, gallery.len()).map(|i| &gallery[i]).collect();
-    let (grid, trained) = colours(session, &shown, trained)?;
+    let ((rows, columns), trained) = colours(session, &shown, trained)?;
     let (_, untrained) = colours(session, &shown, untrained)?;
-    let tokens = (grid.0 * grid.1).max(1);
+    let tokens = (rows * columns).max(1);
     let pairs = trained.chunks_exact(tokens).zip(untrained.chunks_exact(tokens));
-    let picture = |(sample, (trained, untrained)): (&&Sample, (&[Colour], &[Colour]))| FeaturePicture {
-        image: rgb(&sample.image),
-        grid,
-        trained: trained.to_vec(),
-        untrained: untrained.to_vec(),
+    // One pixel for each token.
+    let tile = |colours: &[Colour], of: &str| Tile::new(Picture::rgb(columns, rows, &colours.concat()), of);
+    let card = |(sample, (trained, untrained)): (&&Sample, (&[Colour], &[Colour]))| Card {
+        tiles: vec![Tile::new(rgb(&sample.image), "sample"), tile(trained, TRAINED), tile(untrained, UNTRAINED)],
+        strips: Vec::new(),
     };
-    Ok(shown.iter().zip(pairs).map(picture).collect())
+    Ok(Finding::pictures(
+        "features",
+        "What the features see",
+        "The first three principal components of each token's features, as red, green and blue. Equal colours mean that the \
+         network treats two places alike.",
+        Pictures { legend: Vec::new(), cards: shown.iter().zip(pairs).map(card).collect() },
+    ))
 }
 
 /// Tokens' grid, and a colour for each token of each image. The components are those of all images together, so that a
@@ -172,9 +181,9 @@ fn neighbours(
     gallery: &[Sample],
     trained: &dyn Encode,
     untrained: &dyn Encode,
-) -> Result<Vec<Neighbours>, Error> {
+) -> Result<Finding, Error> {
     let queries: Vec<usize> = spread(QUERIES, gallery.len()).collect();
-    let near = |encoder: &dyn Encode| -> Result<Vec<Vec<Labelled>>, Error> {
+    let near = |name: &str, encoder: &dyn Encode| -> Result<Vec<Strip>, Error> {
         let mut extractor = Extractor::new(encoder, &session.recipe.over.data.normalise, &session.device, Pool::Image);
         let mut values: Vec<f32> =
             gallery.iter().filter_map(|sample| extractor.push(&sample.image)).flatten().collect();
@@ -183,23 +192,41 @@ fn neighbours(
         // One more than shown: a query finds itself.
         let found = nearest(&features.select(&queries), &features, NEIGHBOURS + 1)?;
         let of = |(row, query): (usize, &usize)| {
-            let others = found.of(row).map(|(index, _)| index).filter(|index| index != query);
-            others.take(NEIGHBOURS).map(|index| labelled(session, &gallery[index])).collect()
+            let others = found.of(row).map(|(index, _)| index).filter(|index| index != query).take(NEIGHBOURS);
+            strip(session, name, &gallery[*query], &others.map(|index| &gallery[index]).collect::<Vec<_>>())
         };
         Ok(queries.iter().enumerate().map(of).collect())
     };
-    let pairs = near(trained)?.into_iter().zip(near(untrained)?);
-    let row = |(query, (trained, untrained)): (&usize, _)| Neighbours {
-        query: labelled(session, &gallery[*query]),
-        trained,
-        untrained,
+    let pairs = near(TRAINED, trained)?.into_iter().zip(near(UNTRAINED, untrained)?);
+    let card = |(query, (trained, untrained)): (&usize, _)| {
+        let query = &gallery[*query];
+        let tile = Tile::new(rgb(&query.image), label(session, query).unwrap_or("query"));
+        Card { tiles: vec![tile], strips: vec![trained, untrained] }
     };
-    Ok(queries.iter().zip(pairs).map(row).collect())
+    let labels = if session.data.factors().is_empty() { "" } else { " Underlined: the same label." };
+    Ok(Finding::pictures(
+        "neighbours",
+        "Nearest neighbours",
+        &format!("Left the query, right the samples whose features lie nearest, nearest first.{labels}"),
+        Pictures { legend: Vec::new(), cards: queries.iter().zip(pairs).map(card).collect() },
+    ))
 }
 
-/// With its class by the first factor: neighbours agree in it or not.
-fn labelled(session: &Session<OverImages>, sample: &Sample) -> Labelled {
-    let first = session.data.factors().iter().zip(&sample.labels).next();
-    let label = first.and_then(|(factor, label)| factor.classes.get(*label as usize)).cloned();
-    Labelled { image: rgb(&sample.image), label }
+/// The neighbours of a query, marked where they have its class.
+fn strip(session: &Session<OverImages>, name: &str, query: &Sample, neighbours: &[&Sample]) -> Strip {
+    let class = label(session, query);
+    let tile = |sample: &&Sample| {
+        let of = label(session, sample);
+        Tile { marked: class.is_some() && of == class, ..Tile::new(rgb(&sample.image), of.unwrap_or("neighbour")) }
+    };
+    let tiles: Vec<Tile> = neighbours.iter().map(tile).collect();
+    let same = tiles.iter().filter(|tile| tile.marked).count();
+    let note = class.map(|_| format!("{same} of {}", tiles.len())).unwrap_or_default();
+    Strip { name: name.to_owned(), note, tiles }
+}
+
+/// The class by the first factor.
+fn label<'a>(session: &'a Session<OverImages>, sample: &Sample) -> Option<&'a str> {
+    let (factor, label) = session.data.factors().iter().zip(&sample.labels).next()?;
+    factor.classes.get(*label as usize).map(String::as_str)
 }

@@ -15,13 +15,13 @@ use foretell_nn::conv::ResNet;
 use foretell_nn::vit::Vit;
 use foretell_train::{RunFolder, settle};
 
-use super::account::write_report;
-use super::judge;
 use super::recipe::{Model, OverImages};
+use super::{judge, pictures};
+use crate::findings::RUN;
 use crate::recipe::Recipe;
 use crate::run::run;
-use crate::session::{Concluded, Session, Subject, TeacherLeft};
-use crate::summary::{Found, Summary};
+use crate::session::{Concluded, Evaluated, Session, Subject, TeacherLeft};
+use crate::summary::Summary;
 use crate::{Error, with_objective};
 
 /// Largest default image on a CPU, in pixels.
@@ -158,6 +158,17 @@ impl Subject for OverImages {
         ])
     }
 
+    fn next(_session: &Session<Self>) -> Vec<(String, String)> {
+        let entry = |label: &str, command: String| (label.to_owned(), command);
+        vec![
+            entry("Features of your images", format!("foretell embed {RUN} IMAGES --out features.npz")),
+            entry("What the features know of other labels", format!("foretell probe {RUN} --data LABELLED")),
+            entry("What this run holds", format!("foretell inspect {RUN}")),
+            entry("The same run again", format!("foretell train {RUN}/config.toml")),
+            entry("A run on your images", "foretell train --data IMAGES --minutes 30".to_owned()),
+        ]
+    }
+
     fn warning(session: &Session<Self>) -> Option<&'static str> {
         let some = session.data.len(Part::HeldOut) >= 2;
         (!some).then_some("no images are held out: health is judged on training images")
@@ -170,21 +181,15 @@ impl<O: Objective<Sample = Sample>> Concluded<OverImages> for O {
         untrained: &Self,
         session: &Session<OverImages>,
         _folder: &RunFolder,
-        rate: f64,
-    ) -> Result<Option<(Found, Vec<String>)>, Error> {
-        let judged = judge::table(session, self.encoder().as_ref(), untrained.encoder().as_ref())?;
-        let (table, skipped) = judged.map(|judged| (judged.table, judged.skipped)).unwrap_or_default();
-        Ok(Some((Found::Images { images_per_s: rate, probes: table.rows, chance: table.chance }, skipped)))
-    }
-
-    fn report(
-        &self,
-        untrained: &Self,
-        session: &Session<OverImages>,
-        folder: &RunFolder,
-        summary: &Summary,
-    ) -> Result<(), Error> {
-        write_report(folder, session, summary, self.encoder().as_ref(), untrained.encoder().as_ref())
+    ) -> Result<Option<Evaluated>, Error> {
+        let (trained, untrained) = (self.encoder(), untrained.encoder());
+        let judged = judge::probes(session, trained.as_ref(), untrained.as_ref())?;
+        let mut evaluated = judged.map_or_else(Evaluated::default, |judge::Judged { probes, skipped }| Evaluated {
+            findings: vec![probes],
+            skipped,
+        });
+        evaluated.findings.extend(pictures::take(session, trained.as_ref(), untrained.as_ref())?);
+        Ok(Some(evaluated))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Curves as inline SVG: axes, grid, legend, and a tooltip on every point that can be reached with a pointer.
 
-use super::Curve;
 use super::html::{Section, text};
 use super::ticks;
 
@@ -19,17 +18,32 @@ const TOOLTIPS: usize = 64;
 /// Colours of the style sheet.
 const COLOURS: usize = 6;
 
+/// One chart: one or several series along one quantity.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// "loss".
+    pub title: String,
+    /// Unit of the values ("bits", "samples/s"), or empty.
+    pub unit: String,
+    /// What runs from left to right: "step".
+    pub along: String,
+    /// Name → points (place, value). Points that are not finite interrupt the line.
+    pub series: Vec<(String, Vec<(f64, f64)>)>,
+    /// Logarithmic value axis; points that are not positive interrupt the line.
+    pub log_y: bool,
+}
+
 pub(super) fn section(curves: &[Curve]) -> Option<Section> {
     if curves.is_empty() {
         return None;
     }
-    Some(Section {
-        id: "training",
-        title: "Training",
-        lead: "By optimiser step. Where the target moves, the loss by itself is no measure of progress: read it \
-               beside the rank and the spread of the features.",
-        body: format!("<div class=\"grid charts\">\n{}</div>\n", figures(curves)),
-    })
+    Some(Section::new(
+        "training",
+        "Training",
+        "By optimiser step. Where the target moves, the loss by itself is no measure of progress: read it \
+         beside the rank and the spread of the features.",
+        format!("<div class=\"grid charts\">\n{}</div>\n", figures(curves)),
+    ))
 }
 
 /// A figure for each curve.
@@ -92,14 +106,15 @@ fn drawing(curve: &Curve, lines: &[Line], axes: &Axes) -> String {
                 "<g class=\"{}\"><path class=\"line\" d=\"{}\"/>{}</g>\n",
                 colour(i),
                 line.path(axes),
-                line.tooltips(axes, if lines.len() == 1 { "" } else { name }),
+                line.tooltips(axes, &curve.along, if lines.len() == 1 { "" } else { name }),
             )
         })
         .collect();
     format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} by step\">\n{}{}</svg>\n",
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} by {}\">\n{}{}</svg>\n",
         text(&curve.title),
-        axes.svg(),
+        text(&curve.along),
+        axes.svg(&curve.along),
         series.concat(),
     )
 }
@@ -168,7 +183,7 @@ impl Line {
         strokes.concat()
     }
 
-    fn tooltips(&self, axes: &Axes, name: &str) -> String {
+    fn tooltips(&self, axes: &Axes, along: &str, name: &str) -> String {
         let points: Vec<_> = self.points().collect();
         let stride = points.len().div_ceil(TOOLTIPS).max(1);
         // Counted from the end, so that the last value always answers.
@@ -180,7 +195,8 @@ impl Line {
                 let (x, y) = axes.place(point);
                 let name = if name.is_empty() { String::new() } else { format!("{}, ", text(name)) };
                 format!(
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{name}step {}: {}</title></circle>",
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{name}{} {}: {}</title></circle>",
+                    text(along),
                     step_name(point.0),
                     ticks::value(point.1),
                 )
@@ -263,7 +279,7 @@ impl Axes {
         (x, y)
     }
 
-    fn svg(&self) -> String {
+    fn svg(&self, along: &str) -> String {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let mut parts = Vec::new();
         for (value, label) in self.value_ticks() {
@@ -286,9 +302,10 @@ impl Axes {
             ));
         }
         parts.push(format!(
-            "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/><text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">step</text>\n",
+            "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/><text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
             LEFT - 7.0,
             HEIGHT - 7.0,
+            text(along),
         ));
         parts.concat()
     }

@@ -41,22 +41,28 @@ pub(super) fn prose(content: &str) -> String {
 /// One part of the page, reachable from the line of links at its top.
 pub(super) struct Section {
     /// Anchor, and the word that links to it.
-    pub(super) id: &'static str,
+    id: String,
     /// Heading.
-    pub(super) title: &'static str,
+    title: String,
     /// How to read what follows, in a sentence or two.
-    pub(super) lead: &'static str,
+    lead: String,
     /// The content; HTML.
-    pub(super) body: String,
+    body: String,
 }
 
 impl Section {
+    /// A part of the page. `body` is HTML.
+    pub(super) fn new(id: &str, title: &str, lead: &str, body: String) -> Self {
+        Self { id: id.to_owned(), title: title.to_owned(), lead: lead.to_owned(), body }
+    }
+
     pub(super) fn link(&self) -> String {
-        format!("<a href=\"#{0}\">{0}</a>\n", self.id)
+        format!("<a href=\"#{0}\">{0}</a>\n", text(&self.id))
     }
 
     pub(super) fn html(&self) -> String {
         let Self { id, title, lead, body } = self;
+        let (id, title, lead) = (text(id), text(title), prose(lead));
         format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n{body}</section>\n")
     }
 }

@@ -1,39 +1,116 @@
-//! What the network saw and sees: masks, views, features as colours, nearest neighbours.
+//! Pictures: cards of tiles with their captions, rows of smaller ones beside them, and tints over tokens.
 
-use super::html::{Section, text};
-use super::{FeaturePicture, Labelled, MaskPicture, Neighbours, Rgb, ViewPicture};
+use foretell_eval::{Card, Grid, Picture, Pictures, Strip, Tile};
+
+use super::html::text;
 
 /// Target colours of the style sheet.
 const COLOURS: usize = 6;
+/// Below this many pixels a side, a picture is enlarged without smoothing.
+const SMALL: u32 = 128;
 
-pub(super) fn masks(pictures: &[MaskPicture]) -> Option<Section> {
-    let targets = pictures.iter().flat_map(|picture| &picture.classes).max()?.saturating_sub(1);
-    let keys: Vec<_> = (0..targets)
-        .map(|k| format!("<span class=\"key t{}\"><u>target {}</u></span>", usize::from(k) % COLOURS, k + 1))
-        .collect();
-    let unused = pictures.iter().any(|picture| picture.classes.contains(&0));
-    let cards: Vec<_> = pictures.iter().enumerate().map(|(i, picture)| mask(i, picture)).collect();
-    Some(Section {
-        id: "masks",
-        title: "What was hidden",
-        lead: "Left the sample, right its mask. The context encoder saw only the part without a tint; from it the \
-               predictor foretold the features of the targets.",
-        body: format!(
-            "<p class=\"legend\">{}{}</p>\n<div class=\"grid medium\">\n{}</div>\n",
-            keys.concat(),
-            if unused { "<span class=\"key veil\"><u>unused</u></span>" } else { "" },
-            cards.concat(),
-        ),
-    })
+/// The content of a section; `None` where there is nothing to show. `id` tells pictures of one page apart.
+pub(super) fn body(pictures: &Pictures, id: &str) -> Option<String> {
+    let filled: Vec<&Card> =
+        pictures.cards.iter().filter(|card| !(card.tiles.is_empty() && card.strips.is_empty())).collect();
+    let first = filled.first()?;
+    let size = match (first.tiles.len(), first.strips.len()) {
+        (1, 0) if first.tiles[0].grid.is_none() => "small",
+        (_, 0 | 1) => "medium",
+        _ => "large",
+    };
+    let cards: String = filled.iter().enumerate().map(|(i, shown)| card(shown, &format!("{id}-{i}"))).collect();
+    Some(format!("{}<div class=\"grid {size}\">\n{cards}</div>\n", legend(pictures)))
 }
 
-/// Sample and mask beside each other, or above each other where the sample is wide (a spectrogram).
-fn mask(index: usize, picture: &MaskPicture) -> String {
-    let MaskPicture { image, grid: (rows, columns), classes } = picture;
-    let Some(uri) = image.data_uri() else {
-        return "<div class=\"card\"><span class=\"missing\">no picture</span></div>\n".to_owned();
+/// The classes that have a tint, of those that occur.
+fn legend(pictures: &Pictures) -> String {
+    let tiles = pictures.cards.iter().flat_map(|card| &card.tiles);
+    let grids: Vec<&Grid> = tiles.filter_map(|tile| tile.grid.as_ref()).collect();
+    let keys: Vec<String> = pictures
+        .legend
+        .iter()
+        .zip(0..=u8::MAX)
+        .filter(|(_, class)| *class != 1 && grids.iter().any(|grid| grid.classes.contains(class)))
+        .map(|(name, class)| format!("<span class=\"key {}\"><u>{}</u></span>", tint(class), text(name)))
+        .collect();
+    if keys.is_empty() { String::new() } else { format!("<p class=\"legend\">{}</p>\n", keys.concat()) }
+}
+
+fn tint(class: u8) -> String {
+    if class == 0 { "veil".to_owned() } else { format!("t{}", usize::from(class.saturating_sub(2)) % COLOURS) }
+}
+
+/// `id` is not HTML.
+pub(super) fn card(card: &Card, id: &str) -> String {
+    let tiles: String = card.tiles.iter().enumerate().map(|(i, shown)| tile(shown, &format!("{id}-{i}"))).collect();
+    if card.strips.is_empty() {
+        return format!("<div class=\"card row\">{tiles}</div>\n");
+    }
+    let strips: String = card.strips.iter().map(strip).collect();
+    format!("<div class=\"card near\"><div>{tiles}</div><div>{strips}</div></div>\n")
+}
+
+fn tile(tile: &Tile, id: &str) -> String {
+    let picture = match (&tile.picture, &tile.grid) {
+        (Some(picture), Some(grid)) => tinted(picture, grid, id),
+        (picture, _) => img(picture.as_ref(), &tile.caption),
     };
-    let (width, height) = (f64::from(image.width), f64::from(image.height));
+    let caption = caption(&tile.caption);
+    format!("<figure>{picture}{caption}</figure>")
+}
+
+fn caption(caption: &str) -> String {
+    if caption.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", text(caption)) }
+}
+
+fn strip(strip: &Strip) -> String {
+    let Strip { name, note, tiles } = strip;
+    if tiles.is_empty() {
+        return String::new();
+    }
+    let head = if name.is_empty() && note.is_empty() {
+        String::new()
+    } else {
+        format!("<p>{}<em>{}</em></p>", text(name), text(note))
+    };
+    let tiles: Vec<String> = tiles
+        .iter()
+        .map(|tile| {
+            format!(
+                "<figure{} title=\"{}\">{}{}</figure>",
+                if tile.marked { " class=\"marked\"" } else { "" },
+                text(&tile.caption),
+                img(tile.picture.as_ref(), &tile.caption),
+                caption(&tile.caption),
+            )
+        })
+        .collect();
+    format!("{head}<div class=\"tiles\">{}</div>", tiles.concat())
+}
+
+/// The class that keeps small pictures sharp.
+fn sharpness(picture: &Picture) -> &'static str {
+    if picture.width.max(picture.height) < SMALL { "sharp" } else { "smooth" }
+}
+
+/// An `<img>`, or a box that says that there is no picture.
+fn img(picture: Option<&Picture>, alt: &str) -> String {
+    let Some(picture) = picture else { return "<span class=\"missing\">no picture</span>".to_owned() };
+    format!(
+        "<img class=\"{}\" width=\"{}\" height=\"{}\" src=\"{}\" alt=\"{}\">",
+        sharpness(picture),
+        picture.width,
+        picture.height,
+        picture.data_uri(),
+        text(alt),
+    )
+}
+
+/// The picture and its tints beside each other, or above each other where it is wide (a spectrogram).
+fn tinted(picture: &Picture, grid: &Grid, id: &str) -> String {
+    let Grid { rows, columns, classes } = grid;
+    let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     let gap = 0.06 * width.min(height);
     let (right, down) = if width > 1.6 * height { (0.0, height + gap) } else { (width + gap, 0.0) };
     let (cell_width, cell_height) = (width / (*columns).max(1) as f64, height / (*rows).max(1) as f64);
@@ -44,7 +121,7 @@ fn mask(index: usize, picture: &MaskPicture) -> String {
     for class in present {
         let cells: Vec<_> = classes
             .iter()
-            .take(rows * columns)
+            .take(rows.saturating_mul(*columns))
             .enumerate()
             .filter(|(_, found)| **found == class)
             .map(|(token, _)| {
@@ -52,130 +129,17 @@ fn mask(index: usize, picture: &MaskPicture) -> String {
                 format!("M{x:.2} {y:.2}h{cell_width:.2}v{cell_height:.2}h-{cell_width:.2}z")
             })
             .collect();
-        let name = if class == 0 { "veil".to_owned() } else { format!("t{}", usize::from(class - 2) % COLOURS) };
-        layers.push(format!("<path class=\"{name}\" d=\"{}\"/>", cells.concat()));
+        layers.push(format!("<path class=\"{}\" d=\"{}\"/>", tint(class), cells.concat()));
     }
+    let id = text(id);
     format!(
-        "<div class=\"card\"><svg class=\"mask\" viewBox=\"0 0 {:.2} {:.2}\" role=\"img\" aria-label=\"sample and mask\">\
-         <g><image id=\"sample-{index}\" class=\"{}\" width=\"{width}\" height=\"{height}\" href=\"{uri}\"/></g>\
-         <g transform=\"translate({right:.2} {down:.2})\"><use href=\"#sample-{index}\"/>{}</g></svg></div>\n",
+        "<svg class=\"mask\" viewBox=\"0 0 {:.2} {:.2}\" role=\"img\" aria-label=\"as it is, and tinted\">\
+         <g><image id=\"{id}\" class=\"{}\" width=\"{width}\" height=\"{height}\" href=\"{}\"/></g>\
+         <g transform=\"translate({right:.2} {down:.2})\"><use href=\"#{id}\"/>{}</g></svg>",
         width + right,
         height + down,
-        image.class(),
+        sharpness(picture),
+        picture.data_uri(),
         layers.concat(),
     )
-}
-
-pub(super) fn views(pictures: &[ViewPicture]) -> Option<Section> {
-    if pictures.is_empty() {
-        return None;
-    }
-    let cards: Vec<_> = pictures
-        .iter()
-        .map(|picture| {
-            let views: Vec<_> = picture.views.iter().map(|view| view.img("view")).collect();
-            format!(
-                "<div class=\"card views\"><figure>{}<figcaption>sample</figcaption></figure>\
-                 <div class=\"tiles\">{}</div></div>\n",
-                picture.image.img("sample"),
-                views.concat(),
-            )
-        })
-        .collect();
-    Some(Section {
-        id: "views",
-        title: "What was compared",
-        lead: "Each sample with the views that were made of it. Training draws the codes of one sample's views \
-               together.",
-        body: format!("<div class=\"grid medium\">\n{}</div>\n", cards.concat()),
-    })
-}
-
-pub(super) fn features(pictures: &[FeaturePicture]) -> Option<Section> {
-    if pictures.is_empty() {
-        return None;
-    }
-    let cards: Vec<_> = pictures
-        .iter()
-        .map(|picture| {
-            let FeaturePicture { image, grid, trained, untrained } = picture;
-            format!(
-                "<div class=\"card trio\"><figure>{}<figcaption>sample</figcaption></figure>\
-                 <figure>{}<figcaption>trained</figcaption></figure>\
-                 <figure>{}<figcaption>untrained</figcaption></figure></div>\n",
-                image.img("sample"),
-                colours(*grid, trained).img("trained features"),
-                colours(*grid, untrained).img("untrained features"),
-            )
-        })
-        .collect();
-    Some(Section {
-        id: "features",
-        title: "What the features see",
-        lead: "The first three principal components of each token's features, as red, green and blue. Equal \
-               colours mean that the network treats two places alike.",
-        body: format!("<div class=\"grid medium\">\n{}</div>\n", cards.concat()),
-    })
-}
-
-/// One pixel for each token.
-fn colours((rows, columns): (usize, usize), tokens: &[[u8; 3]]) -> Rgb {
-    let side = |n: usize| u32::try_from(n).unwrap_or(0);
-    Rgb { width: side(columns), height: side(rows), pixels: tokens.concat() }
-}
-
-pub(super) fn neighbours(all: &[Neighbours]) -> Option<Section> {
-    if all.is_empty() {
-        return None;
-    }
-    let cards: Vec<_> = all
-        .iter()
-        .map(|found| {
-            let Neighbours { query, trained, untrained } = found;
-            format!(
-                "<div class=\"card near\"><figure>{}<figcaption>{}</figcaption></figure><div>{}{}</div></div>\n",
-                query.image.img("query"),
-                query.label.as_deref().map_or_else(|| "query".to_owned(), |label| text(label).to_string()),
-                row("trained", query, trained),
-                row("untrained", query, untrained),
-            )
-        })
-        .collect();
-    Some(Section {
-        id: "neighbours",
-        title: "Nearest neighbours",
-        lead: if all.iter().any(|found| found.query.label.is_some()) {
-            "Left the sample that was asked for, right those whose features lie nearest, nearest first. \
-             Underlined are those with the same label."
-        } else {
-            "Left the sample that was asked for, right those whose features lie nearest, nearest first."
-        },
-        body: format!("<div class=\"grid large\">\n{}</div>\n", cards.concat()),
-    })
-}
-
-fn row(name: &str, query: &Labelled, found: &[Labelled]) -> String {
-    if found.is_empty() {
-        return String::new();
-    }
-    let same = |other: &Labelled| query.label.is_some() && other.label == query.label;
-    let tiles: Vec<_> = found
-        .iter()
-        .map(|other| {
-            let label = other.label.as_deref().unwrap_or("neighbour");
-            format!(
-                "<span{} title=\"{}\">{}</span>",
-                if same(other) { " class=\"same\"" } else { "" },
-                text(label),
-                other.image.img(&text(label).to_string()),
-            )
-        })
-        .collect();
-    let count = if query.label.is_some() {
-        let right = found.iter().filter(|other| same(other)).count();
-        format!("<em>{right} of {}</em>", found.len())
-    } else {
-        String::new()
-    };
-    format!("<p>{name}{count}</p><div class=\"tiles\">{}</div>", tiles.concat())
 }

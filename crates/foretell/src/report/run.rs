@@ -28,17 +28,17 @@ pub(super) fn decisions(decisions: &[(String, String, String)]) -> Option<Sectio
             )
         })
         .collect();
-    Some(Section {
-        id: "decisions",
-        title: "Decisions",
-        lead: "What was decided for this run without being asked, and why.",
-        body: format!(
+    Some(Section::new(
+        "decisions",
+        "Decisions",
+        "Settings that were left open, what foretell chose for them, and why.",
+        format!(
             "<div class=\"card wide\"><table class=\"reasons\">\n<thead><tr><th scope=\"col\">what</th>\
              <th scope=\"col\">value</th><th scope=\"col\">reason</th></tr></thead>\n\
              <tbody>\n{}</tbody></table></div>\n",
             rows.concat(),
         ),
-    })
+    ))
 }
 
 pub(super) fn commands(commands: &[(String, String)]) -> Option<Section> {
@@ -55,7 +55,7 @@ pub(super) fn commands(commands: &[(String, String)]) -> Option<Section> {
             )
         })
         .collect();
-    Some(Section { id: "commands", title: "Going on", lead: "One click selects a command.", body: cards.concat() })
+    Some(Section::new("commands", "What next", "One click selects a command.", cards.concat()))
 }
 
 pub(super) fn config(toml: &str) -> Option<Section> {
@@ -63,14 +63,14 @@ pub(super) fn config(toml: &str) -> Option<Section> {
     if toml.is_empty() {
         return None;
     }
-    Some(Section {
-        id: "configuration",
-        title: "Configuration",
-        lead: "Every setting of this run, defaults included. The same file trains the same network again.",
-        body: format!(
+    Some(Section::new(
+        "configuration",
+        "Configuration",
+        "Every setting of this run, defaults included. The same file trains the same network again.",
+        format!(
             "<details class=\"card wide\"><summary>{} lines of TOML</summary><pre><code>{}</code></pre></details>\n",
             toml.lines().count(),
             text(toml),
         ),
-    })
+    ))
 }

@@ -1,18 +1,71 @@
 //! The page as a whole: hostile input, missing input, and nothing from outside.
 
+use foretell_eval::{Better, Card, Figures, Grid, Picture, Pictures, Strip, TRAINED, Tile, UNTRAINED};
+
 use super::*;
 
-fn picture(side: u32) -> Rgb {
-    let pixels = (0..3 * side * side).map(|i| (i * 7 % 256) as u8).collect();
-    Rgb { width: side, height: side, pixels }
-}
-
-fn labelled(label: &str) -> Labelled {
-    Labelled { image: picture(8), label: Some(label.to_owned()) }
+fn picture(side: usize) -> Option<Picture> {
+    let pixels: Vec<u8> = (0..3 * side * side).map(|i| (i * 7 % 256) as u8).collect();
+    Picture::rgb(side, side, &pixels)
 }
 
 fn empty() -> Report {
-    Report { title: "I-JEPA on shapes".to_owned(), ..Report::default() }
+    Report {
+        title: "I-JEPA on shapes".to_owned(),
+        verdict: Verdict { health: foretell_train::Verdict::Healthy, sentences: Vec::new(), measures: Vec::new() },
+        facts: Vec::new(),
+        findings: Vec::new(),
+        curves: Vec::new(),
+        decisions: Vec::new(),
+        commands: Vec::new(),
+        config_toml: String::new(),
+    }
+}
+
+/// A page of findings alone.
+fn found(findings: Vec<Finding>) -> String {
+    render(&Report { findings, ..empty() })
+}
+
+fn cards(key: &str, legend: &[&str], cards: Vec<Card>) -> Finding {
+    let legend = legend.iter().map(|name| (*name).to_owned()).collect();
+    Finding::pictures(key, "Pictures", "", Pictures { legend, cards })
+}
+
+fn masked(picture: Option<Picture>, (rows, columns): (usize, usize), classes: Vec<u8>) -> Card {
+    let grid = Some(Grid { rows, columns, classes });
+    Card { tiles: vec![Tile { grid, ..Tile::new(picture, "") }], strips: Vec::new() }
+}
+
+/// Findings with something in every place, every text of them being `word`, with keys of their own.
+fn findings(word: &str) -> Vec<Finding> {
+    let figures = || {
+        let mut figures = Figures::new(&[word, "labels", word], word, word, Better::Higher);
+        for labels in [10usize, 20] {
+            figures.push([word.into(), labels.into(), word.into()], 0.5);
+            figures.push([word.into(), labels.into(), TRAINED.into()], 0.5);
+        }
+        figures.rows[0].spread = Some(0.1);
+        figures.refer(word, [Some(word.into()), None, None], 0.25);
+        figures
+    };
+    let tile = |picture| Tile { marked: true, ..Tile::new(picture, word) };
+    let strip = Strip { name: word.to_owned(), note: word.to_owned(), tiles: vec![tile(picture(8)), tile(None)] };
+    let near = Card { tiles: vec![tile(picture(8))], strips: vec![strip.clone(), strip] };
+    let mut mask = masked(picture(8), (2, 2), vec![0, 1, 2, 3]);
+    mask.tiles[0].caption = word.to_owned();
+    let film = Card { tiles: vec![tile(Picture::gif(4, 4, b"GIF89a".to_vec()))], strips: Vec::new() };
+    let mut all = vec![
+        Finding::figures("probes", word, word, figures()),
+        Finding::figures("forecast", word, word, figures().along("labels")),
+        cards("masks", &[word; 4], vec![mask]),
+        cards("neighbours", &[], vec![near]),
+        cards("episodes", &[], vec![film]),
+    ];
+    for finding in &mut all {
+        (finding.title, finding.lead) = (word.to_owned(), word.to_owned());
+    }
+    all
 }
 
 /// A report with something in every place, every text of it being `word`.
@@ -21,7 +74,7 @@ fn full(word: &str) -> Report {
     Report {
         title: text(),
         verdict: Verdict {
-            health: Health::PartialCollapse,
+            health: foretell_train::Verdict::PartialCollapse,
             sentences: vec![text()],
             measures: vec![Measure {
                 name: text(),
@@ -32,29 +85,14 @@ fn full(word: &str) -> Report {
             }],
         },
         facts: vec![(text(), text())],
-        probes: vec![ProbeRow { features: text(), probe: text(), factor: text(), accuracy: 0.5 }],
+        findings: findings(word),
         curves: vec![Curve {
             title: text(),
             unit: text(),
+            along: text(),
             series: vec![(text(), vec![(0.0, 1.0), (1.0, 2.0)]), (text(), vec![(0.0, 3.0)])],
             log_y: true,
         }],
-        masks: vec![MaskPicture { image: picture(8), grid: (2, 2), classes: vec![0, 1, 2, 3] }],
-        views: vec![ViewPicture { image: picture(8), views: vec![picture(4), picture(4)] }],
-        features: vec![FeaturePicture {
-            image: picture(8),
-            grid: (2, 2),
-            trained: vec![[1, 2, 3]; 4],
-            untrained: vec![[4, 5, 6]; 4],
-        }],
-        neighbours: vec![Neighbours {
-            query: labelled(word),
-            trained: vec![labelled(word)],
-            untrained: vec![labelled("other")],
-        }],
-        readings: vec![Reading { features: text(), error: 2.5 }],
-        forecast: vec![Curve { title: text(), unit: text(), series: vec![(text(), vec![(1.0, 0.5)])], log_y: false }],
-        episodes: vec![Moving { title: text(), note: text(), side: 4, gif: b"GIF89a".to_vec() }],
         decisions: vec![(text(), text(), text())],
         commands: vec![(text(), text())],
         config_toml: text(),
@@ -63,13 +101,17 @@ fn full(word: &str) -> Report {
 
 fn curve(points: &[(f64, f64)], log_y: bool) -> String {
     let series = vec![("only".to_owned(), points.to_vec())];
-    let curve = Curve { title: "loss".to_owned(), unit: String::new(), series, log_y };
+    let curve = Curve { title: "loss".to_owned(), unit: String::new(), along: "step".to_owned(), series, log_y };
     render(&Report { curves: vec![curve], ..empty() })
 }
 
 #[test]
 fn every_text_is_escaped() {
-    let page = render(&full("<script>\"it's\" & worse</script>"));
+    let word = "<script>\"it's\" & worse</script>";
+    let mut report = full(word);
+    // Not even a key is trusted: findings are read from a file.
+    report.findings.extend(findings(word).into_iter().map(|finding| Finding { key: word.to_owned(), ..finding }));
+    let page = render(&report);
     assert!(!page.contains("<script"));
     assert!(!page.contains("it's"));
     assert!(page.contains("&lt;script&gt;&quot;it&#39;s&quot; &amp; worse&lt;/script&gt;"));
@@ -80,15 +122,12 @@ fn every_section_is_there_and_has_a_link() {
     let page = render(&full("word"));
     for id in [
         "probes",
+        "forecast",
+        "masks",
+        "neighbours",
+        "episodes",
         "health",
         "training",
-        "masks",
-        "views",
-        "features",
-        "neighbours",
-        "places",
-        "forecast",
-        "episodes",
         "decisions",
         "commands",
         "configuration",
@@ -96,7 +135,23 @@ fn every_section_is_there_and_has_a_link() {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
         assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}");
     }
-    for tag in ["section", "div", "table", "tr", "td", "th", "figure", "svg", "g", "p", "span", "dl", "details"] {
+    for tag in [
+        "section",
+        "div",
+        "table",
+        "caption",
+        "tr",
+        "td",
+        "th",
+        "figure",
+        "figcaption",
+        "svg",
+        "g",
+        "p",
+        "span",
+        "dl",
+        "details",
+    ] {
         let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
     }
@@ -104,7 +159,12 @@ fn every_section_is_there_and_has_a_link() {
 
 #[test]
 fn empty_sections_are_left_out() {
-    let page = render(&empty());
+    let nothing = vec![
+        cards("masks", &["unused"], Vec::new()),
+        cards("views", &[], vec![Card::default()]),
+        Finding::figures("probes", "Probes", "", Figures::new(&["features"], "accuracy", "", Better::Higher)),
+    ];
+    let page = found(nothing);
     assert!(page.contains("<h1>I-JEPA on shapes</h1>") && page.contains("<strong>Healthy</strong>"));
     assert!(!page.contains("<section") && !page.contains("<dl") && !page.contains("<a "));
 }
@@ -168,89 +228,138 @@ fn long_curves_are_thinned_but_keep_their_peak_and_their_end() {
 
 #[test]
 fn pictures_that_cannot_be_drawn_are_said() {
-    let broken = Rgb { width: 4, height: 4, pixels: vec![0; 5] };
-    let nothing = Rgb { width: 0, height: 9, pixels: Vec::new() };
-    let page = render(&Report {
-        masks: vec![MaskPicture { image: broken.clone(), grid: (2, 2), classes: vec![1; 4] }],
-        views: vec![ViewPicture { image: nothing, views: vec![broken.clone()] }],
-        features: vec![FeaturePicture { image: broken, grid: (3, 3), trained: vec![[0; 3]; 2], untrained: Vec::new() }],
-        ..empty()
-    });
+    let tile = || Tile::new(None, "sample");
+    let strip = Strip { tiles: vec![tile()], ..Strip::default() };
+    let page = found(vec![
+        cards("masks", &["unused"], vec![masked(None, (2, 2), vec![1; 4])]),
+        cards("views", &[], vec![Card { tiles: vec![tile()], strips: vec![strip] }]),
+        cards("features", &[], vec![Card { tiles: vec![tile(), tile(), tile()], strips: Vec::new() }]),
+    ]);
     assert_eq!(page.matches("no picture").count(), 6);
     assert!(!page.contains("<img") && !page.contains("<image"));
 }
 
 #[test]
 fn a_mask_covers_its_tokens_and_nothing_else() {
-    let odd = |grid, classes| {
-        let masks = vec![MaskPicture { image: picture(8), grid, classes }];
-        render(&Report { masks, ..empty() })
-    };
+    let legend = ["unused", "context", "target 1", "target 2"];
+    let odd = |grid, classes| found(vec![cards("masks", &legend, vec![masked(picture(8), grid, classes)])]);
     let page = odd((2, 2), vec![0, 1, 2, 2]);
     assert!(page.contains("<path class=\"veil\" d=\"M0.00 0.00h4.00v4.00h-4.00z\"/>"));
     assert!(page.contains("<path class=\"t0\" d=\"M0.00 4.00h4.00v4.00h-4.00zM4.00 4.00h4.00v4.00h-4.00z\"/>"));
-    assert!(page.contains("target 1") && !page.contains("target 2"));
+    // The legend names the tints that occur; the context has none.
+    assert!(page.contains("<u>unused</u>") && page.contains("<u>target 1</u>"));
+    assert!(!page.contains("context") && !page.contains("target 2"));
     // Grids and classes that do not fit each other cost tints, never a panic.
-    for (grid, classes) in [((0, 0), vec![2; 4]), ((2, 2), vec![2; 9]), ((5, 5), vec![255])] {
+    for (grid, classes) in
+        [((0, 0), vec![2; 4]), ((2, 2), vec![2; 9]), ((5, 5), vec![255]), ((usize::MAX, 2), vec![2; 4])]
+    {
         assert!(odd(grid, classes).contains("<image"));
     }
 }
 
 #[test]
+fn every_picture_of_a_page_has_an_anchor_of_its_own() {
+    let mask = || masked(picture(8), (2, 2), vec![2; 4]);
+    let two = Card { tiles: [mask().tiles, mask().tiles].concat(), strips: Vec::new() };
+    let page = found(vec![cards("masks", &[], vec![mask(), two]), cards("targets", &[], vec![mask()])]);
+    let ids: Vec<&str> = page.split("<image id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids, ["masks-0-0", "masks-1-0", "masks-1-1", "targets-0-0"]);
+    for id in ids {
+        assert_eq!(page.matches(&format!("<use href=\"#{id}\"/>")).count(), 1, "{id}");
+    }
+}
+
+#[test]
+fn neighbours_of_the_same_class_are_marked() {
+    let tile = |label: &str, marked| Tile { marked, ..Tile::new(picture(8), label) };
+    let near = vec![tile("cat", true), tile("dog", false)];
+    let strip = Strip { name: TRAINED.to_owned(), note: "1 of 2".to_owned(), tiles: near };
+    let page =
+        found(vec![cards("neighbours", &[], vec![Card { tiles: vec![tile("cat", false)], strips: vec![strip] }])]);
+    assert!(page.contains("<p>trained<em>1 of 2</em></p>"));
+    assert!(page.contains("<figure class=\"marked\" title=\"cat\">") && page.contains("<figure title=\"dog\">"));
+}
+
+#[test]
 fn probes_stand_beside_their_controls() {
-    let row = |features: &str, probe: &str, accuracy| ProbeRow {
-        features: features.to_owned(),
-        probe: probe.to_owned(),
-        factor: "class".to_owned(),
-        accuracy,
-    };
-    let page = render(&Report {
-        probes: vec![
-            row("trained", "linear", 0.861),
-            row("untrained", "linear", 0.748),
-            row("trained", "knn", 0.2),
-            row("untrained", "knn", 0.3),
-            row("pixels", "attentive", f64::NAN),
-        ],
-        ..empty()
-    });
-    assert!(page.contains("86.1 %") && page.contains("+11.3 points by training"));
-    assert!(page.contains("−10.0 points by training"));
-    assert!(page.contains("not finite") && page.contains("k-nearest neighbours"));
+    let mut figures = Figures::new(&["factor", "probe", "features"], "accuracy", Figures::PERCENT, Better::Higher);
+    for (features, probe, accuracy) in [
+        (TRAINED, "linear", 0.861),
+        (UNTRAINED, "linear", 0.748),
+        (TRAINED, "knn", 0.2),
+        (UNTRAINED, "knn", 0.3),
+        ("pixels", "attentive", f64::NAN),
+    ] {
+        figures.push(["class".into(), probe.into(), features.into()], accuracy);
+    }
+    figures.push(["hue".into(), "knn".into(), TRAINED.into()], 0.9);
+    figures.refer("chance", [Some("class".into()), None, None], 0.125);
+    let page = found(vec![Finding::figures("probes", "Probes", "", figures)]);
+    assert!(page.contains("86.1 %") && page.contains("width:86.10%"));
+    assert!(page.contains("<p class=\"gain\">+11.3 points by training</p>"));
+    assert!(page.contains("<p class=\"gain worse\">−10.0 points by training</p>"));
+    assert!(page.contains("not finite") && !page.contains("NaN"));
+    // A row for each factor, a column for each probe; chance beside each probe of its factor, and nowhere else.
+    for head in ["<th scope=\"row\">class</th>", "<th scope=\"row\">hue</th>", "<th scope=\"col\">attentive</th>"] {
+        assert_eq!(page.matches(head).count(), 1, "{head}");
+    }
+    assert_eq!(page.matches("<span>chance</span>").count(), 3);
+    assert_eq!((page.matches("12.5 %").count(), page.matches("<td class=\"none\"").count()), (3, 2));
 }
 
 #[test]
-fn readings_stand_beside_their_controls() {
-    let reading = |features: &str, error| Reading { features: features.to_owned(), error };
-    let readings = vec![reading("trained", 2.0), reading("untrained", 8.0), reading("mean", f64::NAN)];
-    let page = render(&Report { readings, ..empty() });
+fn errors_stand_beside_their_controls() {
+    let mut figures = Figures::new(&["features"], "error", "world units", Better::Lower);
+    for (features, error) in [(TRAINED, 2.0), (UNTRAINED, 8.0), ("mean", f64::NAN)] {
+        figures.push([features.into()], error);
+    }
+    let page = found(vec![Finding::figures("places", "Places", "", figures.clone())]);
     assert!(page.contains("width:25.00%") && page.contains("width:100.00%") && page.contains("not finite"));
-    // A film that could not be made leaves no frame.
-    let film = Moving { title: "episode 0".to_owned(), note: String::new(), side: 260, gif: Vec::new() };
-    assert!(!render(&Report { episodes: vec![film], ..empty() }).contains("episode 0"));
+    assert!(page.contains("error in world units, lower is better"));
+    assert!(page.contains("<p class=\"gain\">−6.000 by training</p>"));
+    // Less is better, so more by training is worse.
+    figures.rows[0].value = 9.0;
+    let page = found(vec![Finding::figures("places", "Places", "", figures)]);
+    assert!(page.contains("<p class=\"gain worse\">+1.000 by training</p>"));
 }
 
 #[test]
-fn pictures_survive_their_encoding() {
-    use base64::Engine as _;
-    let original = picture(13);
-    let uri = original.data_uri().unwrap();
-    let encoded = uri.strip_prefix("data:image/png;base64,").unwrap();
-    let png = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
-    let decoded = image::load_from_memory(&png).unwrap().into_rgb8();
-    assert_eq!(decoded.dimensions(), (13, 13));
-    assert_eq!(decoded.into_raw(), original.pixels);
+fn figures_along_a_way_are_lines() {
+    let mut figures = Figures::new(&["data", "ahead", "of"], "error", "", Better::Lower).along("ahead");
+    for (data, factor) in [("seen", 1.0), ("new", 2.0)] {
+        for ahead in 1..=4usize {
+            figures.push([data.into(), ahead.into(), "model".into()], factor * ahead as f64);
+            figures.push([data.into(), ahead.into(), "mean".into()], 5.0);
+        }
+    }
+    figures.refer("best", [Some("new".into()), None, None], 0.5);
+    let page = found(vec![Finding::figures("forecast", "What comes next", "", figures)]);
+    assert_eq!(page.matches("<svg").count(), 2, "a chart for each data");
+    assert!(page.contains("<h3>seen") && page.contains("<h3>new"));
+    assert_eq!(page.matches("class=\"line\"").count(), 5, "two series each, and one level");
+    assert!(page.contains("model, ahead 4: 8.000") && page.contains("best, ahead 1: 0.5000"), "{page}");
+    assert!(page.contains("aria-label=\"new by ahead\"") && !page.contains(">step</text>"));
+}
+
+#[test]
+fn figures_that_do_not_fit_together_cost_bars_and_never_a_panic() {
+    let mut odd = Figures::new(&["a", "b"], "accuracy", "", Better::Higher);
+    odd.push(["x".into()], 1.0);
+    odd.push([], -1.0);
+    odd.push(["x".into(), "y".into(), "z".into()], 0.0);
+    odd.refer("level", [None], 1.0);
+    let along = odd.clone().along("a");
+    let page = found(vec![Finding::figures("odd", "Odd", "", odd), Finding::figures("along", "Along", "", along)]);
+    assert!(page.contains("<section id=\"odd\">") && page.contains("<section id=\"along\">"));
+    assert!(!page.contains("NaN") && !page.contains("inf"));
 }
 
 #[test]
 fn a_search_shows_every_picture_with_its_name_and_no_text_becomes_markup() {
-    let picture = |label: &str, width: u32| {
-        let image = Rgb { width, height: 1, pixels: vec![9; 3 * width as usize] };
-        Labelled { image, label: Some(label.to_owned()) }
-    };
-    let gone = Labelled { image: Rgb { width: 0, height: 0, pixels: Vec::new() }, label: Some("gone.png".to_owned()) };
-    let nearest = vec![(picture("<b>.png", 2), 0.9877), (gone, -0.5)];
-    let found = vec![Found { query: picture("\"q\" & co", 1), nearest }];
+    let tile = |label: &str, width: usize| Tile::new(Picture::rgb(width, 1, &vec![9; 3 * width]), label);
+    let nearest = vec![tile("0.9877\n<b>.png", 2), Tile::new(None, "-0.5000\ngone.png")];
+    let strip = Strip { tiles: nearest, ..Strip::default() };
+    let found = vec![Card { tiles: vec![tile("\"q\" & co", 1)], strips: vec![strip] }];
     let page = render_search(&SearchPage { title: "<i>".to_owned(), facts: Vec::new(), found });
     assert_eq!((page.matches("<img ").count(), page.matches("no picture").count()), (2, 1));
     for part in ["0.9877", "-0.5000", "&lt;b&gt;.png", "gone.png", "&quot;q&quot; &amp; co", "<h1>&lt;i&gt;</h1>"] {

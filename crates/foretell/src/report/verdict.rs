@@ -1,34 +1,22 @@
 //! The verdict: a banner that can be read across the room, and the measures behind it.
 
 use super::html::{Section, text};
-use super::{Health, Measure, Verdict};
+use super::{Measure, Verdict};
 
-impl Health {
-    fn class(self) -> &'static str {
-        match self {
-            Self::Healthy => "good",
-            Self::PartialCollapse => "doubtful",
-            Self::Collapse => "bad",
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Healthy => "Healthy",
-            Self::PartialCollapse => "Partial collapse",
-            Self::Collapse => "Collapse",
-        }
+/// Its class in the style sheet, and the word for people.
+fn banner_of(verdict: foretell_train::Verdict) -> (&'static str, &'static str) {
+    use foretell_train::Verdict as Word;
+    match verdict {
+        Word::Healthy => ("good", "Healthy"),
+        Word::PartialCollapse => ("doubtful", "Partial collapse"),
+        Word::Collapse => ("bad", "Collapse"),
     }
 }
 
 pub(super) fn banner(verdict: &Verdict) -> String {
     let sentences: Vec<_> = verdict.sentences.iter().map(|sentence| format!("<p>{}</p>", text(sentence))).collect();
-    format!(
-        "<div class=\"verdict {}\">\n<strong>{}</strong>\n<div>{}</div>\n</div>\n",
-        verdict.health.class(),
-        verdict.health.words(),
-        sentences.concat(),
-    )
+    let (class, words) = banner_of(verdict.health);
+    format!("<div class=\"verdict {class}\">\n<strong>{words}</strong>\n<div>{}</div>\n</div>\n", sentences.concat())
 }
 
 pub(super) fn section(verdict: &Verdict) -> Option<Section> {
@@ -36,18 +24,18 @@ pub(super) fn section(verdict: &Verdict) -> Option<Section> {
         return None;
     }
     let rows: Vec<_> = verdict.measures.iter().map(row).collect();
-    Some(Section {
-        id: "health",
-        title: "Health",
-        lead: "What the verdict rests on. The untrained column is the same network before its first step: a \
+    Some(Section::new(
+        "health",
+        "Health",
+        "What the verdict rests on. The untrained column is the same network before its first step: a \
                measure means something only beside it.",
-        body: format!(
+        format!(
             "<div class=\"card wide\"><table class=\"numbers\">\n<thead><tr><th scope=\"col\">measure</th>\
              <th scope=\"col\">trained</th><th scope=\"col\">untrained</th>\
              <th scope=\"col\">asked</th></tr></thead>\n<tbody>\n{}</tbody></table></div>\n",
             rows.concat(),
         ),
-    })
+    ))
 }
 
 fn row(measure: &Measure) -> String {

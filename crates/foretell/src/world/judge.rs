@@ -2,10 +2,9 @@
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};
-use foretell_eval::{Features, Ridge};
+use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED, UNTRAINED};
 use foretell_ops as ops;
 use foretell_world::{Forecast, Imagination, Split};
-use serde::{Deserialize, Serialize};
 
 use super::experience::Playground;
 use crate::Error;
@@ -24,15 +23,6 @@ const LEARNING: u64 = u64::MAX - 1;
 const HELD_OUT: [u64; 2] = [2, 3];
 /// Observations that go through an encoder at a time.
 const CHUNK: usize = 128;
-
-/// Mean distance of the state that is read from the true one, in the world's units.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Place {
-    /// "trained", "untrained", or "mean" where nothing is looked at.
-    pub features: String,
-    /// The mean distance.
-    pub error: f64,
-}
 
 /// What a judgement is made of.
 pub struct Judgement<'a> {
@@ -85,8 +75,8 @@ impl Judgement<'_> {
     }
 
     /// How far off the states are that a linear map reads from latents of held-out play, beside the same of the untrained
-    /// network, and of one who always says the mean.
-    pub fn places(&self, trained: &Imagination, untrained: &Imagination) -> Result<Vec<Place>, Error> {
+    /// network, and of always answering the mean state.
+    pub fn places(&self, trained: &Imagination, untrained: &Imagination) -> Result<Finding, Error> {
         let learnt = self.see(Split::Training, LEARNING, WINDOWS.0);
         let judged = self.see(Split::HeldOut, HELD_OUT[0], WINDOWS.1);
         let (world, width) = (&self.playground.world, self.playground.world.spec().state);
@@ -94,28 +84,50 @@ impl Judgement<'_> {
             let pairs = read.chunks_exact(width).zip(judged.states.chunks_exact(width));
             pairs.map(|(read, there)| f64::from(world.distance(read, there))).sum::<f64>() / judged.count.max(1) as f64
         };
-        let mut places = Vec::new();
-        for (features, imagination) in [("trained", trained), ("untrained", untrained)] {
+        let mut figures = Figures::new(&[FEATURES], "error", "world units", Better::Lower);
+        for (features, imagination) in [(TRAINED, trained), (UNTRAINED, untrained)] {
             let reader = Ridge::fit(&self.latents(imagination, &learnt)?, &learnt.states)?;
             let read = reader.predict(&self.latents(imagination, &judged)?.values);
-            places.push(Place { features: features.to_owned(), error: error(&read) });
+            figures.push([features.into()], error(&read));
         }
         let mean = |k: usize| learnt.states.iter().skip(k).step_by(width).sum::<f32>() / learnt.count.max(1) as f32;
         let mean: Vec<f32> = (0..width).map(mean).collect();
-        places.push(Place { features: "mean".to_owned(), error: error(&mean.repeat(judged.count)) });
-        Ok(places)
+        figures.push(["mean".into()], error(&mean.repeat(judged.count)));
+        Ok(Finding::figures(
+            "places",
+            "Where things are",
+            "Mean distance between the true state and the one that a linear map reads from latents of held-out play. Only \
+             the map sees states; the network is trained without them, or not at all. `mean` always answers the mean state.",
+            figures,
+        ))
     }
 
     /// Errors by horizon over held-out windows, beside copying and the mean.
-    pub fn forecast(&self, imagination: &Imagination) -> Result<Forecast, Error> {
+    pub fn forecast(&self, imagination: &Imagination) -> Result<Finding, Error> {
         let windows: Vec<Window> =
             (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
-        Ok(Forecast::of(imagination, &windows)?)
+        Ok(forecast(&Forecast::of(imagination, &windows)?))
     }
 }
 
 /// Errors by horizon over held-out episodes of recordings, beside copying and the mean.
-pub fn recorded(episodes: &Episodes, imagination: &Imagination) -> Result<Forecast, Error> {
+pub fn recorded(episodes: &Episodes, imagination: &Imagination) -> Result<Finding, Error> {
     let windows = episodes.held_out_stretches(imagination.model.history() + AHEAD, FORETOLD as usize);
-    Ok(Forecast::of(imagination, &windows)?)
+    Ok(forecast(&Forecast::of(imagination, &windows)?))
+}
+
+fn forecast(forecast: &Forecast) -> Finding {
+    let mut figures = Figures::new(&["ahead", "of"], "error", "", Better::Lower).along("ahead");
+    let all = [("model", &forecast.model), ("last observation", &forecast.copy_last), ("mean", &forecast.mean)];
+    for ahead in 0..forecast.model.len() {
+        for (of, errors) in all {
+            figures.push([(ahead + 1).into(), of.into()], errors[ahead]);
+        }
+    }
+    let lead = format!(
+        "Mean squared error of predicted latents, by steps ahead, over {} held-out windows. The model is given the actions \
+         and sees nothing on the way. Beside it: the latent of the last observation, and the mean of all latents.",
+        forecast.windows
+    );
+    Finding::figures("forecast", "What comes next", &lead, figures)
 }

@@ -1,7 +1,7 @@
 //! A run of a world model: its settings, what it learns from, its objectives, and what is judged, kept and shown of it.
 
-pub(crate) mod account;
 mod draw;
+mod episodes;
 pub mod experience;
 pub(crate) mod film;
 pub mod imagine;

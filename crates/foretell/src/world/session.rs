@@ -12,17 +12,18 @@ use foretell_nn::{NamedTensors, weights};
 use foretell_train::{RunFolder, write_whole};
 use foretell_world::{Imagination, learn_actor};
 
-use super::account::write_report;
+use super::episodes::episodes;
 use super::experience::Experience;
 use super::judge::{self, Judgement};
 use super::recipe::{Model, OverWorld};
 use crate::Error;
+use crate::findings::RUN;
 use crate::interrupt::STOP;
 use crate::progress::Progress;
-use crate::recipe::Recipe;
+use crate::recipe::{Over, Recipe};
 use crate::run::run;
-use crate::session::{Concluded, Session, Subject};
-use crate::summary::{Found, Summary};
+use crate::session::{Concluded, Evaluated, Session, Subject};
+use crate::summary::Summary;
 
 /// The objectives that the loop can be given.
 #[expect(clippy::large_enum_variant, reason = "a run holds two of them, and moves them a few times")]
@@ -112,6 +113,29 @@ impl Subject for OverWorld {
         facts.push(("steps", format!("{steps} of {batch} windows")));
         Ok(facts)
     }
+
+    fn next(session: &Session<Self>) -> Vec<(String, String)> {
+        let entry = |label: &str, command: String| (label.to_owned(), command);
+        let same = entry("The same with another seed", format!("foretell train {RUN}/config.toml --seed 1"));
+        let held = entry("What this run holds", format!("foretell inspect {RUN}"));
+        match &session.data {
+            Experience::Play(_) => vec![
+                entry(
+                    "Held-out episodes with its plans, beside controls",
+                    format!("foretell plan {RUN} --episodes 100"),
+                ),
+                entry("One episode as a moving picture", format!("foretell play {RUN} --episode 3")),
+                held,
+                same,
+            ],
+            // There is no world to plan in.
+            Experience::Recorded(_) => {
+                let system = session.recipe.over.system();
+                let world = format!("foretell train {system} --world two-rooms");
+                vec![held, same, entry("A model of a world, where it can plan", world)]
+            }
+        }
+    }
 }
 
 /// The networks in evaluation mode, with an actor that has learnt if they are to have one. `None` if it was stopped.
@@ -131,33 +155,23 @@ impl<N: Networks + Sync> Concluded<OverWorld> for Dynamics<N> {
         untrained: &Self,
         session: &Session<OverWorld>,
         folder: &RunFolder,
-        rate: f64,
-    ) -> Result<Option<(Found, Vec<String>)>, Error> {
+    ) -> Result<Option<Evaluated>, Error> {
         let Some(networks) = with_actor(self, session)? else { return Ok(None) };
         write_whole(&folder.model(), &weights::to_bytes(&weights::read(&networks, "")))?;
         let block = session.data.frameskip();
         let trained = Imagination::with(networks, &self.collator, block, &self.device);
         let untrained = Imagination::of(untrained, block);
-        let found = match &session.data {
+        let findings = match &session.data {
             Experience::Play(playground) => {
                 let judgement = Judgement { playground };
-                let places = judgement.places(&trained, &untrained)?;
-                Found::World { windows_per_s: rate, places, forecast: judgement.forecast(&trained)? }
+                vec![
+                    judgement.places(&trained, &untrained)?,
+                    judgement.forecast(&trained)?,
+                    episodes(folder.path(), session)?,
+                ]
             }
-            Experience::Recorded(episodes) => {
-                Found::Recorded { windows_per_s: rate, forecast: judge::recorded(episodes, &trained)? }
-            }
+            Experience::Recorded(episodes) => vec![judge::recorded(episodes, &trained)?],
         };
-        Ok(Some((found, Vec::new())))
-    }
-
-    fn report(
-        &self,
-        _untrained: &Self,
-        session: &Session<OverWorld>,
-        folder: &RunFolder,
-        summary: &Summary,
-    ) -> Result<(), Error> {
-        write_report(folder, session, summary)
+        Ok(Some(Evaluated { findings, skipped: Vec::new() }))
     }
 }

@@ -1,0 +1,50 @@
+//! Held-out episodes as moving pictures, planned as `foretell plan` plans by default.
+
+use std::path::Path;
+
+use foretell_eval::{Card, Finding, Picture, Pictures, Tile};
+use foretell_world::{Planner, Trial};
+
+use super::OverWorld;
+use super::film::record;
+use super::imagine::{Imaginer, Manner};
+use crate::Error;
+use crate::session::Session;
+
+/// Episodes shown.
+const EPISODES: u64 = 3;
+/// Side of their pictures in pixels, and the steps from one frame to the next.
+const SIDE: usize = 260;
+const STRIDE: usize = 2;
+/// Steps of an episode.
+const STEPS: u64 = 200;
+
+/// The first held-out episodes, with the model that lies in the run's folder.
+pub(crate) fn episodes(run: &Path, session: &Session<OverWorld>) -> Result<Finding, Error> {
+    Ok(Finding::pictures(
+        "episodes",
+        "Episodes",
+        "Held-out starts, goals and layouts, planned in the model's latents. Teal: the dot and its way; green: the goal; \
+         grey: where the present plan leads; orange: where the model imagines that it leads, read from its latents by a \
+         linear map.",
+        Pictures { legend: Vec::new(), cards: cards(run, session)? },
+    ))
+}
+
+/// A card for each episode; none in a world that people cannot be shown.
+fn cards(run: &Path, session: &Session<OverWorld>) -> Result<Vec<Card>, Error> {
+    let imaginer = Imaginer::open(run, session.device.clone())?;
+    let trial = Trial { episodes: EPISODES, steps: STEPS, seed: session.recipe.seed };
+    let numbers: Vec<u64> = (0..EPISODES).collect();
+    let Some(planner) = Planner::named(imaginer.planner()) else { return Ok(Vec::new()) };
+    let films = record(&imaginer, &Manner::of(planner), &trial, &numbers)?.unwrap_or_default();
+    let world = imaginer.playground.world.as_ref();
+    let mut cards = Vec::new();
+    for film in &films {
+        if let Some(picture) = Picture::gif(SIDE, SIDE, film.gif(world, SIDE, STRIDE)?) {
+            let tile = Tile::new(Some(picture), &format!("episode {}: {}", film.number, film.ending()));
+            cards.push(Card { tiles: vec![tile], strips: Vec::new() });
+        }
+    }
+    Ok(cards)
+}
