@@ -94,6 +94,10 @@ impl RunFolder {
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
     }
+    /// What the evaluation found, with its pictures: what a report needs besides metrics.
+    pub fn findings(&self) -> PathBuf {
+        self.0.join("findings.json")
+    }
     /// The outcome for people.
     pub fn report(&self) -> PathBuf {
         self.0.join("report.html")

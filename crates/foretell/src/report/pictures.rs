@@ -27,14 +27,14 @@ pub(super) fn body(pictures: &Pictures, id: &str) -> Option<String> {
 fn legend(pictures: &Pictures) -> String {
     let tiles = pictures.cards.iter().flat_map(|card| &card.tiles);
     let grids: Vec<&Grid> = tiles.filter_map(|tile| tile.grid.as_ref()).collect();
-    let keys: String = pictures
+    let keys: Vec<String> = pictures
         .legend
         .iter()
         .zip(0..=u8::MAX)
         .filter(|(_, class)| *class != 1 && grids.iter().any(|grid| grid.classes.contains(class)))
         .map(|(name, class)| format!("<span class=\"key {}\"><u>{}</u></span>", tint(class), text(name)))
         .collect();
-    if keys.is_empty() { keys } else { format!("<p class=\"legend\">{keys}</p>\n") }
+    if keys.is_empty() { String::new() } else { format!("<p class=\"legend\">{}</p>\n", keys.concat()) }
 }
 
 fn tint(class: u8) -> String {
@@ -74,7 +74,7 @@ fn strip(strip: &Strip) -> String {
     } else {
         format!("<p>{}<em>{}</em></p>", text(name), text(note))
     };
-    let tiles: String = tiles
+    let tiles: Vec<String> = tiles
         .iter()
         .map(|tile| {
             format!(
@@ -86,7 +86,7 @@ fn strip(strip: &Strip) -> String {
             )
         })
         .collect();
-    format!("{head}<div class=\"tiles\">{tiles}</div>")
+    format!("{head}<div class=\"tiles\">{}</div>", tiles.concat())
 }
 
 /// The class that keeps small pictures sharp.

@@ -16,7 +16,7 @@ fn banner_of(verdict: foretell_train::Verdict) -> (&'static str, &'static str) {
 pub(super) fn banner(verdict: &Verdict) -> String {
     let sentences: Vec<_> = verdict.sentences.iter().map(|sentence| format!("<p>{}</p>", text(sentence))).collect();
     let (class, words) = banner_of(verdict.health);
-    format!("<div class=\"verdict {class}\">\n<strong>{words}</strong>\n<div>{}</div>\n</div>\n", sentences.concat(),)
+    format!("<div class=\"verdict {class}\">\n<strong>{words}</strong>\n<div>{}</div>\n</div>\n", sentences.concat())
 }
 
 pub(super) fn section(verdict: &Verdict) -> Option<Section> {

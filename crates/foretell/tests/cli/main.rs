@@ -15,6 +15,8 @@ mod uses;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use foretell_eval::Finding;
+
 /// The binary, with nothing of the caller's that would change what it does.
 fn foretell() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foretell"));
@@ -32,4 +34,22 @@ fn pictures(root: &Path, count: usize, side: usize) {
     for i in 0..count {
         std::fs::write(root.join(format!("{i:03}.png")), made::png(side, side, 3, i)).unwrap();
     }
+}
+
+/// What a run found.
+#[track_caller]
+fn findings(run: &Path) -> Vec<Finding> {
+    let text = std::fs::read_to_string(run.join("findings.json")).unwrap();
+    let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_value(file["findings"].take()).unwrap()
+}
+
+/// The keys of what a run found, all of it with its controls.
+#[track_caller]
+fn controlled(run: &Path) -> Vec<String> {
+    let found = findings(run);
+    for finding in &found {
+        assert_eq!(finding.missing_control().or(finding.fault()), None);
+    }
+    found.into_iter().map(|finding| finding.key).collect()
 }

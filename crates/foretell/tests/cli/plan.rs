@@ -5,7 +5,8 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::{foretell, pictures, stderr};
+use crate::recorded::forecast;
+use crate::{controlled, foretell, pictures, stderr};
 
 /// Short episodes and plans.
 const SHORT: [&str; 4] = ["--steps", "12", "--horizon", "8"];
@@ -147,8 +148,10 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     let summary = small_run(&run);
     assert_eq!((&summary["system"], &summary["data"]), (&"eb-jepa".into(), &"two-rooms".into()));
     assert_eq!(summary["places"].as_array().map(Vec::len), Some(3), "trained, untrained, mean");
-    assert_eq!(summary["forecast"]["model"].as_array().map(Vec::len), Some(8), "eight steps in windows of nine");
-    assert!(summary["windows_per_s"].as_f64() > Some(0.0));
+    let ahead = |of: &str| forecast(&summary, of).len();
+    assert_eq!(["model", "last observation", "mean"].map(ahead), [8; 3], "eight steps in windows of nine");
+    assert!(summary["samples_per_s"].as_f64() > Some(0.0));
+    assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(report.matches("data:image/gif;base64,").count(), 3);
 
@@ -165,11 +168,16 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     succeeded(&arguments, "1");
     assert_eq!(std::fs::read(run.join("two-rooms-episode-1.gif")).unwrap(), first, "the same picture again");
 
-    assert!(succeeded(&["inspect", path], "2").contains("EB-JEPA on two-rooms"));
+    let said = succeeded(&["inspect", path], "2");
+    for part in ["EB-JEPA on two-rooms", "Where things are", "untrained", "What comes next", "last observation"] {
+        assert!(said.contains(part), "`{part}` is not in {said}");
+    }
+    // A report needs no network.
     std::fs::remove_file(run.join("report.html")).unwrap();
+    std::fs::remove_file(run.join("model.safetensors")).unwrap();
+    std::fs::remove_file(run.join("encoder.safetensors")).unwrap();
     succeeded(&["report", path], "2");
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report, "the same report again");
-    std::fs::remove_file(run.join("model.safetensors")).unwrap();
     refused(&["plan", path], &[path, "not finished", "--resume"]);
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::made::npz::{Method, bytes, floats, wholes, write};
 use crate::plan::{refused, succeeded};
-use crate::{foretell, stderr};
+use crate::{controlled, findings, foretell, stderr};
 
 /// Colour pictures of a bright square that the actions, of two numbers, push about; one action for each, in one file.
 pub(crate) fn episodes(path: &Path, side: usize, lengths: &[usize]) {
@@ -76,8 +76,20 @@ fn config(run: &Path) -> toml::Table {
     fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+/// Errors of a forecast, from one step ahead on.
+#[track_caller]
+pub(crate) fn forecast(summary: &Value, of: &str) -> Vec<f64> {
+    let rows: Vec<&Value> = summary["forecast"].as_array().unwrap().iter().filter(|row| row["of"] == of).collect();
+    assert!(rows.iter().zip(1..).all(|(row, ahead)| row["ahead"] == ahead), "{rows:?}");
+    rows.iter().map(|row| row["error"].as_f64().unwrap()).collect()
+}
+
+/// The windows that a forecast rests on.
+fn windows(run: &Path) -> usize {
+    let found = findings(run);
+    let lead = &found.iter().find(|finding| finding.key == "forecast").unwrap().lead;
+    let (head, _) = lead.split_once(" held-out windows").unwrap();
+    head.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -88,16 +100,15 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     let summary = train("le-wm", &data, &run, &SMALL);
     let path = data.to_str().unwrap();
     assert_eq!((&summary["system"], &summary["data"], &summary["steps"]), (&"le-wm".into(), &path.into(), &4.into()));
-    assert!(summary["windows_per_s"].as_f64() > Some(0.0));
+    assert!(summary["samples_per_s"].as_f64() > Some(0.0));
     assert!(summary["health"]["verdict"].is_string() && summary.get("places").is_none(), "{summary}");
-    let forecast = &summary["forecast"];
-    for who in ["model", "copy_last", "mean"] {
-        let errors = numbers(&forecast[who]);
-        assert!(errors.len() == 8 && errors.iter().all(|e| *e > 0.0 && e.is_finite()), "{who}: {errors:?}");
+    for of in ["model", "last observation", "mean"] {
+        let errors = forecast(&summary, of);
+        assert!(errors.len() == 8 && errors.iter().all(|e| *e > 0.0 && e.is_finite()), "{of}: {errors:?}");
     }
-    // One episode of 20 observations has 10 windows of 11.
-    assert_eq!(forecast["windows"], 10);
-    let copied = numbers(&forecast["copy_last"]);
+    assert_eq!(controlled(&run), ["forecast"]);
+    assert_eq!(windows(&run), 10, "one episode of 20 observations has 10 windows of 11");
+    let copied = forecast(&summary, "last observation");
     assert!(copied[7] > copied[0], "what moves is farther away later: {copied:?}");
 
     let config = config(&run);
@@ -110,17 +121,26 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     let report = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(report.contains("What comes next") && report.contains("recorded episodes"));
     assert!(!report.contains("image/gif") && !report.contains("foretell plan") && !report.contains("foretell play"));
+    // A report needs no data.
     fs::remove_file(run.join("report.html")).unwrap();
+    fs::rename(&data, root.path().join("elsewhere.npz")).unwrap();
     succeeded(&["report", run.to_str().unwrap()], "2");
     assert_eq!(fs::read_to_string(run.join("report.html")).unwrap(), report, "the same report again");
+    fs::rename(root.path().join("elsewhere.npz"), &data).unwrap();
 
     let name = run.to_str().unwrap();
     let said = succeeded(&["inspect", name], "2");
-    for part in [&format!("LeWorldModel on {path}"), "finished: 4 steps", "windows of 4 observations", "steps ahead"] {
+    for part in [
+        &format!("LeWorldModel on {path}"),
+        "finished: 4 steps",
+        "windows of 4 observations",
+        "What comes next",
+        "ahead",
+    ] {
         assert!(said.contains(part), "`{part}` is not in {said}");
     }
     let told: Value = serde_json::from_str(&succeeded(&["inspect", name, "--json"], "2")).unwrap();
-    assert_eq!(&told["forecast"], forecast);
+    assert_eq!(told["forecast"], summary["forecast"]);
     let said = succeeded(&["inspect", path], "2");
     assert!(said.contains("observations") && said.contains(&format!("foretell train le-wm --data {path}")), "{said}");
     for place in [path, root.path().join("play").to_str().unwrap()] {
@@ -163,8 +183,8 @@ fn actions_may_lie_apart_and_be_more_than_observations() {
     let apart = format!("data.actions={}", actions.display());
     let settings = ["--set", &apart, "--set", "data.every=3"];
     let run = root.path().join("run");
-    let summary = train("le-wm", &frames, &run, &[&SMALL[..], &settings].concat());
-    assert_eq!(summary["forecast"]["windows"], 4, "14 observations have 4 windows of 11");
+    train("le-wm", &frames, &run, &[&SMALL[..], &settings].concat());
+    assert_eq!(windows(&run), 4, "14 observations have 4 windows of 11");
     let config = config(&run);
     assert_eq!(config["data"]["frameskip"].as_integer(), Some(3));
     let means = config["data"]["normalise_actions"]["mean"].as_array().unwrap();
@@ -174,7 +194,7 @@ fn actions_may_lie_apart_and_be_more_than_observations() {
     let run = root.path().join("skipping");
     let skipping = [&SMALL[..], &settings, &["--set", "data.frameskip=6"]].concat();
     let summary = train("le-wm", &frames, &run, &skipping);
-    assert_eq!(numbers(&summary["forecast"]["model"]).len(), 4, "7 of 14 observations: 3 and 4 ahead");
+    assert_eq!(forecast(&summary, "model").len(), 4, "7 of 14 observations: 3 and 4 ahead");
 
     let out = root.path().join("refused");
     let refuse = |sets: &[&str], parts: &[&str]| {
@@ -197,7 +217,7 @@ fn eb_jepa_learns_from_recordings_without_what_needs_exploring() {
     episodes(&data, 16, &[20; 12]);
     let small = ["--steps", "2", "--set", "train.batch=8", "--set", "model.width=32", "--set", "model.widths=[8, 8]"];
     let summary = train("eb-jepa", &data, &run, &small);
-    assert_eq!(numbers(&summary["forecast"]["model"]).len(), 8);
+    assert_eq!(forecast(&summary, "model").len(), 8);
     let config = config(&run);
     assert_eq!(config["data"]["window"].as_integer(), Some(9), "one and eight steps of rollout");
     for term in ["reach", "reach_ahead", "actor"] {

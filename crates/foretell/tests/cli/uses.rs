@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::plan::refused;
-use crate::{foretell, pictures, stderr};
+use crate::{controlled, foretell, pictures, stderr};
 
 /// Labelled pictures: two class folders.
 pub(crate) fn labelled(root: &Path) -> PathBuf {
@@ -54,6 +54,8 @@ fn a_run_is_probed_embedded_and_inspected() {
     let summary = small_run(&data, &run);
     let (data, run) = (data.to_str().unwrap(), run.to_str().unwrap());
     assert_eq!(summary["probes"].as_array().map(Vec::len), Some(6), "three features, two probes");
+    assert_eq!(summary["chance"], serde_json::json!([{ "factor": "class", "accuracy": 0.5 }]));
+    assert_eq!(controlled(Path::new(run)), ["probes", "masks", "features", "neighbours"]);
 
     let again = json(&["probe", run, "--json"]);
     assert_eq!(again["probes"], summary["probes"], "the same encoder on the same images");
@@ -87,6 +89,61 @@ fn a_run_is_probed_embedded_and_inspected() {
     std::fs::remove_file(Path::new(run).join("encoder.safetensors")).unwrap();
     refused(&["probe", run], &[run, "not finished", "--resume", "--checkpoint newest"]);
     assert_eq!(json(&["probe", run, "--checkpoint", "newest", "--json"]), newest);
+}
+
+#[test]
+fn a_finished_run_tells_what_it_found_without_its_data_and_its_networks() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (labelled(root.path()), root.path().join("run"));
+    small_run(&data, &run);
+    let (report, name) = (run.join("report.html"), run.to_str().unwrap());
+    let before = std::fs::read_to_string(&report).unwrap();
+    for shown in ["What the features know", "chance", "What was hidden", "target 1", "Nearest neighbours", "Underlined"]
+    {
+        assert!(before.contains(shown), "{shown}");
+    }
+    let table = |said: &str| {
+        let lines = said.lines().skip_while(|line| !line.starts_with("What the features know")).take(4);
+        lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let inspected = table(&printed(&["inspect", name]));
+    assert!(inspected.len() == 4 && inspected[1].ends_with("trained  untrained  pixels  chance"), "{inspected:?}");
+    // What `train` said at the end, and says again of a run that is finished.
+    assert_eq!(table(&printed(&["train", "--resume", name])), inspected);
+    assert_eq!(table(&printed(&["probe", name])), inspected);
+
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    std::fs::remove_file(run.join("encoder.safetensors")).unwrap();
+    std::fs::remove_file(&report).unwrap();
+    assert_eq!(printed(&["report", name]).trim(), report.to_str().unwrap());
+    assert_eq!(std::fs::read_to_string(&report).unwrap(), before);
+    assert_eq!(table(&printed(&["inspect", name])), inspected);
+
+    // A run that was moved speaks of where it is now.
+    let moved = root.path().join("moved");
+    std::fs::rename(&run, &moved).unwrap();
+    let (run, name) = (moved.as_path(), moved.to_str().unwrap());
+    printed(&["report", name]);
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains(&format!("foretell embed {name} IMAGES")) && !page.contains("{run}"));
+
+    let file = run.join("findings.json");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    for (damaged, part) in [
+        (whole[..whole.len() / 2].to_owned(), "is not what a run writes"),
+        (whole.replacen("[\"class\",\"knn\",\"trained\"]", "[\"class\"]", 1), "3 dimensions"),
+    ] {
+        assert_ne!(damaged, whole);
+        std::fs::write(&file, damaged).unwrap();
+        refused(&["report", name], &["findings.json", part]);
+        refused(&["inspect", name], &["findings.json", part]);
+    }
+    std::fs::remove_file(&file).unwrap();
+    refused(&["report", name], &["findings.json", "is missing", "foretell train"]);
+    assert!(printed(&["inspect", name]).contains("I-JEPA"));
+    std::fs::remove_file(run.join("summary.json")).unwrap();
+    refused(&["report", name], &[name, "is not finished", "--resume"]);
 }
 
 /// A file of `crates/foretell-nn/tests/pth`.
