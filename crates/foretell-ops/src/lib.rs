@@ -6,7 +6,7 @@
 //! and by nothing else; [`composed`] exposes the composed bodies by themselves, so that the two can be held against
 //! each other.
 //!
-//! This is the only crate with `unsafe` code: each block states the invariant that makes it sound.
+//! This is the only library with `unsafe` code: each block states the invariant that makes it sound.
 #![allow(unsafe_code)]
 // A loop that is not inlined into its dispatch is compiled for the oldest machine.
 #![allow(clippy::inline_always)]
@@ -28,7 +28,6 @@ mod kernel;
 mod linear;
 mod loss;
 mod matrix;
-mod memory;
 mod norm;
 mod optimise;
 mod pieces;
@@ -54,7 +53,6 @@ pub use gru::{gru_cell, gru_gates};
 pub use linear::linear;
 pub use loss::{cosine_distance, l1, l2, smooth_l1};
 pub use matrix::product_ceiling;
-pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, Stepped, adamw, lerp};
 pub use pool::together;

@@ -1,14 +1,14 @@
 //! The `foretell` binary: parse, run, say what went wrong in one paragraph.
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use foretell::commands::{bench, classify, embed, export, inspect, plan, play, probe, report, search, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Joint-embedding predictive architectures: train an encoder on unlabelled images, or a model of a world that plans; judge
 /// it, use it.
@@ -52,7 +52,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    foretell_ops::keep_freed_memory();
+    #[cfg(feature = "mimalloc")]
+    allocator::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Train(args) => {
             stop_on_interrupt();
