@@ -13,13 +13,13 @@ use foretell_nn::Encode;
 use foretell_ops as ops;
 use serde_json::json;
 
-use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder};
 use crate::health::{Health, HealthRecord, Probe};
 use crate::optimiser::Optimiser;
+use crate::{TrainError, stop_here};
 
 /// What the loop works on besides the objective.
 pub struct Fit<'a, S> {
@@ -215,6 +215,7 @@ pub fn fit<O: Objective>(
             seconds_left: elapsed / (step - first) as f64 * (steps - step) as f64,
             verdict: (health.step > 0).then_some(health.health.verdict),
         });
+        stop_here(format_args!("{step}:step"));
         if step.is_multiple_of(value(config.checkpoint_every)) || step == steps {
             progress = save(
                 &objective,

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::TrainError;
+use crate::{TrainError, stop_here};
 
 /// A folder that holds one run.
 #[derive(Clone, Debug)]
@@ -105,6 +105,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         let mut file = File::create(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        stop_here(format_args!("{name}:half"));
         fs::rename(&aside, path)
     })();
     if written.is_err() {
@@ -112,7 +113,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         let _ = fs::remove_file(&aside);
     }
     written.map_err(TrainError::io("write", path))?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    stop_here(format_args!("{name}"));
+    Ok(())
 }
 
 /// Makes renames in a folder durable.

@@ -12,6 +12,7 @@ mod folder;
 mod health;
 mod optimiser;
 mod schedule;
+mod stop;
 
 pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
 pub use config::TrainConfig;
@@ -22,3 +23,4 @@ pub use folder::{RunFolder, write_whole};
 pub use health::{Health, HealthRecord, Probe, Threshold, Verdict};
 pub use optimiser::Optimiser;
 pub use schedule::Schedule;
+pub use stop::stop_here;
