@@ -162,7 +162,7 @@ pub const SYSTEMS: [System; 31] = [
         title: "EB-JEPA",
         one_line: "image, video and action-conditioned energy-based examples",
         papers: &["arXiv:2602.03604"],
-        state: State::Partial("action-conditioned; trains, plans go through walls"),
+        state: State::Partial("action-conditioned; trains and plans"),
     },
     System {
         number: 15,
@@ -186,7 +186,7 @@ pub const SYSTEMS: [System; 31] = [
         title: "LeWorldModel",
         one_line: "one vector a frame, two loss terms, plans fast",
         papers: &["arXiv:2603.19312"],
-        state: State::Partial("trains; no figures for its plans yet"),
+        state: State::Partial("trains and predicts; its plans fail in Two Rooms so far"),
     },
     System {
         number: 18,
@@ -307,6 +307,16 @@ pub fn table(json: bool) -> String {
     if json { as_json() } else { as_text() }
 }
 
+/// Rows as the README's table, with a header.
+pub fn markdown(rows: &[System]) -> String {
+    let mut text = "| # | system | state | what it does |\n|---|---|---|---|\n".to_owned();
+    for System { number, title, state, one_line, .. } in rows {
+        let note = state.note().map_or(String::new(), |note| format!(": {note}"));
+        line(&mut text, format_args!("| {number} | {title} | {}{note} | {one_line} |", state.word()));
+    }
+    text
+}
+
 fn as_json() -> String {
     let rows: Vec<Value> = SYSTEMS
         .iter()
@@ -385,6 +395,17 @@ mod tests {
         }
         let counts = lines.last().unwrap().split(' ').filter_map(|word| word.parse::<usize>().ok());
         assert_eq!(counts.sum::<usize>(), SYSTEMS.len());
+    }
+
+    #[test]
+    fn the_readme_holds_the_table() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let start = readme.find("| # | system |").expect("a table of the family");
+        let (table, _) = readme[start..].split_once("\n\n").unwrap();
+        for (found, expected) in table.lines().zip(markdown(&SYSTEMS).lines()) {
+            assert_eq!(found, expected, "replace README's table by what `foretell systems --markdown` prints");
+        }
+        assert_eq!(table.lines().count(), SYSTEMS.len() + 2);
     }
 
     #[test]

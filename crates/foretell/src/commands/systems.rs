@@ -9,9 +9,12 @@ pub struct SystemsArgs {
     /// Print a JSON array with one object for each system.
     #[arg(long)]
     json: bool,
+    /// Print the README's table.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 /// Runs the command.
 pub fn systems(args: &SystemsArgs) -> Result<(), Error> {
-    print(systems::table(args.json))
+    print(if args.markdown { systems::markdown(&systems::SYSTEMS) } else { systems::table(args.json) })
 }
