@@ -21,7 +21,6 @@ pub mod report;
 pub mod run;
 mod search;
 pub mod session;
-mod stored_zip;
 pub mod summary;
 pub mod systems;
 pub mod world;
