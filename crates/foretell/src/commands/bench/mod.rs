@@ -5,7 +5,6 @@ mod masks;
 mod op;
 mod plan;
 mod step;
-mod work;
 
 use std::time::Instant;
 
@@ -74,6 +73,32 @@ fn time(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>)
             Ok(started.elapsed().as_secs_f64() * 1e3)
         })
         .collect()
+}
+
+/// What some calls took.
+struct Timed {
+    /// Milliseconds of each.
+    times: Vec<f64>,
+    /// Operations of one in matrix products, counted: the mean. Nothing is counted on other devices than the processor.
+    operations: f64,
+}
+
+/// [`time`], and the operations counted meanwhile.
+fn time_and_count(warmup: usize, runs: usize, mut work: impl FnMut() -> Result<(), Error>) -> Result<Timed, Error> {
+    time(warmup, 0, &mut work)?;
+    let before = ops::operations();
+    let times = time(0, runs, work)?;
+    Ok(Timed { times, operations: (ops::operations() - before) as f64 / runs as f64 })
+}
+
+/// Operations of a call that was timed there. They depend on shapes alone: what another device did is counted once on the
+/// processor, by `once`.
+fn operations(
+    device: &Device,
+    timed: &Timed,
+    once: impl FnOnce(&Device) -> Result<Timed, Error>,
+) -> Result<f64, Error> {
+    if ops::on_cpu(device) { Ok(timed.operations) } else { Ok(once(&Device::flex())?.operations) }
 }
 
 /// Multiplications and additions a second of a large product in f32 there, in units of 10⁹: what the work is held against.

@@ -10,8 +10,7 @@ use foretell_world::{Budget, Cost, Imagination, Imagined, Planner, PlannerConfig
 use rand::RngExt;
 use serde::Serialize;
 
-use super::work::linear;
-use super::{ceiling, median, peak_memory, positive, rounded, show, time};
+use super::{Timed, ceiling, median, operations, peak_memory, positive, rounded, show, time_and_count};
 use crate::{DeviceChoice, Error};
 
 /// What `bench plan` was asked.
@@ -75,8 +74,27 @@ const REACH: f32 = 2.45;
 
 pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let device = args.device.open()?;
-    let config = config(args);
-    let imagination = imagination(args, &config, &device)?;
+    let (timed, calls) = steps(args, &device, args.warmup, args.steps)?;
+    let peak = peak_memory();
+    let work = operations(&device, &timed, |cpu| Ok(steps(args, cpu, 0, 1)?.0))?;
+    let ms = median(&timed.times);
+    let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
+    let report = Report {
+        plan_ms: rounded(ms),
+        calls,
+        calls_per_s: rounded(calls as f64 / ms * 1e3),
+        rss_mb: peak.map(rounded),
+        gflops: rounded(gflops),
+        gemm_ceiling_gflops: rounded(ceiling),
+        ceiling_share: rounded(gflops / ceiling),
+        plan_ms_all: timed.times.into_iter().map(rounded).collect(),
+    };
+    show(&report, args.json)
+}
+
+/// Planning steps, and the calls that each made.
+fn steps(args: &PlanArgs, device: &Device, warmup: usize, steps: usize) -> Result<(Timed, u64), Error> {
+    let imagination = imagination(args, &config(args), device)?;
     let mut noise = rng(0, Stream::Scene, 0, 0);
     let mut seen = || -> Vec<Vec<f32>> {
         let draw = |_| (0..2 * args.image * args.image).map(|_| noise.random_range(-1.0..1.0)).collect();
@@ -89,7 +107,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
     let planning = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
     let numbers: Vec<u64> = (0..args.episodes as u64).collect();
     let mut calls = 0;
-    let times = time(args.warmup, args.steps, || {
+    let timed = time_and_count(warmup, steps, || {
         let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
         let (reach, cost) = (REACH, Cost::Sum);
         let gauge = imagination.gauge();
@@ -98,40 +116,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
         calls = plans.iter().map(|plan| plan.calls).sum();
         Ok(())
     })?;
-    let peak = peak_memory();
-    let work = of_a_call(&config) * calls as f64;
-    let ms = median(&times);
-    let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
-    let report = Report {
-        plan_ms: rounded(ms),
-        calls,
-        calls_per_s: rounded(calls as f64 / ms * 1e3),
-        rss_mb: peak.map(rounded),
-        gflops: rounded(gflops),
-        gemm_ceiling_gflops: rounded(ceiling),
-        ceiling_share: rounded(gflops / ceiling),
-        plan_ms_all: times.into_iter().map(rounded).collect(),
-    };
-    show(&report, args.json)
+    Ok((timed, calls))
 }
 
 /// EB-JEPA as released, or as our models have it.
 fn config(args: &PlanArgs) -> EbJepaConfig {
     let of = if args.head { EbJepaConfig::default() } else { EbJepaConfig::official() };
     EbJepaConfig { width: args.width, ..of }
-}
-
-/// Arithmetic of one call: a step of one candidate, and what it is measured by.
-fn of_a_call(config: &EbJepaConfig) -> f64 {
-    let (width, head) = (config.width, config.reach.width);
-    let mut inputs = if config.mixer.is_empty() { ACTION } else { ACTION + width };
-    let mut work = linear(1, width, 3 * width);
-    for outputs in &config.mixer {
-        work += linear(1, inputs, *outputs);
-        inputs = *outputs;
-    }
-    let told = if config.terms.reach > 0.0 { linear(1, width, head) + linear(1, head, head) } else { 0.0 };
-    work + linear(1, inputs, 3 * width) + told
 }
 
 /// The networks with random weights.

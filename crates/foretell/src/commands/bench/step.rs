@@ -20,8 +20,7 @@ use rand::RngExt;
 use serde::Serialize;
 
 use super::masks::Kind;
-use super::work::{Block, linear, residual};
-use super::{ceiling, median, peak_memory, positive, rounded, show, time};
+use super::{Timed, ceiling, median, operations, peak_memory, positive, rounded, show, time_and_count};
 use crate::{DeviceChoice, Error};
 
 /// What `bench step` was asked.
@@ -105,7 +104,7 @@ struct Report {
     context_tokens: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_tokens: Option<f64>,
-    /// Of the arithmetic counted from the shapes, a second, in units of 10⁹.
+    /// Operations in matrix products a second, in units of 10⁹.
     gflops: f64,
     gemm_ceiling_gflops: f64,
     ceiling_share: f64,
@@ -113,53 +112,67 @@ struct Report {
     step_ms_all: Vec<f64>,
 }
 
-/// The numbers of this call's runs.
-struct Timed {
-    times: Vec<f64>,
+/// The numbers of some steps.
+struct Steps {
+    timed: Timed,
     parameters: usize,
     peak: Option<f64>,
-    ceiling: f64,
+    /// Tokens of a context and of a target, where there are such.
+    tokens: Option<(f64, f64)>,
 }
 
-impl Timed {
-    fn report(self, args: &StepArgs, system: &'static str, work: f64, tokens: Option<(f64, f64)>) -> Result<(), Error> {
-        let ms = median(&self.times);
-        let (gflops, ceiling) = (work / ms / 1e6, self.ceiling);
-        let report = Report {
-            system,
-            step_ms: rounded(ms),
-            images_per_s: rounded(args.batch as f64 / ms * 1e3),
-            rss_mb: self.peak.map(rounded),
-            context_tokens: tokens.map(|t| rounded(t.0)),
-            target_tokens: tokens.map(|t| rounded(t.1)),
-            gflops: rounded(gflops),
-            gemm_ceiling_gflops: rounded(ceiling),
-            ceiling_share: rounded(gflops / ceiling),
-            parameters: self.parameters,
-            step_ms_all: self.times.into_iter().map(rounded).collect(),
-        };
-        show(&report, args.json)
-    }
+/// `steps` steps after `warmup` others.
+#[derive(Clone, Copy)]
+struct Count {
+    warmup: usize,
+    steps: usize,
+    /// Whether they are the steps that were asked for, and not one that is taken again to count its operations.
+    asked: bool,
 }
 
 pub(super) fn step(args: &StepArgs) -> Result<(), Error> {
-    let setting = Setting {
-        image_size: args.image,
-        channels: 3,
-        normalise: Normalise { mean: vec![0.5; 3], std: vec![0.25; 3] },
-        seed: 0,
-        total_steps: 1_000_000,
-        batch: args.batch,
-        device: args.device.open()?,
-        on_cpu: true,
+    let device = args.device.open()?;
+    let run = |device: &Device, count: Count| {
+        let setting = Setting {
+            image_size: args.image,
+            channels: 3,
+            normalise: Normalise { mean: vec![0.5; 3], std: vec![0.25; 3] },
+            seed: 0,
+            total_steps: 1_000_000,
+            batch: args.batch,
+            device: device.clone(),
+            on_cpu: true,
+        };
+        match args.system {
+            System::IJepa => i_jepa(args, &setting, count),
+            System::LeJepa => le_jepa(args, &setting, count),
+        }
     };
-    match args.system {
-        System::IJepa => i_jepa(args, &setting),
-        System::LeJepa => le_jepa(args, &setting),
-    }
+    let Steps { timed, parameters, peak, tokens } =
+        run(&device, Count { warmup: args.warmup, steps: args.steps, asked: true })?;
+    let work = operations(&device, &timed, |cpu| Ok(run(cpu, Count { warmup: 0, steps: 1, asked: false })?.timed))?;
+    let ms = median(&timed.times);
+    let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
+    let report = Report {
+        system: match args.system {
+            System::IJepa => "i-jepa",
+            System::LeJepa => "le-jepa",
+        },
+        step_ms: rounded(ms),
+        images_per_s: rounded(args.batch as f64 / ms * 1e3),
+        rss_mb: peak.map(rounded),
+        context_tokens: tokens.map(|t| rounded(t.0)),
+        target_tokens: tokens.map(|t| rounded(t.1)),
+        gflops: rounded(gflops),
+        gemm_ceiling_gflops: rounded(ceiling),
+        ceiling_share: rounded(gflops / ceiling),
+        parameters,
+        step_ms_all: timed.times.into_iter().map(rounded).collect(),
+    };
+    show(&report, args.json)
 }
 
-fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
+fn i_jepa(args: &StepArgs, setting: &Setting, count: Count) -> Result<Steps, Error> {
     let mut config = IJepaConfig {
         patch: Auto::Value(args.patch),
         width: Auto::Value(args.width),
@@ -174,28 +187,14 @@ fn i_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
     };
     config.resolve(setting, &mut Vec::new())?;
     let objective = config.init(setting)?;
-    let batches = batches(&objective, args)?;
-    if let Some(path) = &args.save_masks {
+    let batches = batches(&objective, args, count)?;
+    if let Some(path) = args.save_masks.as_ref().filter(|_| count.asked) {
         save_masks(path, &batches)?;
     }
-    let tokens = (args.image / args.patch).pow(2);
-    let block = Block { width: args.width, hidden: 4 * args.width };
-    let narrow = Block { width: args.predictor_width, hidden: 4 * args.predictor_width };
-    let patch = 3 * args.patch * args.patch;
-    let work = |batch: &MaskedBatch| {
-        let masks = &batch.masks;
-        let (b, c, k, t) = (masks.batch, masks.context_len, masks.targets, masks.target_len);
-        let target = linear(b * tokens, patch, args.width) + args.depth as f64 * block.forward(b, tokens);
-        // Backward passes cost twice the forward pass; but nobody asks for the gradient of the pixels.
-        let context = 2.0 * linear(b * c, patch, args.width) + 3.0 * args.depth as f64 * block.forward(b, c);
-        let ends =
-            linear(b * c, args.width, args.predictor_width) + linear(b * k * t, args.predictor_width, args.width);
-        target + context + 3.0 * (ends + args.predictor_depth as f64 * narrow.forward(b * k, c + t))
-    };
-    let counted = &batches[args.warmup..];
-    let mean = |f: &dyn Fn(&MaskedBatch) -> f64| counted.iter().map(f).sum::<f64>() / counted.len() as f64;
-    let (flops, c, t) = (mean(&work), mean(&|b| b.masks.context_len as f64), mean(&|b| b.masks.target_len as f64));
-    timed(objective, &batches, args, &setting.device)?.report(args, "i-jepa", flops, Some((c, t)))
+    let seen = &batches[count.warmup..];
+    let mean = |f: &dyn Fn(&MaskedBatch) -> usize| seen.iter().map(f).sum::<usize>() as f64 / seen.len() as f64;
+    let tokens = (mean(&|b| b.masks.context_len), mean(&|b| b.masks.target_len));
+    Ok(Steps { tokens: Some(tokens), ..steps(objective, &batches, args, count)? })
 }
 
 /// `[{"context": [B][N_c], "targets": [B][K][N_t]}]`, one entry for each step.
@@ -211,7 +210,7 @@ fn save_masks(path: &Path, batches: &[MaskedBatch]) -> Result<(), Error> {
     std::fs::write(path, text).map_err(|error| Error::Misuse(format!("cannot write {}: {error}", path.display())))
 }
 
-fn le_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
+fn le_jepa(args: &StepArgs, setting: &Setting, count: Count) -> Result<Steps, Error> {
     let mut config = LeJepaConfig::default();
     if args.views > 0 {
         (config.global_views, config.local_views) = (args.views, 0);
@@ -227,41 +226,24 @@ fn le_jepa(args: &StepArgs, setting: &Setting) -> Result<(), Error> {
         config.backbone = BackboneConfig::Vit { size, patch: Auto::Value(args.patch), depth: Auto::Value(args.depth) };
     }
     config.resolve(setting, &mut Vec::new())?;
-    let local = if let Auto::Value(size) = config.local_size { size } else { args.image };
-    let forward = |side: usize, views: usize| {
-        let images = views * args.batch;
-        match &config.backbone {
-            BackboneConfig::Resnet { widths, blocks, stem_kernel, stem_stride, .. } => {
-                (residual(images, side, 3, widths, *blocks, (*stem_kernel, *stem_stride)), widths[widths.len() - 1])
-            }
-            BackboneConfig::Vit { .. } => {
-                let (len, block) = ((side / args.patch).pow(2), Block { width: args.width, hidden: 4 * args.width });
-                let embed = linear(images * len, 3 * args.patch * args.patch, args.width);
-                (embed + args.depth as f64 * block.forward(images, len), args.width)
-            }
-        }
-    };
-    let (global, width) = forward(args.image, config.global_views);
-    let rows = args.batch * (config.global_views + config.local_views);
-    let mut lengths = vec![width];
-    lengths.extend(config.projector.iter().chain([&config.code_width]));
-    let maps: f64 = lengths.windows(2).map(|w| linear(rows, w[0], w[1])).sum();
-    let work = 3.0 * (global + forward(local, config.local_views).0 + maps)
-        + 2.0 * linear(rows, config.code_width, config.slices);
     match config.init(setting)? {
         LeJepa::Resnet(objective) => {
-            let batches = batches(&objective, args)?;
-            timed(objective, &batches, args, &setting.device)?.report(args, "le-jepa", work, None)
+            let batches = batches(&objective, args, count)?;
+            steps(objective, &batches, args, count)
         }
         LeJepa::Vit(objective) => {
-            let batches = batches(&objective, args)?;
-            timed(objective, &batches, args, &setting.device)?.report(args, "le-jepa", work, None)
+            let batches = batches(&objective, args, count)?;
+            steps(objective, &batches, args, count)
         }
     }
 }
 
 /// A batch for each step: noise does, as nothing learns here.
-fn batches<O: Objective<Sample = Sample>>(objective: &O, args: &StepArgs) -> Result<Vec<O::Batch>, Error> {
+fn batches<O: Objective<Sample = Sample>>(
+    objective: &O,
+    args: &StepArgs,
+    count: Count,
+) -> Result<Vec<O::Batch>, Error> {
     let mut noise = rng(0, Stream::Augment, 0, 0);
     let samples: Vec<Sample> = (0..args.batch)
         .map(|index| {
@@ -271,14 +253,16 @@ fn batches<O: Objective<Sample = Sample>>(objective: &O, args: &StepArgs) -> Res
         })
         .collect();
     let collator = objective.collator();
-    Ok((1..=args.warmup + args.steps).map(|step| collator.collate(step as u64, &samples)).collect::<Result<_, _>>()?)
+    Ok((1..=count.warmup + count.steps)
+        .map(|step| collator.collate(step as u64, &samples))
+        .collect::<Result<_, _>>()?)
 }
 
-fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs, device: &Device) -> Result<Timed, Error> {
+fn steps<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs, count: Count) -> Result<Steps, Error> {
     let (mut optimiser, config) = (Optimiser::default(), TrainConfig::default());
     let parameters = objective.trained().num_params();
     let (mut objective, mut at) = (Some(objective), 0);
-    let times = time(args.warmup, args.steps, || {
+    let timed = time_and_count(count.warmup, count.steps, || {
         let clock = Clock { step: at as u64 + 1, total: 1_000_000, batch: args.batch, health_due: false };
         let taken = objective.take().expect("put back after each step");
         let hyper = config.adamw(at as u64 + 1);
@@ -286,7 +270,7 @@ fn timed<O: Objective>(objective: O, batches: &[O::Batch], args: &StepArgs, devi
         at += 1;
         Ok(())
     })?;
-    Ok(Timed { times, parameters, peak: peak_memory(), ceiling: ceiling(device)? })
+    Ok(Steps { timed, parameters, peak: peak_memory(), tokens: None })
 }
 
 /// What `bench embed` was asked.
@@ -353,34 +337,34 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         heads: args.heads,
         hidden: 4 * args.width,
     };
-    let mut vit = config.init(&mut rng(0, Stream::Init, 0, 0), &device);
-    vit.prepare();
-    let mut noise = rng(0, Stream::Augment, 0, 0);
-    let values: Vec<f32> =
-        (0..args.batch * 3 * args.image * args.image).map(|_| noise.random::<f32>() * 2.0 - 1.0).collect();
-    let images = Tensor::<4>::from_data(TensorData::new(values, [args.batch, 3, args.image, args.image]), &device);
-    let times = time(args.warmup, args.steps, || {
-        let map = vit.tokens(images.clone());
-        // Read back, so that a device that computes later has computed by now.
-        let _ = ops::values(vit.pool(&map));
-        Ok(())
-    })?;
+    let run = |device: &Device, warmup: usize, steps: usize| {
+        let mut vit = config.init(&mut rng(0, Stream::Init, 0, 0), device);
+        vit.prepare();
+        let mut noise = rng(0, Stream::Augment, 0, 0);
+        let values: Vec<f32> =
+            (0..args.batch * 3 * args.image * args.image).map(|_| noise.random::<f32>() * 2.0 - 1.0).collect();
+        let images = Tensor::<4>::from_data(TensorData::new(values, [args.batch, 3, args.image, args.image]), device);
+        time_and_count(warmup, steps, || {
+            let map = vit.tokens(images.clone());
+            // Read back, so that a device that computes later has computed by now.
+            let _ = ops::values(vit.pool(&map));
+            Ok(())
+        })
+    };
+    let timed = run(&device, args.warmup, args.steps)?;
     let peak = peak_memory();
-    let tokens = (args.image / args.patch).pow(2);
-    let block = Block { width: args.width, hidden: 4 * args.width };
-    let work = linear(args.batch * tokens, 3 * args.patch * args.patch, args.width)
-        + args.depth as f64 * block.forward(args.batch, tokens);
-    let ms = median(&times);
+    let work = operations(&device, &timed, |cpu| run(cpu, 0, 1))?;
+    let ms = median(&timed.times);
     let (gflops, ceiling) = (work / ms / 1e6, ceiling(&device)?);
     let report = Embedded {
         batch_ms: rounded(ms),
         images_per_s: rounded(args.batch as f64 / ms * 1e3),
         rss_mb: peak.map(rounded),
-        tokens,
+        tokens: (args.image / args.patch).pow(2),
         gflops: rounded(gflops),
         gemm_ceiling_gflops: rounded(ceiling),
         ceiling_share: rounded(gflops / ceiling),
-        batch_ms_all: times.into_iter().map(rounded).collect(),
+        batch_ms_all: timed.times.into_iter().map(rounded).collect(),
     };
     show(&report, args.json)
 }
