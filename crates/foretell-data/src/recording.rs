@@ -13,7 +13,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
-use crate::npz::{Array, Npz, Values};
+use crate::npy::{Array, Values};
+use crate::npz::Npz;
 
 const OBSERVATIONS: [&str; 2] = ["observations", "frames"];
 const ACTIONS: [&str; 2] = ["actions", "action"];

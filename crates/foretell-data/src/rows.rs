@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::DataError;
-use crate::npz::{Array, Npz, Values};
+use crate::npy::{Array, Values};
+use crate::npz::Npz;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]

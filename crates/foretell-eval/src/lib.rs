@@ -29,7 +29,7 @@ pub use findings::{
     Strip, TRAINED, Tile, UNTRAINED, records,
 };
 pub use knn::Knn;
-pub use lidar::{LIDAR_DELTA, lidar};
+pub use lidar::{LIDAR_DELTA, Lidar, lidar, lidar_of_views};
 pub use linear::{Linear, LinearFit};
 pub use nearest::{Neighbours, nearest};
 pub use pca::{pca_rgb, principal_components};

@@ -7,6 +7,7 @@ use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, 
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par, Spec};
 
+use crate::features::check_same_width;
 use crate::spectrum::{effective_count, eigenvalues, gram, product};
 use crate::{EvalError, Features};
 
@@ -74,6 +75,44 @@ pub fn lidar(features: &Features, views: usize, delta: f64) -> Result<f64, EvalE
     Ok(effective_count(&shares, EPSILON))
 }
 
+/// A [`lidar`] of whole views, with what it is read against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lidar {
+    /// The rank.
+    pub rank: f64,
+    /// The most that it could be: min(D, samples − 1).
+    pub most: usize,
+    /// Samples, each a class of its own.
+    pub samples: usize,
+    /// Views of a sample.
+    pub views: usize,
+}
+
+/// [`lidar`] with the paper's δ, of Q ≥ 2 passes over the same N ≥ 2 samples in the same order, `[N, D]` each: in every
+/// pass a sample is seen another way, by another draw of the augmentation or of the mask.
+///
+/// # Errors
+/// As [`lidar`], and passes of different shapes.
+pub fn lidar_of_views(views: &[Features]) -> Result<Lidar, EvalError> {
+    let Some((first, others)) = views.split_first() else {
+        return Err(EvalError::Grouping { rows: 0, views: 0 });
+    };
+    for view in others {
+        check_same_width(("the first view's features", first), ("another view's", view))?;
+        if view.rows != first.rows {
+            return Err(EvalError::Shape { rows: first.rows, dim: first.dim, found: view.values.len() });
+        }
+    }
+    for view in views {
+        view.check("LiDAR", 2)?;
+    }
+    let (samples, dim) = (first.rows, first.dim);
+    let rows = (0..samples).flat_map(|sample| views.iter().flat_map(move |view| view.row(sample))).copied();
+    let features = Features::new(samples * views.len(), dim, rows.collect())?;
+    let rank = lidar(&features, views.len(), LIDAR_DELTA)?;
+    Ok(Lidar { rank, most: dim.min(samples - 1), samples, views: views.len() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +163,45 @@ mod tests {
     fn a_single_point_has_no_rank() {
         let features = Features::new(12, 3, [1.0, -2.0, 3.0].repeat(12)).unwrap();
         assert!(lidar(&features, 3, LIDAR_DELTA).unwrap() < 1e-9);
+    }
+
+    /// Four samples at (±3, 0) and (0, ±1), each seen from two sides, ½ and ¼ away: both scatters are diagonal, and by hand
+    /// `λ = (2·3²/3) / (2·½² + δ), (2·1²/3) / (2·¼² + δ)`.
+    #[test]
+    fn is_what_the_formula_gives_by_hand() {
+        let samples = [(3.0, 0.0, 1.0), (-3.0, 0.0, 1.0), (0.0, 1.0, -1.0), (0.0, -1.0, -1.0)];
+        let view = |side: f32| {
+            let values = samples.iter().flat_map(|(x, y, turn)| [x + side * 0.5, y + side * turn * 0.25]);
+            Features::new(4, 2, values.collect()).unwrap()
+        };
+        let found = lidar_of_views(&[view(1.0), view(-1.0)]).unwrap();
+        assert!((found.rank - 1.853_615_664_812_538_8).abs() < 1e-9, "{}", found.rank);
+        assert_eq!((found.most, found.samples, found.views), (2, 4, 2));
+    }
+
+    /// Against NumPy, which took the inverse root of `Σ_w` from its eigenvectors.
+    #[test]
+    fn is_what_numpy_gives() {
+        let value = |i: usize, j: usize, d: usize| ((i * i * 7 + j * 3 + d * 5 + i * j * d * d) % 11) as f32;
+        let view =
+            |j: usize| Features::new(5, 4, (0..5).flat_map(|i| (0..4).map(move |d| value(i, j, d))).collect()).unwrap();
+        let views: Vec<Features> = (0..3).map(view).collect();
+        let found = lidar_of_views(&views).unwrap();
+        assert!((found.rank - 1.703_725_583_905_111_8).abs() < 1e-9, "{}", found.rank);
+        // The order of the views and of the samples is of no account.
+        let turned: Vec<Features> = views.iter().rev().map(|view| view.select(&[3, 1, 4, 0, 2])).collect();
+        assert!((lidar_of_views(&turned).unwrap().rank - found.rank).abs() < 1e-9);
+    }
+
+    #[test]
+    fn views_that_do_not_match_are_refused() {
+        let (four, three) = (normal(4, 3, 1), normal(3, 3, 2));
+        assert_eq!(lidar_of_views(&[]), Err(EvalError::Grouping { rows: 0, views: 0 }));
+        assert_eq!(lidar_of_views(std::slice::from_ref(&four)), Err(EvalError::Grouping { rows: 4, views: 1 }));
+        assert_eq!(lidar_of_views(&[four.clone(), three]), Err(EvalError::Shape { rows: 4, dim: 3, found: 9 }));
+        assert!(matches!(lidar_of_views(&[four.clone(), normal(4, 2, 3)]), Err(EvalError::DimensionMismatch { .. })));
+        let one = || normal(1, 3, 4);
+        assert!(matches!(lidar_of_views(&[one(), one()]), Err(EvalError::TooFewRows { .. })));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn variance(z: Tensor<2>) -> Tensor<1> {
 pub fn covariance(z: Tensor<2>) -> Tensor<1> {
     let [samples, width] = z.dims();
     let centred = z.clone() - z.mean_dim(0);
-    let covariance = centred.clone().transpose().matmul(centred) / samples.saturating_sub(1).max(1) as f64;
+    let covariance = ops::matmul(centred.clone().transpose(), centred) / samples.saturating_sub(1).max(1) as f64;
     // True off the diagonal.
     let off_diagonal = Tensor::<2, Bool>::diag_mask([width, width], 0, &covariance.device().inner());
     let off = covariance.mask_fill(off_diagonal.bool_not(), 0.0);

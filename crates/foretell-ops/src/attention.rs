@@ -8,9 +8,11 @@ use burn::tensor::{Bool, TensorData, activation::softmax};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::count::repeated;
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::{ROWS, Start, transpose};
+use crate::matmul::matmul;
 use crate::matrix::{Held, Matrix, product_once, room};
 use crate::sets::{Sets, seen, split_at_lengths};
 use crate::softmax::{softmax_rows, softmax_rows_backward};
@@ -50,8 +52,8 @@ pub fn cross_attention(queries: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tenso
     let head = width / heads;
     let split = |x: Tensor<3>, rows: usize| x.reshape([b, rows, heads, head]).swap_dims(1, 2);
     let part = |i: usize| split(kv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]), n);
-    let scores = split(queries, asked).matmul(part(0).transpose()) / (head as f64).sqrt();
-    softmax(scores, 3).matmul(part(1)).swap_dims(1, 2).reshape([b, asked, width])
+    let scores = matmul(split(queries, asked), part(0).transpose()) / (head as f64).sqrt();
+    matmul(softmax(scores, 3), part(1)).swap_dims(1, 2).reshape([b, asked, width])
 }
 
 /// The composed body of [`attention`].
@@ -83,14 +85,14 @@ fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
     let part = |i: usize| -> Tensor<4> {
         qkv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]).reshape([b, n, heads, head]).swap_dims(1, 2)
     };
-    let mut scores = part(0).matmul(part(1).transpose()) / (head as f64).sqrt();
+    let mut scores = matmul(part(0), part(1).transpose()) / (head as f64).sqrt();
     if sets.is_causal() {
         // True where the key comes later than the query's step.
         let later: Vec<bool> = (0..n).flat_map(|query| (0..n).map(move |key| key >= sets.seen(query, n))).collect();
         let later = Tensor::<2, Bool>::from_data(TensorData::new(later, [n, n]), &scores.device().inner());
         scores = scores.mask_fill(later.unsqueeze::<4>().expand([b, heads, n, n]), f32::NEG_INFINITY);
     }
-    softmax(scores, 3).matmul(part(2)).swap_dims(1, 2).reshape([b, n, width])
+    matmul(softmax(scores, 3), part(2)).swap_dims(1, 2).reshape([b, n, width])
 }
 
 /// Queries whose scores are in memory at a time, at most.
@@ -205,6 +207,7 @@ impl<'a> Packed<'a> {
             let (p, dp) = (room(&mut s.p, m * row), room(&mut s.dp, m * row));
             let q = self.part(0, head, queries.clone());
             self.probabilities(head, queries, &keys, p);
+            repeated(m, n, self.head);
             let dy = Matrix::strided(&dy[start * width + head * self.head..], m, self.head, width);
             values.product(dp, row, Start::Zero, dy);
             fill_ends(dp, n, row, 0.0);

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use crate::activation::{gelu_and_slope, gelu_at, gelu_composed};
 use crate::attention::{self, Packed, attention_composed, backward_sets, forward_sets};
+use crate::count::repeated;
 use crate::flex::{buffer, contiguous, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
@@ -430,6 +431,7 @@ impl<'a> Weights<'a> {
             let len = rows * columns.len();
             let (active, dhidden) = (room(&mut s.wide, len), room(&mut s.wide2, len));
             apply(again, normed, Start::Bias(&self.fc1[1][columns.clone()]), active);
+            repeated(rows, columns.len(), self.width);
             apply(fc2, dy, Start::Zero, dhidden);
             dispatch(
                 #[inline(always)]

@@ -18,7 +18,7 @@ use crate::{
     flex::{contiguous, rows},
     gather, gru, linear,
     loss::{self, Distance},
-    norm,
+    matmul, norm,
     pool::on_pool,
     sigreg::{self, Knots},
     softmax,
@@ -28,6 +28,7 @@ use crate::{
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Fused: Backend {
     fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_layer_norm(
@@ -82,6 +83,9 @@ pub(crate) trait Fused: Backend {
 impl Fused for Flex {
     fn fused_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         linear::forward(&contiguous(x), &contiguous(weight), &contiguous(bias))
+    }
+    fn fused_matmul(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        matmul::forward(a, b)
     }
     fn fused_gelu(x: FlexTensor) -> FlexTensor {
         activation::gelu_forward(&contiguous(x))
@@ -172,6 +176,7 @@ macro_rules! backward {
 backward!(LinearBackward, 3, (FlexTensor, FlexTensor), |(x, weight), dy, want| linear::backward(
     &x, &weight, &dy, want
 ));
+backward!(MatmulBackward, 2, (FlexTensor, FlexTensor), |(a, b), dy, want| matmul::backward(a, b, dy, want));
 backward!(GeluBackward, 1, FlexTensor, |x, dy, _| [Some(activation::gelu_backward(&x, &dy))]);
 backward!(ReluBackward, 1, FlexTensor, |y, dy, _| [Some(activation::relu_backward(&y, &dy))]);
 backward!(LayerNormBackward, 3, (FlexTensor, FlexTensor, f32), |(x, weight, eps), dy, want| {
@@ -226,6 +231,10 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let ((x, a), (weight, b), (bias, c)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (x, weight) = (contiguous(x), contiguous(weight));
         taped!(LinearBackward, S, [a, b, c], (linear::forward(&x, &weight, &contiguous(bias)), (x, weight)))
+    }
+    fn fused_matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((a, of_a), (b, of_b)) = (a.into_parts(), b.into_parts());
+        taped!(MatmulBackward, S, [of_a, of_b], (matmul::forward(a.clone(), b.clone()), (a, b)))
     }
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, a) = x.into_parts();

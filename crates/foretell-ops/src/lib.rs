@@ -6,7 +6,7 @@
 //! and by nothing else; [`composed`] exposes the composed bodies by themselves, so that the two can be held against
 //! each other.
 //!
-//! This is the only crate with `unsafe` code: each block states the invariant that makes it sound.
+//! This is the only library with `unsafe` code: each block states the invariant that makes it sound.
 #![allow(unsafe_code)]
 // A loop that is not inlined into its dispatch is compiled for the oldest machine.
 #![allow(clippy::inline_always)]
@@ -19,6 +19,7 @@ mod batch_norm;
 mod block;
 mod conv;
 mod conv_in_place;
+mod count;
 mod device;
 mod flex;
 mod fused;
@@ -27,7 +28,9 @@ mod gru;
 mod kernel;
 mod linear;
 mod loss;
+mod matmul;
 mod matrix;
+#[cfg(feature = "allocator")]
 mod memory;
 mod norm;
 mod optimise;
@@ -48,12 +51,15 @@ pub use attention::{attention, cross_attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_with};
 pub use block::{BlockWeights, PackedBlock, transformer_block, turned_block};
 pub use conv::conv2d;
+pub use count::operations;
 pub use device::{DeviceError, Place, on_cpu};
 pub use gather::gather;
 pub use gru::{gru_cell, gru_gates};
 pub use linear::linear;
 pub use loss::{cosine_distance, l1, l2, smooth_l1};
+pub use matmul::matmul;
 pub use matrix::product_ceiling;
+#[cfg(feature = "allocator")]
 pub use memory::keep_freed_memory;
 pub use norm::layer_norm;
 pub use optimise::{AdamW, Stepped, adamw, lerp};
@@ -83,9 +89,4 @@ pub mod composed {
     pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
     pub use crate::softmax::softmax_composed as softmax;
     pub use crate::turns::turn_composed as turn;
-}
-
-/// Stand-in until the counter is merged.
-pub fn operations() -> u64 {
-    0
 }

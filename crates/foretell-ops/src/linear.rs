@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::flex::{buffer, dims, is_fused, rows, slice, tensor};
 use crate::fused::Fused;
+use crate::matmul::matmul;
 use crate::matrix::{Matrix, Store, Threads, product};
 use crate::reduce::sum_rows;
 use crate::simd::{CHUNK, dispatch};
@@ -30,7 +31,7 @@ pub fn linear_composed<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Te
     let [outputs, inputs] = weight.dims();
     let rows = shape.num_elements() / inputs.max(1);
     shape[D - 1] = outputs;
-    let y = x.reshape([rows, inputs]).matmul(weight.transpose()) + bias.unsqueeze();
+    let y = matmul(x.reshape([rows, inputs]), weight.transpose()) + bias.unsqueeze();
     y.reshape(shape)
 }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use crate::count::count;
 use crate::flex::buffer;
 use crate::kernel::{self, Left, PANEL, Right, Start, Strip};
 use crate::tiles::{self, Line, Operand, Side};
@@ -104,6 +105,7 @@ pub(crate) fn are_few(rows: usize) -> bool {
 pub(crate) fn product_of_few(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!(out.len(), a.rows * b.rows, "output of another shape");
     check_start(start, a.rows, b.rows);
+    count(a.rows, b.rows, a.cols);
     tiles::product_of_few(out, b.rows, start, a.operand(Side::Left), b.t().operand(Side::Right));
 }
 
@@ -126,6 +128,7 @@ pub(crate) fn product(
     }
     assert!(n <= out_stride || m == 1, "rows of the output overlap");
     assert!((m - 1) * out_stride + n <= out.len(), "product outside its output");
+    count(m, n, k);
     if on_tiles(m, n, k) {
         let start = if store == Store::Add { Start::Kept } else { Start::Zero };
         match threads {
@@ -262,6 +265,7 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
     assert_eq!(k, b.rows, "inner lengths differ");
     assert_eq!(out.len(), m * n, "output of another shape");
     check_start(start, m, n);
+    count(m, n, k);
     match &b.form {
         Form::Tiles(right) => tiles::product(out, n, start, a.operand(Side::Left), right, n),
         Form::Panels(values) => {
@@ -303,6 +307,7 @@ pub(crate) fn product_placed(out: &mut [f32], start: Start<'_>, a: Placed<'_>, b
         assert!(left + (rows - 1) * a.row + k <= a.values.len(), "rows outside the left operand");
         assert!((top + rows) * n <= out.len(), "rows outside the output");
     }
+    count(a.strips.iter().map(|strip| strip.rows).sum(), n, k);
     let left = Left { start: a.values.as_ptr(), strip: 0, row: a.row, col: 1 };
     let right = Right { start: values[first * PANEL..].as_ptr(), row: PANEL, panel: b.rows * PANEL };
     let strips = (a.strips.len(), |i: usize| a.strips[i]);
@@ -339,6 +344,7 @@ impl<'a> Held<'a> {
             Some(right) if pays_once(m, n, k) => {
                 assert_eq!(k, self.plain.rows, "inner lengths differ");
                 check_start(start, m, n);
+                count(m, n, k);
                 tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);
             }
             _ => product_once(out, out_stride, start, a, self.plain),
@@ -360,6 +366,7 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
     }
     assert!((n <= out_stride || m == 1) && (m - 1) * out_stride + n <= out.len(), "product outside its output");
     check_start(start, m, n);
+    count(m, n, k);
     if pays_once(m, n, k) {
         with_right(b.operand(Side::Right), |right| {
             tiles::product(out, out_stride, start, a.operand(Side::Left), right, n);

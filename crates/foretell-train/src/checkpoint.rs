@@ -9,8 +9,8 @@ use foretell_nn::{NamedTensors, weights};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::TrainError;
 use crate::folder::{RunFolder, checkpoint_name as name, sync_folder};
+use crate::{TrainError, stop_here};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
@@ -88,6 +88,7 @@ impl Checkpoint {
                 let mut file = File::create(aside.join(file))?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
+                stop_here(format_args!("{}:checkpoint-half", progress.step));
             }
             if place.exists() {
                 // The same step again: the same bytes, after a resume.
@@ -100,6 +101,7 @@ impl Checkpoint {
         }
         written.map_err(TrainError::io("write the checkpoint", &place))?;
         sync_folder(&folder)?;
+        stop_here(format_args!("{}:checkpoint", progress.step));
         Self::prune(&folder);
         Ok(())
     }

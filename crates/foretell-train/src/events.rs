@@ -1,12 +1,14 @@
 //! TensorBoard event files, scalars only: what `tensorboard --logdir` reads, without its dependencies.
 //!
 //! A file is a sequence of records, `length u64 | crc(length) u32 | data | crc(data) u32`, little-endian, with masked
-//! CRC-32C. Each record holds one protobuf `Event`, encoded here by hand because it has five fields.
+//! CRC-32C. Each record holds one protobuf `Event`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use foretell_data::protobuf::Message;
 
 /// Writes scalars to one event file. Dropping it flushes what is left.
 #[derive(Debug)]
@@ -24,18 +26,16 @@ impl EventWriter {
         fs::create_dir_all(dir)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut writer = Self { file: BufWriter::new(fresh(dir, now.as_secs())?) };
-        writer.record(&event(now.as_secs_f64(), 0, &field_bytes(FILE_VERSION, b"brain.Event:2")))?;
+        writer.record(event(now.as_secs_f64(), 0).text(FILE_VERSION, "brain.Event:2"))?;
         writer.flush()?;
         Ok(writer)
     }
 
     /// Adds one point of the curve `tag`. `wall_time` is in seconds since 1970; the format keeps `value` as an f32.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64, wall_time: f64) -> io::Result<()> {
-        let mut point = field_bytes(VALUE_TAG, tag.as_bytes());
-        point.push(VALUE_SIMPLE << 3 | FIXED32);
-        point.extend((value as f32).to_le_bytes());
-        let summary = field_bytes(SUMMARY_VALUE, &point);
-        self.record(&event(wall_time, step, &field_bytes(SUMMARY, &summary)))
+        let point = Message::default().text(VALUE_TAG, tag).float(VALUE_SIMPLE, value as f32);
+        let summary = Message::default().message(SUMMARY_VALUE, &point);
+        self.record(event(wall_time, step).message(SUMMARY, &summary))
     }
 
     /// Hands everything written so far to the operating system, so that a running TensorBoard sees it.
@@ -43,29 +43,24 @@ impl EventWriter {
         self.file.flush()
     }
 
-    fn record(&mut self, data: &[u8]) -> io::Result<()> {
+    fn record(&mut self, event: Message) -> io::Result<()> {
+        let data = event.into_bytes();
         let length = (data.len() as u64).to_le_bytes();
         self.file.write_all(&length)?;
         self.file.write_all(&masked_crc(&length).to_le_bytes())?;
-        self.file.write_all(data)?;
-        self.file.write_all(&masked_crc(data).to_le_bytes())
+        self.file.write_all(&data)?;
+        self.file.write_all(&masked_crc(&data).to_le_bytes())
     }
 }
 
 // Field numbers of `Event`, `Summary` and `Summary.Value`.
-const WALL_TIME: u8 = 1;
-const STEP: u8 = 2;
-const FILE_VERSION: u8 = 3;
-const SUMMARY: u8 = 5;
-const SUMMARY_VALUE: u8 = 1;
-const VALUE_TAG: u8 = 1;
-const VALUE_SIMPLE: u8 = 2;
-
-// Protobuf wire types.
-const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
-const BYTES: u8 = 2;
-const FIXED32: u8 = 5;
+const WALL_TIME: u32 = 1;
+const STEP: u32 = 2;
+const FILE_VERSION: u32 = 3;
+const SUMMARY: u32 = 5;
+const SUMMARY_VALUE: u32 = 1;
+const VALUE_TAG: u32 = 1;
+const VALUE_SIMPLE: u32 = 2;
 
 /// A file that did not exist before. Two runs that start in the same second differ in the last part of the name.
 fn fresh(dir: &Path, seconds: u64) -> io::Result<File> {
@@ -81,28 +76,9 @@ fn fresh(dir: &Path, seconds: u64) -> io::Result<File> {
     }
 }
 
-fn event(wall_time: f64, step: u64, what: &[u8]) -> Vec<u8> {
-    let mut message = vec![WALL_TIME << 3 | FIXED64];
-    message.extend(wall_time.to_le_bytes());
-    message.push(STEP << 3 | VARINT);
-    varint(&mut message, step);
-    message.extend(what);
-    message
-}
-
-fn field_bytes(field: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut message = vec![field << 3 | BYTES];
-    varint(&mut message, bytes.len() as u64);
-    message.extend(bytes);
-    message
-}
-
-fn varint(message: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        message.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    message.push(value as u8);
+/// The fields that every event has.
+fn event(wall_time: f64, step: u64) -> Message {
+    Message::default().double(WALL_TIME, wall_time).number(STEP, step as i64)
 }
 
 /// TFRecord's mask keeps a checksum of data that holds checksums from being trivial.

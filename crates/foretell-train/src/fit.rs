@@ -10,13 +10,13 @@ use foretell_nn::{NamedTensors, weights};
 use foretell_ops as ops;
 use serde_json::json;
 
-use crate::TrainError;
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder, write_whole};
 use crate::health::{Health, HealthRecord, Measured};
 use crate::learner::{Learner, StepOutcome, Which};
+use crate::{TrainError, stop_here};
 
 /// What the loop works with besides the learner.
 pub struct Fit<'a> {
@@ -223,6 +223,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
             seconds_left: elapsed / (step - first) as f64 * (all - step) as f64,
             verdict: (health.step > 0).then_some(health.health.verdict),
         });
+        stop_here(format_args!("{step}:step"));
         if step.is_multiple_of(value(config.checkpoint_every)) || last {
             let skipped = skipped.iter().cloned().collect();
             let now = Progress { step, seconds: before + elapsed, skipped, ..progress };

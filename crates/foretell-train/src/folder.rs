@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::TrainError;
+use crate::{TrainError, stop_here};
 
 /// A folder that holds one run.
 #[derive(Clone, Debug)]
@@ -86,10 +86,6 @@ impl RunFolder {
     pub fn control(&self) -> PathBuf {
         self.0.join("control.safetensors")
     }
-    /// What was found, with its pictures: what the report is drawn from.
-    pub fn findings(&self) -> PathBuf {
-        self.0.join("findings.json")
-    }
     /// The outcome.
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
@@ -117,6 +113,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         let mut file = File::create(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        stop_here(format_args!("{name}:half"));
         fs::rename(&aside, path)
     })();
     if written.is_err() {
@@ -124,7 +121,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         let _ = fs::remove_file(&aside);
     }
     written.map_err(TrainError::io("write", path))?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    stop_here(format_args!("{name}"));
+    Ok(())
 }
 
 /// Makes renames in a folder durable.

@@ -14,6 +14,7 @@ mod health;
 mod learner;
 mod optimiser;
 mod schedule;
+mod stop;
 
 pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
 pub use config::TrainConfig;
@@ -25,3 +26,4 @@ pub use health::{Health, HealthRecord, Measured, Threshold, Verdict};
 pub use learner::{Ground, Learner, Learning, StepOutcome, Which};
 pub use optimiser::Optimiser;
 pub use schedule::Schedule;
+pub use stop::stop_here;

@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use foretell_data::npy::write_header;
+use foretell_data::zip::StoredZip;
 use serde_json::json;
 
 use crate::Error;
-use crate::stored_zip::StoredZip;
 
 /// Readers of safetensors refuse a longer header.
 const MOST_HEADER: usize = 100_000_000;
@@ -190,14 +191,14 @@ fn write_npz<N: Iterator<Item = Result<String, Error>>>(
         width = width.max(name?.chars().count());
     }
     let mut zip = StoredZip::new(BufWriter::with_capacity(1 << 20, file));
-    let header = npy_header("<f4", shape);
+    let header = write_header("<f4", shape);
     let length = header.len() as u64 + rows.metadata().map_err(failed)?.len();
     let mut member = zip.member(&format!("{array}.npy"), length).map_err(failed)?;
     member.write_all(&header).map_err(failed)?;
     io::copy(&mut rows, &mut member).map_err(failed)?;
     member.end().map_err(failed)?;
 
-    let header = npy_header(&format!("<U{width}"), &shape[..1]);
+    let header = write_header(&format!("<U{width}"), &shape[..1]);
     let mut member =
         zip.member("names.npy", header.len() as u64 + 4 * width as u64 * shape[0] as u64).map_err(failed)?;
     member.write_all(&header).map_err(failed)?;
@@ -211,31 +212,13 @@ fn write_npz<N: Iterator<Item = Result<String, Error>>>(
     member.end().map_err(failed)?;
     if let Some(about) = about {
         let characters: Vec<u8> = about.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
-        let header = npy_header(&format!("<U{}", characters.len() / 4), &[]);
+        let header = write_header(&format!("<U{}", characters.len() / 4), &[]);
         let mut member = zip.member("about.npy", (header.len() + characters.len()) as u64).map_err(failed)?;
         member.write_all(&header).map_err(failed)?;
         member.write_all(&characters).map_err(failed)?;
         member.end().map_err(failed)?;
     }
     zip.finish().map_err(failed)?.into_inner().map_err(|error| wrong(out, error.into_error()))
-}
-
-/// The header of NumPy's format 1.0.
-fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
-    let mut axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    if !axes.is_empty() {
-        axes.push(',');
-    }
-    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}), }}");
-    // Magic, version and length take 10 bytes; the data begin at a multiple of 64.
-    let padding = 63 - (10 + dict.len()) % 64;
-    let length = (dict.len() + padding + 1) as u16;
-    let mut header = b"\x93NUMPY\x01\x00".to_vec();
-    header.extend(length.to_le_bytes());
-    header.extend(dict.bytes());
-    header.resize(header.len() + padding, b' ');
-    header.push(b'\n');
-    header
 }
 
 fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
@@ -309,7 +292,7 @@ mod tests {
         assert!(text.contains("'descr': '<f4', 'fortran_order': False, 'shape': (2, 3,)"), "{text}");
         assert!(text.contains("'descr': '<U7', 'fortran_order': False, 'shape': (2,)"), "{text}");
         for shape in [&[1][..], &[10, 20], &[123_456_789, 196, 1024]] {
-            let header = npy_header("<f4", shape);
+            let header = write_header("<f4", shape);
             assert_eq!((header.len() % 64, header.last()), (0, Some(&b'\n')));
             assert_eq!(usize::from(u16::from_le_bytes([header[8], header[9]])), header.len() - 10);
         }

@@ -20,7 +20,6 @@ pub mod released;
 pub mod report;
 pub mod run;
 mod search;
-mod stored_zip;
 pub mod summary;
 mod timed;
 

@@ -7,11 +7,11 @@ use foretell::commands::{bench, classify, embed, export, inspect, plan, play, pr
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Joint-embedding predictive architectures: train an encoder on unlabelled images, or a model of a world that plans; judge
-/// it, use it.
+/// Joint-embedding predictive architectures: train an encoder or a world model without labels, evaluate it, use it.
 #[derive(Parser)]
 #[command(
     version,
@@ -25,25 +25,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train an encoder, or a model of a world, and judge it.
+    /// Train an encoder or a model of a world, and evaluate it.
     Train(train::TrainArgs),
     /// Play held-out episodes of a world with a trained model's plans, beside controls.
     Plan(plan::PlanArgs),
-    /// Show one of them as a moving picture.
+    /// Render one held-out episode as a GIF.
     Play(play::PlayArgs),
-    /// Judge a run's encoder on labelled images.
+    /// Evaluate a run's encoder on labelled data.
     Probe(probe::ProbeArgs),
-    /// Write a run's features of any images into a file, or a published model's of images and clips.
+    /// Write features of your data into a file, by a run or by a published model.
     Embed(embed::EmbedArgs),
     /// Write a run's encoder for transformers or as ONNX.
     Export(export::ExportArgs),
     /// Name the classes of images or clips with a published model's classifier.
     Classify(classify::ClassifyArgs),
-    /// Say what a run, a checkpoint, weights, a clip or a data set holds.
+    /// Describe a run, a checkpoint, weights, a clip or a data set.
     Inspect(inspect::InspectArgs),
     /// Write a finished run's report.html again.
     Report(report::ReportArgs),
-    /// Find the pictures whose features lie nearest to a query's.
+    /// Find the samples whose features lie nearest to a query's.
     Search(search::SearchArgs),
     /// Time the work on this machine.
     Bench(bench::BenchArgs),
@@ -52,6 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mimalloc")]
     foretell_ops::keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Train(args) => {

@@ -5,16 +5,12 @@ use std::path::Path;
 
 use super::{Extent, check_size};
 use crate::Image;
-use crate::npz::{Header, LONGEST_HEADER, Values, header};
-use crate::positional::Positional;
+use crate::npy::{NpyFile, Values};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Npy {
-    file: Positional,
-    header: Header,
-    /// Byte of the first number.
-    start: u64,
+    file: NpyFile,
     layout: Layout,
     width: usize,
     height: usize,
@@ -31,10 +27,8 @@ enum Layout {
 
 impl Npy {
     pub(super) fn open(path: &Path) -> Result<(Self, Extent), String> {
-        let file = Positional::open(path).map_err(|e| e.to_string())?;
-        let mut head = vec![0; LONGEST_HEADER.min(file.length() as usize)];
-        file.read_exact_at(&mut head, 0).map_err(|e| e.to_string())?;
-        let (header, start) = header(&head)?;
+        let file = NpyFile::open(path)?;
+        let header = file.header();
         let (layout, frames, height, width) = match *header.shape {
             [t, h, w, 3] => (Layout::Interleaved, t, h, w),
             [t, 3, h, w] => (Layout::Planes, t, h, w),
@@ -49,38 +43,22 @@ impl Npy {
         if !matches!(header.kind.as_str(), "|u1" | "<f4" | "<f8") {
             return Err(format!("it is of type `{}`: expected uint8, or float32 from 0 to 1 or to 255", header.kind));
         }
-        let bytes = header.shape.iter().try_fold(header.size, |all, length| all.checked_mul(*length));
-        let found = file.length() - start as u64;
-        if bytes.map(|bytes| bytes as u64) != Some(found) {
-            return Err(format!(
-                "it claims the shape {:?} of `{}`, which does not fit the {found} bytes that the file holds of it",
-                header.shape, header.kind
-            ));
-        }
         if frames == 0 {
             return Err("it has no frame".to_owned());
         }
         check_size(width, height)?;
-        let mut npy = Self { file, header, start: start as u64, layout, width, height, scale: 1.0 };
-        if npy.header.kind != "|u1" {
+        let whole = header.kind == "|u1";
+        let mut npy = Self { file, layout, width, height, scale: 1.0 };
+        if !whole {
             npy.scale = npy.scale(frames)?;
         }
         Ok((npy, (frames, width, height)))
     }
 
-    /// The numbers of one frame.
-    fn values(&self, frame: usize) -> Result<Values, String> {
-        let count: usize = self.header.shape[1..].iter().product();
-        let mut bytes = vec![0; count * self.header.size];
-        let at = self.start + frame as u64 * bytes.len() as u64;
-        self.file.read_exact_at(&mut bytes, at).map_err(|e| e.to_string())?;
-        Ok(self.header.values(&bytes))
-    }
-
     fn scale(&self, frames: usize) -> Result<f32, String> {
         let mut most = 0.0_f32;
         for frame in 0..frames {
-            if let Values::Floats(values) = self.values(frame)? {
+            if let Values::Floats(values) = self.file.row(frame)? {
                 if let Some(value) = values.iter().find(|value| !(0.0..=255.0).contains(*value)) {
                     return Err(format!("it holds {value} in frame {frame}: expected numbers from 0 to 1, or to 255"));
                 }
@@ -95,7 +73,7 @@ impl Npy {
     }
 
     fn frame(&self, frame: usize) -> Result<Image, String> {
-        let bytes = match self.values(frame)? {
+        let bytes = match self.file.row(frame)? {
             Values::Bytes(bytes) => bytes,
             Values::Floats(values) => values.iter().map(|value| (value * self.scale + 0.5) as u8).collect(),
             Values::Whole(_) => return Err("it holds wide whole numbers".to_owned()),

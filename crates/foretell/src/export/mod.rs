@@ -2,7 +2,6 @@
 
 mod hugging_face;
 mod onnx;
-mod protobuf;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,10 +5,10 @@
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
+use foretell_data::protobuf::Message;
 use foretell_nn::vit::Vit;
 use foretell_nn::weights::{self, NamedTensor, NamedTensors};
 
-use super::protobuf::Message;
 use crate::Error;
 
 /// The version of the file's own format that came with the operators of [`OPSET`].

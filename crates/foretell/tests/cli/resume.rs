@@ -93,7 +93,7 @@ impl World {
         self.place("data")
     }
 
-    fn start(&self, system: System, run: &Path, more: &[&str], change: impl Fn(&mut std::process::Command)) -> Child {
+    fn command(&self, system: System, run: &Path, more: &[&str]) -> std::process::Command {
         let mut command = foretell();
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
@@ -101,6 +101,11 @@ impl World {
             System::IJepa | System::LeJepa => command.arg("--data").arg(self.data()),
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
+        command
+    }
+
+    fn start(&self, system: System, run: &Path, more: &[&str], change: impl Fn(&mut std::process::Command)) -> Child {
+        let mut command = self.command(system, run, more);
         change(&mut command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -240,32 +245,73 @@ fn what_a_run_leaves() {
         );
         let summary: serde_json::Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
         assert_eq!(summary["steps"], STEPS);
-        assert!(["healthy", "partial-collapse", "collapse"].contains(&summary["health"]["verdict"].as_str().unwrap()));
-        assert!(summary["health"]["rankme"].as_f64().unwrap() >= 1.0);
+        // The judgement is the last one of the metrics, and not the untrained network's.
+        let judgements: Vec<&serde_json::Value> = metrics.iter().filter_map(|l| l.get("health")).collect();
+        assert_eq!(&summary["health"], judgements[4]);
+        assert_ne!(judgements[4]["rankme"], judgements[0]["rankme"]);
+        let verdict = verdict_by_its_rules(judgements[4]);
+        assert_eq!(summary["health"]["verdict"], verdict, "{}", summary["health"]);
     }
 }
 
-/// SIGKILL in the middle of a step, during the write of a checkpoint, right after one, and after the last one.
+/// The verdict that the rules in a judgement give: its first four are against collapse, the others against half of one.
+fn verdict_by_its_rules(health: &serde_json::Value) -> &'static str {
+    let rules = health["thresholds"].as_array().unwrap();
+    let number = |rule: &serde_json::Value, key: &str| rule[key].as_f64().unwrap();
+    let met = |rule: &serde_json::Value| {
+        // `≥ 1.3 (2 % of 64)`: rounded, so that what lies within the rounding could be either.
+        let limit: Vec<&str> = rule["limit"].as_str().unwrap().split(' ').collect();
+        let percent = limit.get(2) == Some(&"%");
+        let bound = limit[1].parse::<f64>().unwrap() / if percent { 100.0 } else { 1.0 };
+        match limit[0] {
+            "≥" => number(rule, "value") >= bound,
+            "≤" => number(rule, "value") <= bound,
+            other => panic!("{other}"),
+        }
+    };
+    for (rule, name) in rules.iter().zip(["effective rank", "cosine", "targets", "spread", "untrained", "constant"]) {
+        assert!(rule["measure"].as_str().unwrap().contains(name), "{rule}");
+        assert_eq!(rule["met"], met(rule), "{rule}");
+    }
+    assert_eq!(rules.len(), 6);
+    match rules.iter().position(|rule| !met(rule)) {
+        None => "healthy",
+        Some(0..4) => "collapse",
+        Some(_) => "partial-collapse",
+    }
+}
+
+/// A run that ends as by a kill at a point that [`foretell_train::stop_here`] knows, with no luck of time in it.
+#[track_caller]
+fn killed(mut command: std::process::Command, point: &str) {
+    let output = command.env("FORETELL_STOP_AFTER", point).output().unwrap();
+    assert!(!output.status.success(), "the run never came to {point}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(output.status.signal(), Some(6), "{point}: {}", stderr(&output));
+    }
+}
+
+/// After a step, during the write of a checkpoint, right after one, after the last step, and with the evaluation done.
 #[test]
 fn killed_at_any_moment() {
     let world = World::get();
     for system in ALL {
-        type Moment = Box<dyn Fn(&Path) -> bool>;
-        let logged = |n: usize| -> Moment { Box::new(move |run| lines(&run.join("metrics.jsonl")).len() >= n) };
-        let moments: Vec<(&str, Moment)> = vec![
-            ("logged", logged(9)),
-            ("late", logged(23)),
-            ("partial", Box::new(|run| checkpoints(run).iter().any(|name| name.ends_with(".partial")))),
-            ("written", Box::new(|run| checkpoints(run).contains(&"step-000000010".to_owned()))),
-            ("last", Box::new(|run| checkpoints(run).contains(&"step-000000024".to_owned()))),
+        let moments: [(&str, &[&str]); 5] = [
+            ("9:step", &["step-000000005"]),
+            ("10:checkpoint-half", &[".step-000000010.partial", "step-000000005"]),
+            ("10:checkpoint", &["step-000000005", "step-000000010"]),
+            ("24:checkpoint", &["step-000000020", "step-000000024"]),
+            ("summary.json:half", &["step-000000020", "step-000000024"]),
         ];
-        for (name, moment) in moments {
-            let run = world.place(&format!("killed-{system:?}-{name}"));
-            let mut child = world.start(system, &run, &[], |_| ());
-            until(&mut child, || moment(&run));
-            child.kill().unwrap();
-            assert!(!child.wait().unwrap().success());
-            assert!(!run.join("summary.json").exists(), "{name}: killed too late to show anything");
+        for (point, there) in moments {
+            let run = world.place(&format!("killed-{system:?}-{}", point.replace(':', "-")));
+            killed(world.command(system, &run, &[]), point);
+            assert!(!run.join("summary.json").exists(), "{point}");
+            // The best one may stand beside the last two.
+            let found = checkpoints(&run);
+            assert!(there.iter().all(|name| found.contains(&(*name).to_owned())), "{point}: {found:?}");
             resumed(&run);
             world.same(system, &run);
         }
@@ -276,14 +322,10 @@ fn killed_at_any_moment() {
 fn killed_again_while_it_goes_on() {
     let world = World::get();
     let run = world.place("killed-twice");
-    let mut child = world.start(System::IJepa, &run, &[], |_| ());
-    until(&mut child, || checkpoints(&run).contains(&"step-000000005".to_owned()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mut child = foretell().args(["train", "--resume"]).arg(&run).stderr(Stdio::null()).spawn().unwrap();
-    until(&mut child, || checkpoints(&run).contains(&"step-000000015".to_owned()));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(world.command(System::IJepa, &run, &[]), "5:checkpoint");
+    let mut again = foretell();
+    again.args(["train", "--resume"]).arg(&run);
+    killed(again, "15:checkpoint");
     // A kill in the middle of a write leaves a folder that is not whole and does not count.
     let half = run.join("checkpoints/.step-000000020.partial");
     fs::create_dir_all(&half).unwrap();
@@ -300,17 +342,11 @@ fn killed_again_while_it_goes_on() {
 fn killed_before_its_first_checkpoint() {
     let world = World::get();
     for system in ALL {
-        for (name, lines_seen) in [("config", 0), ("steps", 3)] {
-            let run = world.place(&format!("early-{system:?}-{name}"));
-            let mut child = world.start(system, &run, &[], |_| ());
-            until(&mut child, || {
-                run.join("config.toml").exists() && lines(&run.join("metrics.jsonl")).len() >= lines_seen
-            });
-            child.kill().unwrap();
-            child.wait().unwrap();
+        for point in ["config.toml", "5:checkpoint-half"] {
+            let run = world.place(&format!("early-{system:?}-{}", point.replace(':', "-")));
+            killed(world.command(system, &run, &[]), point);
             // What was still being written aside is not a checkpoint.
-            let none = checkpoints(&run).iter().all(|name| name.starts_with('.'));
-            assert!(none, "killed too late to show anything: {:?}", checkpoints(&run));
+            assert!(checkpoints(&run).iter().all(|name| name.starts_with('.')), "{:?}", checkpoints(&run));
             let said = resumed(&run);
             assert!(said.contains("no checkpoint yet: starting again from its stored config"), "{said}");
             world.same(system, &run);
@@ -483,13 +519,10 @@ impl World {
 fn a_full_disk() {
     let world = World::get();
     let begun = world.place("disk");
-    let mut child = world.start(System::IJepa, &begun, &[], |_| ());
-    until(&mut child, || checkpoints(&begun).contains(&"step-000000010".to_owned()));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(world.command(System::IJepa, &begun, &[]), "10:checkpoint");
     let newest = || checkpoints(&begun).pop().unwrap();
     let before = newest();
-    assert!(before.as_str() < "step-000000020", "killed too late to show anything");
+    assert_eq!(before, "step-000000010");
     let limited = |blocks: u64| {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" train --resume \"$1\"");
         std::process::Command::new("sh")

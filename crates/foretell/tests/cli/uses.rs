@@ -212,36 +212,52 @@ fn the_size_is_one_dial_for_either_backbone() {
     }
 }
 
+/// Operations of `rows` through a matrix: a multiplication and an addition for each of its numbers.
+fn map(rows: f64, inputs: f64, outputs: f64) -> f64 {
+    2.0 * rows * inputs * outputs
+}
+
+/// Operations of a transformer block, its hidden width four times its own, forward over `sets` sets of `len` tokens.
+fn block(sets: f64, len: f64, width: f64) -> f64 {
+    let rows = sets * len;
+    let maps = map(rows, width, 3.0 * width) + map(rows, width, width) + 2.0 * map(rows, width, 4.0 * width);
+    maps + 2.0 * map(rows, width, len)
+}
+
+/// An error unless so many operations were counted in the time that is told, but for the rounding of both.
+#[track_caller]
+fn counted(report: &serde_json::Value, time: &str, expected: f64) {
+    let number = |key: &str| report[key].as_f64().unwrap();
+    let (ms, rate) = (number(time), number("gflops"));
+    let rounding = 1e6 * 0.0051 * (ms + rate);
+    assert!((1e6 * ms * rate - expected).abs() <= rounding, "{expected} operations were expected: {report}");
+    assert!(rounding < 0.1 * expected, "too few operations to tell: {report}");
+    assert!((number("ceiling_share") - rate / number("gemm_ceiling_gflops")).abs() <= 0.011, "{report}");
+}
+
 #[test]
 fn benchmarks_count_what_they_time() {
-    let step = json(&[
-        "bench",
-        "step",
-        "--width",
-        "24",
-        "--heads",
-        "2",
-        "--depth",
-        "1",
-        "--predictor-width",
-        "8",
-        "--predictor-depth",
-        "1",
-        "--batch",
-        "4",
-        "--steps",
-        "2",
-        "--json",
-    ]);
-    for key in ["step_ms", "images_per_s", "context_tokens", "target_tokens", "gflops", "gemm_ceiling_gflops"] {
-        assert!(step[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {step}");
-    }
-    assert!(step["target_tokens"].as_f64() <= Some(64.0), "{step}");
+    let sizes =
+        "--width 48 --heads 2 --depth 2 --predictor-width 24 --predictor-depth 1 --batch 64 --warmup 1 --steps 1";
+    let step = json(&["bench", "step", "--json"].into_iter().chain(sizes.split(' ')).collect::<Vec<_>>());
+    let number = |key: &str| step[key].as_f64().unwrap();
+    let (context, target) = (number("context_tokens"), number("target_tokens"));
+    assert!(target < context && context <= 64.0, "{step}");
+    // The teacher sees all 64 tokens and takes no gradient; backward is twice forward, but the pixels take no gradient either.
+    let (batch, pixels) = (64.0, 48.0);
+    let teacher = map(64.0 * batch, pixels, 48.0) + 2.0 * block(batch, 64.0, 48.0);
+    let student = 2.0 * map(context * batch, pixels, 48.0) + 3.0 * 2.0 * block(batch, context, 48.0);
+    // Four targets, each with the whole context.
+    let ends = map(context * batch, 48.0, 24.0) + map(4.0 * target * batch, 24.0, 48.0);
+    let predictor = 3.0 * (ends + block(4.0 * batch, context + target, 24.0));
+    counted(&step, "step_ms", teacher + student + predictor);
+    let rate = 64e3 / number("step_ms");
+    assert!((number("images_per_s") / rate - 1.0).abs() < 0.01, "{step}");
+
     let masks = json(&["bench", "masks", "--grid", "4", "--batch", "3", "--steps", "2", "--masks", "blocks", "--json"]);
     assert!(masks["masks_per_s"].as_f64() > Some(0.0));
-    let embed = json(&[
-        "bench", "embed", "--image", "16", "--patch", "4", "--width", "16", "--heads", "2", "--depth", "1", "--batch",
-        "2", "--steps", "1", "--json",
-    ]);
-    assert_eq!(embed["tokens"], 16);
+    let sizes = "--image 64 --patch 8 --width 48 --heads 2 --depth 2 --batch 64 --steps 1";
+    let embed = json(&["bench", "embed", "--json"].into_iter().chain(sizes.split(' ')).collect::<Vec<_>>());
+    assert_eq!(embed["tokens"], 64);
+    counted(&embed, "batch_ms", map(64.0 * 64.0, 192.0, 48.0) + 2.0 * block(64.0, 64.0, 48.0));
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use foretell_data::npz::{Header, contents};
+use foretell_data::npy::Header;
+use foretell_data::npz::contents;
 use serde_json::{Map, json};
 
 use super::Account;

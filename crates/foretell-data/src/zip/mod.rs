@@ -1,13 +1,17 @@
-//! Members of a zip, stored or deflated, read one at a time (PKWARE's APPNOTE, with 64-bit lengths): what NumPy's `.npz` and
-//! PyTorch's `.pth` are. A crate would do the same and turn on features of others that the tensor engine is built on.
+//! Zip (PKWARE's APPNOTE, with 64-bit lengths): what NumPy's `.npz` and PyTorch's `.pth` are. Members are read one at a time,
+//! stored or deflated, and [written](StoredZip) stored. A crate would do the same and turn on features of others that the
+//! tensor engine is built on.
 //!
-//! What is wrong is said in words that go on from the file's name.
+//! Errors are words that go on from the file's name.
+
+mod write;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use flate2::Crc;
 use flate2::read::DeflateDecoder;
+pub use write::{Member, StoredZip};
 
 const END: u32 = 0x0605_4B50;
 const END_64: u32 = 0x0606_4B50;
@@ -41,7 +45,7 @@ impl Entry {
     }
 }
 
-/// See the module.
+/// An archive that is read.
 pub struct Zip {
     file: File,
     length: u64,
