@@ -36,7 +36,7 @@ pub fn draw(graph: &Graph, side: usize) -> Image {
     let extent = (high[0] - low[0]).max(high[1] - low[1]);
     // A graph of one node or two is not blown up to the whole picture.
     let scale = (side as f32 - 2.0 * margin) / extent.max(2.5);
-    let centre = [0, 1].map(|axis| (low[axis] + high[axis]) / 2.0);
+    let centre = [0, 1].map(|axis| f32::midpoint(low[axis], high[axis]));
     let at = |place: [f32; 2]| [0, 1].map(|axis| (place[axis] - centre[axis]) * scale + side as f32 / 2.0);
     let radius = (0.3 * scale).clamp(0.011 * side as f32, 0.036 * side as f32).max(1.2);
 
@@ -111,7 +111,9 @@ fn upright(adjacency: &Adjacency, nodes: &[u32]) -> (Vec<[f32; 2]>, [f32; 2]) {
     let mut layout = layout(&distances(adjacency, nodes), nodes.len());
     let low = [0, 1].map(|axis| layout.iter().map(|place| place[axis]).fold(f32::MAX, f32::min));
     let high = [0, 1].map(|axis| layout.iter().map(|place| place[axis]).fold(f32::MIN, f32::max));
-    layout.iter_mut().for_each(|place| *place = [place[0] - low[0], place[1] - low[1]]);
+    for place in &mut layout {
+        *place = [place[0] - low[0], place[1] - low[1]];
+    }
     (layout, [high[0] - low[0], high[1] - low[1]])
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod drawing;
 mod folds;
 mod graph;
+mod inputs;
 mod metis;
 mod motifs;
 mod one_file;

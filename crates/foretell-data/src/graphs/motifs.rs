@@ -29,8 +29,10 @@ impl Default for MotifsConfig {
     }
 }
 
+type Edges = [(u32, u32); 6];
+
 /// Names, nodes and edges: six edges each, so that no motif makes a graph denser than another. Node 0 hangs on the rest.
-const MOTIFS: [(&str, u32, [(u32, u32); 6]); 5] = [
+const MOTIFS: [(&str, u32, Edges); 5] = [
     ("cycle", 6, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)]),
     ("clique", 4, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
     ("star", 7, [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 6)]),
@@ -119,7 +121,9 @@ pub(crate) fn generate(config: &MotifsConfig, part: Part, index: usize) -> Graph
     // The order of the nodes tells nothing either.
     let mut order: Vec<u32> = (0..nodes).collect();
     shuffle(&mut order, rng);
-    edges.iter_mut().for_each(|(u, v)| (*u, *v) = (order[*u as usize], order[*v as usize]));
+    for (u, v) in &mut edges {
+        (*u, *v) = (order[*u as usize], order[*v as usize]);
+    }
     let (graph, _) = Graph::counted(vec![0; nodes as usize], &edges, &[]);
     let tags = tags(&graph, mixing, rng);
     Graph::counted(tags, &edges, &[]).0.with_labels(labels.to_vec())

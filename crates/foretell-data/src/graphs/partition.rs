@@ -112,7 +112,9 @@ pub fn expand(adjacency: &Adjacency, members: &[Vec<u32>], hops: usize) -> Vec<V
     let mut expanded = Vec::with_capacity(members.len());
     for (part, own) in (0..).zip(members) {
         let mut all = own.clone();
-        own.iter().for_each(|&node| seen[node as usize] = part);
+        for &node in own {
+            seen[node as usize] = part;
+        }
         let mut edge = 0;
         for _ in 0..hops {
             let end = all.len();
@@ -137,7 +139,9 @@ pub fn overlap(nodes: usize, members: &[Vec<u32>]) -> Vec<f32> {
     let count = members.len();
     let mut parts_of: Vec<Vec<u32>> = vec![Vec::new(); nodes];
     for (part, own) in (0..).zip(members) {
-        own.iter().for_each(|&node| parts_of[node as usize].push(part));
+        for &node in own {
+            parts_of[node as usize].push(part);
+        }
     }
     let mut counts = vec![0.0; count * count];
     for parts in &parts_of {
@@ -186,7 +190,9 @@ impl<'a> Bisection<'a> {
         let mut open = vec![((0..nodes as u32).collect::<Vec<_>>(), 0, count)];
         while let Some((own, first, parts)) = open.pop() {
             if parts == 1 {
-                own.into_iter().for_each(|node| part_of[node as usize] = first as u32);
+                for node in own {
+                    part_of[node as usize] = first as u32;
+                }
                 continue;
             }
             let middle = first + parts.div_ceil(2);

@@ -82,7 +82,7 @@ pub(crate) fn form(path: &Path) -> Result<Form, DataError> {
     for entry in std::fs::read_dir(path).map_err(|source| text::reading(path, source))? {
         let name = file_name(&entry.map_err(|source| text::reading(path, source))?.path());
         // Anything else is not looked at: folders of images are large.
-        if name.ends_with(".txt") {
+        if name.strip_suffix(".txt").is_some() {
             names.push(name);
         }
     }
@@ -95,16 +95,13 @@ pub(crate) fn form(path: &Path) -> Result<Form, DataError> {
     }
     let of_edges: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(EDGES)).collect();
     let name = match of_edges[..] {
-        [] => None,
         [name] => Some(name),
-        ref several => match several.iter().find(|name| ***name == own) {
-            Some(name) => Some(*name),
-            None => {
-                let list = several.join(", ");
-                return Err(text::bad(path, format!("it holds several sets ({list}); give the `_A.txt` file of one")));
-            }
-        },
+        ref several => several.iter().copied().find(|name| *name == own),
     };
+    if name.is_none() && !of_edges.is_empty() {
+        let list = of_edges.join(", ");
+        return Err(text::bad(path, format!("it holds several sets ({list}); give the `_A.txt` file of one")));
+    }
     if let Some(name) = name {
         return Ok(Form::TuFolder { folder: path.to_owned(), name: name.to_owned() });
     }

@@ -9,6 +9,7 @@ use crate::graphs::adjacency::LeftOut;
 use crate::graphs::config::{GraphsConfig, NodeFeatures};
 use crate::graphs::folds::{self, Fold};
 use crate::graphs::graph::Graph;
+use crate::graphs::inputs;
 use crate::graphs::motifs::{self, MotifsConfig};
 use crate::graphs::raw::{self, RawGraph, RawSet, distinct};
 use crate::graphs::text::bad;
@@ -18,8 +19,6 @@ use crate::labels::Factor;
 use crate::modality::{Description, Meta, Modality, Opening, Unit};
 use crate::{Auto, DataError, Image, Normalise, Part};
 
-/// Degrees that are told apart: 0 to 30, and 31 or more.
-const DEGREES: usize = 32;
 /// Longer walks say nothing new and cost time.
 const LONGEST_WALK: usize = 1024;
 /// Side of a picture in pixels.
@@ -91,7 +90,7 @@ impl Graphs {
 
     /// F: features of a node.
     pub fn feature_width(&self) -> usize {
-        feature_width(&self.config)
+        inputs::feature_width(&self.config)
     }
 
     /// L: labels that edges may have; 0 where they have none.
@@ -128,7 +127,7 @@ impl Graphs {
 
     fn sample(&self, graph: Arc<Graph>) -> GraphSample {
         GraphSample {
-            features: features(&graph, &self.config).into(),
+            features: inputs::features(&graph, &self.config).into(),
             walks: walks::walks(graph.adjacency(), self.config.walk).into(),
             feature_width: self.feature_width(),
             walk: self.config.walk,
@@ -213,7 +212,7 @@ impl Modality for Graphs {
             _ => (false, format!("nodes have {width}, and the paper uses labels alone where there are any")),
         });
         if attributes && config.normalise.mean.is_empty() {
-            config.normalise = measure(chosen.train.iter().map(|&place| &raw.graphs[place]), width);
+            config.normalise = inputs::measure(chosen.train.iter().map(|&place| &raw.graphs[place]), width);
         }
 
         let split = format!("fold {fold} of {of}");
@@ -277,7 +276,7 @@ impl Modality for Graphs {
     fn describe(&self) -> Description {
         let mut facts = self.facts.clone();
         if self.config.tags.len() <= 1 {
-            facts.push(("baseline".to_owned(), format!("counts of degrees (0 to {}, and more)", DEGREES - 2)));
+            facts.push(("baseline".to_owned(), format!("counts of degrees (0 to {}, and more)", inputs::DEGREES - 2)));
         }
         Description {
             format: self.format.clone(),
@@ -331,17 +330,10 @@ impl Modality for Graphs {
         })
     }
 
-    /// How many nodes of the graph have each label; where the set has no labels, how many have each degree. Counts, not
-    /// shares: they hold the graph's size as well, which alone tells much (of proteins, for instance), so this is the
-    /// stronger baseline and the one of the vertex-histogram kernel.
+    /// Counts of node labels or degrees, not shares: they hold the graph's size as well, which alone tells much (of
+    /// proteins, for instance), so this is the stronger baseline and the one of the vertex-histogram kernel.
     fn baseline(&self, sample: &GraphSample) -> Vec<f32> {
-        let graph = &*sample.graph;
-        let tags = self.config.tags.len();
-        let mut counts = vec![0.0; if tags > 1 { tags } else { DEGREES }];
-        for (node, &tag) in (0..).zip(graph.tags()) {
-            counts[if tags > 1 { tag as usize } else { capped_degree(graph, node) }] += 1.0;
-        }
-        counts
+        inputs::counts(&sample.graph, &self.config)
     }
 
     fn picture(&self, sample: &GraphSample) -> Option<Image> {
@@ -469,60 +461,6 @@ fn place_of(values: &[i64], value: Option<i64>) -> Option<u32> {
     values.binary_search(&value?).ok().map(|place| place as u32)
 }
 
-/// `[N, F]`
-fn features(graph: &Graph, config: &GraphsConfig) -> Vec<f32> {
-    let width = feature_width(config);
-    let Normalise { mean, std } = &config.normalise;
-    let attributes = if config.attributes == Auto::Value(true) { mean.len() } else { 0 };
-    let mut out = vec![0.0; graph.nodes() * width];
-    for (node, row) in out.chunks_exact_mut(width).enumerate() {
-        let hot = match config.node_features {
-            Auto::Value(NodeFeatures::Labels) => graph.tags()[node] as usize,
-            Auto::Value(NodeFeatures::Degrees) => capped_degree(graph, node as u32),
-            Auto::Value(NodeFeatures::Constant) | Auto::Auto => 0,
-        };
-        row[hot] = 1.0;
-        let values = graph.attributes().iter().skip(node * attributes).zip(mean.iter().zip(std));
-        for (out, (value, (mean, std))) in row[width - attributes..].iter_mut().zip(values) {
-            *out = (value - mean) / std;
-        }
-    }
-    out
-}
-
-fn feature_width(config: &GraphsConfig) -> usize {
-    let own = match config.node_features {
-        Auto::Value(NodeFeatures::Labels) => config.tags.len(),
-        Auto::Value(NodeFeatures::Degrees) => DEGREES,
-        Auto::Value(NodeFeatures::Constant) | Auto::Auto => 1,
-    };
-    own + if config.attributes == Auto::Value(true) { config.normalise.mean.len() } else { 0 }
-}
-
-fn capped_degree(graph: &Graph, node: u32) -> usize {
-    graph.adjacency().degree(node).min(DEGREES - 1)
-}
-
-/// Mean and deviation of each attribute; one that never changes is not divided.
-fn measure<'a>(graphs: impl Iterator<Item = &'a RawGraph>, width: usize) -> Normalise {
-    let mut sums = vec![(0.0_f64, 0.0_f64); width];
-    let mut nodes = 0.0_f64;
-    for row in graphs.flat_map(|graph| graph.attributes.chunks_exact(width)) {
-        nodes += 1.0;
-        for ((mean, square), &value) in sums.iter_mut().zip(row) {
-            // Welford's running mean and sum of squares.
-            let off = f64::from(value) - *mean;
-            *mean += off / nodes;
-            *square += off * (f64::from(value) - *mean);
-        }
-    }
-    let deviation = |square: f64| (square / nodes.max(1.0)).sqrt() as f32;
-    Normalise {
-        mean: sums.iter().map(|(mean, _)| *mean as f32).collect(),
-        std: sums.iter().map(|(_, square)| deviation(*square)).map(|std| if std > 0.0 { std } else { 1.0 }).collect(),
-    }
-}
-
 /// Changes with any graph, label, attribute and with the split.
 fn fingerprint(raw: &RawSet, fold: &Fold) -> String {
     let mut hash = Xxh3::new();
@@ -539,7 +477,9 @@ fn fingerprint(raw: &RawSet, fold: &Fold) -> String {
     }
     for part in [&fold.train, &fold.held_out] {
         word(part.len() as u64);
-        part.iter().for_each(|&place| word(place as u64));
+        for &place in part {
+            word(place as u64);
+        }
     }
     format!("{:016x}", hash.digest())
 }

@@ -56,8 +56,7 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<RawSet, DataError> {
         }
     }
     if let Some(text) = numbers {
-        let width = rows(&text, count, "graph", |line, values| graphs[line].numbers.extend(values))?;
-        debug_assert!(width > 0);
+        rows(&text, count, "graph", |line, values| graphs[line].numbers.extend(values))?;
     }
     if let Some(text) = optional(&path("node_labels"))? {
         let tags = text.column("a node's label, one whole number,")?;

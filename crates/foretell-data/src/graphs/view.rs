@@ -147,7 +147,9 @@ impl GraphView {
             }
             part_walks_max.extend(most);
             part_walks_mean.extend(sum.iter().map(|sum| (sum / part.len() as f64) as f32));
-            part.iter().for_each(|&node| copy_of[node as usize] = u32::MAX);
+            for &node in part {
+                copy_of[node as usize] = u32::MAX;
+            }
             first += part.len() as u32;
         }
         Self {

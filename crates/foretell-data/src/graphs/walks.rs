@@ -16,7 +16,7 @@ pub fn walks(adjacency: &Adjacency, length: usize) -> Vec<f32> {
     }
     // Zero but at the nodes that are listed.
     let (mut here, mut next) = (vec![0.0; nodes], vec![0.0; nodes]);
-    let (mut listed, mut reached) = (Vec::new(), Vec::new());
+    let (mut listed, mut reached) = (Vec::new(), Vec::<u32>::new());
     let mut seen = vec![false; nodes];
     for (node, row) in (0..nodes as u32).zip(out.chunks_exact_mut(length)) {
         if adjacency.degree(node) == 0 {
@@ -42,7 +42,9 @@ pub fn walks(adjacency: &Adjacency, length: usize) -> Vec<f32> {
                 *out = value as f32;
             }
             listed.drain(..).for_each(|u| here[u as usize] = 0.0);
-            reached.iter().for_each(|&v: &u32| seen[v as usize] = false);
+            for &v in &reached {
+                seen[v as usize] = false;
+            }
             std::mem::swap(&mut here, &mut next);
             std::mem::swap(&mut listed, &mut reached);
         }
