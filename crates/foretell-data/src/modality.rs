@@ -1,5 +1,6 @@
 //! A kind of data: what lies in its files, what a sample is, and what people are shown of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +26,7 @@ pub struct Unit {
 
 impl Unit {
     /// `1 graph`, `5 graphs`.
-    pub fn counted(&self, count: usize) -> String {
+    pub fn counted(self, count: usize) -> String {
         format!("{count} {}", if count == 1 { self.one } else { self.many })
     }
 }
@@ -49,14 +50,14 @@ pub struct Opening<'a> {
     pub seed: u64,
     /// Samples in a step.
     pub batch: usize,
-    /// Of the processor.
-    pub cores: usize,
+    /// Threads that may work.
+    pub threads: usize,
     /// Where automatic choices are recorded.
     pub decisions: &'a mut Vec<Decision>,
 }
 
 /// What a data set is, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Description {
     /// What was recognised.
     pub format: String,
@@ -68,10 +69,34 @@ pub struct Description {
     pub split: String,
     /// What the labels tell.
     pub factors: Vec<Factor>,
-    /// Further lines: a label and its text.
+    /// What samples are like, label → text.
+    #[serde(skip)]
     pub facts: Vec<(String, String)>,
+    /// The same as numbers, for scripts.
+    #[serde(flatten)]
+    pub numbers: BTreeMap<String, serde_json::Value>,
     /// What else to know.
     pub notes: Vec<String>,
+    /// What samples are called.
+    #[serde(skip)]
+    pub unit: Unit,
+}
+
+impl Description {
+    /// Of samples without labels, notes or anything to say of what they are like.
+    pub fn of<M: Modality>(format: &str, train: usize, held_out: usize) -> Self {
+        Self {
+            format: format.to_owned(),
+            train,
+            held_out,
+            split: "as given".to_owned(),
+            factors: Vec::new(),
+            facts: Vec::new(),
+            numbers: BTreeMap::new(),
+            notes: Vec::new(),
+            unit: M::UNIT,
+        }
+    }
 }
 
 /// A kind of data.

@@ -9,9 +9,8 @@ use foretell_data::graphs::{
     Graph, GraphSample, GraphView, Graphs, GraphsConfig, MotifsConfig, NodeFeatures, Partition, Partitioner,
     PartsConfig, walks,
 };
-use foretell_data::modality::{Modality, Opening};
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Auto, DataError, Decision, Part};
+use foretell_data::{Auto, DataError, Decision, Modality, Opening, Part};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -62,7 +61,7 @@ fn of(path: &Path) -> GraphsConfig {
 
 fn open_with(config: &mut GraphsConfig) -> Result<(Graphs, Vec<Decision>), DataError> {
     let mut decisions = Vec::new();
-    let mut opening = Opening { seed: 3, batch: 8, cores: 2, decisions: &mut decisions };
+    let mut opening = Opening { seed: 3, batch: 8, threads: 2, decisions: &mut decisions };
     Ok((Graphs::open(config, &mut opening)?, decisions))
 }
 
@@ -492,7 +491,7 @@ fn generated_graphs_are_a_function_of_seed_part_and_index_and_need_no_file() {
         assert_ne!(first.graph, another.unwrap().graph);
     }
     assert_eq!(set.factors().iter().map(|factor| factor.classes.len()).collect::<Vec<_>>(), [5, 4, 3, 3]);
-    says(&set.load(Part::HeldOut, 1_000).unwrap_err().to_string(), &["sample 1000", "1000 samples"]);
+    says(&set.load(Part::HeldOut, 1_000).unwrap_err().to_string(), &["sample 1000", "the held-out part has 1000"]);
     let fold = GraphsConfig { fold: Auto::Value(1), ..GraphsConfig::default() };
     says(&open_with(&mut fold.clone()).unwrap_err().to_string(), &["`data.fold`", "generated graphs"]);
     let image = set.picture(&first).unwrap();

@@ -44,9 +44,12 @@ pub fn draw(graph: &Graph, side: usize) -> Image {
     for (&node, &place) in drawn.iter().zip(&places) {
         place_of[node as usize] = Some(at(place));
     }
+    // Finer where there are many, or cliques become blots.
+    let crowd = (3.0 * graph.nodes() as f32 / graph.edges().max(1) as f32).sqrt().min(1.0);
+    let half = (0.3 * radius * crowd).clamp(0.35, 1.2);
     for (u, v) in graph.adjacency().pairs() {
         if let (Some(u), Some(v)) = (place_of[u as usize], place_of[v as usize]) {
-            canvas.line(u, v, (0.3 * radius).clamp(0.45, 1.2));
+            canvas.line(u, v, half);
         }
     }
     for &node in &drawn {

@@ -25,7 +25,8 @@ pub struct Fold {
     pub held_out: Vec<usize>,
 }
 
-/// The folds in `10fold_idx/` beside the graphs; `None` without that folder.
+/// The folds in `10fold_idx/` beside the graphs; `None` without that folder. They number the graphs of the file that they
+/// came with: the two forms of MUTAG hold the same graphs in another order.
 pub(crate) fn of_files(folder: &Path, graphs: usize) -> Result<Option<Vec<Fold>>, DataError> {
     let folder = folder.join(FOLDER);
     if !folder.is_dir() {

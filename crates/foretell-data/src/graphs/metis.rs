@@ -56,7 +56,9 @@ pub(crate) fn parts(adjacency: &Adjacency, count: usize, rng: &mut ChaCha8Rng) -
     }
     let mut part_of = vec![0; nodes];
     for (part, own) in (0..).zip(members) {
-        own.into_iter().for_each(|node| part_of[node as usize] = part);
+        for node in own {
+            part_of[node as usize] = part;
+        }
     }
     Ok(part_of)
 }

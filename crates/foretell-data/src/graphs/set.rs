@@ -1,8 +1,10 @@
 //! A set of graphs in two parts: what training, evaluation and people are given.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::graphs::adjacency::LeftOut;
@@ -37,6 +39,7 @@ pub struct Graphs {
     format: String,
     split: String,
     facts: Vec<(String, String)>,
+    numbers: BTreeMap<String, Value>,
     notes: Vec<String>,
 }
 
@@ -79,6 +82,7 @@ impl Graphs {
                 ("nodes".to_owned(), format!("{least} to {most}")),
                 ("node labels".to_owned(), format!("{} (0 to {})", motifs::TAGS, motifs::TAGS - 1)),
             ],
+            numbers: BTreeMap::from([("node_labels".to_owned(), motifs::TAGS.into())]),
             notes: Vec::new(),
         }
     }
@@ -279,13 +283,12 @@ impl Modality for Graphs {
             facts.push(("baseline".to_owned(), format!("counts of degrees (0 to {}, and more)", inputs::DEGREES - 2)));
         }
         Description {
-            format: self.format.clone(),
-            train: self.count(Part::Train),
-            held_out: self.count(Part::HeldOut),
             split: self.split.clone(),
             factors: self.factors.clone(),
             facts,
+            numbers: self.numbers.clone(),
             notes: self.notes.clone(),
+            ..Description::of::<Self>(&self.format, self.count(Part::Train), self.count(Part::HeldOut))
         }
     }
 
@@ -401,6 +404,14 @@ impl Graphs {
             let used = if config.attributes == Auto::Value(true) { "used" } else { "not used" };
             facts.push(("attributes".to_owned(), format!("{width} for each node, {used}")));
         }
+        let sum = |count: fn(&Graph) -> usize| Value::from(all().map(count).sum::<usize>());
+        let numbers = BTreeMap::from([
+            ("nodes".to_owned(), sum(Graph::nodes)),
+            ("edges".to_owned(), sum(Graph::edges)),
+            ("node_labels".to_owned(), if tags > 1 { tags } else { 0 }.into()),
+            ("edge_labels".to_owned(), edge_labels.into()),
+            ("attributes".to_owned(), width.into()),
+        ]);
         if isolated > 0 {
             facts.push(("isolated nodes".to_owned(), isolated.to_string()));
         }
@@ -414,6 +425,7 @@ impl Graphs {
             format,
             split: "all in one part".to_owned(),
             facts,
+            numbers,
             notes,
         })
     }
