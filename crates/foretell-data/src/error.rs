@@ -139,6 +139,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// Graphs that contradict themselves.
+    #[error("the graphs in `{name}` are not usable: {reason}")]
+    BadGraphs {
+        /// The file or folder.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A video clip that cannot be used.
     #[error("the clip `{name}` cannot be used: {reason}")]
     BadClip {

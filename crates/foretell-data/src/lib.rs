@@ -16,6 +16,7 @@ mod decode;
 mod episodes;
 mod epochs;
 mod error;
+pub mod graphs;
 mod idx;
 mod images;
 mod labels;
