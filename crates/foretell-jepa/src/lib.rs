@@ -7,6 +7,8 @@
 
 pub mod auto;
 pub mod dynamics;
+pub mod geometry;
+pub mod graph_jepa;
 pub mod masked;
 pub mod masks;
 pub mod objective;
