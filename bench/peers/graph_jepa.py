@@ -33,7 +33,7 @@ GRADIENTS = (
     "patches.between.0.linear.weight",
     "walks.linear.weight",
     "encoder.blocks.0.fc1.weight",
-    "predictor.0.weight",
+    "predictor.layers.0.weight",
 )
 
 
@@ -324,11 +324,9 @@ def golden() -> None:
     loss = F.smooth_l1_loss(predictions, targets)
     loss.backward()
     tensors |= {"output.predictions": predictions, "output.targets": targets, "output.latents": latents, "output.loss": loss[None]}
-    for name, p in model.named_parameters():
-        if p.grad is not None:
-            name = name.replace(".conv.nn.", ".conv.")
-            if name in GRADIENTS:
-                tensors[f"gradient.{name}"] = p.grad
+    parameters = {p.data_ptr(): p for p in model.parameters()}
+    for name in GRADIENTS:
+        tensors[f"gradient.{name}"] = parameters[model.named()[name].data_ptr()].grad
     out = {k: (v.detach().float() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
     note = "bench/peers/graph_jepa.py: inputs exact in f32, outputs computed in f64 and rounded to f32 once"
     save_file(out, GOLDEN, {"source": note})

@@ -4,7 +4,6 @@
 //! What the released code does by mistake stands beside what is meant, by the name `official`: [`Teacher`], [`Codes`].
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -25,7 +24,43 @@ use crate::systems::SystemError;
 use crate::target::EmaConfig;
 use crate::{Auto, Clock, Decision, Latents, Outcome};
 
+pub use data::GraphView;
 pub use seam::{Encode, Kept, Objective, Role, Tokens};
+
+/// `foretell_data::graphs::GraphView` as it is there, until this file moves.
+mod data {
+    use std::sync::Arc;
+
+    /// A graph's parts as plain arrays: N nodes, K parts, M copies of nodes in them, A arcs between copies of one part.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct GraphView {
+        /// N.
+        pub nodes: usize,
+        /// What is known of each node, `[N, F]`.
+        pub features: Arc<[f32]>,
+        /// Copies in each part, none of them 0, `[K]`.
+        pub sizes: Vec<u32>,
+        /// The node of each copy, part after part, `[M]`.
+        pub members: Vec<u32>,
+        /// The copies from and to which each arc runs, `[A]`.
+        pub arcs: Vec<(u32, u32)>,
+        /// Each arc's label; empty where edges have none.
+        pub arc_labels: Vec<u32>,
+        /// The greatest of the random-walk encodings of a part's copies, `[K, k]`.
+        pub part_walks_max: Vec<f32>,
+        /// Their mean, `[K, k]`.
+        pub part_walks_mean: Vec<f32>,
+        /// Nodes that two parts have in common, on the diagonal a part's size, `[K, K]`.
+        pub overlap: Vec<f32>,
+    }
+
+    impl GraphView {
+        /// K.
+        pub fn parts(&self) -> usize {
+            self.sizes.len()
+        }
+    }
+}
 
 /// The shapes of the family's seams, until this file moves to where they are.
 mod seam {
@@ -93,25 +128,6 @@ mod seam {
         /// What is kept.
         fn kept(&self, networks: &Self::Networks) -> Kept<Self::Sample>;
     }
-}
-
-/// One graph, cut: N nodes, M directed edges, P patches that hold C copies of nodes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GraphView {
-    /// Features of each node, `[N, F]`.
-    pub nodes: Vec<f32>,
-    /// Features of each directed edge, `[M, E]`; empty where edges have none.
-    pub edges: Vec<f32>,
-    /// Each node's probabilities of return after 1, 2 … k steps of a random walk (RWSE), `[N, k]`.
-    pub walks: Vec<f32>,
-    /// The node of each copy, those of a patch next to each other, `[C]`.
-    pub copies: Vec<u32>,
-    /// Copies in each patch, none of them 0, `[P]`.
-    pub patches: Vec<usize>,
-    /// Edges within patches: the copy that speaks, the copy that hears, the edge.
-    pub messages: Vec<[u32; 3]>,
-    /// Of each two patches the nodes that they share, of a patch and itself its own, `[P, P]`.
-    pub overlaps: Vec<f32>,
 }
 
 /// Where the target encoder comes from, and how fast it follows.
@@ -201,8 +217,8 @@ impl Default for GraphJepaConfig {
 pub struct GraphSetting {
     /// Features of a node, F.
     pub node_features: usize,
-    /// Features of an edge, E; 0 where edges have none.
-    pub edge_features: usize,
+    /// Labels that edges may have, L; 0 where they have none.
+    pub edge_classes: usize,
     /// Steps of the random walks, k.
     pub walk: usize,
     /// Of the run.
@@ -265,7 +281,7 @@ impl GraphJepaConfig {
         let draw = |part: u64| rng(setting.seed, Stream::Init, 0, part);
         let patches = PatchNetworkConfig {
             node_features: setting.node_features,
-            edge_features: setting.edge_features.max(1),
+            edge_features: setting.edge_classes.max(1),
             width,
             depth: self.layers,
         };
@@ -281,7 +297,7 @@ impl GraphJepaConfig {
             target_encoder,
             predictor: PatchPredictor::new(&[width, width, width, self.geometry.width(width)], &mut draw(4), &device),
         };
-        let shapes = Shapes { nodes: setting.node_features, edges: setting.edge_features, walk: setting.walk };
+        let shapes = Shapes { nodes: setting.node_features, edges: setting.edge_classes, walk: setting.walk };
         let objective = GraphJepa {
             config: self.clone(),
             epoch: (setting.graphs.div_ceil(setting.batch.max(1)) as u64).max(1),
@@ -297,18 +313,16 @@ impl GraphJepaConfig {
 pub struct Shapes {
     /// Features of a node, F.
     pub nodes: usize,
-    /// Features of an edge, E, perhaps 0.
+    /// Labels of edges, L, perhaps 0.
     pub edges: usize,
     /// Steps of a walk, k.
     pub walk: usize,
 }
 
-/// Cut graphs, packed, on the host.
+/// Cut graphs, packed, on the host: N nodes and P patches in all.
 pub struct PackedGraphs {
     /// `[N, F]`.
     pub nodes: Vec<f32>,
-    /// Features of each different edge, `[K, max(E, 1)]`, at least one row; zeros where edges have none.
-    pub edges: Vec<f32>,
     /// Random walks of each patch, `[P, k]`.
     pub walks: Vec<f32>,
     /// Who hears whom, and which patch is whose.
@@ -316,66 +330,48 @@ pub struct PackedGraphs {
     shapes: Shapes,
 }
 
-/// Of each node of a patch the walks, into those of the patch.
-fn pool(view: &GraphView, walk: usize, mean: bool, out: &mut Vec<f32>) {
-    let mut first = 0;
-    for len in &view.patches {
-        let at = out.len();
-        out.resize(at + walk, if mean { 0.0 } else { f32::NEG_INFINITY });
-        for node in &view.copies[first..first + len] {
-            for (out, x) in out[at..].iter_mut().zip(&view.walks[*node as usize * walk..]) {
-                *out = if mean { *out + x / *len as f32 } else { out.max(*x) };
-            }
-        }
-        first += len;
-    }
-}
-
 impl PackedGraphs {
-    /// Packs some graphs; `mean`: patches take the mean of their nodes' walks, not the largest.
+    /// Packs some graphs; `mean`: patches take the mean of their nodes' walks, not the greatest.
     pub fn new(views: &[&GraphView], shapes: Shapes, mean: bool) -> Self {
         let (mut nodes, mut walks, mut overlaps) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut copies, mut of_patch, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-        // Edges with the same features are of one kind: the network looks at each kind once.
-        let (mut kinds, mut known) = (Vec::new(), HashMap::new());
+        let (mut copies, mut patch_of, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         let (mut count, mut patches) = (0_u32, 0_u32);
         for view in views {
             let first = copies.len() as u32;
-            for [from, to, edge] in &view.messages {
-                let features = &view.edges[*edge as usize * shapes.edges..][..shapes.edges];
-                let bits: Vec<u32> = features.iter().map(|x| x.to_bits()).collect();
-                let next = known.len() as u32;
-                let kind = *known.entry(bits).or_insert_with(|| {
-                    kinds.extend_from_slice(features);
-                    next
-                });
-                messages.push([count + view.copies[*from as usize], first + to, kind]);
+            for (i, (from, to)) in view.arcs.iter().enumerate() {
+                let label = view.arc_labels.get(i).copied().unwrap_or(0);
+                messages.push([count + view.members[*from as usize], first + to, label]);
             }
-            copies.extend(view.copies.iter().map(|node| count + node));
-            for (patch, len) in view.patches.iter().enumerate() {
-                of_patch.extend(std::iter::repeat_n(patches + patch as u32, *len));
+            copies.extend(view.members.iter().map(|node| count + node));
+            for (patch, size) in (patches..).zip(&view.sizes) {
+                patch_of.extend(std::iter::repeat_n(patch, *size as usize));
             }
-            pool(view, shapes.walk, mean, &mut walks);
-            nodes.extend_from_slice(&view.nodes);
-            overlaps.extend_from_slice(&view.overlaps);
-            count += (view.nodes.len() / shapes.nodes.max(1)) as u32;
-            patches += view.patches.len() as u32;
+            walks.extend_from_slice(if mean { &view.part_walks_mean } else { &view.part_walks_max });
+            nodes.extend_from_slice(&view.features);
+            overlaps.extend_from_slice(&view.overlap);
+            count += view.nodes as u32;
+            patches += view.parts() as u32;
         }
-        let width = shapes.edges.max(1);
-        kinds.resize(known.len().max(1) * width, 0.0);
-        let lengths: Vec<usize> = views.iter().map(|view| view.patches.len()).collect();
+        let lengths: Vec<usize> = views.iter().map(|view| view.parts()).collect();
         let graphs = ops::Sets::of_lengths(&lengths);
         Self {
             nodes,
             walks,
             graphs: Patched {
-                messages: ops::Messages::new(count as usize, copies, kinds.len() / width, &messages),
-                patches: ops::Segments::new(of_patch, patches as usize),
+                messages: ops::Messages::new(count as usize, copies, shapes.edges.max(1), &messages),
+                patches: ops::Segments::new(patch_of, patches as usize),
                 overlaps: ops::Pairs::new(&graphs, overlaps),
                 graphs,
             },
-            edges: kinds,
             shapes,
+        }
+    }
+
+    /// What the network is told of each label of edges, `[L, L]`: itself, one of L; of edges without labels one zero, `[1, 1]`.
+    fn kinds(&self) -> Vec<f32> {
+        match self.shapes.edges {
+            0 => vec![0.0],
+            labels => (0..labels * labels).map(|i| f32::from(i % (labels + 1) == 0)).collect(),
         }
     }
 }
@@ -425,7 +421,7 @@ impl Collate for GraphCollator {
         let (mut context, mut targets, mut lengths, mut overlaps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         for (i, view) in samples.iter().enumerate() {
-            let count = view.patches.len();
+            let count = view.parts();
             if count == 0 {
                 return Err(DataError::Collate(format!("graph {i} of the batch of step {step} has no nodes")));
             }
@@ -441,7 +437,7 @@ impl Collate for GraphCollator {
             context.push(first + seen as u32);
             targets.extend(chosen.iter().map(|target| first + *target as u32));
             for query in &chosen {
-                overlaps.extend(chosen.iter().map(|key| view.overlaps[query * count + key]));
+                overlaps.extend(chosen.iter().map(|key| view.overlap[query * count + key]));
             }
             lengths.push(chosen.len());
             first += count as u32;
@@ -482,7 +478,7 @@ fn embed(
         Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), device)
     };
     let Shapes { nodes, edges, walk } = graphs.shapes;
-    let (nodes, edges) = (tensor(&graphs.nodes, nodes), tensor(&graphs.edges, edges.max(1)));
+    let (nodes, edges) = (tensor(&graphs.nodes, nodes), tensor(&graphs.kinds(), edges.max(1)));
     let vectors = patches.forward(nodes, edges, &graphs.graphs, pass);
     (vectors, walks.forward(tensor(&graphs.walks, walk), pass))
 }

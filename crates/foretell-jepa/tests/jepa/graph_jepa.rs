@@ -65,33 +65,30 @@ impl Golden {
 
     /// The graphs as they were before they were packed.
     fn views(&self) -> Vec<GraphView> {
-        let (nodes, patches) = (self.counts("node_counts"), self.counts("patch_counts"));
-        let (copies, of_patch, messages) = (self.counts("copies"), self.counts("patch"), self.counts("messages"));
+        let (copies, patch_of, messages) = (self.counts("copies"), self.counts("patch"), self.counts("messages"));
         let (mut node, mut patch, mut pair) = (0, 0, 0);
         let mut views = Vec::new();
-        for (n, p) in nodes.into_iter().zip(patches) {
-            let own: Vec<usize> = (0..copies.len()).filter(|c| (patch..patch + p).contains(&of_patch[*c])).collect();
-            let first = own[0];
-            let mut view = GraphView {
-                nodes: self.input("nodes")[node * 3..(node + n) * 3].to_vec(),
-                // One edge of each kind.
-                edges: self.input("edges").to_vec(),
-                walks: vec![0.0; n * 5],
-                copies: own.iter().map(|c| (copies[*c] - node) as u32).collect(),
-                patches: (patch..patch + p).map(|p| of_patch.iter().filter(|of| **of == p).count()).collect(),
-                messages: Vec::new(),
-                overlaps: self.input("overlaps")[pair..pair + p * p].to_vec(),
-            };
-            for message in messages.chunks_exact(3).filter(|message| own.contains(&message[1])) {
-                view.messages.push([(message[0] - first) as u32, (message[1] - first) as u32, message[2] as u32]);
-            }
-            views.push(view);
+        for (n, p) in self.counts("node_counts").into_iter().zip(self.counts("patch_counts")) {
+            let own: Vec<usize> = (0..copies.len()).filter(|c| (patch..patch + p).contains(&patch_of[*c])).collect();
+            let arcs = || messages.chunks_exact(3).filter(|message| own.contains(&message[1]));
+            let walks = self.input("walks")[patch * 5..(patch + p) * 5].to_vec();
+            views.push(GraphView {
+                nodes: n,
+                features: self.input("nodes")[node * 3..(node + n) * 3].into(),
+                sizes: (patch..patch + p).map(|p| patch_of.iter().filter(|of| **of == p).count() as u32).collect(),
+                members: own.iter().map(|c| (copies[*c] - node) as u32).collect(),
+                arcs: arcs().map(|message| ((message[0] - own[0]) as u32, (message[1] - own[0]) as u32)).collect(),
+                arc_labels: arcs().map(|message| message[2] as u32).collect(),
+                part_walks_mean: walks.iter().map(|x| x / 2.0).collect(),
+                part_walks_max: walks,
+                overlap: self.input("overlaps")[pair..pair + p * p].to_vec(),
+            });
             (node, patch, pair) = (node + n, patch + p, pair + p * p);
         }
         views
     }
 
-    /// The batch, with the walks that were pooled in PyTorch.
+    /// The batch as PyTorch had it.
     fn batch(&self) -> GraphBatch {
         let views = self.views();
         let views: Vec<&GraphView> = views.iter().collect();
@@ -107,8 +104,7 @@ impl Golden {
             (first, pair) = (first + count, pair + count * count);
         }
         let overlaps = ops::Pairs::new(&sets, overlaps);
-        let mut graphs = PackedGraphs::new(&views, SHAPES, false);
-        graphs.walks = self.input("walks").to_vec();
+        let graphs = PackedGraphs::new(&views, SHAPES, false);
         GraphBatch { graphs, choice: Choice { context: numbers("context"), targets, sets, overlaps } }
     }
 }
@@ -120,7 +116,7 @@ fn config() -> GraphJepaConfig {
 fn setting() -> GraphSetting {
     GraphSetting {
         node_features: 3,
-        edge_features: 4,
+        edge_classes: 4,
         walk: 5,
         seed: 5,
         total_steps: 100,
@@ -196,22 +192,7 @@ fn a_step_is_that_of_pytorch() {
 fn the_kept_encoder_is_that_of_pytorch() {
     let golden = Golden::open();
     let (objective, networks) = of_file(&golden, &config());
-    let mut views = golden.views();
-    // Of each node the least of what was pooled for the patches that hold it: at least its own walk, so that the largest in a patch is
-    // what was pooled for it.
-    let mut pooled = golden.input("walks").chunks_exact(5);
-    for view in &mut views {
-        view.walks.fill(f32::INFINITY);
-        let mut copies = view.copies.iter();
-        for len in &view.patches {
-            let patch = pooled.next().unwrap();
-            for node in copies.by_ref().take(*len) {
-                for (walk, x) in view.walks[*node as usize * 5..][..5].iter_mut().zip(patch) {
-                    *walk = walk.min(*x);
-                }
-            }
-        }
-    }
+    let views = golden.views();
     let views: Vec<&GraphView> = views.iter().collect();
     let kept = objective.kept(&networks);
     golden.check("output.kept.tokens", kept.tokens(&views).rows);
@@ -221,43 +202,38 @@ fn the_kept_encoder_is_that_of_pytorch() {
     let alone = ops::values(kept.probed(&views[2..3]));
     let among = ops::values(kept.probed(&views));
     assert!(alone.iter().zip(&among[32..48]).all(|(a, b)| (a - b).abs() < 1e-5));
+    // The released code's walks are others.
+    let (objective, networks) = of_file(&golden, &GraphJepaConfig { codes: Codes::Official, ..config() });
+    assert_ne!(ops::values(objective.kept(&networks).probed(&views)), among);
 }
 
 #[test]
-fn patches_take_the_largest_or_the_mean_of_their_nodes_walks() {
-    let shapes = Shapes { nodes: 1, edges: 0, walk: 2 };
-    let view = GraphView {
-        nodes: vec![1.0; 3],
-        walks: vec![0.0, 0.9, 0.5, 0.1, 0.25, 0.2],
-        copies: vec![0, 1, 1, 2],
-        patches: vec![2, 2],
-        overlaps: vec![2.0, 1.0, 1.0, 2.0],
-        ..GraphView::default()
-    };
-    assert_eq!(PackedGraphs::new(&[&view], shapes, false).walks, [0.5, 0.9, 0.5, 0.2]);
-    assert_eq!(PackedGraphs::new(&[&view], shapes, true).walks, [0.25, 0.5, 0.375, 0.15]);
-}
-
-#[test]
-fn edges_with_the_same_features_are_one_kind() {
+fn edges_without_labels_are_all_of_one_kind() {
     let golden = Golden::open();
-    let views = golden.views();
-    let packed = PackedGraphs::new(&views.iter().collect::<Vec<_>>(), SHAPES, false);
-    assert_eq!(packed.edges.len(), 4 * 4);
-    let bare: Vec<GraphView> = views.into_iter().map(|view| GraphView { edges: Vec::new(), ..view }).collect();
-    let packed = PackedGraphs::new(&bare.iter().collect::<Vec<_>>(), Shapes { edges: 0, ..SHAPES }, false);
-    assert_eq!(packed.edges, [0.0]);
+    let config = config();
+    let features = |edge_classes: usize, relabel: fn(Vec<u32>) -> Vec<u32>| {
+        let (objective, networks) = config.init(&GraphSetting { edge_classes, ..setting() }).unwrap();
+        let views = golden.views().into_iter().map(|view| GraphView { arc_labels: relabel(view.arc_labels), ..view });
+        let views: Vec<GraphView> = views.collect();
+        ops::values(objective.kept(&networks).probed(&views.iter().collect::<Vec<_>>()))
+    };
+    // Of four labels it matters which; without labels nothing is asked for.
+    assert_ne!(features(4, |labels| labels), features(4, |labels| vec![0; labels.len()]));
+    assert_eq!(features(0, |_| Vec::new()), features(0, |labels| vec![0; labels.len()]));
 }
 
 /// A graph of this many patches, one node each.
 fn single_nodes(patches: usize) -> GraphView {
     GraphView {
-        nodes: vec![1.0; patches * 3],
-        walks: vec![0.0; patches * 5],
-        copies: (0..patches as u32).collect(),
-        patches: vec![1; patches],
-        overlaps: (0..patches * patches).map(|i| f32::from(i % (patches + 1) == 0)).collect(),
-        ..GraphView::default()
+        nodes: patches,
+        features: vec![1.0; patches * 3].into(),
+        sizes: vec![1; patches],
+        members: (0..patches as u32).collect(),
+        arcs: Vec::new(),
+        arc_labels: Vec::new(),
+        part_walks_max: vec![0.0; patches * 5],
+        part_walks_mean: vec![0.0; patches * 5],
+        overlap: (0..patches * patches).map(|i| f32::from(i % (patches + 1) == 0)).collect(),
     }
 }
 
@@ -282,7 +258,7 @@ fn every_patch_is_seen_as_often_as_others_and_predicts_none_but_others() {
     // Expected 400 and 800, each within five deviations.
     assert!(seen.iter().all(|n| (310..490).contains(n)), "{seen:?}");
     assert!(predicted.iter().all(|n| (690..910).contains(n)), "{predicted:?}");
-    let error = collator.collate(3, &[single_nodes(2), GraphView::default()]).err().expect("an error").to_string();
+    let error = collator.collate(3, &[single_nodes(2), single_nodes(0)]).err().expect("an error").to_string();
     assert!(error.contains("graph 1 of the batch of step 3"), "{error}");
 }
 
