@@ -17,6 +17,7 @@ mod nearest;
 mod pca;
 mod probe;
 mod ridge;
+mod ridge_head;
 mod spectrum;
 mod statistics;
 
@@ -35,4 +36,5 @@ pub use nearest::{Neighbours, nearest};
 pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;
+pub use ridge_head::ridge_heads;
 pub use statistics::Statistics;

@@ -6,9 +6,11 @@
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
 pub mod dynamics;
+pub mod geometry;
 pub mod masked;
 pub mod masks;
 pub mod objective;
+pub mod patches;
 pub mod sigreg;
 pub mod target;
 pub mod vicreg;

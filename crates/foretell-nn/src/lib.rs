@@ -9,6 +9,7 @@ pub mod clip_vit;
 pub mod conv;
 pub mod encode;
 pub mod framed;
+pub mod graph;
 pub mod gru;
 pub mod init;
 pub mod layers;

@@ -1,6 +1,7 @@
 //! Scaled dot-product self-attention on packed queries, keys and values (Vaswani et al., 2017).
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
@@ -61,13 +62,71 @@ pub fn attention_composed(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2
     let [rows, packed] = qkv.dims();
     if let Some(len) = sets.common_len() {
         let count = rows / len.max(1);
-        return composed(qkv.reshape([count, len, packed]), heads, sets).reshape([rows, packed / 3]);
+        return composed(qkv.reshape([count, len, packed]), heads, sets, None).reshape([rows, packed / 3]);
     }
     let one = |set: usize| {
         let range = sets.range(set);
         let len = range.len();
         let qkv = qkv.clone().slice([range, 0..packed]).reshape([1, len, packed]);
-        composed(qkv, heads, sets).reshape([len, packed / 3])
+        composed(qkv, heads, sets, None).reshape([len, packed / 3])
+    };
+    Tensor::cat((0..sets.count()).filter(|set| !sets.range(*set).is_empty()).map(one).collect(), 0)
+}
+
+/// A factor for each pair of tokens of a set: of sets of N tokens, matrices `[N, N]`, one after the other.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    values: Arc<[f32]>,
+    starts: Arc<[usize]>,
+}
+
+impl Pairs {
+    /// Row-major: the query's row, the key's column.
+    ///
+    /// # Panics
+    /// If there are not N² values for each set of N tokens.
+    pub fn new(sets: &Sets, values: Vec<f32>) -> Self {
+        let mut end = 0;
+        let ends = (0..sets.count()).map(|set| {
+            end += sets.range(set).len().pow(2);
+            end
+        });
+        let starts: Arc<[usize]> = std::iter::once(0).chain(ends).collect();
+        assert_eq!(values.len(), end, "a factor for each pair of a set's tokens");
+        Self { values: values.into(), starts }
+    }
+
+    /// Those of one set.
+    fn of(&self, set: usize) -> &[f32] {
+        &self.values[self.starts[set]..self.starts[set + 1]]
+    }
+}
+
+/// `(softmax(q kᵀ / √d) ⊙ A) v` within each set and for each head: attention of tokens that overlap, by how much (Graph-JEPA,
+/// Skenderi et al., 2025, arXiv 2309.16014). Rows of the product need not sum to one.
+///
+/// # Shapes
+/// - `qkv`: `[T, 3 D]`, the sets' rows one after the other, the last axis `[q | k | v]`, each `[heads, D / heads]`
+/// - output: `[T, D]`
+pub fn hadamard_attention(qkv: Tensor<2>, sets: &Sets, pairs: &Pairs, heads: usize) -> Tensor<2> {
+    assert_eq!(qkv.dims()[0], sets.rows(), "rows and sets differ");
+    if is_fused(&qkv) {
+        let (sets, pairs) = (sets.clone(), pairs.clone());
+        return Tensor::from_dispatch(Dispatch::fused_hadamard(qkv.into_dispatch(), sets, pairs, heads));
+    }
+    hadamard_attention_composed(qkv, sets, pairs, heads)
+}
+
+/// The composed body of [`hadamard_attention`].
+pub fn hadamard_attention_composed(qkv: Tensor<2>, sets: &Sets, pairs: &Pairs, heads: usize) -> Tensor<2> {
+    let [_, packed] = qkv.dims();
+    let place = (&qkv.device().inner(), qkv.dtype());
+    let one = |set: usize| {
+        let range = sets.range(set);
+        let len = range.len();
+        let factors = Tensor::<2>::from_data(TensorData::new(pairs.of(set).to_vec(), [len, len]), place);
+        let qkv = qkv.clone().slice([range, 0..packed]).reshape([1, len, packed]);
+        composed(qkv, heads, sets, Some(factors)).reshape([len, packed / 3])
     };
     Tensor::cat((0..sets.count()).filter(|set| !sets.range(*set).is_empty()).map(one).collect(), 0)
 }
@@ -75,10 +134,10 @@ pub fn attention_composed(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2
 /// The composed body of [`self_attention`].
 pub fn self_attention_composed(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     let [b, n, _] = qkv.dims();
-    composed(qkv, heads, &Sets::uniform(b, n))
+    composed(qkv, heads, &Sets::uniform(b, n), None)
 }
 
-fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
+fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets, factors: Option<Tensor<2>>) -> Tensor<3> {
     let [b, n, packed] = qkv.dims();
     let width = packed / 3;
     let head = width / heads;
@@ -92,7 +151,11 @@ fn composed(qkv: Tensor<3>, heads: usize, sets: &Sets) -> Tensor<3> {
         let later = Tensor::<2, Bool>::from_data(TensorData::new(later, [n, n]), &scores.device().inner());
         scores = scores.mask_fill(later.unsqueeze::<4>().expand([b, heads, n, n]), f32::NEG_INFINITY);
     }
-    matmul(softmax(scores, 3), part(2)).swap_dims(1, 2).reshape([b, n, width])
+    let mut probabilities = softmax(scores, 3);
+    if let Some(factors) = factors {
+        probabilities = probabilities * factors.unsqueeze::<4>();
+    }
+    matmul(probabilities, part(2)).swap_dims(1, 2).reshape([b, n, width])
 }
 
 /// Queries whose scores are in memory at a time, at most.
@@ -117,12 +180,30 @@ pub(crate) struct Packed<'a> {
     head: usize,
     /// See [`Sets::causal_by`]; 0 where every row is seen.
     step: usize,
+    /// See [`hadamard_attention`], `[N, N]`.
+    factors: Option<&'a [f32]>,
 }
 
 impl<'a> Packed<'a> {
     /// `rows` of `3 · width` values.
     pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize, step: usize) -> Self {
-        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, step }
+        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, step, factors: None }
+    }
+
+    /// The same with probabilities multiplied by these, `[N, N]`.
+    fn times(self, factors: Option<&'a [f32]>) -> Self {
+        Self { factors, ..self }
+    }
+
+    /// Multiplies what belongs to some queries by their factors: `[Q, N]`, rows [`stride`](Self::stride) apart.
+    fn weigh(self, queries: &Range<usize>, values: &mut [f32]) {
+        let Some(factors) = self.factors else { return };
+        let factors = factors[queries.start * self.tokens..].chunks_exact(self.tokens);
+        for (values, factors) in values.chunks_exact_mut(self.stride()).zip(factors) {
+            for (value, factor) in values.iter_mut().zip(factors) {
+                *value *= factor;
+            }
+        }
     }
 
     fn width(self) -> usize {
@@ -181,6 +262,7 @@ impl<'a> Packed<'a> {
                 let queries = start..tokens.end.min(start + share(n));
                 let p = room(&mut s.p, queries.len() * self.stride());
                 self.probabilities(head, queries.clone(), &keys, p);
+                self.weigh(&queries, p);
                 let out = &mut out[(start - tokens.start) * width + head * self.head..];
                 values.product(out, width, Start::Zero, Matrix::strided(p, queries.len(), n, self.stride()));
             }
@@ -206,12 +288,20 @@ impl<'a> Packed<'a> {
             let row = self.stride();
             let (p, dp) = (room(&mut s.p, m * row), room(&mut s.dp, m * row));
             let q = self.part(0, head, queries.clone());
-            self.probabilities(head, queries, &keys, p);
+            self.probabilities(head, queries.clone(), &keys, p);
             repeated(m, n, self.head);
             let dy = Matrix::strided(&dy[start * width + head * self.head..], m, self.head, width);
             values.product(dp, row, Start::Zero, dy);
             fill_ends(dp, n, row, 0.0);
-            product_once(&mut dout[at[2]..], stride, begin, Matrix::strided(p, m, n, row).t(), dy);
+            if self.factors.is_some() {
+                let weighed = room(&mut s.weighed, m * row);
+                weighed.copy_from_slice(p);
+                self.weigh(&queries, weighed);
+                self.weigh(&queries, dp);
+                product_once(&mut dout[at[2]..], stride, begin, Matrix::strided(weighed, m, n, row).t(), dy);
+            } else {
+                product_once(&mut dout[at[2]..], stride, begin, Matrix::strided(p, m, n, row).t(), dy);
+            }
             softmax_rows_backward(p, dp, row, self.scale());
             let ds = Matrix::strided(dp, m, n, row);
             k.product(&mut dout[at[0] + start * stride..], stride, Start::Zero, ds);
@@ -236,6 +326,7 @@ pub(crate) struct Scratch {
     values: Vec<f32>,
     p: Vec<f32>,
     dp: Vec<f32>,
+    weighed: Vec<f32>,
     /// Right operands of one head, for all its queries.
     held: [Vec<Line>; 3],
 }
@@ -249,6 +340,11 @@ fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
 
 /// Attention within each set, rows of `width` values each.
 pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, out: &mut [f32]) {
+    forward_within(qkv, sets, None, width, heads, out);
+}
+
+/// [`forward_sets`], with probabilities multiplied where there are factors.
+fn forward_within(qkv: &[f32], sets: &Sets, pairs: Option<&Pairs>, width: usize, heads: usize, out: &mut [f32]) {
     // Queries are tasks: one long set keeps every thread busy. A task lays out keys and values for itself, so that tasks
     // are as long as there are enough of them; they end where the queries do that are in memory at a time, and so change no bit.
     let pieces: usize = (0..sets.count()).map(|set| sets.range(set).len().div_ceil(QUERIES)).sum();
@@ -264,16 +360,27 @@ pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize,
     outs.into_par_iter().zip(tasks).for_each_init(Scratch::default, |s, (out, (set, tokens))| {
         let rows = sets.range(set);
         let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.step());
-        packed.attend(tokens, out, s);
+        packed.times(pairs.map(|pairs| pairs.of(set))).attend(tokens, out, s);
     });
 }
 
 /// The gradient of [`forward_sets`] with respect to `qkv`.
 pub(crate) fn backward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, dy: &[f32], dqkv: &mut [f32]) {
+    backward_within(qkv, (sets, None), width, heads, dy, dqkv);
+}
+
+fn backward_within(
+    qkv: &[f32],
+    (sets, pairs): (&Sets, Option<&Pairs>),
+    width: usize,
+    heads: usize,
+    dy: &[f32],
+    dqkv: &mut [f32],
+) {
     let packed = |set: usize| {
         let rows = sets.range(set);
         let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.step());
-        (packed, &dy[width * rows.start..])
+        (packed.times(pairs.map(|pairs| pairs.of(set))), &dy[width * rows.start..])
     };
     if sets.count() >= FEW {
         let outs = split_at_lengths(dqkv, (0..sets.count()).map(|set| sets.range(set).len() * 3 * width));
@@ -308,17 +415,23 @@ pub(crate) fn backward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize
     }
 }
 
-pub(crate) fn forward(qkv: &FlexTensor, sets: &Sets, heads: usize) -> FlexTensor {
+pub(crate) fn forward(qkv: &FlexTensor, sets: &Sets, pairs: Option<&Pairs>, heads: usize) -> FlexTensor {
     let shape = dims(qkv);
     let width = shape[1] / 3;
     let mut out = buffer(shape[0] * width);
-    forward_sets(slice(qkv), sets, width, heads, &mut out);
+    forward_within(slice(qkv), sets, pairs, width, heads, &mut out);
     tensor(out, [shape[0], width])
 }
 
-pub(crate) fn backward(qkv: &FlexTensor, sets: &Sets, heads: usize, dy: &FlexTensor) -> FlexTensor {
+pub(crate) fn backward(
+    qkv: &FlexTensor,
+    sets: &Sets,
+    pairs: Option<&Pairs>,
+    heads: usize,
+    dy: &FlexTensor,
+) -> FlexTensor {
     let shape = dims(qkv);
     let mut dqkv = buffer(shape[0] * shape[1]);
-    backward_sets(slice(qkv), sets, shape[1] / 3, heads, slice(dy), &mut dqkv);
+    backward_within(slice(qkv), (sets, pairs), shape[1] / 3, heads, slice(dy), &mut dqkv);
     tensor(dqkv, shape)
 }

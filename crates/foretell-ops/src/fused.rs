@@ -14,12 +14,17 @@ use burn_autodiff::{
 use burn_flex::FlexTensor;
 
 use crate::{
-    Sets, activation, attention, batch_norm, block, conv,
+    Sets, activation,
+    attention::{self, Pairs},
+    batch_norm, block, conv,
     flex::{contiguous, rows},
-    gather, gru, linear,
+    gather,
+    gine::{self, Messages},
+    gru, linear,
     loss::{self, Distance},
     matmul, norm,
     pool::on_pool,
+    segments::{self, Segments},
     sigreg::{self, Knots},
     softmax,
     turns::{self, Turns},
@@ -78,6 +83,14 @@ pub(crate) trait Fused: Backend {
     fn fused_softmax(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gather(table: FloatTensor<Self>, indices: Arc<[u32]>) -> FloatTensor<Self>;
     fn fused_turn(qkv: FloatTensor<Self>, turns: Turns) -> FloatTensor<Self>;
+    fn fused_segments(x: FloatTensor<Self>, segments: Segments, mean: bool) -> FloatTensor<Self>;
+    fn fused_gine(
+        nodes: FloatTensor<Self>,
+        edges: FloatTensor<Self>,
+        epsilon: FloatTensor<Self>,
+        messages: Messages,
+    ) -> FloatTensor<Self>;
+    fn fused_hadamard(qkv: FloatTensor<Self>, sets: Sets, pairs: Pairs, heads: usize) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -100,7 +113,7 @@ impl Fused for Flex {
         batch_norm::forward(&contiguous(x), &contiguous(weight), &contiguous(bias), &way)
     }
     fn fused_attention(qkv: FlexTensor, sets: Sets, heads: usize) -> FlexTensor {
-        attention::forward(&contiguous(qkv), &sets, heads)
+        attention::forward(&contiguous(qkv), &sets, None, heads)
     }
     #[allow(clippy::too_many_arguments)]
     fn fused_block(
@@ -149,6 +162,15 @@ impl Fused for Flex {
     fn fused_turn(qkv: FlexTensor, turns: Turns) -> FlexTensor {
         turns::forward(&contiguous(qkv), &turns)
     }
+    fn fused_segments(x: FlexTensor, segments: Segments, mean: bool) -> FlexTensor {
+        segments::forward(&contiguous(x), &segments, mean)
+    }
+    fn fused_gine(nodes: FlexTensor, edges: FlexTensor, epsilon: FlexTensor, messages: Messages) -> FlexTensor {
+        gine::forward(&contiguous(nodes), &contiguous(edges), &contiguous(epsilon), &messages)
+    }
+    fn fused_hadamard(qkv: FlexTensor, sets: Sets, pairs: Pairs, heads: usize) -> FlexTensor {
+        attention::forward(&contiguous(qkv), &sets, Some(&pairs), heads)
+    }
 }
 
 /// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
@@ -187,7 +209,7 @@ backward!(BatchNormBackward, 3, BatchNormState, |(x, weight, bias, way), dy, wan
     on_pool(|| batch_norm::backward(&x, &weight, &bias, &way, &dy, want))
 });
 backward!(AttentionBackward, 1, (FlexTensor, Sets, usize), |(qkv, sets, heads), dy, _| [Some(attention::backward(
-    &qkv, &sets, heads, &dy
+    &qkv, &sets, None, heads, &dy
 ))]);
 type BlockState = (FlexTensor, Box<[FlexTensor; block::WEIGHTS]>, block::Shape, block::Saved);
 backward!(BlockBackward, 13, BlockState, |(x, weights, shape, saved), dy, want| {
@@ -213,6 +235,16 @@ backward!(SigregBackward, 1, (FlexTensor, Knots), |(projected, knots), dy, _| [S
 backward!(SoftmaxBackward, 1, FlexTensor, |y, dy, _| [Some(softmax::backward(&y, &dy))]);
 backward!(GatherBackward, 1, (usize, Arc<[u32]>), |(n, indices), dy, _| [Some(gather::backward(n, &indices, &dy))]);
 backward!(TurnBackward, 1, Turns, |turns, dy, _| [Some(turns::backward(&dy, &turns))]);
+backward!(SegmentsBackward, 1, (Segments, bool), |(segments, mean), dy, _| [Some(segments::backward(
+    &segments, mean, &dy
+))]);
+type GineState = (FlexTensor, FlexTensor, FlexTensor, Messages);
+backward!(GineBackward, 3, GineState, |(nodes, edges, epsilon, messages), dy, want| {
+    on_pool(|| gine::backward((&nodes, &edges, &epsilon), &messages, &dy, want))
+});
+backward!(HadamardBackward, 1, (FlexTensor, Sets, Pairs, usize), |(qkv, sets, pairs, heads), dy, _| {
+    [Some(attention::backward(&qkv, &sets, Some(&pairs), heads, &dy))]
+});
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
 macro_rules! taped {
@@ -274,7 +306,7 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
     fn fused_attention(qkv: FloatTensor<Self>, sets: Sets, heads: usize) -> FloatTensor<Self> {
         let (qkv, a) = qkv.into_parts();
         let qkv = contiguous(qkv);
-        taped!(AttentionBackward, S, [a], (attention::forward(&qkv, &sets, heads), (qkv, sets, heads)))
+        taped!(AttentionBackward, S, [a], (attention::forward(&qkv, &sets, None, heads), (qkv, sets, heads)))
     }
     #[allow(clippy::too_many_arguments)]
     fn fused_block(
@@ -366,5 +398,28 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
     fn fused_turn(qkv: FloatTensor<Self>, turns: Turns) -> FloatTensor<Self> {
         let (qkv, a) = qkv.into_parts();
         taped!(TurnBackward, S, [a], (turns::forward(&contiguous(qkv), &turns), turns))
+    }
+    fn fused_segments(x: FloatTensor<Self>, segments: Segments, mean: bool) -> FloatTensor<Self> {
+        let (x, a) = x.into_parts();
+        taped!(SegmentsBackward, S, [a], (segments::forward(&contiguous(x), &segments, mean), (segments, mean)))
+    }
+    fn fused_gine(
+        nodes: FloatTensor<Self>,
+        edges: FloatTensor<Self>,
+        epsilon: FloatTensor<Self>,
+        messages: Messages,
+    ) -> FloatTensor<Self> {
+        let ((nodes, a), (edges, b), (epsilon, c)) = (nodes.into_parts(), edges.into_parts(), epsilon.into_parts());
+        let (nodes, edges, epsilon) = (contiguous(nodes), contiguous(edges), contiguous(epsilon));
+        taped!(GineBackward, S, [a, b, c], {
+            (gine::forward(&nodes, &edges, &epsilon, &messages), (nodes, edges, epsilon, messages))
+        })
+    }
+    fn fused_hadamard(qkv: FloatTensor<Self>, sets: Sets, pairs: Pairs, heads: usize) -> FloatTensor<Self> {
+        let (qkv, a) = qkv.into_parts();
+        let qkv = contiguous(qkv);
+        taped!(HadamardBackward, S, [a], {
+            (attention::forward(&qkv, &sets, Some(&pairs), heads), (qkv, sets, pairs, heads))
+        })
     }
 }

@@ -24,6 +24,7 @@ mod device;
 mod flex;
 mod fused;
 mod gather;
+mod gine;
 mod gru;
 mod kernel;
 mod linear;
@@ -38,6 +39,7 @@ mod pieces;
 mod pool;
 mod reduce;
 mod rollout;
+mod segments;
 mod sets;
 mod sigreg;
 mod simd;
@@ -47,13 +49,14 @@ mod tiles;
 mod turns;
 
 pub use activation::{gelu, relu, silu};
-pub use attention::{attention, cross_attention, self_attention};
+pub use attention::{Pairs, attention, cross_attention, hadamard_attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_with};
 pub use block::{BlockWeights, PackedBlock, transformer_block, turned_block};
 pub use conv::conv2d;
 pub use count::operations;
 pub use device::{DeviceError, Place, on_cpu};
 pub use gather::gather;
+pub use gine::{Messages, gine};
 pub use gru::{gru_cell, gru_gates};
 pub use linear::linear;
 pub use loss::{cosine_distance, l1, l2, smooth_l1};
@@ -66,6 +69,7 @@ pub use optimise::{AdamW, Stepped, adamw, lerp};
 pub use pool::together;
 pub use reduce::{SumOfSquares, values};
 pub use rollout::{GruRollout, Map};
+pub use segments::{Segments, segment_mean, segment_sum};
 pub use sets::Sets;
 pub use sigreg::sigreg_statistic;
 pub use softmax::softmax;
@@ -74,11 +78,15 @@ pub use turns::{Turns, turn};
 /// The composed bodies, which run on every backend and in f64.
 pub mod composed {
     pub use crate::activation::{gelu_composed as gelu, relu_composed as relu};
-    pub use crate::attention::{attention_composed as attention, self_attention_composed as self_attention};
+    pub use crate::attention::{
+        attention_composed as attention, hadamard_attention_composed as hadamard_attention,
+        self_attention_composed as self_attention,
+    };
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
     pub use crate::block::{transformer_block_composed as transformer_block, turned_block_composed as turned_block};
     pub use crate::conv::conv2d_composed as conv2d;
     pub use crate::gather::gather_composed as gather;
+    pub use crate::gine::gine_composed as gine;
     pub use crate::gru::gru_gates_composed as gru_gates;
     pub use crate::linear::linear_composed as linear;
     pub use crate::loss::{
@@ -86,6 +94,7 @@ pub mod composed {
         smooth_l1_composed as smooth_l1,
     };
     pub use crate::norm::layer_norm_composed as layer_norm;
+    pub use crate::segments::{segment_mean_composed as segment_mean, segment_sum_composed as segment_sum};
     pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
     pub use crate::softmax::softmax_composed as softmax;
     pub use crate::turns::turn_composed as turn;

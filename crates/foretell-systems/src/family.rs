@@ -9,7 +9,7 @@ use crate::planned;
 use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
-use crate::{eb_jepa, i_jepa, le_jepa, le_wm};
+use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm};
 
 /// A member: its row, and how it is trained where it is.
 pub enum Entry {
@@ -52,7 +52,7 @@ pub static FAMILY: [Entry; 31] = [
     planned(&planned::DMT_JEPA),
     planned(&planned::JEP_KD),
     planned(&planned::SIGNAL_JEPA),
-    planned(&planned::GRAPH_JEPA),
+    member::<graph_jepa::GraphJepaConfig>(),
     planned(&planned::ST_JEMA),
     planned(&planned::LAT_PFN),
     planned(&planned::TS_JEPA),

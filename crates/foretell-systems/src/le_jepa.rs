@@ -139,7 +139,7 @@ impl System for LeJepaConfig {
     }
 
     /// Two minutes on two cores, for the scenes that come with the program.
-    fn usual_steps(data: &ImagesConfig) -> Option<u64> {
+    fn usual_steps(data: &ImagesConfig, _: Option<usize>) -> Option<u64> {
         data.path.is_empty().then_some(300)
     }
 

@@ -18,6 +18,7 @@ mod sizes;
 mod system;
 
 pub mod eb_jepa;
+pub mod graph_jepa;
 pub mod i_jepa;
 pub mod le_jepa;
 pub mod le_wm;

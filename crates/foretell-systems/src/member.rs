@@ -253,7 +253,7 @@ impl<S: System> Session for Run<S> {
     }
 
     fn usual_steps(&self) -> Option<u64> {
-        S::usual_steps(&self.recipe.data)
+        S::usual_steps(&self.recipe.data, self.train_len())
     }
 
     fn set_minutes(&mut self, minutes: f64) {

@@ -154,14 +154,6 @@ pub(crate) static SIGNAL_JEPA: Row = Row {
     papers: &["arXiv:2403.11772"],
     state: State::Planned,
 };
-pub(crate) static GRAPH_JEPA: Row = Row {
-    number: 24,
-    name: "graph-jepa",
-    title: "Graph-JEPA",
-    one_line: "subgraphs, hyperbolic target coordinates",
-    papers: &["arXiv:2309.16014"],
-    state: State::Planned,
-};
 pub(crate) static ST_JEMA: Row = Row {
     number: 25,
     name: "st-jema",

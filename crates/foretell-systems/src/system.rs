@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use foretell_data::random::{Stream, rng};
-use foretell_data::{DataError, Decision, Modality};
+use foretell_data::{DataError, Decision, Modality, Part};
 use foretell_eval::{EvalError, Finding};
 use foretell_jepa::Objective;
 use foretell_jepa::masks::MaskError;
@@ -46,6 +46,11 @@ impl<D: Modality> On<'_, D> {
     /// Whether the networks lie on a CPU: some defaults are smaller there.
     pub fn on_cpu(&self) -> bool {
         foretell_ops::on_cpu(self.device)
+    }
+
+    /// Samples of the training part; `None` where they are not open or generated without end.
+    pub fn train_len(&self) -> Option<usize> {
+        self.data.and_then(|data| data.len(Part::Train))
     }
 
     /// The generator of the weights of the network of this number.
@@ -117,8 +122,9 @@ pub trait System:
         Self::default()
     }
 
-    /// Optimiser steps where nothing is said, for data of which that is known; otherwise minutes decide.
-    fn usual_steps(_data: &<Self::Data as Modality>::Config) -> Option<u64> {
+    /// Optimiser steps where nothing is said, for data of which that is known (`train_len` samples to train on, where they have
+    /// an end); otherwise minutes decide.
+    fn usual_steps(_data: &<Self::Data as Modality>::Config, _train_len: Option<usize>) -> Option<u64> {
         None
     }
 

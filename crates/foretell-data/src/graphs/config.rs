@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::graphs::inputs;
 use crate::{Auto, Normalise};
 
 /// What a network is told of a node, beside its place.
@@ -66,5 +67,17 @@ impl Default for GraphsConfig {
             normalise: Normalise { mean: Vec::new(), std: Vec::new() },
             fingerprint: String::new(),
         }
+    }
+}
+
+impl GraphsConfig {
+    /// F: features of a node, of a resolved config.
+    pub fn feature_width(&self) -> usize {
+        inputs::feature_width(self)
+    }
+
+    /// L: labels that edges may have; 0 where they have none.
+    pub fn edge_classes(&self) -> usize {
+        self.edge_labels.len()
     }
 }

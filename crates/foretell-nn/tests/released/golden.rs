@@ -49,6 +49,11 @@ impl Golden {
         Self::read(name, &folder, told, small)
     }
 
+    /// A file that stands alone.
+    pub(crate) fn alone(name: &str) -> Self {
+        Self::read(name, &PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/released"), "{}".to_owned(), true)
+    }
+
     fn read(name: &str, folder: &Path, told: String, small: bool) -> Self {
         let path = folder.join(format!("{name}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -3,6 +3,7 @@
 //! With `FORETELL_PARITY=DIR` the files of another run of that script are taken, of networks of any size.
 
 mod golden;
+mod graphs;
 mod learns;
 mod parity;
 mod strict;

@@ -6,6 +6,7 @@
 
 mod attention;
 mod blocks;
+mod graphs;
 mod losses;
 mod norms;
 mod pieces;

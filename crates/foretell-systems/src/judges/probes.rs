@@ -20,6 +20,18 @@ struct Seen {
 
 /// What the features know of each factor; `None` where there are no labels or nothing is held out.
 pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
+    let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
+    Ok(Some(foretell_eval::probes(&probed, &factors, &Budget::default())?))
+}
+
+/// The same read by ridge regression on the classes' indicators, the penalty chosen by leave-one-out; `None` likewise.
+pub fn ridge<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
+    let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
+    Ok(Some(foretell_eval::ridge_heads(&probed, &factors)?))
+}
+
+/// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none.
+pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<(Vec<Probed>, Vec<Factor>)>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
     if factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
@@ -36,7 +48,7 @@ pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judg
         .zip(train.features.into_iter().zip(test.features))
         .map(|(name, (train, test))| Probed { name: name.to_owned(), train, test })
         .collect();
-    Ok(Some(foretell_eval::probes(&probed, &factors, &Budget::default())?))
+    Ok(Some((probed, factors)))
 }
 
 fn see<D: Modality>(
