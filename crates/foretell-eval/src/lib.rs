@@ -5,6 +5,7 @@
 mod error;
 mod factor;
 mod features;
+mod few_shot;
 mod knn;
 mod lbfgs;
 mod lidar;
@@ -20,6 +21,7 @@ mod statistics;
 pub use error::EvalError;
 pub use factor::Factor;
 pub use features::Features;
+pub use few_shot::{FewShot, FewShotFit};
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, lidar};
 pub use linear::{Linear, LinearFit};
