@@ -10,6 +10,8 @@ pub mod dynamics;
 pub mod masked;
 pub mod masks;
 pub mod objective;
+pub mod operators;
+pub mod sar_jepa;
 pub mod sigreg;
 pub mod systems;
 pub mod target;
