@@ -1,11 +1,12 @@
 //! Random crops, flips, colour changes and blur, as torchvision defines them and in the order of SimCLR, BYOL and DINO:
-//! crop, flip, jitter, grey, blur, solarise.
+//! crop, flip, jitter, grey, blur, solarise. Speckle, which belongs to the picture, comes before the jitter.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::colour::turn_hue;
 use crate::resample::{Planes, recut, resample};
+use crate::speckle::Speckle;
 use crate::transform::Crop;
 use crate::{DataError, Image, decimal};
 
@@ -23,6 +24,9 @@ pub struct Augment {
     /// Probability of a horizontal flip.
     #[serde(serialize_with = "decimal::one")]
     pub flip: f32,
+    /// Looks of multiplicative [speckle](fn@crate::speckle): the fewer, the stronger, from 0.1 to 10000; 0 for none.
+    #[serde(serialize_with = "decimal::one")]
+    pub speckle: f32,
     /// Probability that brightness, contrast, saturation and hue change at all.
     #[serde(serialize_with = "decimal::one")]
     pub jitter: f32,
@@ -58,6 +62,7 @@ impl Default for Augment {
             crop_scale: (1.0, 1.0),
             crop_aspect: (1.0, 1.0),
             flip: 0.0,
+            speckle: 0.0,
             jitter: 0.0,
             brightness: 0.0,
             contrast: 0.0,
@@ -90,6 +95,7 @@ impl Augment {
         {
             setting(name, "0 or more", value, value >= 0.0 && value.is_finite())?;
         }
+        Speckle::check("speckle", self.speckle)?;
         setting("hue", "0 to 0.5 turns", self.hue, (0.0..=0.5).contains(&self.hue))?;
         let ordered = |(low, high): (f32, f32), most: f32| 0.0 < low && low <= high && high <= most;
         let expected = "two shares of the area, 0 < low ≤ high ≤ 1";
@@ -104,10 +110,14 @@ impl Augment {
     pub fn apply(&self, image: &Image, size: usize, rng: &mut impl Rng) -> Image {
         let crop = self.crop(image, rng);
         let flip = happens(self.flip, rng);
-        if [self.jitter, self.grey, self.blur, self.solarise] == [0.0; 4] {
+        let speckle = Speckle::of_looks(self.speckle);
+        if speckle.is_none() && [self.jitter, self.grey, self.blur, self.solarise] == [0.0; 4] {
             return recut(image, crop, size, flip);
         }
         let mut planes = resample(image, crop, size, flip);
+        if let Some(speckle) = speckle {
+            speckle.planes(&mut planes, rng);
+        }
         if happens(self.jitter, rng) {
             self.change_colours(&mut planes, rng);
         }
@@ -192,7 +202,7 @@ impl Augment {
     }
 }
 
-fn setting<T: std::fmt::Debug>(
+pub(crate) fn setting<T: std::fmt::Debug>(
     name: &'static str,
     expected: &'static str,
     found: T,

@@ -30,6 +30,8 @@ pub enum Stream {
     Plan = 10,
     /// Play that explores whole layouts; `index` is the layout.
     Explore = 11,
+    /// Noise that belongs to a data set: `step` is 0 in the training part and 1 in the held-out part, `index` the sample.
+    Noise = 12,
 }
 
 /// The generator of one place in a run.

@@ -146,6 +146,29 @@ fn a_folder_between_the_part_and_the_classes_says_nothing() {
     assert_eq!(labelled(&open(root.path()), Part::HeldOut), ["valid/images/b/3.png:b"]);
 }
 
+/// As MSTAR is passed on: deep folders, lists of the files beside the parts, numbers for classes.
+#[test]
+fn lists_beside_the_parts_are_no_labels_and_numbered_classes_sort_by_value() {
+    let root = tempfile::tempdir().unwrap();
+    let image = |name| (name, png(8, 8, 1, 1));
+    let list = |name, text: &str| (name, text.as_bytes().to_vec());
+    let path = tar(
+        &root.path().join("chips.tar"),
+        [
+            list("a/data/chips/train.txt", "10/1.jpeg 10\n2/1.jpeg 2\n"),
+            image("a/data/chips/train/10/1.jpeg"),
+            image("a/data/chips/train/2/1.jpeg"),
+            list("a/data/chips/val.txt", "10/2.jpeg 10\n"),
+            image("a/data/chips/val/10/2.jpeg"),
+        ],
+    );
+    let dataset = open(&path);
+    assert_eq!(dataset.factors()[0].classes, ["2", "10"]);
+    assert_eq!(dataset.channels(), 1);
+    assert_eq!(labelled(&dataset, Part::Train), ["a/data/chips/train/10/1.jpeg:10", "a/data/chips/train/2/1.jpeg:2"]);
+    assert_eq!(labelled(&dataset, Part::HeldOut), ["a/data/chips/val/10/2.jpeg:10"]);
+}
+
 #[test]
 fn a_folder_of_train_and_test_tars_is_one_data_set() {
     let root = tempfile::tempdir().unwrap();

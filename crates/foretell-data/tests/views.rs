@@ -81,6 +81,48 @@ fn jitter_changes_what_it_says_and_leaves_grey_images_their_single_channel() {
 }
 
 #[test]
+fn speckle_multiplies_each_place_and_is_drawn_only_where_it_is_on() {
+    let half = Image { width: 64, height: 64, channels: 3, pixels: [20, 40, 60].repeat(64 * 64) };
+    let mean = |image: &Image, channel: usize| {
+        image.pixels.iter().skip(channel).step_by(3).map(|&v| v as f32).sum::<f32>() / 4096.0
+    };
+    let noisy = view(&Augment { speckle: 4.0, ..Augment::default() }, &half, 64, 0);
+    for (channel, value) in [20.0, 40.0, 60.0].into_iter().enumerate() {
+        assert!((mean(&noisy, channel) / value - 1.0).abs() < 0.05);
+    }
+    for pixel in noisy.pixels.chunks_exact(3) {
+        // One factor for the three channels, as far as rounding lets it be seen.
+        let factor = pixel[2] as f32 / 60.0;
+        assert!((pixel[0] as f32 - 20.0 * factor).abs() <= 0.7 && (pixel[1] as f32 - 40.0 * factor).abs() <= 0.9);
+    }
+    let spread = noisy.pixels.iter().skip(2).step_by(3).map(|&v| (v as f32 - 60.0).powi(2)).sum::<f32>() / 4096.0;
+    assert!((spread / 900.0 - 1.0).abs() < 0.12, "{spread}");
+
+    // The jitter behind it sees the generator as it would without speckle only where speckle is off.
+    let jitter = Augment { jitter: 1.0, brightness: 0.5, ..Augment::default() };
+    let off = Augment { speckle: 0.0, ..jitter.clone() };
+    assert_eq!(view(&jitter, &half, 64, 1), view(&off, &half, 64, 1));
+    let error = Augment { speckle: -2.0, ..jitter }.check().unwrap_err().to_string();
+    assert!(error.contains("the setting `speckle` is -2.0, but must be 0 for none"), "{error}");
+}
+
+#[test]
+fn contrast_moves_away_from_the_mean() {
+    let pixels = (0..1024).map(|i| if i % 32 < 16 { 80 } else { 120 }).collect();
+    let image = Image { width: 32, height: 32, channels: 1, pixels };
+    let contrast = Augment { jitter: 1.0, contrast: 0.5, ..Augment::default() };
+    let mut spreads = Vec::new();
+    for index in 0..40 {
+        let seen = view(&contrast, &image, 32, index);
+        let (dark, light) = (seen.pixels[0] as f32, seen.pixels[31] as f32);
+        assert!((dark + light - 200.0).abs() <= 1.0, "the mean moved: {dark} {light}");
+        spreads.push((light - dark) / 40.0);
+    }
+    assert!(spreads.iter().all(|s| (0.47..1.53).contains(s)));
+    assert!(spreads.iter().any(|&s| s < 0.65) && spreads.iter().any(|&s| s > 1.35), "{spreads:?}");
+}
+
+#[test]
 fn crops_cover_the_areas_they_should() {
     // A ramp of columns: the first and last value of a row tell where a crop began and ended.
     let ramp = Image { width: 200, height: 200, channels: 1, pixels: (0..40_000).map(|i| (i % 200) as u8).collect() };
@@ -117,6 +159,7 @@ proptest! {
         odds in prop::array::uniform5(0.0_f32..1.5),
         strengths in prop::array::uniform4(0.0_f32..2.0),
         grey: bool,
+        speckle in prop::sample::select(vec![0.0_f32, 0.01, 1.0, 3.5, 1e9, -1.0]),
         seed: u64,
     ) {
         let channels = if grey { 1 } else { 3 };
@@ -126,7 +169,7 @@ proptest! {
         let [brightness, contrast, saturation, hue] = strengths;
         let augment = Augment {
             crop_scale: (a, b), crop_aspect: (c, d), blur_sigma: (a, b),
-            flip, jitter, brightness, contrast, saturation, hue, grey, blur, solarise,
+            flip, speckle, jitter, brightness, contrast, saturation, hue, grey, blur, solarise,
         };
         let make = || augment.apply(&image, size, &mut rng(seed, Stream::Augment, 0, 0));
         let view = make();

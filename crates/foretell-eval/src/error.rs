@@ -62,6 +62,20 @@ pub enum EvalError {
         /// Rows that they should label.
         rows: usize,
     },
+    /// A class with fewer training rows than were asked for of each.
+    #[error(
+        "factor {factor:?} has {found} training rows of class {class}, but {needed} of each class were asked for: ask for {found} or fewer"
+    )]
+    TooFewOfClass {
+        /// Name of the factor.
+        factor: String,
+        /// The class's label.
+        class: u32,
+        /// Rows that were asked for.
+        needed: usize,
+        /// Rows that it has.
+        found: usize,
+    },
     /// Rows that cannot be grouped by sample.
     #[error("{rows} rows do not divide into groups of {views} views (LiDAR needs n·q rows, q ≥ 2, n ≥ 2)")]
     Grouping {

@@ -7,6 +7,7 @@ mod encoder;
 mod error;
 mod factor;
 mod features;
+mod few_shot;
 mod findings;
 mod knn;
 mod lbfgs;
@@ -25,6 +26,7 @@ pub use encoder::{Encoder, Pool, Samples};
 pub use error::EvalError;
 pub use factor::Factor;
 pub use features::Features;
+pub use few_shot::{FewShot, FewShotFit};
 pub use findings::{
     Better, Body, Card, Cell, FEATURES, Figures, Finding, Format, Grid, Group, Picture, Pictures, Reference, Row,
     Strip, TRAINED, Tile, UNTRAINED, records,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The space of targets, and its distance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Geometry {
     /// `ψ(α) = (cosh α, sinh α)`, α the mean of a latent's features, on the unit hyperbola; smooth L1 (β = 1) of two predicted numbers.
     Hyperbola {

@@ -1,4 +1,4 @@
-//! What makes a JEPA: masks, targets, latent losses, anti-collapse terms, and one file for each member of the family.
+//! What makes a JEPA: compositions, masks, targets, latent losses, anti-collapse terms.
 //!
 //! A batch goes one way: samples → [`Collate`](foretell_data::Collate) (views and masks, in the loader's threads) →
 //! tokeniser, context encoder, predictor → latent loss ← target. Almost every member is one of a few compositions of
@@ -10,7 +10,9 @@ pub mod geometry;
 pub mod masked;
 pub mod masks;
 pub mod objective;
+pub mod operators;
 pub mod patches;
+pub mod predicted_operator;
 pub mod sigreg;
 pub mod target;
 pub mod vicreg;

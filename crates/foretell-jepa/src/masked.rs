@@ -14,6 +14,7 @@ use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use crate::masks::{BatchMasks, Grid, MaskConfig};
+use crate::operators::cut;
 use crate::sigreg::{directions, sigreg};
 use crate::target::{EmaConfig, TargetKind, TargetTransform};
 use crate::{Clock, Kept, Latents, Objective, Outcome, Role};
@@ -68,16 +69,14 @@ impl MaskedCollator {
     }
 }
 
-/// Writes an image `[C, S, S]` as patches `[N, C·p·p]`.
-fn write_patches(image: &[f32], channels: usize, size: usize, patch: usize, out: &mut [f32]) {
-    let side = size / patch;
-    for (token, out) in out.chunks_exact_mut(channels * patch * patch).enumerate() {
-        let (top, left) = (token / side * patch, token % side * patch);
-        for (line, out) in out.chunks_exact_mut(patch).enumerate() {
-            let (c, y) = (line / patch, top + line % patch);
-            out.copy_from_slice(&image[(c * size + y) * size + left..][..patch]);
-        }
+/// Rows `at` of each sample's `tokens` rows of `width`, `len` of them a sample.
+pub(crate) fn chosen(rows: &[f32], width: usize, tokens: usize, at: &[u32], len: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(at.len() * width);
+    for (i, token) in at.iter().enumerate() {
+        let row = i / len * tokens + *token as usize;
+        out.extend_from_slice(&rows[row * width..][..width]);
     }
+    out
 }
 
 impl Collate for MaskedCollator {
@@ -97,13 +96,9 @@ impl Collate for MaskedCollator {
             let view =
                 self.augment.apply(&sample.image, self.size, &mut rng(self.seed, Stream::Augment, step, i as u64));
             self.normalise.apply(&view, &mut image);
-            write_patches(&image, channels, self.size, self.patch, patches);
+            cut(&image, (self.size, self.size), self.patch, patches);
         }
-        let mut context = Vec::with_capacity(masks.context.len() * width);
-        for (i, token) in masks.context.iter().enumerate() {
-            let row = i / masks.context_len * tokens + *token as usize;
-            context.extend_from_slice(&patches[row * width..][..width]);
-        }
+        let context = chosen(&patches, width, tokens, &masks.context, masks.context_len);
         let directions = directions(self.seed, step, self.width, self.slices);
         Ok(MaskedBatch { patches, context, masks, directions })
     }
@@ -164,7 +159,7 @@ impl Masked {
 }
 
 /// `[R, N, D]` → `[R·N, D]`, untracked.
-fn flatten(latents: Tensor<3>) -> Tensor<2> {
+pub(crate) fn flatten(latents: Tensor<3>) -> Tensor<2> {
     let [r, n, d] = latents.dims();
     latents.inner().reshape([r * n, d])
 }

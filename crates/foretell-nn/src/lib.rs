@@ -7,6 +7,7 @@ pub mod ac_predictor;
 pub mod causal;
 pub mod clip_vit;
 pub mod conv;
+pub mod decoder;
 pub mod encode;
 pub mod framed;
 pub mod graph;

@@ -143,6 +143,28 @@ impl Vit {
         self.blocks(self.embed(patches), codes)
     }
 
+    /// Encodes some tokens of each sample and, beside them, a mask token at each of some other places: hidden patches are replaced at
+    /// the encoder's input, not left out of it (LoMaR, arXiv 2206.00790; SAR-JEPA, arXiv 2311.15153).
+    ///
+    /// # Shapes
+    /// - `patches`: `[B, V, C·p·p]`, those seen, each `[C, p, p]`; `mask_token`: `[1, 1, D]`
+    /// - `seen_at`: `[B, V]` and `hidden_at`: `[B, H]` row-major, positions in the raster, each below N
+    /// - output: `[B, V + H, D]`, those seen first
+    pub fn encode_masked(
+        &self,
+        patches: Tensor<3>,
+        mask_token: Tensor<3>,
+        seen_at: &[u32],
+        hidden_at: &[u32],
+    ) -> Tensor<3> {
+        let batch = patches.dims()[0];
+        let [_, n, width] = self.pos_embed.dims();
+        let table = self.pos_embed.val().inner().reshape([n, width]);
+        let seen = self.embed(patches) + positions::gather(table.clone(), seen_at, batch);
+        let hidden = mask_token + positions::gather(table, hidden_at, batch);
+        self.through(Tensor::cat(vec![seen, hidden], 1))
+    }
+
     /// Encodes every token. `patches`: `[B, N, C·p·p]` → `[B, N, D]`.
     pub fn encode_all(&self, patches: Tensor<3>) -> Tensor<3> {
         let codes = self.pos_embed.val().inner();
@@ -173,8 +195,11 @@ impl Vit {
     }
 
     fn blocks(&self, tokens: Tensor<3>, codes: Tensor<3>) -> Tensor<3> {
-        let x = self.blocks.iter().fold(tokens + codes, |x, block| block.forward(x));
-        self.norm.forward(x)
+        self.through(tokens + codes)
+    }
+
+    fn through(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(self.blocks.iter().fold(tokens, |x, block| block.forward(x)))
     }
 }
 

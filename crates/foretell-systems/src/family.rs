@@ -9,7 +9,7 @@ use crate::planned;
 use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
-use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm};
+use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm, sar_jepa};
 
 /// A member: its row, and how it is trained where it is.
 pub enum Entry {
@@ -56,7 +56,7 @@ pub static FAMILY: [Entry; 31] = [
     planned(&planned::ST_JEMA),
     planned(&planned::LAT_PFN),
     planned(&planned::TS_JEPA),
-    planned(&planned::SAR_JEPA),
+    member::<sar_jepa::SarJepaConfig>(),
     planned(&planned::JUDGEMENT),
     planned(&planned::AGENT),
     planned(&planned::MISSING_WORD),

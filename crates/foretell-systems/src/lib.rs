@@ -22,6 +22,7 @@ pub mod graph_jepa;
 pub mod i_jepa;
 pub mod le_jepa;
 pub mod le_wm;
+pub mod sar_jepa;
 
 pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};

@@ -178,14 +178,6 @@ pub(crate) static TS_JEPA: Row = Row {
     papers: &["arXiv:2406.04853", "arXiv:2509.25449"],
     state: State::Planned,
 };
-pub(crate) static SAR_JEPA: Row = Row {
-    number: 28,
-    name: "sar-jepa",
-    title: "SAR-JEPA",
-    one_line: "gradient features as fixed targets for radar images",
-    papers: &["arXiv:2311.15153"],
-    state: State::Planned,
-};
 pub(crate) static JUDGEMENT: Row = Row {
     number: 29,
     name: "judgement",

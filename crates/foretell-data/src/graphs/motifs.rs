@@ -13,7 +13,7 @@ use crate::random::{Stream, rng};
 
 /// How many graphs, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct MotifsConfig {
     /// Graphs to learn from.
     pub train: usize,

@@ -30,7 +30,7 @@ pub struct GraphSample {
 
 /// How a graph is cut into parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct PartsConfig {
     /// Parts of each graph, at most.
     pub count: usize,

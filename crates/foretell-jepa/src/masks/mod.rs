@@ -8,9 +8,12 @@
 //! - [`RandomMasks`]: the same numbers of tokens, scattered. The ablation: what are blocks good for?
 //! - [`OfficialMasks`]: what the released I-JEPA code draws, quirks included.
 //!
+//! Where hidden tokens go through the encoder too, as mask tokens, [`HiddenConfig`] says which: the same result with one target.
+//!
 //! A mask is a function of (seed, step, place in the batch); see [`foretell_data::random`].
 
 mod blocks;
+mod hidden;
 mod official;
 mod pack;
 mod random;
@@ -19,6 +22,7 @@ mod walk;
 use serde::{Deserialize, Serialize};
 
 pub use blocks::BlockMasks;
+pub use hidden::{Corners, HiddenConfig, HiddenTokens, HiddenWindows};
 pub use official::OfficialMasks;
 pub use random::RandomMasks;
 

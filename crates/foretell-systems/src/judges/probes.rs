@@ -1,7 +1,11 @@
 //! Probes of what the kept encoder knows of labels, beside the same encoder untrained and a baseline without a network.
 
+use std::collections::BTreeMap;
+
 use foretell_data::{DataError, Modality, Part, for_each};
-use foretell_eval::{Budget, Factor, Features, Finding, Probed, TRAINED, UNTRAINED};
+use foretell_eval::{
+    Better, Budget, FEATURES, Factor, Features, FewShot, Figures, Finding, Probed, Row, TRAINED, UNTRAINED,
+};
 use foretell_nn::Encode;
 use foretell_ops as ops;
 use foretell_train::Which;
@@ -28,6 +32,39 @@ pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judg
 pub fn ridge<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
     Ok(Some(foretell_eval::ridge_heads(&probed, &factors)?))
+}
+
+/// The linear probe from few labels of each class, drawn several times; `None` likewise, or where a class has not so many.
+pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
+    let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
+    let least = |factor: &Factor| {
+        let mut counts = BTreeMap::new();
+        factor.train.iter().for_each(|label| *counts.entry(label).or_insert(0_usize) += 1);
+        counts.into_values().min().unwrap_or(0)
+    };
+    let settings = FewShot::default();
+    let enough = factors.iter().map(least).min().unwrap_or(0);
+    let shots: Vec<usize> = settings.shots.iter().copied().filter(|shots| *shots <= enough).collect();
+    if shots.is_empty() {
+        return Ok(None);
+    }
+    let settings = FewShot { shots, ..settings };
+    let mut figures =
+        Figures::new(&["factor", "labels", FEATURES], "accuracy", Figures::PERCENT, Better::Higher).along("labels");
+    for factor in &factors {
+        for Probed { name, train, test } in &probed {
+            for fit in settings.probe(train, test, factor)? {
+                let cells = vec![factor.name.as_str().into(), fit.shots.into(), name.as_str().into()];
+                figures.rows.push(Row { cells, value: fit.mean, spread: Some(fit.deviation) });
+            }
+        }
+    }
+    let lead = format!(
+        "Accuracy of a linear probe from so many labelled training samples of each class, on all held-out samples: the mean of {} \
+         draws of the labelled ones, and its standard deviation over draws.",
+        settings.draws
+    );
+    Ok(Some(Finding::figures("few_shot", "What few labels bring out", &lead, figures)))
 }
 
 /// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none.
