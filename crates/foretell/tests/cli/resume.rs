@@ -583,7 +583,7 @@ fn metrics_that_were_cut_and_data_that_changed() {
     fs::remove_file(data.join("017.png")).unwrap();
     fs::remove_file(run.join("summary.json")).unwrap();
     let said = refused(&resume(&run));
-    assert!(said.contains("is not what this run began with") && said.contains("changing"), "{said}");
+    assert!(said.contains("are not what this run began with") && said.contains("changing"), "{said}");
     // Put back, it is the same data again.
     fs::write(data.join("017.png"), crate::made::png(32, 32, 3, 17)).unwrap();
     resumed(&run);
