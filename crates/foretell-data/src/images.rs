@@ -112,11 +112,6 @@ impl Images {
     pub fn normalise(&self) -> &Normalise {
         &self.normalise
     }
-
-    /// Whether they are the built-in scenes.
-    pub fn generated(&self) -> bool {
-        self.dataset.is_generated()
-    }
 }
 
 impl Modality for Images {
@@ -222,6 +217,10 @@ impl Modality for Images {
 
     fn picture(&self, sample: &Sample) -> Option<Image> {
         Some((*sample.image).clone())
+    }
+
+    fn enough_to_probe(&self) -> usize {
+        if self.dataset.is_generated() { 4000 } else { 60_000 }
     }
 
     fn on_bad(&self) -> OnBadSample {

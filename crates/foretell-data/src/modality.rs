@@ -261,6 +261,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Training samples that are enough for probes to learn from.
+    fn enough_to_probe(&self) -> usize {
+        60_000
+    }
+
     /// What to do with a sample that cannot be read.
     fn on_bad(&self) -> OnBadSample {
         OnBadSample::Fail

@@ -286,9 +286,10 @@ impl<S: System> Session for Run<S> {
 
     fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError> {
         self.recipe.train.resolve(steps, self.threads, &mut self.decisions);
-        if let Some(len) = self.train_len() {
+        if let (Some(len), Some(data)) = (self.train_len(), &self.data) {
+            let enough = data.enough_to_probe();
             self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || {
-                (len.min(MOST_JUDGED), format!("all, at most {MOST_JUDGED}"))
+                (len.min(enough), format!("all, at most {enough}"))
             });
         }
         let (mut model, mut decisions) = (self.recipe.model.clone(), Vec::new());
@@ -373,6 +374,3 @@ impl<S: System> Session for Run<S> {
         }))
     }
 }
-
-/// Training samples that probes learn from where nothing is said, at most.
-const MOST_JUDGED: usize = 60_000;
