@@ -139,7 +139,7 @@ fn of_file(golden: &Golden, config: &GraphJepaConfig) -> (GraphJepa, GraphJepaNe
 /// Gradients by name, of those that the file holds.
 struct Gradients<'a> {
     path: Vec<String>,
-    gradients: GradientsParams,
+    computed: GradientsParams,
     golden: &'a Golden,
     checked: usize,
     /// Parameters with a gradient.
@@ -157,7 +157,7 @@ impl ModuleVisitor for Gradients<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
+        let Some(gradient) = self.computed.remove::<D>(param.id) else { return };
         self.learning.insert(name.clone());
         let name = format!("gradient.{name}");
         if self.golden.tensors.contains_key(&name) {
@@ -178,9 +178,9 @@ fn a_step_is_that_of_pytorch() {
     golden.check("output.latents", predicted.latents);
     let outcome = objective.loss(&networks, &batch, &clock(1, 100, 4));
     golden.check("output.loss", outcome.loss.clone().inner());
-    let gradients = GradientsParams::from_grads(outcome.loss.backward(), &networks);
+    let computed = GradientsParams::from_grads(outcome.loss.backward(), &networks);
     let learning = BTreeSet::new();
-    let mut visit = Gradients { path: Vec::new(), gradients, golden: &golden, checked: 0, learning };
+    let mut visit = Gradients { path: Vec::new(), computed, golden: &golden, checked: 0, learning };
     networks.visit(&mut visit);
     assert_eq!(visit.checked, golden.tensors.keys().filter(|name| name.starts_with("gradient.")).count());
     let learns = |name: &str| visit.learning.contains(name);
@@ -251,7 +251,9 @@ fn every_patch_is_seen_as_often_as_others_and_predicts_none_but_others() {
         assert_eq!((choice.context[1], choice.targets[2]), (5, 5));
         assert_eq!(choice.context[2] + choice.targets[3], 6 + 7);
         seen[choice.context[0] as usize] += 1;
-        targets.iter().for_each(|target| predicted[*target as usize] += 1);
+        for target in targets {
+            predicted[*target as usize] += 1;
+        }
         let again = collator.collate(step, &views).unwrap().choice;
         assert_eq!((choice.context, choice.targets), (again.context, again.targets));
     }
