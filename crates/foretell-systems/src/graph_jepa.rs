@@ -192,6 +192,7 @@ impl System for GraphJepaConfig {
     fn judge(&self, run: &Judging<'_, Graphs>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
         findings.extend(judges::ridge(run)?);
+        findings.push(judges::lidar(run)?);
         Ok(findings)
     }
 }
