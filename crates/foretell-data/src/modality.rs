@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::epochs::Epochs;
-use crate::labels::Factor;
+use crate::images::labels::Factor;
 use crate::source::Source;
 use crate::{DataError, Decision, Image};
 

@@ -379,7 +379,8 @@ struct GraphEncoder {
 impl Encode<GraphSample> for GraphEncoder {
     fn tokens(&self, samples: &[&GraphSample]) -> Tokens {
         let whole = |sample: &&GraphSample| {
-            GraphView::whole(sample, &self.parts).expect("how graphs are cut was checked before the networks were built")
+            GraphView::whole(sample, &self.parts)
+                .expect("how graphs are cut was checked before the networks were built")
         };
         let views: Vec<GraphView> = samples.iter().map(whole).collect();
         let graphs = PackedGraphs::new(&views.iter().collect::<Vec<_>>(), self.shapes, self.mean);

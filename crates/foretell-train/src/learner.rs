@@ -325,7 +325,9 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             };
             let ([rows, dim], count) = (predictions.dims(), samples.len());
             if count == 0 || !rows.is_multiple_of(count) {
-                return Err(TrainError::Setting(format!("{rows} predictions of {count} samples are not as many of each")));
+                return Err(TrainError::Setting(format!(
+                    "{rows} predictions of {count} samples are not as many of each"
+                )));
             }
             let means = predictions.reshape([count, rows / count, dim]).mean_dim(1).squeeze_dim::<2>(1);
             Ok(Features::new(count, dim, ops::values(means))?)

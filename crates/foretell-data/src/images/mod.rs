@@ -1,20 +1,38 @@
 //! Images as a kind of data: a folder, an archive, IDX files or generated scenes, brought to one size.
 
+pub(crate) mod antialias;
+pub(crate) mod augment;
+pub(crate) mod cifar;
+pub(crate) mod colour;
+pub(crate) mod dataset;
+pub(crate) mod decode;
+pub(crate) mod idx;
+pub(crate) mod labels;
+pub(crate) mod listing;
+pub(crate) mod recognise;
+pub(crate) mod records;
+pub(crate) mod resample;
+pub(crate) mod scenes;
+pub(crate) mod shapes;
+pub(crate) mod speckle;
+pub(crate) mod split;
+pub(crate) mod transform;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Sample};
-use crate::labels::Factor;
+use crate::images::dataset::{Dataset, Sample};
+use crate::images::labels::Factor;
+use crate::images::recognise::{open_inputs, recognised};
+use crate::images::scenes::ScenesConfig;
+use crate::images::speckle::speckle;
+use crate::images::transform::{fit, shrink};
 use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
 use crate::random::{Stream, rng};
-use crate::recognise::{open_inputs, recognised};
-use crate::scenes::ScenesConfig;
-use crate::speckle::speckle;
-use crate::transform::{fit, shrink};
 use crate::{Auto, DataError, Image};
 
 /// Largest default image on a CPU, in pixels.
@@ -29,7 +47,7 @@ pub struct ImagesConfig {
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
     pub on_bad_sample: OnBadSample,
-    /// Looks of multiplicative [speckle](fn@crate::speckle) that is put on every image, the same at each reading: what a noisier
+    /// Looks of multiplicative [speckle](fn@crate::images::speckle) that is put on every image, the same at each reading: what a noisier
     /// sensor would have seen. 0 for none.
     pub speckle: f32,
     /// Decoded training images are kept in memory up to so many bytes.
