@@ -301,6 +301,21 @@ impl GraphJepa {
         Predicted { predictions, targets: self.geometry.target(latents.clone()), context, latents }
     }
 
+    /// What is kept of the networks.
+    pub fn encoder(&self, networks: &GraphJepaNetworks) -> GraphEncoder {
+        GraphEncoder {
+            networks: GraphEncoderNetworks {
+                patches: networks.patches.valid(),
+                walks: networks.walks.valid(),
+                encoder: networks.target_encoder.valid(),
+            },
+            parts: self.collator.parts.clone(),
+            shapes: self.collator.shapes,
+            mean: self.codes == Codes::Official,
+            device: self.device.clone(),
+        }
+    }
+
     /// Weight of the new value in the target encoder at a step.
     pub fn weight(&self, clock: &Clock) -> f64 {
         1.0 - match self.teacher {
@@ -340,18 +355,7 @@ impl Objective for GraphJepa {
     }
 
     fn kept(&self, networks: &GraphJepaNetworks) -> Kept<GraphSample> {
-        let encoder = GraphEncoder {
-            networks: GraphEncoderNetworks {
-                patches: networks.patches.valid(),
-                walks: networks.walks.valid(),
-                encoder: networks.target_encoder.valid(),
-            },
-            parts: self.collator.parts.clone(),
-            shapes: self.collator.shapes,
-            mean: self.codes == Codes::Official,
-            device: self.device.clone(),
-        };
-        Kept { encoder: Box::new(encoder), model: None }
+        Kept { encoder: Box::new(self.encoder(networks)), model: None }
     }
 }
 
@@ -366,8 +370,8 @@ pub struct GraphEncoderNetworks {
     pub encoder: PatchTransformer,
 }
 
-/// See [`GraphEncoderNetworks`].
-struct GraphEncoder {
+/// [`GraphEncoderNetworks`] as an encoder of graphs.
+pub struct GraphEncoder {
     networks: GraphEncoderNetworks,
     parts: PartsConfig,
     shapes: Shapes,
@@ -376,17 +380,24 @@ struct GraphEncoder {
     device: Device,
 }
 
+impl GraphEncoder {
+    /// The tokens of graphs that are cut: one for each part.
+    pub fn tokens_of(&self, views: &[&GraphView]) -> Tokens {
+        let graphs = PackedGraphs::new(views, self.shapes, self.mean);
+        let GraphEncoderNetworks { patches, walks, encoder } = &self.networks;
+        let (vectors, codes) = embed(patches, walks, &graphs, &mut Pass::Evaluation, &self.device);
+        let Patched { graphs: sets, overlaps, .. } = graphs.graphs;
+        Tokens { rows: encoder.forward(vectors + codes, &sets, Some(&overlaps)), sets, grid: None }
+    }
+}
+
 impl Encode<GraphSample> for GraphEncoder {
     fn tokens(&self, samples: &[&GraphSample]) -> Tokens {
         let whole = |sample: &&GraphSample| {
             GraphView::whole(sample, &self.parts).expect("how graphs are cut was checked before the networks were built")
         };
         let views: Vec<GraphView> = samples.iter().map(whole).collect();
-        let graphs = PackedGraphs::new(&views.iter().collect::<Vec<_>>(), self.shapes, self.mean);
-        let GraphEncoderNetworks { patches, walks, encoder } = &self.networks;
-        let (vectors, codes) = embed(patches, walks, &graphs, &mut Pass::Evaluation, &self.device);
-        let Patched { graphs: sets, overlaps, .. } = graphs.graphs;
-        Tokens { rows: encoder.forward(vectors + codes, &sets, Some(&overlaps)), sets, grid: None }
+        self.tokens_of(&views.iter().collect::<Vec<_>>())
     }
 
     fn width(&self) -> usize {

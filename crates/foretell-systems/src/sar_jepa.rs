@@ -152,7 +152,8 @@ impl SarJepaConfig {
         let other = |error: String| JudgeError::Other(error);
         let collator = self.collator(&run.on, patch).map_err(|error| other(error.to_string()))?;
         let (samples, grid) = (originals(run, SHOWN_IMAGES), collator.grid());
-        let masks = self.masks.draw(grid, samples.len(), run.on.seed, SHOWN).map_err(|error| other(error.to_string()))?;
+        let masks =
+            self.masks.draw(grid, samples.len(), run.on.seed, SHOWN).map_err(|error| other(error.to_string()))?;
         let rows = masks.batch / samples.len().max(1);
         let card = |(i, sample): (usize, foretell_data::Sample)| {
             let image = run.data.prepare(sample).image;
