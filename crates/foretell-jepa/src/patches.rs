@@ -394,7 +394,8 @@ impl GraphEncoder {
 impl Encode<GraphSample> for GraphEncoder {
     fn tokens(&self, samples: &[&GraphSample]) -> Tokens {
         let whole = |sample: &&GraphSample| {
-            GraphView::whole(sample, &self.parts).expect("how graphs are cut was checked before the networks were built")
+            GraphView::whole(sample, &self.parts)
+                .expect("how graphs are cut was checked before the networks were built")
         };
         let views: Vec<GraphView> = samples.iter().map(whole).collect();
         self.tokens_of(&views.iter().collect::<Vec<_>>())

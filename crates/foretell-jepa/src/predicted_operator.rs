@@ -10,9 +10,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
-use foretell_nn::{Frames, Init};
 use foretell_nn::decoder::{Decoder, DecoderConfig};
 use foretell_nn::vit::{Vit, VitConfig};
+use foretell_nn::{Frames, Init};
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
@@ -175,7 +175,6 @@ impl SarJepa {
         let tokens = networks.encoder.encode_masked(seen, networks.mask_token.val(), seen_at, hidden_at);
         (networks.decoder.forward(tokens, seen_at, hidden_at), tensor(&batch.targets, masks.target_len))
     }
-
 }
 
 impl Objective for SarJepa {

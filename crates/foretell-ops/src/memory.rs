@@ -19,7 +19,7 @@ fn set(option: libmimalloc_sys::mi_option_t, value: std::ffi::c_long) {
 mod tests {
     use super::*;
 
-        fn purge_delay() -> std::ffi::c_long {
+    fn purge_delay() -> std::ffi::c_long {
         // SAFETY: the call reads a number from a table of the linked allocator.
         unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }
     }
