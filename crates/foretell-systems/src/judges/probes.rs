@@ -67,8 +67,11 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
     Ok(Some(Finding::figures("few_shot", "What few labels bring out", &lead, figures)))
 }
 
+/// Features of the same samples by each of several networks, and what the labels tell of them.
+pub type Labelled = (Vec<Probed>, Vec<Factor>);
+
 /// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none.
-pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<(Vec<Probed>, Vec<Factor>)>, JudgeError> {
+pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
     if factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
