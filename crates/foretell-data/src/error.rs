@@ -11,7 +11,7 @@ use crate::modality::Unit;
 #[non_exhaustive]
 pub enum DataError {
     /// The path leads nowhere.
-    #[error("there is nothing at `{}`; give the path of a folder of images, a tar, IDX files or CIFAR binaries", path.display())]
+    #[error("there is nothing at `{}`: check the path", path.display())]
     Missing {
         /// The path as it was given.
         path: PathBuf,

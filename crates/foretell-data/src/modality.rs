@@ -117,21 +117,24 @@ pub struct Description {
 impl fmt::Display for Description {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
-        writeln!(out, "format    {}", self.format)?;
-        writeln!(out, "{:<10}{} to train, {} held out", self.unit.many, self.train, self.held_out)?;
-        writeln!(out, "split     {}", self.split)?;
-        self.facts.iter().try_for_each(|(label, text)| writeln!(out, "{label:<10}{text}"))?;
+        let labels = self.facts.iter().map(|(label, _)| label.as_str()).chain(["format", self.unit.many]);
+        let width = labels.map(|label| label.chars().count()).max().unwrap_or(0).max(8) + 2;
+        let mut line = |label: &str, text: &str| writeln!(out, "{label:<width$}{text}");
+        line("format", &self.format)?;
+        line(self.unit.many, &format!("{} to train, {} held out", self.train, self.held_out))?;
+        line("split", &self.split)?;
+        self.facts.iter().try_for_each(|(label, text)| line(label, text))?;
         if self.factors.is_empty() {
-            writeln!(out, "labels    none")?;
+            line("labels", "none")?;
         }
         for factor in &self.factors {
             let mut names = factor.classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
             if factor.classes.len() > SHOWN {
                 names.push_str(", …");
             }
-            writeln!(out, "labels    {}: {} classes ({names})", factor.name, factor.classes.len())?;
+            line("labels", &format!("{}: {} classes ({names})", factor.name, factor.classes.len()))?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(out, "note      {note}"))
+        self.notes.iter().try_for_each(|note| line("note", note))
     }
 }
 

@@ -75,14 +75,14 @@ impl Rooms {
         let RoomsConfig { plan, resolution } = config;
         if !(16..=256).contains(&resolution) {
             return Err(WorldError::Setting(format!(
-                "`world.resolution` must be 16 to 256 pixels, found {resolution}"
+                "`data.world.resolution` must be 16 to 256 pixels, found {resolution}"
             )));
         }
         if let FloorPlan::Maze(rooms) = plan
             && !(2..=4).contains(&rooms)
         {
             return Err(WorldError::Setting(format!(
-                "`world.rooms` of a maze must be 2 to 4 along a side, found {rooms}"
+                "`data.world.rooms` of a maze must be 2 to 4 along a side, found {rooms}"
             )));
         }
         let name = match plan {

@@ -102,7 +102,7 @@ pub(crate) fn facts(session: &dyn Session, summary: &Summary, device: &str) -> V
     facts.extend(data_facts(session));
     facts.extend([
         entry("time", format!("{} of training, {rate:.0} {}/s", clock(summary.seconds), unit.many)),
-        entry("parameters", format!("{:.2} million trained", summary.parameters as f64 / 1e6)),
+        entry("parameters", trained(summary.parameters)),
         entry("device", device.to_owned()),
         entry("seed", session.seed().to_string()),
         entry("version", format!("foretell {}", env!("CARGO_PKG_VERSION"))),
@@ -111,6 +111,14 @@ pub(crate) fn facts(session: &dyn Session, summary: &Summary, device: &str) -> V
         facts.push(entry("passed over", format!("{}, unreadable", unit.counted(summary.skipped.len()))));
     }
     facts
+}
+
+/// Numbers that learn, in words.
+pub(crate) fn trained(parameters: usize) -> String {
+    match parameters {
+        0..100_000 => format!("{parameters} trained"),
+        _ => format!("{:.2} million trained", parameters as f64 / 1e6),
+    }
 }
 
 fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {

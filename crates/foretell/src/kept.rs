@@ -6,39 +6,27 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
-use foretell_systems::{Imaginer, Member, Session, family, recipe};
+use foretell_systems::{Imaginer, Member, Session};
 use foretell_train::{Checkpoint, Learner, RunFolder, Which as Networks, checkpoint_steps};
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::Error;
+use crate::asked::Asked;
 use crate::output::say;
 
-/// The member and the whole recipe of a run.
-pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
+/// What a run was asked, all of it.
+fn asked(folder: &RunFolder) -> Result<Asked, Error> {
     let path = folder.config();
     let name = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|e| Error::Misuse(format!("cannot read {name}: {e}")))?;
-    of_table(&recipe::parse(&text, &name)?, &name)
+    Asked::of_text(&text, &name)
 }
 
-/// The member and the whole recipe that a table asks for; `name` says where it came from.
-pub fn of_table(asked: &Table, name: &str) -> Result<(&'static dyn Member, Table), Error> {
-    let system = match asked.get("system") {
-        Some(Value::String(system)) => system,
-        Some(other) => return Err(Error::Misuse(format!("`system` in {name} must be a name, found {other}"))),
-        None => {
-            let names = family::members().map(|member| member.row().name).collect::<Vec<_>>().join(", ");
-            return Err(Error::Misuse(format!("{name} names no `system`: begin it with one of {names}")));
-        }
-    };
-    let member = family::find(system).map_err(Error::Misuse)?;
-    // Version 0.1 wrote these groups.
-    if let Some(old) = ["world", "play", "probe"].into_iter().find(|group| asked.contains_key(*group)) {
-        return Err(Error::Misuse(format!(
-            "{name} was written by an earlier version (it has the group `{old}`), and this one cannot read it: train again"
-        )));
-    }
-    Ok((member, member.recipe(asked, name)?))
+/// The member and the whole recipe of a run.
+pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
+    let asked = asked(folder)?;
+    let member = asked.member()?;
+    Ok((member, asked.whole(member)?))
 }
 
 /// Which of a run's checkpoints.
@@ -76,8 +64,19 @@ pub struct KeptRun {
 impl KeptRun {
     /// The encoder of a finished run; one that is not finished is an error. The data are opened where they are needed.
     pub fn finished(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
-        let mut kept = Self::fresh(path, device, data)?;
-        let (run, file) = (path.display(), kept.folder.encoder());
+        Self::fresh(path, device, data)?.with_encoder()
+    }
+
+    /// The same of a run of this member, which need not belong to the family.
+    pub fn finished_of(member: &dyn Member, path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let recipe = asked(&folder)?.whole(member)?;
+        Self::open(folder, member, recipe, device, data)?.with_encoder()
+    }
+
+    fn with_encoder(self) -> Result<Self, Error> {
+        let mut kept = self;
+        let (run, file) = (kept.folder.path().display(), kept.folder.encoder());
         if !file.is_file() {
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no encoder yet: finish it with `foretell train --resume {run}`, or `foretell probe {run} --checkpoint newest`"
@@ -116,6 +115,10 @@ impl KeptRun {
     fn fresh(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
         let (member, recipe) = of_run(&folder)?;
+        Self::open(folder, member, recipe, device, data)
+    }
+
+    fn open(folder: RunFolder, member: &dyn Member, recipe: Table, device: &Device, data: bool) -> Result<Self, Error> {
         let mut session = member.open(recipe, device, data)?;
         let steps = steps(session.as_ref())?;
         let learner = session.learner(steps)?;
@@ -205,8 +208,9 @@ impl KeptModel {
     pub fn built_in(device: &Device) -> Result<Self, Error> {
         let (config, bytes) = BUILT_IN;
         let name = "the built-in model";
-        let (member, recipe) = of_table(&recipe::parse(config, name)?, name)?;
-        let mut session = member.open(recipe, device, false)?;
+        let asked = Asked::of_text(config, name)?;
+        let member = asked.member()?;
+        let mut session = member.open(asked.whole(member)?, device, false)?;
         let mut learner = session.learner(steps(session.as_ref())?)?;
         learner.load(Networks::Trained, weights::read_bytes(bytes, Path::new(name))?)?;
         let imaginer = session.imaginer(learner.as_ref())?;

@@ -36,9 +36,7 @@ pub fn counted(count: usize, what: &str) -> String {
 }
 
 /// Names some of the samples that were passed over, if any were.
-pub fn say_skipped(names: &[String], unit: Unit) {
-    if !names.is_empty() {
-        let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-        say(format_args!("{} passed over as unreadable: {some}", unit.counted(names.len())));
-    }
+pub(crate) fn skipped_line(names: &[String], unit: Unit) -> Option<String> {
+    let some = names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| format!("{} passed over as unreadable: {some}", unit.counted(names.len())))
 }

@@ -13,6 +13,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(crate) struct Progress {
+    /// There from the first advance on, on a terminal.
     bar: Option<ProgressBar>,
     total: u64,
     unit: &'static str,
@@ -23,12 +24,12 @@ pub(crate) struct Progress {
 impl Progress {
     /// Towards `total` of what `unit` counts, at a rate in `samples`.
     pub(crate) fn new(total: u64, unit: &'static str, samples: &'static str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:32} {pos}/{len}  {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style)
-        });
-        Self { bar, total, unit, samples, last: Instant::now() }
+        Self { bar: None, total, unit, samples, last: Instant::now() }
+    }
+
+    /// Of a run's steps, whose number the loop tells.
+    pub(crate) fn of_run(samples: &'static str) -> Self {
+        Self::new(0, "step", samples)
     }
 
     /// What it counts to.
@@ -36,8 +37,17 @@ impl Progress {
         self.total
     }
 
+    fn begin(&mut self) {
+        if self.bar.is_none() && std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{bar:32} {pos}/{len}  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = Some(ProgressBar::new(self.total).with_style(style));
+        }
+    }
+
     /// `done` of the total, and a line about it.
     pub(crate) fn at(&mut self, done: u64, line: impl FnOnce() -> String) {
+        self.begin();
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done);
@@ -58,8 +68,9 @@ impl Progress {
 impl LoopObserver for Progress {
     fn step(&mut self, report: &StepReport) {
         let samples = self.samples;
+        self.total = report.steps;
         self.at(report.step, || {
-            let verdict = report.verdict.map_or("not judged yet", Verdict::word);
+            let verdict = report.verdict.map_or("not evaluated yet", Verdict::word);
             format!(
                 "{:.0} {samples}/s  {} left  loss {:.4}  {verdict}",
                 report.samples_per_s,

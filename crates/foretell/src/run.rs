@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::tensor::Device;
@@ -9,17 +10,16 @@ use foretell_data::Decision;
 use foretell_jepa::Auto;
 use foretell_nn::weights;
 use foretell_systems::{Member, Session};
-use foretell_train::{Fit, Learner, RunFolder, Which, all_steps, fit, settle, time_steps, write_whole};
+use foretell_train::{Fit, Learner, LoopObserver, RunFolder, Which, all_steps, fit, settle, time_steps, write_whole};
 use toml::Table;
 
 use crate::Error;
-use crate::account::{facts, write_decisions, write_report};
+use crate::account::{data_facts, facts, read_decisions, trained, write_decisions, write_report};
 use crate::device::described;
 use crate::findings::{RUN, RunFindings};
-use crate::interrupt::STOP;
 use crate::kept::steps;
-use crate::output::{say, say_skipped};
-use crate::progress::{Progress, clock};
+use crate::output::skipped_line;
+use crate::progress::clock;
 use crate::summary::Summary;
 
 /// More than any run takes, and far inside what TOML can write.
@@ -31,13 +31,22 @@ const TRAINING_SHARE: f64 = 0.95;
 /// Minutes of training if nothing is said.
 const MINUTES: f64 = 10.0;
 
+/// Where a run computes, who watches it, and what stops it.
+pub struct Conduct<'a> {
+    /// Without autodiff.
+    pub device: Device,
+    /// Is told what happens.
+    pub observer: &'a mut dyn LoopObserver,
+    /// Set from outside: save and stop.
+    pub stop: &'a AtomicBool,
+}
+
 /// A run that is about to begin or to go on.
 struct Prepared {
     session: Box<dyn Session>,
     learner: Box<dyn Learner>,
     /// Minutes that training should take, where that is known.
     expected_minutes: Option<f64>,
-    device: Device,
 }
 
 /// Begins a run. `None` if it was stopped.
@@ -45,12 +54,12 @@ pub fn start(
     member: &dyn Member,
     recipe: Table,
     out: Option<PathBuf>,
-    device: Device,
+    mut conduct: Conduct<'_>,
 ) -> Result<(RunFolder, Option<Summary>), Error> {
     if let Some(out) = &out {
         RunFolder::check_free(out)?;
     }
-    let mut session = member.open(recipe, &device, true)?;
+    let mut session = member.open(recipe, &conduct.device, true)?;
     let out = out.unwrap_or_else(|| free_folder(session.as_ref()));
     RunFolder::check_free(&out)?;
     let (steps, expected_minutes) = choose_steps(session.as_mut())?;
@@ -60,7 +69,7 @@ pub fn start(
     let config = toml::to_string(&session.recipe()).map_err(|error| Error::Failure(error.to_string()))?;
     let folder = RunFolder::create(&out, &config)?;
     let result = write_decisions(&folder, session.decisions())
-        .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes, device }));
+        .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes }, &mut conduct));
     if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
         // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
         let _ = std::fs::remove_dir_all(&out);
@@ -76,15 +85,15 @@ pub fn resume(
     folder: &RunFolder,
     member: &dyn Member,
     recipe: Table,
-    device: Device,
+    mut conduct: Conduct<'_>,
 ) -> Result<Option<Summary>, Error> {
-    let mut session = member.open(recipe, &device, true)?;
+    let mut session = member.open(recipe, &conduct.device, true)?;
     let learner = session.learner(steps(session.as_ref())?)?;
     if !foretell_train::has_checkpoint(folder) {
         let path = folder.path().display();
-        say(format_args!("{path} has no checkpoint yet: starting again from its stored config"));
+        conduct.observer.note(&format!("{path} has no checkpoint yet: starting again from its stored config"));
     }
-    carry_out(folder, Prepared { session, learner, expected_minutes: None, device })
+    carry_out(folder, Prepared { session, learner, expected_minutes: None }, &mut conduct)
 }
 
 /// Steps as asked, or as is known to be good for the data, or from minutes after a calibration; and minutes, where known.
@@ -142,20 +151,23 @@ fn short(source: &str) -> String {
 }
 
 /// Trains, judges and reports.
-fn carry_out(folder: &RunFolder, prepared: Prepared) -> Result<Option<Summary>, Error> {
-    header(folder, &prepared);
-    let Prepared { session, mut learner, device, .. } = prepared;
+fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) -> Result<Option<Summary>, Error> {
+    let Conduct { device, observer, stop } = conduct;
+    for line in header(folder, &prepared, device) {
+        observer.note(&line);
+    }
+    let Prepared { session, mut learner, .. } = prepared;
     let (config, unit) = (session.train().clone(), session.unit());
     let all = all_steps(steps(session.as_ref())?, learner.second());
-    let fitting = Fit { folder, config: &config, stop: &STOP };
+    let fitting = Fit { folder, config: &config, stop };
     settle(learner.as_mut(), &fitting)?;
-    let finished = fit(learner.as_mut(), &fitting, &mut Progress::new(all, "step", unit.many))?;
+    let finished = fit(learner.as_mut(), &fitting, &mut **observer)?;
     if finished.stopped {
         let place = match finished.steps {
             0 => "before the first step".to_owned(),
             step => format!("at step {step} of {all} and saved"),
         };
-        say(format_args!("stopped {place}. Go on with: foretell train --resume {}", folder.path().display()));
+        observer.note(&format!("stopped {place}. Go on with: foretell train --resume {}", folder.path().display()));
         return Ok(None);
     }
     write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
@@ -165,7 +177,9 @@ fn carry_out(folder: &RunFolder, prepared: Prepared) -> Result<Option<Summary>, 
     let judged = session.judge(learner.as_ref())?;
     let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(judged.skipped).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();
-    say_skipped(&skipped, unit);
+    if let Some(line) = skipped_line(&skipped, unit) {
+        observer.note(&line);
+    }
     let summary = Summary {
         system: session.row().name.to_owned(),
         data: session.source(),
@@ -182,7 +196,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared) -> Result<Option<Summary>, 
     let found = RunFindings {
         title: format!("{} on {}", session.row().title, short(&session.source())),
         samples: unit.many.to_owned(),
-        facts: facts(session.as_ref(), &summary, &described(&device, session.threads())),
+        facts: facts(session.as_ref(), &summary, &described(device, session.threads())),
         next: next(session.as_ref(), learner.as_ref())?,
         findings: judged.findings,
     };
@@ -218,28 +232,27 @@ fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, Str
     Ok(own.iter().cloned().chain(all).map(|(label, command)| (label.to_owned(), command)).collect())
 }
 
-/// What will happen, before it does.
-fn header(folder: &RunFolder, prepared: &Prepared) {
-    let Prepared { session, learner, expected_minutes, device } = prepared;
+/// What will happen, before it does: a line each.
+fn header(folder: &RunFolder, prepared: &Prepared, device: &Device) -> Vec<String> {
+    let Prepared { session, learner, expected_minutes } = prepared;
     let description = session.description();
     let format = description.as_ref().map(|data| format!(" ({})", data.format)).unwrap_or_default();
-    say(format_args!("{} on {}{format}", session.row().title, session.source()));
-    let line = |label: &str, value: String| say(format_args!("  {label:<10}  {value}"));
-    for (label, value) in crate::account::data_facts(session.as_ref()) {
-        line(&label, value);
-    }
+    let mut lines = vec![format!("{} on {}{format}", session.row().title, session.source())];
+    let mut facts = data_facts(session.as_ref());
+    let mut fact = |label: &str, value: String| facts.push((label.to_owned(), value));
     if let Some(minutes) = expected_minutes {
-        line("expected", format!("{}, and the judgement at the end", clock(60.0 * minutes)));
+        fact("expected", format!("{}, and the evaluation at the end", clock(60.0 * minutes)));
     }
-    line("parameters", format!("{:.2} million trained", learner.parameters() as f64 / 1e6));
-    line("device", described(device, session.threads()));
-    line("run", folder.path().display().to_string());
-    let decisions: Vec<Decision> = crate::account::read_decisions(folder);
-    for Decision { what, value, reason } in decisions {
-        say(format_args!("  {what} = {value}: {reason}"));
-    }
+    fact("parameters", trained(learner.parameters()));
+    fact("device", described(device, session.threads()));
+    fact("run", folder.path().display().to_string());
+    let widest = facts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    lines.extend(facts.into_iter().map(|(label, value)| format!("  {label:<widest$}  {value}")));
+    let decisions: Vec<Decision> = read_decisions(folder);
+    lines.extend(decisions.into_iter().map(|Decision { what, value, reason }| format!("  {what} = {value}: {reason}")));
     let many = session.unit().many;
     if description.is_some_and(|data| data.train > 0 && data.held_out < 2) {
-        say(format_args!("  no {many} are held out: health is judged on the {many} to train on"));
+        lines.push(format!("  no {many} are held out: health is measured on the {many} to train on"));
     }
+    lines
 }

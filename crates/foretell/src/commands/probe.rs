@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::kept::{KeptRun, Which};
-use crate::output::{print, print_json, say_skipped};
+use crate::output::{print, print_json, say, skipped_line};
 use crate::{DeviceChoice, Error};
 
 /// What `probe` was asked.
@@ -61,7 +61,9 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
             other => other,
         }
     })?;
-    say_skipped(&judged.skipped, session.unit());
+    if let Some(line) = skipped_line(&judged.skipped, session.unit()) {
+        say(line);
+    }
     if args.json {
         let figures = foretell_eval::records(&judged.findings);
         return print_json(&Probed { system: session.row().name, data, figures, skipped: judged.skipped });

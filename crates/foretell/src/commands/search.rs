@@ -1,4 +1,4 @@
-//! `foretell search`: the nearest neighbours of a picture, or of a row, among the features of a folder.
+//! `foretell search`: the nearest neighbours of a sample, or of a row, among features.
 
 use std::path::PathBuf;
 
@@ -24,25 +24,26 @@ const SHOWN: usize = 192;
 pub struct SearchArgs {
     /// Features that `foretell embed` wrote (.npz or .safetensors), or the index that was made of them.
     input: PathBuf,
-    /// Pictures whose neighbours are sought: files, folders, tars; also clips, where a published model made the features.
-    #[arg(long, value_name = "IMAGE", num_args = 1..)]
+    /// Samples whose neighbours to find, of the kind that was embedded: files or folders; also clips, where a published model
+    /// made the features.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     query: Vec<PathBuf>,
-    /// Rows whose neighbours are sought, from 0; they do not find themselves.
+    /// Rows whose neighbours to find, from 0; they do not find themselves.
     #[arg(long, value_name = "N", num_args = 1..)]
     row: Vec<usize>,
-    /// Neighbours of each.
+    /// Neighbours to list for each.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// The run that made the features: it makes the query's too. Kept in the index.
+    /// The run that made the features; it makes the query's too. The index remembers it.
     #[arg(long)]
     run: Option<PathBuf>,
-    /// Where the published model now lies that made the features. They say themselves where it lay, and how it made them.
+    /// Where the published model that made the features now lies. The features remember where it lay, and how it made them.
     #[arg(long, value_name = "DIR|FILE", conflicts_with = "run")]
     model: Option<PathBuf>,
-    /// The images that the features were made of, as `embed` was given them. Kept in the index.
-    #[arg(long, value_name = "IMAGES", num_args = 1..)]
+    /// The data that the features were made of, as `embed` was given them. The index remembers them.
+    #[arg(long = "data", visible_alias = "images", value_name = "DATA", num_args = 1..)]
     images: Vec<PathBuf>,
-    /// Write a page that shows queries and neighbours as pictures.
+    /// Write a page that shows queries and neighbours.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// Where to compute.
@@ -243,7 +244,7 @@ fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Make
             })?;
             if index.origin.encoder.as_ref().is_some_and(|encoder| *encoder != opened.mark) {
                 return Err(Error::Misuse(format!(
-                    "the encoder of {} is not the one that the index was made with: embed the images again, or name the right run with `--run`",
+                    "the encoder of {} is not the one that the index was made with: embed the data again, or name the right run with `--run`",
                     run.display()
                 )));
             }
@@ -281,11 +282,12 @@ fn page(
 ) -> Result<SearchPage, Error> {
     if index.origin.images.is_empty() {
         return Err(Error::Misuse(
-            "the report shows pictures: say where they lie with `--images IMAGES`, as `foretell embed` was given them"
+            "the report shows what was found: say where it lies with `--data DATA`, as `foretell embed` was given it"
                 .to_owned(),
         ));
     }
     let gallery = gallery(index, maker)?;
+    let unit = gallery.unit();
     let tile =
         |caption: &str, image: Option<Image>| Tile::new(image.and_then(|image| rgb(&shrink(image, SHOWN))), caption);
     let card = |(at, answer): (usize, &Answer<'_>)| {
@@ -296,18 +298,19 @@ fn page(
     };
     let title = match answers {
         [only] => format!("Nearest to {}", only.query),
-        _ => format!("Nearest to {}", counted(answers.len(), "picture")),
+        _ => format!("Nearest to {}", unit.counted(answers.len())),
     };
     let run = index.origin.run.as_ref().map(|run| ("run".to_owned(), run.display().to_string()));
     let model =
         index.origin.made_by.as_ref().map(|made_by| ("model".to_owned(), made_by.model().display().to_string()));
     let facts = [
         ("searched".to_owned(), args.input.display().to_string()),
-        ("pictures".to_owned(), index.rows.rows.to_string()),
+        (unit.many.to_owned(), index.rows.rows.to_string()),
         ("width".to_owned(), index.rows.dim.to_string()),
     ];
     Ok(SearchPage {
         title,
+        samples: unit.many.to_owned(),
         facts: facts.into_iter().chain(run).chain(model).collect(),
         found: answers.iter().enumerate().map(card).collect(),
     })

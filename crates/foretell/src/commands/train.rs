@@ -1,17 +1,20 @@
 //! `foretell train`: from data to a judged encoder or a judged model of a world.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use foretell_systems::{Member, family, recipe};
 use foretell_train::{Health, RunFolder};
 use toml::{Table, Value};
 
 use crate::account::write_report;
+use crate::asked::{Asked, Steps};
 use crate::findings::RunFindings;
-use crate::kept::{of_run, of_table};
+use crate::interrupt::STOP;
+use crate::kept::of_run;
 use crate::output::{print, print_json, say};
-use crate::run::{MOST_STEPS, resume, start};
+use crate::progress::Progress;
+use crate::run::{Conduct, MOST_STEPS, resume, start};
 use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
 
@@ -76,12 +79,14 @@ pub fn train(args: &TrainArgs) -> Result<(), Error> {
             return already_finished(&folder, &summary, args);
         }
         let (member, recipe) = of_run(&folder)?;
-        let summary = resume(&folder, member, recipe, device)?;
+        let observer = &mut Progress::of_run(member.unit().many);
+        let summary = resume(&folder, member, recipe, Conduct { device, observer, stop: &STOP })?;
         return outcome(&folder, summary.as_ref(), args);
     }
     let (member, recipe) = args.recipe()?;
-    let (folder, summary) =
-        start(member, recipe, args.out.clone(), device).map_err(|error| args.other_data(member, error))?;
+    let observer = &mut Progress::of_run(member.unit().many);
+    let (folder, summary) = start(member, recipe, args.out.clone(), Conduct { device, observer, stop: &STOP })
+        .map_err(|error| args.other_data(member, error))?;
     outcome(&folder, summary.as_ref(), args)
 }
 
@@ -110,65 +115,55 @@ impl TrainArgs {
             ("--image-size", "data.image_size", self.image_size.map(|size| whole(size as u64))),
             ("--on-bad-sample", "data.on_bad_sample", self.on_bad_sample.as_ref().map(text)),
             ("--checkpoint-every", "train.checkpoint_every", self.checkpoint_every.map(whole)),
-            ("--steps", "train.steps", self.steps.map(whole)),
-            ("--epochs", "epochs", self.epochs.map(Value::Float)),
-            ("--minutes", "minutes", self.minutes.map(Value::Float)),
             ("--seed", "seed", self.seed.map(whole)),
         ];
         all.into_iter().filter_map(|(option, key, value)| Some((option, key, value?))).collect()
     }
 
-    /// The member and its whole recipe.
-    fn recipe(&self) -> Result<(&'static dyn Member, Table), Error> {
+    /// How long to train.
+    fn steps(&self) -> Result<Steps, Error> {
         for (name, value) in [("--epochs", self.epochs), ("--minutes", self.minutes)] {
             if let Some(value) = value.filter(|value| !(*value > 0.0 && value.is_finite())) {
                 return Err(Error::Misuse(format!("`{name}` must be a positive number, found {value}")));
             }
         }
+        Ok(match (self.steps, self.epochs, self.minutes) {
+            (Some(steps), _, _) => Steps::Count(steps),
+            (_, Some(epochs), _) => Steps::Epochs(epochs),
+            (_, _, Some(minutes)) => Steps::Minutes(minutes),
+            _ => Steps::Usual,
+        })
+    }
+
+    /// The member and its whole recipe.
+    fn recipe(&self) -> Result<(&'static dyn Member, Table), Error> {
+        let steps = self.steps()?;
         let usual = family::usual(self.data.as_deref(), self.world.is_some());
-        let system = self.system.as_deref().unwrap_or(usual);
-        let path = Path::new(system);
-        let mut asked = if path.is_file() || path.extension().is_some_and(|e| e == "toml") {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
-            recipe::parse(&text, system)?
-        } else {
-            [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect()
-        };
+        let mut asked = Asked::of(self.system.as_deref().unwrap_or(usual))?;
         for entry in &self.set {
-            let (key, value) = recipe::entry(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
-            recipe::set(&mut asked, key, value)?;
+            asked.set(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
         }
+        asked.steps(steps)?;
+        if self.data.is_some() {
+            asked.forget_measured();
+        }
+        let member = asked.member()?;
         let given = self.keys();
-        // One of these decides the steps: what the recipe said of the others no longer holds.
-        if given.iter().any(|(_, key, _)| ["train.steps", "epochs", "minutes"].contains(key)) {
-            for (key, none) in
-                [("train.steps", Value::from("auto")), ("epochs", Value::from(0.0)), ("minutes", Value::from(0.0))]
-            {
-                if recipe::get(&asked, key).is_some() {
-                    recipe::set(&mut asked, key, none)?;
-                }
-            }
-        }
-        // Other data are not what the recipe's were fixed for.
-        if let (Some(_), Some(Value::Table(data))) = (&self.data, asked.get_mut("data")) {
-            for measured in ["fingerprint", "normalise", "normalise_actions", "observation"] {
-                data.remove(measured);
-            }
-        }
-        let (member, defaults) = of_table(&asked, system)?;
         for (_, key, value) in &given {
-            recipe::set(&mut asked, key, value.clone())?;
+            asked.put(key, value.clone())?;
         }
-        let whole = member.recipe(&asked, system);
-        let known = whole.as_ref().unwrap_or(&defaults);
-        if let Some((option, key, _)) = given.iter().find(|(_, key, _)| recipe::get(known, key).is_none()) {
+        let known = asked.known(member);
+        if let Some((option, key, _)) = given.iter().find(|(_, key, _)| recipe::get(&known, key).is_none()) {
+            let with = match &self.data {
+                Some(path) if *option != "--data" => format!("with the data at {}", path.display()),
+                _ => format!("(it learns from {})", member.unit().many),
+            };
             return Err(Error::Misuse(format!(
-                "`{option}` sets `{key}`, which {} does not have with these data: leave it out",
+                "`{option}` sets `{key}`, which {} {with} does not have: leave it out",
                 member.row().name
             )));
         }
-        Ok((member, whole?))
+        Ok((member, asked.whole(member)?))
     }
 
     /// The error of data that are of another kind than the system's, with a system that would take them.

@@ -229,7 +229,7 @@ mod tests {
 
     use burn::tensor::{Tensor, TensorData};
     use foretell_data::random::{Stream, rng};
-    use foretell_nn::Encode;
+    use foretell_nn::ImageNetwork;
     use foretell_nn::vit::VitConfig;
 
     use super::*;

@@ -10,7 +10,9 @@ use super::{frame, pictures, run};
 pub struct SearchPage {
     /// "Nearest to cat.png".
     pub title: String,
-    /// Label → value: index, model, pictures.
+    /// What the samples are called: "graphs".
+    pub samples: String,
+    /// Label → value: index, model, how many samples.
     pub facts: Vec<(String, String)>,
     /// One for each query, with its neighbours, nearest first.
     pub found: Vec<Card>,
@@ -23,7 +25,7 @@ pub fn render_search(page: &SearchPage) -> String {
     let section = Section::new(
         "nearest",
         "Nearest neighbours",
-        "Left the query, right the pictures whose features lie nearest by cosine, nearest first.",
+        &format!("Left the query, right the {} whose features lie nearest by cosine, nearest first.", page.samples),
         format!("<div class=\"grid found\">\n{cards}</div>\n"),
     );
     frame("Foretell search", &page.title, &run::facts(&page.facts), &[section])

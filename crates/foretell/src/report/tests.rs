@@ -360,7 +360,8 @@ fn a_search_shows_every_picture_with_its_name_and_no_text_becomes_markup() {
     let nearest = vec![tile("0.9877\n<b>.png", 2), Tile::new(None, "-0.5000\ngone.png")];
     let strip = Strip { tiles: nearest, ..Strip::default() };
     let found = vec![Card { tiles: vec![tile("\"q\" & co", 1)], strips: vec![strip] }];
-    let page = render_search(&SearchPage { title: "<i>".to_owned(), facts: Vec::new(), found });
+    let page =
+        render_search(&SearchPage { title: "<i>".to_owned(), samples: "images".to_owned(), facts: Vec::new(), found });
     assert_eq!((page.matches("<img ").count(), page.matches("no picture").count()), (2, 1));
     for part in ["0.9877", "-0.5000", "&lt;b&gt;.png", "gone.png", "&quot;q&quot; &amp; co", "<h1>&lt;i&gt;</h1>"] {
         assert!(page.contains(part), "{part}");

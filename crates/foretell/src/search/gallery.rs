@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Clip, Dataset, Image, Part, open_inputs};
+use foretell_data::{Clip, Dataset, Image, Images, Modality, Part, Unit, open_inputs};
 use foretell_eval::{Encoder, Samples};
 
 use super::index::{Index, Input};
@@ -60,7 +60,7 @@ pub(crate) struct Gallery<'a> {
 pub(crate) fn located(given: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let one = |path: &PathBuf| {
         let absolute = std::path::absolute(path)
-            .map_err(|error| Error::Misuse(format!("`--images {}` cannot be found: {error}", path.display())))?;
+            .map_err(|error| Error::Misuse(format!("`--data {}` cannot be found: {error}", path.display())))?;
         Ok(Input { given: path.display().to_string(), path: absolute })
     };
     given.iter().map(one).collect()
@@ -101,7 +101,16 @@ impl<'a> Gallery<'a> {
         Ok(Self { inputs: opened, places })
     }
 
-    /// An error if not one of the index's names is among the images.
+    /// What the samples are called.
+    pub(crate) fn unit(&self) -> Unit {
+        let unit = |opened: &Opened<'_>| match opened {
+            Opened::Samples(samples) => samples.unit(),
+            Opened::Images(_) => Images::UNIT,
+        };
+        self.inputs.first().map_or(Unit { one: "clip", many: "clips" }, unit)
+    }
+
+    /// An error if not one of the index's names is among the samples.
     pub(crate) fn check(&self, index: &Index) -> Result<(), Error> {
         if index.names.iter().any(|name| self.place(name).is_some()) {
             return Ok(());
@@ -110,7 +119,7 @@ impl<'a> Gallery<'a> {
         held.sort();
         let held = held.first().map_or("nothing", |name| name.as_str());
         Err(Error::Misuse(format!(
-            "the index's names (the first is `{}`) are not those of the images (such as `{held}`): give `--images` as `foretell embed` was given them",
+            "the index's names (the first is `{}`) are not those of the data (such as `{held}`): give `--data` as `foretell embed` was given them",
             index.names[0]
         )))
     }

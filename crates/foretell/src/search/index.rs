@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 /// What an index's name ends with.
 const END: &str = "index.safetensors";
 
-/// Pictures as they were named to `embed`, and where they lie.
+/// Samples as they were named to `embed`, and where they lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Input {
     /// As it was given: names of several inputs begin with it.
@@ -46,7 +46,7 @@ pub(crate) struct Origin {
     /// The published model that made the rows, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_by: Option<MadeBy>,
-    /// The pictures.
+    /// The samples.
     pub(crate) images: Vec<Input>,
 }
 
@@ -147,10 +147,10 @@ impl Index {
             [rows, dim] => (rows, dim),
             [_, _, _] => {
                 return wrong(format!(
-                    "holds tokens {shape:?}: expected one vector a picture; run `foretell embed` without `--tokens`"
+                    "holds tokens {shape:?}: expected one vector a sample; run `foretell embed` without `--tokens`"
                 ));
             }
-            _ => return wrong(format!("holds features of the shape {shape:?}: expected [pictures, width]")),
+            _ => return wrong(format!("holds features of the shape {shape:?}: expected [samples, width]")),
         };
         if rows == 0 || dim == 0 {
             return wrong(format!("holds features of the shape {shape:?}: there is nothing to search in"));

@@ -107,7 +107,7 @@ impl Maker {
             return Ok(());
         }
         Err(Error::Misuse(format!(
-            "the row of `{name}` is not what {} makes of it (cosine {cosine:.3} where 1 was expected): name the run and the images that the features were made of with `--run` and `--images`, or embed again",
+            "the row of `{name}` is not what {} makes of it (cosine {cosine:.3} where 1 was expected): name the run and the data that the features were made of with `--run` and `--data`, or embed again",
             self.run.display()
         )))
     }

@@ -179,7 +179,7 @@ fn a_corrupt_image_in_the_middle() {
         let text = stderr(&output);
         let last = text.trim_end().lines().last().unwrap_or_default();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        for part in ["error: ", name, "cannot be decoded", "--on-bad-sample skip"] {
+        for part in ["error: ", name, "cannot be decoded", "set `data.on_bad_sample` to `skip`"] {
             assert!(last.contains(part), "`{part}` is not in: {text}");
         }
         assert!(!bench.run().exists(), "a run folder was left behind");
@@ -214,8 +214,9 @@ fn too_few_images() {
     let output = bench.train_on(&bench.data(), &["--set", "train.batch=64"]);
     bench.refuses(&output, &["fewer than two batches of 64"]);
     let text = stderr(&output);
-    let remedy = text.split('`').find(|part| part.starts_with("--set ")).expect("a remedy to type").to_owned();
-    let output = bench.train_on(&bench.data(), &remedy.split(' ').collect::<Vec<_>>());
+    let (_, remedy) = text.split_once("set `train.batch` to ").expect("a remedy to set");
+    let remedy = format!("train.batch={}", remedy.split(',').next().unwrap());
+    let output = bench.train_on(&bench.data(), &["--set", &remedy]);
     assert!(output.status.success(), "{remedy}: {}", stderr(&output));
 }
 
@@ -229,7 +230,7 @@ fn a_patch_that_does_not_divide_the_image() {
         command.arg("--data").arg(&data).arg("--out").arg(bench.run()).output().unwrap()
     };
     let output = train(&["--image-size", "16", "--set", "model.patch=5"]);
-    bench.refuses(&output, &["16 × 16", "patches of 5 × 5", "--image-size 15"]);
+    bench.refuses(&output, &["16 × 16", "patches of 5 × 5", "set `data.image_size` to 15"]);
     bench.refuses(&train(&["--set", "model.patch=0"]), &["model.patch"]);
     bench.refuses(&train(&["--image-size", "16", "--set", "model.patch=16"]), &["at least two a side"]);
     bench.refuses(&train(&["--set", "model.heads=5"]), &["heads"]);
@@ -287,7 +288,7 @@ fn steps_epochs_and_minutes_must_be_positive() {
     bench.refuses(&train(&["--minutes", "0"]), &["--minutes", "positive"]);
     bench.refuses(&train(&["--minutes", "nan"]), &["--minutes", "positive"]);
     bench.refuses(&train(&["--steps", "2", "--checkpoint-every", "0"]), &["checkpoint_every", "at least 1"]);
-    bench.refuses(&train(&["--steps", "2", "--image-size", "0"]), &["0 × 0", "expected 4 to 4096"]);
+    bench.refuses(&train(&["--steps", "2", "--image-size", "0"]), &["`data.image_size` is 0", "4 to 4096 pixels"]);
     for text in ["-1", "many", "1.5"] {
         let output = train(&["--steps", text]);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
@@ -314,7 +315,7 @@ fn systems_and_recipes_that_do_not_exist_or_do_not_parse() {
     let recipe = bench.root.path().join("recipe.toml");
     for (text, parts) in [
         ("system = ", &["recipe.toml"][..]),
-        ("seed = 3\n", &["names no system", "i-jepa"]),
+        ("seed = 3\n", &["names no `system`", "i-jepa"]),
         ("system = 7\n", &["`system`"]),
         ("system = \"le-jepa\"\n[train]\nbatch = \"many\"\n", &["recipe.toml", "many"]),
         ("system = \"le-jepa\"\n[train]\nbacth = 8\n", &["train.bacth", "did you mean `train.batch`"]),
@@ -347,7 +348,7 @@ fn a_folder_that_cannot_hold_the_run() {
     // Something else's folder is left alone.
     let taken = bench.root.path().join("taken");
     folder(&taken, [("thesis.tex", b"precious".to_vec())]);
-    one_sentence(&train(&taken), &["taken", "is not empty", "--out"]);
+    one_sentence(&train(&taken), &["taken", "is not empty", "choose another folder"]);
     assert_eq!(fs::read_dir(&taken).unwrap().count(), 1);
 
     // So is a run.

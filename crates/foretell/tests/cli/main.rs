@@ -4,6 +4,7 @@
 mod made;
 
 mod export;
+mod graphs;
 mod input;
 mod plan;
 mod recorded;

@@ -46,7 +46,7 @@ fn one_sentence(output: &Output, parts: &[&str]) {
 /// A narrow EB-JEPA after two steps.
 fn small_run(run: &Path) -> Value {
     let mut arguments = vec!["train", "eb-jepa", "--world", "two-rooms", "--steps", "2", "--json"];
-    for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "model.reach.layouts=3", "play.window=9"]
+    for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "data.explore.layouts=3", "data.window=9"]
     {
         arguments.extend(["--set", setting]);
     }
@@ -159,7 +159,7 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     let outcome = planned(&[path, "--episodes", "2", "--world", "two-rooms"], "2");
     assert_eq!((&outcome["run"], &outcome["trained_steps"]), (&path.into(), &2.into()));
     refused(&["plan", path, "--world", "two-rooms-fixed"], &[path, "two-rooms-fixed", "leave out `--world`"]);
-    refused(&["embed", path, path, "--out", "x.npz"], &[path, "learnt from a world"]);
+    refused(&["embed", path, path, "--out", "x.npz"], &["features of windows are not written", "planning"]);
 
     let arguments: Vec<&str> = ["play", path, "--episode", "1"].iter().chain(&SHORT).copied().collect();
     assert!(succeeded(&arguments, "2").contains("episode 1:"));
@@ -192,17 +192,20 @@ fn images_and_worlds_are_not_mixed_up() {
         refused(&arguments, parts);
         assert!(!Path::new(run).exists(), "{more:?} left something behind");
     };
-    train(&["i-jepa", "--world", "two-rooms"], &["i-jepa learns from images", "--world"]);
+    train(&["i-jepa", "--world", "two-rooms"], &["`--world`", "`data.world.kind`", "i-jepa", "learns from images"]);
     train(&["eb-jepa", "--data", data], &[data, "no `.npz` file"]);
     train(&["le-wm", "--on-bad-sample", "skip"], &["--on-bad-sample", "le-wm"]);
-    train(&["eb-jepa", "--set", "play.window=1"], &["`play.window` is 1", "2 or more"]);
+    train(&["eb-jepa", "--set", "data.window=1"], &["`data.window` is 1", "2 or more"]);
     train(&["eb-jepa", "--size", "tiny"], &["--size", "eb-jepa"]);
     train(&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]);
-    train(&["eb-jepa", "--set", "world.resolution=3"], &["16 to 256", "3"]);
-    train(&["eb-jepa", "--set", "world.resoluton=32"], &["world.resolution"]);
-    train(&["eb-jepa", "--set", "play.windw=9"], &["play.windw", "did you mean `play.window`"]);
-    train(&["eb-jepa", "--set", "play.window=200"], &["must fit its episode"]);
-    train(&["eb-jepa", "--set", "model.reach.episodes=100000"], &["100000 episodes of 91", "model.terms.reach = 0"]);
-    train(&["eb-jepa", "--set", "model.reach.places=1"], &["2 to 24 places", "1 places"]);
+    train(&["eb-jepa", "--set", "data.world.resolution=3"], &["`data.world.resolution`", "16 to 256", "3"]);
+    train(&["eb-jepa", "--set", "data.world.resoluton=32"], &["did you mean `data.world.resolution`"]);
+    train(&["eb-jepa", "--set", "data.windw=9"], &["data.windw", "did you mean `data.window`"]);
+    train(&["eb-jepa", "--set", "data.window=200"], &["must fit its episode"]);
+    train(
+        &["eb-jepa", "--set", "data.explore.episodes=100000"],
+        &["100000 episodes of 91", "`data.explore`", "`model.terms.reach` to 0"],
+    );
+    train(&["eb-jepa", "--set", "data.explore.places=1"], &["2 to 24 places", "1 places"]);
     train(&["eb-jepa", "--set", "model.width=0"], &["model.width", "at least 1"]);
 }

@@ -130,19 +130,15 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
 
     let name = run.to_str().unwrap();
     let said = succeeded(&["inspect", name], "2");
-    for part in [
-        &format!("LeWorldModel on {path}"),
-        "finished: 4 steps",
-        "windows of 4 observations",
-        "What comes next",
-        "ahead",
-    ] {
+    for part in
+        [&format!("LeWorldModel on {path}"), "finished: 4 steps", "batches of 8 windows", "What comes next", "ahead"]
+    {
         assert!(said.contains(part), "`{part}` is not in {said}");
     }
     let told: Value = serde_json::from_str(&succeeded(&["inspect", name, "--json"], "2")).unwrap();
     assert_eq!(told["forecast"], summary["forecast"]);
     let said = succeeded(&["inspect", path], "2");
-    assert!(said.contains("observations") && said.contains(&format!("foretell train le-wm --data {path}")), "{said}");
+    assert!(said.contains("observations") && said.contains(&format!("foretell train --data {path}")), "{said}");
     for place in [path, root.path().join("play").to_str().unwrap()] {
         if place != path {
             fs::create_dir(place).unwrap();
@@ -160,9 +156,9 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     fs::write(root.path().join("cut.npz"), &whole[..whole.len() / 2]).unwrap();
     refused(&["inspect", root.path().join("cut.npz").to_str().unwrap()], &["cut.npz"]);
 
-    refused(&["plan", name], &[name, "learnt from recorded episodes", "--world two-rooms"]);
-    refused(&["play", name], &[name, "learnt from recorded episodes", "--world two-rooms"]);
-    refused(&["embed", name, path, "--out", "x.npz"], &[name, "learnt from recorded episodes"]);
+    refused(&["plan", name], &[name, "learnt from windows", path, "--world two-rooms"]);
+    refused(&["play", name], &[name, "learnt from windows", path, "--world two-rooms"]);
+    refused(&["embed", name, path, "--out", "x.npz"], &["features of windows are not written"]);
     // The settings alone are the run.
     let again = root.path().join("again");
     succeeded(&["train", run.join("config.toml").to_str().unwrap(), "--out", again.to_str().unwrap()], "2");
@@ -226,7 +222,7 @@ fn eb_jepa_learns_from_recordings_without_what_needs_exploring() {
     let data = data.to_str().unwrap();
     refused(
         &["train", "eb-jepa", "--data", data, "--set", "model.terms.reach=6.0"],
-        &["model.terms.reach", "--set model.terms.reach=0", "recorded episodes"],
+        &["model.terms.reach", "or `model.terms.reach` to 0", "recorded episodes"],
     );
 }
 
@@ -288,14 +284,17 @@ fn what_cannot_be_learnt_from_is_refused_in_a_sentence() {
     let still = file("still.npz", &[("observations", frames)]);
     train(&still, &["le-wm"], &["still.npz", "no `actions`"]);
     train(&place("none.npz"), &["le-wm"], &["none.npz"]);
-    train(&good, &["le-wm", "--world", "two-rooms"], &["--world two-rooms", "good.npz", "one of them"]);
-    train(&good, &["le-wm", "--set", "play.window=9"], &["`data`", "`play`", "one of them"]);
-    train(&good, &["le-wm", "--set", "world.kind=maze"], &["`data`", "`world`", "one of them"]);
+    train(&good, &["le-wm", "--world", "two-rooms"], &["`--world`", "good.npz", "leave it out"]);
+    train(&good, &["le-wm", "--set", "data.episode=9"], &["unknown setting `data.episode`"]);
+    train(&good, &["le-wm", "--set", "data.world.kind=maze"], &["unknown setting `data.world`"]);
     train(&good, &["le-wm", "--set", "data.evry=3"], &["data.evry", "did you mean `data.every`"]);
     train(&good, &["le-wm", "--set", "data.window=3"], &["`data.window` is 3", "3 before it", "4 or more"]);
     train(&good, &["le-wm", "--set", "data.window=21"], &["hold no window of 21 observations", "`data.window`"]);
-    train(&good, &["le-wm", "--epochs", "2"], &["--epochs", "le-wm"]);
     train(&good, &["le-wm", "--size", "tiny"], &["--size", "le-wm"]);
-    train(&good, &["le-jepa"], &["good.npz", "le-jepa learns from images", "foretell train le-wm --data"]);
-    refused(&["train", "le-wm", "--set", "data.every=3"], &["data.path", "--data"]);
+    train(
+        &good,
+        &["le-jepa"],
+        &["good.npz", "le-jepa learns from images", "holds windows", "foretell train eb-jepa --data"],
+    );
+    refused(&["train", "le-wm", "--set", "data.every=3"], &["unknown setting `data.every`", "data.window"]);
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{findings, foretell, pictures, recorded, stderr};
+use crate::{findings, foretell, graphs, pictures, recorded, stderr};
 
 const STEPS: usize = 24;
 
@@ -20,13 +20,34 @@ enum System {
     LeWm,
     /// LeWorldModel again, from recorded episodes.
     Recorded,
+    SarJepa,
+    /// Graph-JEPA from a file of graphs.
+    GraphJepa,
+    /// SAR-JEPA from the generated scenes.
+    Scenes,
+    /// Graph-JEPA from the generated graphs.
+    BuiltInGraphs,
 }
 
-const ALL: [System; 5] = [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm, System::Recorded];
+const ALL: [System; 7] =
+    [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm, System::Recorded, System::SarJepa, System::GraphJepa];
+
+/// Those whose data are generated and labelled, of which each run evaluates a lot.
+const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
 
 impl System {
     fn of_images(self) -> bool {
-        matches!(self, System::IJepa | System::LeJepa)
+        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::Scenes)
+    }
+
+    /// Whether it is a model of a world.
+    fn of_a_world(self) -> bool {
+        matches!(self, System::EbJepa | System::LeWm | System::Recorded)
+    }
+
+    /// Steps of all, those of an actor that learns when the rest has learnt included.
+    fn steps(self) -> usize {
+        if self == System::EbJepa { 2 * STEPS } else { STEPS }
     }
 
     fn arguments(self) -> Vec<&'static str> {
@@ -46,9 +67,31 @@ impl System {
                 "le-jepa",
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
-            System::EbJepa => ("eb-jepa", &["world.resolution=32", "model.reach.layouts=6"]),
-            System::LeWm => ("le-wm", &["world.resolution=32"]),
+            System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6"]),
+            System::LeWm => ("le-wm", &["data.world.resolution=32"]),
             System::Recorded => ("le-wm", &["data.window=6"]),
+            System::SarJepa | System::Scenes => (
+                "sar-jepa",
+                &[
+                    "model.patch=8",
+                    "model.depth=1",
+                    "model.decoder_depth=1",
+                    "model.decoder_width=36",
+                    "judge.train_samples=200",
+                ],
+            ),
+            System::GraphJepa | System::BuiltInGraphs => (
+                "graph-jepa",
+                &[
+                    "model.width=16",
+                    "model.heads=2",
+                    "model.layers=1",
+                    "model.depth=1",
+                    "model.targets=2",
+                    "model.parts.count=4",
+                    "judge.train_samples=200",
+                ],
+            ),
         };
         let mut arguments = vec!["train", name, "--steps", "24", "--checkpoint-every", "5", "--seed", "7"];
         if self.of_images() {
@@ -65,6 +108,8 @@ impl System {
 struct World {
     root: tempfile::TempDir,
     references: BTreeMap<System, PathBuf>,
+    /// The same of those whose data are generated, made when they are first asked for.
+    generated: OnceLock<BTreeMap<System, PathBuf>>,
 }
 
 impl World {
@@ -74,15 +119,26 @@ impl World {
             let root = tempfile::tempdir().unwrap();
             pictures(&root.path().join("data"), 150, 32);
             recorded::episodes(&root.path().join("play.npz"), 32, &[20; 12]);
-            let mut world = World { root, references: BTreeMap::new() };
-            for system in ALL {
-                let run = world.place(&format!("reference-{system:?}"));
-                let output = world.start(system, &run, &[], |_| ()).wait_with_output().unwrap();
-                assert!(output.status.success(), "{}", stderr(&output));
-                world.references.insert(system, run);
-            }
+            graphs::file(&root.path().join("graphs.txt"), 120);
+            let mut world = World { root, references: BTreeMap::new(), generated: OnceLock::new() };
+            world.references = world.undisturbed(&ALL);
             world
         })
+    }
+
+    fn undisturbed(&self, systems: &[System]) -> BTreeMap<System, PathBuf> {
+        let run = |system: &System| {
+            let run = self.place(&format!("reference-{system:?}"));
+            let output = self.start(*system, &run, &[], |_| ()).wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+            (*system, run)
+        };
+        systems.iter().map(run).collect()
+    }
+
+    fn reference(&self, system: System) -> &Path {
+        let generated = || &self.generated.get_or_init(|| self.undisturbed(&GENERATED))[&system];
+        self.references.get(&system).unwrap_or_else(generated)
     }
 
     fn place(&self, name: &str) -> PathBuf {
@@ -98,7 +154,9 @@ impl World {
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
-            System::IJepa | System::LeJepa => command.arg("--data").arg(self.data()),
+            System::IJepa | System::LeJepa | System::SarJepa => command.arg("--data").arg(self.data()),
+            System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
+            System::Scenes | System::BuiltInGraphs => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -113,14 +171,14 @@ impl World {
     /// Exactly what the undisturbed run holds.
     #[track_caller]
     fn same(&self, system: System, run: &Path) {
-        let reference = &self.references[&system];
+        let (reference, steps) = (self.reference(system), system.steps());
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if !system.of_images() {
+        if system.of_a_world() {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
-        let last = format!("checkpoints/step-{STEPS:09}");
+        let last = format!("checkpoints/step-{steps:09}");
         for file in ["model.safetensors", "optimiser.safetensors"] {
             same_bytes(&reference.join(&last).join(file), &run.join(&last).join(file));
         }
@@ -136,9 +194,9 @@ impl World {
         assert_eq!(outcome(reference), outcome(run));
         assert_eq!(findings(reference), findings(run));
         // Times are cut back too: one line a step, in order.
-        let steps: Vec<u64> =
+        let timed: Vec<u64> =
             lines(&run.join("timing.jsonl")).iter().filter_map(|line| line["step"].as_u64()).collect();
-        assert_eq!(steps, (1..=STEPS as u64).collect::<Vec<_>>());
+        assert_eq!(timed, (1..=steps as u64).collect::<Vec<_>>());
         assert!(
             !fs::read_dir(run.join("checkpoints")).unwrap().any(|e| e
                 .unwrap()
@@ -235,14 +293,17 @@ fn what_a_run_leaves() {
         let train = |key: &str| config["train"][key].as_float().unwrap();
         assert!((last["lr"].as_f64().unwrap() / (train("lr") * train("final_lr")) - 1.0).abs() < 1e-9, "{last}");
         assert!((last["weight_decay"].as_f64().unwrap() / train("final_weight_decay") - 1.0).abs() < 1e-9, "{last}");
-        let peak = metrics.iter().filter_map(|l| l["lr"].as_f64()).fold(0.0, f64::max);
+        let first = metrics.iter().filter(|l| l.get("loss").is_some());
+        let peak = first.filter_map(|l| l["lr"].as_f64()).fold(0.0, f64::max);
         assert!((peak / train("lr") - 1.0).abs() < 1e-9);
         // The last two checkpoints, and the best if that is another.
-        let kept = checkpoints(run);
-        assert!(
-            kept.ends_with(&["step-000000020".to_owned(), "step-000000024".to_owned()]) && kept.len() <= 3,
-            "{kept:?}"
-        );
+        let (kept, end) = (checkpoints(run), system.steps());
+        let last = [(end - 1) / 5 * 5, end].map(|step| format!("step-{step:09}"));
+        assert!(kept.ends_with(&last) && kept.len() <= 3, "{kept:?}");
+        // What learns when the rest has learnt has a loss of its own.
+        let second: Vec<u64> =
+            metrics.iter().filter(|l| l.get("actor").is_some()).filter_map(|l| l["step"].as_u64()).collect();
+        assert_eq!(second, (STEPS as u64 + 1..=end as u64).collect::<Vec<_>>(), "{system:?}");
         let summary: serde_json::Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
         assert_eq!(summary["steps"], STEPS);
         // The judgement is the last one of the metrics, and not the untrained network's.
@@ -296,26 +357,52 @@ fn killed(mut command: std::process::Command, point: &str) {
 /// After a step, during the write of a checkpoint, right after one, after the last step, and with the evaluation done.
 #[test]
 fn killed_at_any_moment() {
-    let world = World::get();
     for system in ALL {
+        let second = system.steps() > STEPS;
+        let end: &[&str] =
+            if second { &["step-000000045", "step-000000048"] } else { &["step-000000020", "step-000000024"] };
         let moments: [(&str, &[&str]); 5] = [
             ("9:step", &["step-000000005"]),
             ("10:checkpoint-half", &[".step-000000010.partial", "step-000000005"]),
             ("10:checkpoint", &["step-000000005", "step-000000010"]),
             ("24:checkpoint", &["step-000000020", "step-000000024"]),
-            ("summary.json:half", &["step-000000020", "step-000000024"]),
+            ("summary.json:half", end),
         ];
-        for (point, there) in moments {
-            let run = world.place(&format!("killed-{system:?}-{}", point.replace(':', "-")));
-            killed(world.command(system, &run, &[]), point);
-            assert!(!run.join("summary.json").exists(), "{point}");
-            // The best one may stand beside the last two.
-            let found = checkpoints(&run);
-            assert!(there.iter().all(|name| found.contains(&(*name).to_owned())), "{point}: {found:?}");
-            resumed(&run);
-            world.same(system, &run);
+        // While an actor learns.
+        let later: [(&str, &[&str]); 2] =
+            [("33:step", &["step-000000030"]), ("35:checkpoint-half", &[".step-000000035.partial", "step-000000030"])];
+        for (point, there) in moments.into_iter().chain(later.into_iter().filter(|_| second)) {
+            killed_and_resumed(system, point, there, &[]);
         }
     }
+}
+
+/// The generated data too, with one thread that makes batches and with three.
+#[test]
+fn killed_on_generated_data_with_any_number_of_threads() {
+    for system in GENERATED {
+        for (point, there, threads) in [
+            ("9:step", &["step-000000005"][..], "1"),
+            ("10:checkpoint-half", &[".step-000000010.partial", "step-000000005"], "3"),
+            ("summary.json:half", &["step-000000020", "step-000000024"], "3"),
+        ] {
+            let set = format!("train.loader_threads={threads}");
+            killed_and_resumed(system, point, there, &["--set", &set]);
+        }
+    }
+}
+
+#[track_caller]
+fn killed_and_resumed(system: System, point: &str, there: &[&str], more: &[&str]) {
+    let world = World::get();
+    let run = world.place(&format!("killed-{system:?}-{}", point.replace(':', "-")));
+    killed(world.command(system, &run, more), point);
+    assert!(!run.join("summary.json").exists(), "{point}");
+    // The best one may stand beside the last two.
+    let found = checkpoints(&run);
+    assert!(there.iter().all(|name| found.contains(&(*name).to_owned())), "{point}: {found:?}");
+    resumed(&run);
+    world.same(system, &run);
 }
 
 #[test]
@@ -378,7 +465,7 @@ fn stopped_with_ctrl_c() {
             checkpoints(&run)
         );
         let said = resumed(&run);
-        assert!(said.contains(&format!("step {stopped} of {STEPS}")), "{said}");
+        assert!(said.contains(&format!("step {stopped} of {}", system.steps())), "{said}");
         world.same(system, &run);
     }
 }
@@ -398,7 +485,7 @@ fn a_finished_run_goes_on_to_nowhere() {
 fn the_number_of_threads_does_not_matter() {
     let world = World::get();
     for system in ALL {
-        for (compute, loading) in [("1", "2"), ("2", "3"), ("4", "1")] {
+        for (compute, loading) in [("1", "1"), ("2", "3"), ("4", "2")] {
             let run = world.place(&format!("threads-{system:?}-{compute}-{loading}"));
             let set = format!("train.loader_threads={loading}");
             let child = world.start(system, &run, &["--set", &set], |command| {

@@ -98,8 +98,8 @@ fn what_cannot_be_searched_is_one_sentence() {
     refused(&[text(&root.path().join("gone.npz")), "--row", "0"], &["gone.npz"]);
     refused(&[text(&features), "--run", text(&run), "--query", text(&words)], &["words.txt"]);
     refused(&[text(&features), "--run", text(&root.path().join("no-run")), "--query", text(&query)], &["no-run"]);
-    refused(&[text(&features), "--row", "0", "--report", text(&root.path().join("x.html"))], &["--images"]);
-    refused(&[text(&other), "--images", text(&query), "--row", "0"], &["are not those of the images"]);
+    refused(&[text(&features), "--row", "0", "--report", text(&root.path().join("x.html"))], &["--data"]);
+    refused(&[text(&other), "--images", text(&query), "--row", "0"], &["are not those of the data"]);
 
     // Features of one run, asked with another's, which is another network or has another width.
     for (seed, width, part) in [("1", "24", "is not what"), ("0", "28", "24 wide")] {

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use foretell_jepa::Clock;
 use foretell_jepa::masked::MaskedBatch;
-use foretell_systems::{family, recipe};
+use foretell_systems::family;
 use serde::Serialize;
-use toml::Table;
 
 use super::{ceiling, counted, median, peak_memory, positive, rounded, show};
+use crate::asked::Asked;
 use crate::{DeviceChoice, Error};
 
 /// What `bench step` was asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct StepArgs {
-    /// A system (`foretell systems` lists them); without it, the one that `foretell train` takes.
+    /// A system (`foretell systems` lists them) or a recipe file; without it, the one that `foretell train` takes.
     system: Option<String>,
     /// Change any setting, such as model.patch=8 or data.image_size=96.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -62,14 +62,13 @@ struct StepTimes {
 pub(super) fn step(args: &StepArgs) -> Result<(), Error> {
     let device = args.device.open()?;
     let name = args.system.as_deref().unwrap_or(family::usual(None, false));
-    let member = family::find(name).map_err(Error::Misuse)?;
-    let mut asked = Table::new();
+    let mut asked = Asked::of(name)?;
     for entry in &args.set {
-        let (key, value) = recipe::entry(entry)?;
-        recipe::set(&mut asked, key, value)?;
+        asked.set(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
     }
-    recipe::set(&mut asked, "train.batch", (args.batch as i64).into())?;
-    let mut session = member.open(member.recipe(&asked, "`--set`")?, &device, true)?;
+    asked.put("train.batch", (args.batch as i64).into())?;
+    let member = asked.member()?;
+    let mut session = member.open(asked.whole(member)?, &device, true)?;
     let mut learner = session.learner(1_000_000)?;
     let feed = learner.feed()?;
     let all = args.warmup + args.steps;

@@ -1,0 +1,124 @@
+//! What is asked of a run: a system or a recipe file, with single settings on top.
+
+use std::path::Path;
+
+use foretell_systems::{Member, family, recipe};
+use toml::{Table, Value};
+
+use crate::Error;
+
+/// How long a run trains. One of these decides; what a recipe says of the others no longer holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Steps {
+    /// As the recipe says, else as the system has it for these data.
+    #[default]
+    Usual,
+    /// So many optimiser steps.
+    Count(u64),
+    /// So many passes over the data.
+    Epochs(f64),
+    /// So many minutes of training: a short calibration fixes the number of steps.
+    Minutes(f64),
+}
+
+/// See the module.
+pub(crate) struct Asked {
+    table: Table,
+    /// Where it came from, for messages.
+    name: String,
+}
+
+impl Asked {
+    /// Of a system's name or a recipe file.
+    pub(crate) fn of(system: &str) -> Result<Self, Error> {
+        let path = Path::new(system);
+        if path.is_file() || path.extension().is_some_and(|e| e == "toml") {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
+            return Self::of_text(&text, system);
+        }
+        let table = [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect();
+        Ok(Self { table, name: system.to_owned() })
+    }
+
+    /// Of a recipe's text.
+    pub(crate) fn of_text(text: &str, name: &str) -> Result<Self, Error> {
+        Ok(Self { table: recipe::parse(text, name)?, name: name.to_owned() })
+    }
+
+    /// Puts `key=value` on top.
+    pub(crate) fn set(&mut self, entry: &str) -> Result<(), Error> {
+        let (key, value) = recipe::entry(entry)?;
+        self.put(key, value)
+    }
+
+    /// Puts a value on top.
+    pub(crate) fn put(&mut self, key: &str, value: Value) -> Result<(), Error> {
+        Ok(recipe::set(&mut self.table, key, value)?)
+    }
+
+    /// Decides how long the run trains.
+    pub(crate) fn steps(&mut self, steps: Steps) -> Result<(), Error> {
+        let (key, value) = match steps {
+            Steps::Usual => return Ok(()),
+            Steps::Count(steps) => ("train.steps", Value::Integer(i64::try_from(steps).unwrap_or(i64::MAX))),
+            Steps::Epochs(epochs) => ("epochs", Value::Float(epochs)),
+            Steps::Minutes(minutes) => ("minutes", Value::Float(minutes)),
+        };
+        if let Steps::Epochs(number) | Steps::Minutes(number) = steps
+            && !(number > 0.0 && number.is_finite())
+        {
+            return Err(Error::Misuse(format!("`{key}` must be a positive number, found {number}")));
+        }
+        self.put("train.steps", Value::from("auto"))?;
+        self.put("epochs", Value::from(0.0))?;
+        self.put("minutes", Value::from(0.0))?;
+        self.put(key, value)
+    }
+
+    /// Forgets what was fixed for the recipe's own data: others are measured anew.
+    pub(crate) fn forget_measured(&mut self) {
+        if let Some(Value::Table(data)) = self.table.get_mut("data") {
+            for measured in ["fingerprint", "normalise", "normalise_actions", "observation"] {
+                data.remove(measured);
+            }
+        }
+    }
+
+    /// The member of the family that it names.
+    pub(crate) fn member(&self) -> Result<&'static dyn Member, Error> {
+        let name = &self.name;
+        match self.table.get("system") {
+            Some(Value::String(system)) => family::find(system).map_err(Error::Misuse),
+            Some(other) => Err(Error::Misuse(format!("`system` in {name} must be a name, found {other}"))),
+            None => {
+                let names = family::members().map(|member| member.row().name).collect::<Vec<_>>().join(", ");
+                Err(Error::Misuse(format!("{name} names no `system`: begin it with one of {names}")))
+            }
+        }
+    }
+
+    /// The whole recipe of a member with this on top.
+    pub(crate) fn whole(&self, member: &dyn Member) -> Result<Table, Error> {
+        let name = &self.name;
+        // Version 0.1 wrote these groups.
+        if let Some(old) = ["world", "play", "probe"].into_iter().find(|group| self.table.contains_key(*group)) {
+            return Err(Error::Misuse(format!(
+                "{name} has the group `{old}`, which an earlier version wrote and this one cannot read: train again"
+            )));
+        }
+        Ok(member.recipe(&self.table, name)?)
+    }
+
+    /// The settings that a member has with these data, whatever else is asked.
+    pub(crate) fn known(&self, member: &dyn Member) -> Table {
+        let mut data = Table::new();
+        for key in ["kind", "path"] {
+            if let Some(value) = recipe::get(&self.table, &format!("data.{key}")) {
+                data.insert(key.to_owned(), value.clone());
+            }
+        }
+        let only = [("data".to_owned(), Value::Table(data))].into_iter().collect();
+        member.recipe(&only, &self.name).unwrap_or_else(|_| member.defaults())
+    }
+}
