@@ -51,6 +51,35 @@ pub struct ViewsCollator {
     pub slices: usize,
 }
 
+impl ViewsCollator {
+    /// Two whole views of each sample, for methods that compare pairs and need no directions.
+    pub fn pairs(seed: u64, size: usize, augment: Augment, normalise: Normalise) -> Self {
+        Self {
+            seed,
+            size,
+            local_size: size,
+            global_views: 2,
+            local_views: 0,
+            local: augment.clone(),
+            global: augment,
+            normalise,
+            code_width: 0,
+            slices: 0,
+        }
+    }
+
+    /// The global views of a batch, `[G·B, C, S, S]`.
+    pub fn images(&self, batch: &ViewsBatch, device: &Device) -> Tensor<4> {
+        images(&batch.global, self.global_views * batch.samples, self.size, device)
+    }
+}
+
+/// `[V, C, S, S]` of the values of `views` square views.
+fn images(values: &[f32], views: usize, size: usize, device: &Device) -> Tensor<4> {
+    let shape = [views, values.len() / (views * size * size), size, size];
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
 impl Collate for ViewsCollator {
     type Sample = Sample;
     type Batch = ViewsBatch;
@@ -103,14 +132,10 @@ impl<B: Backbone> Views<B> {
     /// Codes of all views, `[V, B, K]`, global views first.
     fn codes(&self, networks: &ViewsNetworks<B>, batch: &ViewsBatch, seen: &mut Vec<BatchStatistics>) -> Tensor<3> {
         let c = &self.collator;
-        let images = |values: &[f32], views: usize, size: usize| {
-            let shape = [views * batch.samples, values.len() / (views * batch.samples * size * size), size, size];
-            Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &self.device)
-        };
-        let global = images(&batch.global, c.global_views, c.size);
+        let global = c.images(batch, &self.device);
         let mut features = networks.encoder.view(global, &mut Pass::Training(seen));
         if c.local_views > 0 {
-            let local = images(&batch.local, c.local_views, c.local_size);
+            let local = images(&batch.local, c.local_views * batch.samples, c.local_size, &self.device);
             // The running averages are for whole images: local views do not enter them.
             let local = networks.encoder.view(local, &mut Pass::Training(&mut Vec::new()));
             features = Tensor::cat(vec![features, local], 0);

@@ -49,12 +49,12 @@ impl Asked {
     /// Puts `key=value` on top.
     pub(crate) fn set(&mut self, entry: &str) -> Result<(), Error> {
         let (key, value) = recipe::entry(entry)?;
-        self.put(key, value)
+        Ok(recipe::set(&mut self.table, key, value)?)
     }
 
     /// Puts a value on top.
     pub(crate) fn put(&mut self, key: &str, value: Value) -> Result<(), Error> {
-        Ok(recipe::set(&mut self.table, key, value)?)
+        recipe::set(&mut self.table, key, value).map_err(|error| Error::Misuse(format!("{}: {error}", self.name)))
     }
 
     /// Decides how long the run trains.

@@ -106,7 +106,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
         _ if model => published::embed(args),
         Some((run, input)) if !input.is_empty() => of_run(args, run, input),
         _ => Err(Error::Misuse(
-            "`embed` needs a run's folder and then images (`foretell embed RUN INPUT… --out FILE`), or a published model (`foretell \
+            "`embed` needs a run's folder and then data (`foretell embed RUN INPUT… --out FILE`), or a published model (`foretell \
              embed --model DIR|FILE INPUT… --out FILE`)"
                 .to_owned(),
         )),
@@ -154,7 +154,7 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
                     file.append(&features)?;
                 }
                 Err(_) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
-                Err(source) => return Err(DataError::BadSample { source: Box::new(source) }.into()),
+                Err(source) => return Err(unreadable(&source)),
             }
         }
         progress.at(end as u64, || format!("{:.0} {}/s", end as f64 / started.elapsed().as_secs_f64(), unit.many));
@@ -183,6 +183,11 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
     }
     let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     print(format_args!("{}: features [{shape}], {samples_per_s:.0} {}/s\n", args.out.display(), unit.many))
+}
+
+/// A sample that cannot be read, and how to go on without it.
+pub(super) fn unreadable(source: &DataError) -> Error {
+    Error::Misuse(format!("{source} (to go on without such samples: `--on-bad-sample skip`)"))
 }
 
 /// Samples that go through an encoder at a time.

@@ -355,6 +355,6 @@ fn a_folder_that_cannot_hold_the_run() {
     let output = train(&bench.run());
     assert!(output.status.success(), "{}", stderr(&output));
     let before = fs::read(bench.run().join("metrics.jsonl")).unwrap();
-    one_sentence(&train(&bench.run()), &["already holds a run", "--resume", "--out"]);
+    one_sentence(&train(&bench.run()), &["already holds a run", "resume it", "choose another folder"]);
     assert_eq!(fs::read(bench.run().join("metrics.jsonl")).unwrap(), before);
 }

@@ -209,3 +209,11 @@ fn images_and_worlds_are_not_mixed_up() {
     train(&["eb-jepa", "--set", "data.explore.places=1"], &["2 to 24 places", "1 places"]);
     train(&["eb-jepa", "--set", "model.width=0"], &["model.width", "at least 1"]);
 }
+
+#[test]
+fn play_without_end_has_no_epochs() {
+    refused(
+        &["train", "eb-jepa", "--epochs", "2"],
+        &["`epochs`", "windows are generated without end", "`train.steps`"],
+    );
+}

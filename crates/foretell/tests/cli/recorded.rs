@@ -164,6 +164,10 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     succeeded(&["train", run.join("config.toml").to_str().unwrap(), "--out", again.to_str().unwrap()], "2");
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert!(model(&again) == model(&run));
+    // Recordings have an end, so there are passes over them: 11 episodes of 17 windows.
+    let passes = root.path().join("passes");
+    let small: Vec<&str> = SMALL.iter().copied().skip(2).chain(["--epochs", "0.1"]).collect();
+    assert_eq!(train("le-wm", &data, &passes, &small)["steps"], 3, "18.7 of 187 windows are three batches of 8");
 }
 
 #[test]

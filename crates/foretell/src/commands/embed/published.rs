@@ -6,7 +6,7 @@ use foretell_data::DataError;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{BadSample, EmbedArgs};
+use super::{BadSample, EmbedArgs, unreadable};
 use crate::Error;
 use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
@@ -151,7 +151,7 @@ const FEW: usize = 16;
 /// With what to do about it, where it is about one input of several.
 pub(crate) fn bad(error: Error, count: usize) -> Error {
     match error {
-        Error::Data(source) if count > 1 => DataError::BadSample { source: Box::new(source) }.into(),
+        Error::Data(source) if count > 1 => unreadable(&source),
         other => other,
     }
 }
