@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::DataError;
-use crate::listing::{Found, Place, is_hidden};
+use crate::images::listing::{Found, Place, is_hidden};
 use crate::positional::Positional;
 
 /// Bytes of a tar's block; members are padded to it.

@@ -29,7 +29,7 @@ pub enum DataError {
         "`{}` holds no images: {files} files were found in it, none with one of the extensions {} (nor IDX files or \
          CIFAR binaries); point to the folder or tar that has them",
         path.display(),
-        crate::listing::EXTENSIONS.join(", ")
+        crate::images::listing::EXTENSIONS.join(", ")
     )]
     Empty {
         /// The folder or tar.

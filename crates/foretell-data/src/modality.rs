@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::epochs::Epochs;
-use crate::labels::Factor;
+use crate::images::labels::Factor;
 use crate::source::Source;
 use crate::{DataError, Decision, Image};
 
@@ -262,6 +262,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
     /// What a report shows of a sample.
     fn picture(&self, _sample: &Self::Sample) -> Option<Image> {
         None
+    }
+
+    /// Training samples that are enough for probes to learn from.
+    fn enough_to_probe(&self) -> usize {
+        60_000
     }
 
     /// What to do with a sample that cannot be read.

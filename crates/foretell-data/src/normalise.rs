@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
+use crate::images::dataset::Dataset;
+use crate::images::transform::fit;
 use crate::modality::{OnBadSample, Part};
 use crate::ordered::Ordered;
-use crate::transform::fit;
 use crate::visit::pass_over;
 use crate::{DataError, Image, decimal};
 

@@ -5,8 +5,11 @@ mod made;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use foretell_data::{Dataset, OnBadSample, Part, ScenesConfig, check_batch, for_each_fitted, open_inputs};
+use foretell_data::{
+    Auto, Dataset, Images, ImagesConfig, Normalise, OnBadSample, Part, ScenesConfig, check_batch, for_each, open_inputs,
+};
 use made::{cifar, folder, gzip, idx, jpeg, png, png_header, tar, tar_of_name};
 use proptest::prelude::*;
 
@@ -191,16 +194,25 @@ fn a_corrupt_image_is_named_and_the_rest_goes_on() {
         says(named, &[reason, "replace or remove it"]);
     }
 
+    let images = |on_bad_sample| {
+        let (image_size, normalise) = (Auto::Value(8), Normalise::nothing(3));
+        let config = ImagesConfig { image_size, normalise, on_bad_sample, ..ImagesConfig::default() };
+        Arc::new(Images::of(dataset.clone(), &config).unwrap())
+    };
     let mut seen = 0;
     let mut skipped = Vec::new();
     for part in parts {
-        skipped.extend(for_each_fitted(&dataset, part, 8, 2, None, OnBadSample::Skip, |_| seen += 1).unwrap());
+        let count = |_, _| {
+            seen += 1;
+            Ok(())
+        };
+        skipped.extend(for_each(&images(OnBadSample::Skip), part, usize::MAX, 2, count).unwrap());
     }
     skipped.sort();
     assert_eq!((seen, skipped), (37, ["07.png", "20.png", "30.png"].map(str::to_owned).to_vec()));
-    let errors = parts.map(|part| for_each_fitted(&dataset, part, 8, 2, None, OnBadSample::Fail, |_| ()));
+    let errors = parts.map(|part| for_each(&images(OnBadSample::Fail), part, usize::MAX, 2, |_, _| Ok(())));
     let error = errors.into_iter().find_map(Result::err).unwrap();
-    says(&error.to_string(), &["`07.png`", "--on-bad-sample skip"]);
+    says(&error.to_string(), &["`07.png`", "set `data.on_bad_sample` to `skip`"]);
 }
 
 #[test]
@@ -229,7 +241,10 @@ fn a_huge_image_is_refused_by_its_header() {
 #[test]
 fn a_sample_that_does_not_exist() {
     let scenes = Dataset::scenes(&ScenesConfig { train: 3, ..ScenesConfig::default() });
-    says(&scenes.load(Part::Train, 3).unwrap_err().to_string(), &["sample 3", "the training part has 3 samples"]);
+    says(
+        &scenes.load(Part::Train, 3).unwrap_err().to_string(),
+        &["sample 3 does not exist: the training part has 3 (0 to 2)"],
+    );
     says(&ScenesConfig { size: 0, ..ScenesConfig::default() }.check().unwrap_err().to_string(), &["8 to 1024"]);
     let tiny = Dataset::scenes(&ScenesConfig { size: 0, ..ScenesConfig::default() });
     assert_eq!(tiny.load(Part::HeldOut, 0).unwrap().image.width, 8);
@@ -237,15 +252,15 @@ fn a_sample_that_does_not_exist() {
 
 #[test]
 fn a_batch_that_is_too_large_names_one_that_works() {
-    assert!(check_batch(512, 256).is_ok());
+    assert!(check_batch::<Images>(512, 256).is_ok());
     says(
-        &check_batch(511, 256).unwrap_err().to_string(),
-        &["511 training images", "--set train.batch=128", "there are 512"],
+        &check_batch::<Images>(511, 256).unwrap_err().to_string(),
+        &["511 images to train on", "set `train.batch` to 128", "there are 512"],
     );
-    says(&check_batch(3, 0).unwrap_err().to_string(), &["--set train.batch=1"]);
-    says(&check_batch(1, 64).unwrap_err().to_string(), &["add more"]);
-    assert!(check_batch(511, 128).is_ok() && check_batch(3, 1).is_ok());
-    assert!(check_batch(5, usize::MAX).is_err());
+    says(&check_batch::<Images>(3, 0).unwrap_err().to_string(), &["set `train.batch` to 1"]);
+    says(&check_batch::<Images>(1, 64).unwrap_err().to_string(), &["add more"]);
+    assert!(check_batch::<Images>(511, 128).is_ok() && check_batch::<Images>(3, 1).is_ok());
+    assert!(check_batch::<Images>(5, usize::MAX).is_err());
 }
 
 proptest! {

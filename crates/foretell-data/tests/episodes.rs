@@ -4,7 +4,7 @@ mod made;
 
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Demand, Episodes, EpisodesConfig, HeldOutDemand, Material, Part};
+use foretell_data::{Episodes, EpisodesConfig, Part, Window};
 use made::npz::{Method, bytes, floats, npy, wholes, write};
 use tempfile::TempDir;
 
@@ -27,6 +27,11 @@ fn steps(count: usize) -> Vec<u8> {
     floats(&format!("({count}, 2)"), (0..count).flat_map(|i| [i as f32, -(i as f32)]))
 }
 
+/// Every window of the held-out part.
+fn held_out_windows(episodes: &Episodes) -> Vec<Window> {
+    (0..episodes.windows(Part::HeldOut)).map(|i| episodes.cut_window(Part::HeldOut, i).unwrap()).collect()
+}
+
 fn refusal(path: &Path, config: EpisodesConfig) -> String {
     Episodes::open(path, config).err().expect("refused").to_string()
 }
@@ -46,12 +51,14 @@ fn windows_are_what_was_recorded() {
         let episodes = Episodes::open(&path, EpisodesConfig { window: 3, frameskip: 2, ..Default::default() }).unwrap();
         assert_eq!((episodes.observation(), episodes.action(), episodes.frameskip()), ([3, 2, 3], 4, 2));
         assert_eq!([Part::Train, Part::HeldOut].map(|part| episodes.count(part)), [1, 1]);
-        let held_out = episodes.held_out_windows(100);
+        let held_out = held_out_windows(&episodes);
         // An episode of 10 or of 15 observations has 6 or 11 windows over 4 actions.
         let first = (held_out[0].observations[0] * 255.0).round();
         assert_eq!(held_out.len(), if first == 0.0 { 6 } else { 11 });
         assert!(first == 0.0 || first == 10.0, "windows never cross episodes: {first}");
-        assert_eq!((episodes.window(), episodes.windows(Part::HeldOut)), (3, held_out.len()));
+        assert_eq!((episodes.window(), episodes.held_out_stretches(3, 100)), (3, held_out.clone()));
+        let beyond = episodes.cut_window(Part::HeldOut, held_out.len()).unwrap_err().to_string();
+        assert!(beyond.contains("does not exist"), "{beyond}");
         // Every other observation of an episode of 10 or 15 makes 5 or 8, which is the longest look ahead.
         let stretches = |observations| episodes.held_out_stretches(observations, 100);
         let longest = if first == 0.0 { 5 } else { 8 };
@@ -91,9 +98,11 @@ fn actions_may_lie_apart_and_observations_be_fewer() {
     let config = EpisodesConfig { actions: Some(actions), every: 3, window: 3, frameskip: 0 };
     let episodes = Episodes::open(&frames, config.clone()).unwrap();
     assert_eq!((episodes.action(), episodes.frameskip()), (6, 3));
-    for window in episodes.held_out_windows(9) {
+    let held_out = held_out_windows(&episodes);
+    assert!(!held_out.is_empty());
+    for window in &held_out {
         let frame = (window.observations[0] * 255.0).round();
-        let number = if episodes.held_out_windows(9).len() == 2 { 0.0 } else { 13.0 };
+        let number = if held_out.len() == 2 { 0.0 } else { 13.0 };
         assert_eq!(window.actions[0], number + 3.0 * frame, "the actions of its own episode");
         assert_eq!(window.actions.len(), 12);
     }
@@ -112,19 +121,18 @@ fn training_and_held_out_episodes_are_different_ones_and_batches_are_functions_o
         file(&folder, &format!("{i:02}.npz"), &[("observations", marked), ("actions", steps(6))]);
     }
     let episodes = Episodes::open(folder.path(), EpisodesConfig { window: 2, ..Default::default() }).unwrap();
-    let demand = Demand { batch: 64, seed: 3, image: (2, 2), cache_bytes: 0 };
-    let source = episodes.training(&demand).unwrap();
+    let source = episodes.training(64, 3);
     let (one, again, other) = (source.batch(1).unwrap(), source.batch(1).unwrap(), source.batch(2).unwrap());
     assert_eq!(one, again);
     assert_ne!(one, other);
-    let marks = |windows: &[foretell_data::Window]| -> std::collections::BTreeSet<u32> {
+    let marks = |windows: &[Window]| -> std::collections::BTreeSet<u32> {
         windows.iter().map(|w| (w.observations[0] * 255.0).round() as u32).collect()
     };
-    let held_out = episodes.held_out(&HeldOutDemand { image: (2, 2), observations: 100, samples: 100 }).unwrap();
-    let (train, held) =
-        (marks(&(1..20).flat_map(|s| source.batch(s).unwrap()).collect::<Vec<_>>()), marks(&held_out.samples));
+    let (train, held) = (
+        marks(&(1..20).flat_map(|s| source.batch(s).unwrap()).collect::<Vec<_>>()),
+        marks(&held_out_windows(&episodes)),
+    );
     assert!(train.is_disjoint(&held) && train.len() == 11 && held.len() == 1, "{train:?} {held:?}");
-    assert_eq!(held_out.observations.len(), held_out.count * 4);
     // Actions 0 to 5 and their negatives.
     let deviation = (35.0_f32 / 12.0).sqrt();
     assert!((episodes.actions().std[0] - deviation).abs() < 1e-5 && (episodes.actions().mean[1] + 2.5).abs() < 1e-6);

@@ -224,13 +224,16 @@ impl Finding {
 }
 
 /// What scripts are given of findings: under each key of figures a list of records, the dimensions' values and the figure;
-/// under each reference's name the same of its levels. Pictures are left out.
+/// under each reference's name the same of its levels, once where two findings share it. Pictures are left out.
 pub fn records(findings: &[Finding]) -> Map<String, Value> {
     let mut all = Map::new();
     let mut add = |key: &str, record: Map<String, Value>| {
         let list = all.entry(key).or_insert_with(|| Value::Array(Vec::new()));
-        if let Value::Array(list) = list {
-            list.push(Value::Object(record));
+        let record = Value::Object(record);
+        if let Value::Array(list) = list
+            && !list.contains(&record)
+        {
+            list.push(record);
         }
     };
     for finding in findings {

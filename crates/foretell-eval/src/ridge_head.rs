@@ -21,7 +21,7 @@ pub fn ridge_heads(probed: &[Probed], factors: &[Factor]) -> Result<Finding, Eva
         for Probed { name, train, test } in probed {
             figures.push([factor.name.as_str().into(), name.as_str().into()], accuracy(train, test, factor)?);
         }
-        figures.refer("ridge_chance", [Some(factor.name.as_str().into()), None], factor.chance());
+        figures.refer("chance", [Some(factor.name.as_str().into()), None], factor.chance());
     }
     Ok(Finding::figures(
         "ridge",

@@ -301,6 +301,21 @@ impl GraphJepa {
         Predicted { predictions, targets: self.geometry.target(latents.clone()), context, latents }
     }
 
+    /// What is kept of the networks.
+    pub fn encoder(&self, networks: &GraphJepaNetworks) -> GraphEncoder {
+        GraphEncoder {
+            networks: GraphEncoderNetworks {
+                patches: networks.patches.valid(),
+                walks: networks.walks.valid(),
+                encoder: networks.target_encoder.valid(),
+            },
+            parts: self.collator.parts.clone(),
+            shapes: self.collator.shapes,
+            mean: self.codes == Codes::Official,
+            device: self.device.clone(),
+        }
+    }
+
     /// Weight of the new value in the target encoder at a step.
     pub fn weight(&self, clock: &Clock) -> f64 {
         1.0 - match self.teacher {
@@ -340,18 +355,7 @@ impl Objective for GraphJepa {
     }
 
     fn kept(&self, networks: &GraphJepaNetworks) -> Kept<GraphSample> {
-        let encoder = GraphEncoder {
-            networks: GraphEncoderNetworks {
-                patches: networks.patches.valid(),
-                walks: networks.walks.valid(),
-                encoder: networks.target_encoder.valid(),
-            },
-            parts: self.collator.parts.clone(),
-            shapes: self.collator.shapes,
-            mean: self.codes == Codes::Official,
-            device: self.device.clone(),
-        };
-        Kept { encoder: Box::new(encoder), model: None }
+        Kept { encoder: Box::new(self.encoder(networks)), model: None }
     }
 }
 
@@ -366,14 +370,25 @@ pub struct GraphEncoderNetworks {
     pub encoder: PatchTransformer,
 }
 
-/// See [`GraphEncoderNetworks`].
-struct GraphEncoder {
+/// [`GraphEncoderNetworks`] as an encoder of graphs.
+pub struct GraphEncoder {
     networks: GraphEncoderNetworks,
     parts: PartsConfig,
     shapes: Shapes,
     /// Whether patches take the mean of their nodes' walks.
     mean: bool,
     device: Device,
+}
+
+impl GraphEncoder {
+    /// The tokens of graphs that are cut: one for each part.
+    pub fn tokens_of(&self, views: &[&GraphView]) -> Tokens {
+        let graphs = PackedGraphs::new(views, self.shapes, self.mean);
+        let GraphEncoderNetworks { patches, walks, encoder } = &self.networks;
+        let (vectors, codes) = embed(patches, walks, &graphs, &mut Pass::Evaluation, &self.device);
+        let Patched { graphs: sets, overlaps, .. } = graphs.graphs;
+        Tokens { rows: encoder.forward(vectors + codes, &sets, Some(&overlaps)), sets, grid: None }
+    }
 }
 
 impl Encode<GraphSample> for GraphEncoder {
@@ -383,11 +398,7 @@ impl Encode<GraphSample> for GraphEncoder {
                 .expect("how graphs are cut was checked before the networks were built")
         };
         let views: Vec<GraphView> = samples.iter().map(whole).collect();
-        let graphs = PackedGraphs::new(&views.iter().collect::<Vec<_>>(), self.shapes, self.mean);
-        let GraphEncoderNetworks { patches, walks, encoder } = &self.networks;
-        let (vectors, codes) = embed(patches, walks, &graphs, &mut Pass::Evaluation, &self.device);
-        let Patched { graphs: sets, overlaps, .. } = graphs.graphs;
-        Tokens { rows: encoder.forward(vectors + codes, &sets, Some(&overlaps)), sets, grid: None }
+        self.tokens_of(&views.iter().collect::<Vec<_>>())
     }
 
     fn width(&self) -> usize {

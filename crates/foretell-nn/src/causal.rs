@@ -198,7 +198,7 @@ impl CausalPredictor {
 #[cfg(test)]
 mod tests {
     use burn::tensor::TensorData;
-    use rand::SeedableRng;
+    use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;

@@ -212,7 +212,7 @@ impl EbJepaConfig {
     }
 
     /// The objective, and fresh networks.
-    fn build(&self, on: &On<'_, Experience>) -> Result<(Recurrent, RecurrentNetworks), SystemError> {
+    pub fn build(&self, on: &On<'_, Experience>) -> Result<(Recurrent, RecurrentNetworks), SystemError> {
         let widths = self.widths.iter().chain(&self.hidden).chain(&self.mixer).chain([
             &self.width,
             &self.inverse,

@@ -170,9 +170,10 @@ impl System for GraphJepaConfig {
     type Data = Graphs;
     const ROW: &'static Row = &ROW;
 
-    /// The paper's: Adam at 5e-4 without decay.
+    /// The paper's: Adam at 5e-4 without decay. Its batches are of 128, or 32 where graphs are large; the smallest set has 170
+    /// graphs to train on.
     fn train() -> TrainConfig {
-        TrainConfig { lr: 5e-4, weight_decay: 0.0, final_weight_decay: 0.0, ..TrainConfig::default() }
+        TrainConfig { batch: 64, lr: 5e-4, weight_decay: 0.0, final_weight_decay: 0.0, ..TrainConfig::default() }
     }
 
     /// Thirty epochs, of the paper's 5 to 50.
@@ -191,6 +192,7 @@ impl System for GraphJepaConfig {
     fn judge(&self, run: &Judging<'_, Graphs>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
         findings.extend(judges::ridge(run)?);
+        findings.push(judges::lidar(run)?);
         Ok(findings)
     }
 }

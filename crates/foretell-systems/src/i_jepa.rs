@@ -107,6 +107,7 @@ impl System for IJepaConfig {
     fn judge(&self, run: &Judging<'_, Images>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
         findings.extend(self.masks(run)?);
+        findings.push(judges::lidar(run)?);
         Ok(findings)
     }
 }

@@ -188,6 +188,7 @@ impl System for LeJepaConfig {
     fn judge(&self, run: &Judging<'_, Images>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
         findings.extend(self.views(run)?);
+        findings.push(judges::lidar(run)?);
         Ok(findings)
     }
 }

@@ -20,7 +20,7 @@ use crate::encoder::RunEncoder;
 use crate::imaginer::Imaginer;
 use crate::judges;
 use crate::judging::{Judged, Judging};
-use crate::recipe::{Recipe, RecipeError, as_table, check_keys, get, merge};
+use crate::recipe::{JudgeConfig, Recipe, RecipeError, as_table, check_keys, get, merge};
 use crate::row::Row;
 use crate::system::{JudgeError, On, System, SystemError};
 
@@ -128,7 +128,7 @@ fn defaults<S: System>(data: Config<S>) -> Recipe<Config<S>, S> {
         minutes: 0.0,
         epochs: 0.0,
         train: S::train(),
-        judge: Default::default(),
+        judge: JudgeConfig::default(),
         model: S::fitting(&data),
         data,
     }
@@ -225,7 +225,7 @@ impl<S: System> Run<S> {
         self.data.as_ref().ok_or_else(|| JudgeError::Other("the data of this run are not open".to_owned()))
     }
 
-    fn kept(&self, learner: &dyn Learner) -> Result<Kept<<S::Data as Modality>::Sample>, SystemError> {
+    fn kept(learner: &dyn Learner) -> Result<Kept<<S::Data as Modality>::Sample>, SystemError> {
         let wrong = |_| SystemError::Setting("the networks take samples of another kind than the data".to_owned());
         learner.kept(Which::Trained).downcast().map(|kept| *kept).map_err(wrong)
     }
@@ -286,9 +286,10 @@ impl<S: System> Session for Run<S> {
 
     fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError> {
         self.recipe.train.resolve(steps, self.threads, &mut self.decisions);
-        if let Some(len) = self.train_len() {
+        if let (Some(len), Some(data)) = (self.train_len(), &self.data) {
+            let enough = data.enough_to_probe();
             self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || {
-                (len.min(MOST_JUDGED), format!("all, at most {MOST_JUDGED}"))
+                (len.min(enough), format!("all, at most {enough}"))
             });
         }
         let (mut model, mut decisions) = (self.recipe.model.clone(), Vec::new());
@@ -347,7 +348,7 @@ impl<S: System> Session for Run<S> {
         tensors: Option<NamedTensors>,
         mark: &str,
     ) -> Result<Box<dyn Encoder>, SystemError> {
-        let mut encoder = self.kept(learner)?.encoder;
+        let mut encoder = Self::kept(learner)?.encoder;
         if let Some(tensors) = tensors {
             encoder.load(tensors)?;
         }
@@ -357,14 +358,14 @@ impl<S: System> Session for Run<S> {
     }
 
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
-        Ok(self.kept(learner)?.model.is_some_and(|model| model.is::<TrainedModel>()))
+        Ok(Self::kept(learner)?.model.is_some_and(|model| model.is::<TrainedModel>()))
     }
 
     fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError> {
         let config: &dyn Any = &self.recipe.data;
         let Some(config) = config.downcast_ref::<ExperienceConfig>() else { return Ok(None) };
         let ExperienceConfig::Play(settings) = config else { return Ok(None) };
-        let model = self.kept(learner)?.model.and_then(|model| model.downcast::<TrainedModel>().ok());
+        let model = Self::kept(learner)?.model.and_then(|model| model.downcast::<TrainedModel>().ok());
         let Some(model) = model else { return Ok(None) };
         Ok(Some(Imaginer {
             playground: Playground::open(settings, self.recipe.seed)?,
@@ -373,6 +374,3 @@ impl<S: System> Session for Run<S> {
         }))
     }
 }
-
-/// Training samples that probes learn from where nothing is said, at most.
-const MOST_JUDGED: usize = 60_000;

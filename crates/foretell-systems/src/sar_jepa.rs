@@ -120,6 +120,7 @@ impl System for SarJepaConfig {
     fn judge(&self, run: &Judging<'_, Images>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
         findings.extend(judges::few_shot(run)?);
+        findings.push(judges::lidar(run)?);
         findings.extend(self.hidden(run)?);
         Ok(findings)
     }

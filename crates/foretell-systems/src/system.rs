@@ -183,6 +183,9 @@ pub enum JudgeError {
     /// Weights that do not fit.
     #[error(transparent)]
     Weights(#[from] foretell_nn::WeightsError),
+    /// Networks that cannot be asked.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// A plan that cannot be sought.
     #[error(transparent)]
     Planner(#[from] PlannerError),

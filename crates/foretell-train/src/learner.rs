@@ -58,6 +58,10 @@ pub trait Learner: Send {
     /// Measures held-out latents, and names held-out samples that could not be read.
     fn measure(&mut self, which: Which, clock: &Clock) -> Result<(Measured, Vec<String>), TrainError>;
 
+    /// What is predicted of the same held-out samples `[B, D]` in several draws of views or masks, the mean of a sample's
+    /// predictions in each: what LiDAR tells samples apart by. An error where predictions are not as many for each sample.
+    fn drawn(&self, which: Which, draws: u64) -> Result<Vec<Features>, TrainError>;
+
     /// Share of the random initial teacher that is left after `steps`, where there is a teacher.
     fn initial_teacher_left(&self, steps: u64, clock: &Clock) -> Option<f64>;
 
@@ -218,16 +222,21 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
         Ok((pooled, tokens, skipped))
     }
 
+    /// The held-out samples of a batch.
+    fn held_out_samples(&self) -> Result<Vec<M::Sample>, TrainError> {
+        let data = self.data()?;
+        let mut samples = Vec::new();
+        for_each(data, judged_part(data.as_ref()), HELD_OUT_BATCH, self.ground.threads, |_, sample| {
+            samples.push(sample);
+            Ok(())
+        })?;
+        Ok(samples)
+    }
+
     /// One batch of held-out samples as the objective sees it.
     fn held_out(&mut self) -> Result<(), TrainError> {
         if self.held_out.is_none() {
-            let data = self.data()?;
-            let mut samples = Vec::new();
-            for_each(data, judged_part(data.as_ref()), HELD_OUT_BATCH, self.ground.threads, |_, sample| {
-                samples.push(sample);
-                Ok(())
-            })?;
-            self.held_out = Some(self.objective.collator().collate(HELD_OUT_STEP, &samples)?);
+            self.held_out = Some(self.objective.collator().collate(HELD_OUT_STEP, &self.held_out_samples()?)?);
         }
         Ok(())
     }
@@ -299,6 +308,31 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             teacher_distance: self.teacher_distance(which, clock),
         };
         Ok((measured, skipped))
+    }
+
+    fn drawn(&self, which: Which, draws: u64) -> Result<Vec<Features>, TrainError> {
+        let (samples, collator) = (self.held_out_samples()?, self.objective.collator());
+        let clock = Clock { step: 1, total: 1, batch: self.ground.batch, health_due: true };
+        let draw = |draw: u64| {
+            // Steps of their own: no training step has these numbers.
+            let batch = collator.collate(HELD_OUT_STEP + 1 + draw, &samples)?;
+            let outcome = self.objective.loss(self.networks(which), &batch, &clock);
+            if outcome.loss.is_tracked() {
+                drop(outcome.loss.backward());
+            }
+            let Some(Latents { predictions, .. }) = outcome.latents else {
+                return Err(TrainError::Setting("the objective gave no latents when they were due".to_owned()));
+            };
+            let ([rows, dim], count) = (predictions.dims(), samples.len());
+            if count == 0 || !rows.is_multiple_of(count) {
+                return Err(TrainError::Setting(format!(
+                    "{rows} predictions of {count} samples are not as many of each"
+                )));
+            }
+            let means = predictions.reshape([count, rows / count, dim]).mean_dim(1).squeeze_dim::<2>(1);
+            Ok(Features::new(count, dim, ops::values(means))?)
+        };
+        (0..draws).map(draw).collect()
     }
 
     fn initial_teacher_left(&self, steps: u64, clock: &Clock) -> Option<f64> {

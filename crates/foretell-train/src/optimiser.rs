@@ -49,7 +49,9 @@ impl Optimiser {
     /// above `clip` (if that is positive) are shortened to it; `hyper.gradient_scale` is set here.
     fn begin(&mut self, gradients: Vec<(String, Tensor<1>)>, clip: f64, hyper: ops::AdamW) -> Step<'_> {
         let mut sum = ops::SumOfSquares::default();
-        gradients.iter().for_each(|(_, gradient)| sum.add(gradient.clone()));
+        for (_, gradient) in &gradients {
+            sum.add(gradient.clone());
+        }
         let norm = sum.total().sqrt();
         let gradient_scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let hyper = ops::AdamW { gradient_scale, ..hyper };

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Demand, Material};
 use foretell_world::{Play, PlayConfig, Split, World, WorldConfig};
 
 fn worlds() -> Vec<Arc<dyn World>> {
@@ -124,8 +123,7 @@ fn play_is_a_function_of_its_place_and_its_states_follow_from_its_actions() {
     for world in worlds() {
         let name = world.spec().name.clone();
         let play = Play::new(Arc::clone(&world), PlayConfig::default(), 5).unwrap();
-        let demand = Demand { batch: 6, seed: 5, image: (32, 32), cache_bytes: 0 };
-        let source = play.training(&demand).unwrap();
+        let source = play.training(6);
         let batch = source.batch(9).unwrap();
         assert_eq!(batch, source.batch(9).unwrap());
         assert_ne!(batch, source.batch(10).unwrap());

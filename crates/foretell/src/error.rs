@@ -67,6 +67,7 @@ impl From<JudgeError> for Error {
             JudgeError::Eval(error) => error.into(),
             JudgeError::World(error) => error.into(),
             JudgeError::Weights(error) => error.into(),
+            JudgeError::Train(error) => error.into(),
             JudgeError::Planner(error) => error.into(),
             JudgeError::Other(what) => Self::Misuse(what),
         }

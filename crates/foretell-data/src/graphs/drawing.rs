@@ -1,9 +1,9 @@
 //! A drawing of a graph: nodes coloured by their tags at distances that follow the numbers of edges between them.
 
 use crate::Image;
-use crate::colour::from_hsv;
 use crate::graphs::adjacency::Adjacency;
 use crate::graphs::graph::Graph;
+use crate::images::colour::from_hsv;
 
 /// Nodes that are drawn at most, in the order of a search from the first: the layout is quadratic, and more would be a blot.
 const DRAWN: usize = 600;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Part;
 use crate::graphs::graph::Graph;
 use crate::graphs::partition::shuffle;
-use crate::labels::Factor;
+use crate::images::labels::Factor;
 use crate::random::{Stream, rng};
 
 /// How many graphs, and which.

@@ -17,7 +17,7 @@ use crate::graphs::raw::{self, RawGraph, RawSet, distinct};
 use crate::graphs::text::bad;
 use crate::graphs::view::GraphSample;
 use crate::graphs::{drawing, walks};
-use crate::labels::Factor;
+use crate::images::labels::Factor;
 use crate::modality::{Description, Meta, Modality, Opening, Unit};
 use crate::{Auto, DataError, Image, Normalise, Part};
 

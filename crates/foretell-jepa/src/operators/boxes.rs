@@ -50,7 +50,7 @@ impl Boxes {
             // Four lines of the integral: above the window, above and below its middle row, below the window.
             let lines = [y + self.reach - k, y + self.reach, y + self.reach + 1, y + self.reach + k + 1];
             let first = self.reach - k;
-            let [above, before, behind, below] = lines.map(|line| &self.row(line, first)[..width + 2 * k + 1]);
+            let [above, before, behind, below] = lines.map(|line| &self.row(line, first)[..=width + 2 * k]);
             for (x, out) in map.iter_mut().enumerate() {
                 // Left of the window, left and right of its middle column, right of the window.
                 let (a, b, c, d) = (x, x + k, x + k + 1, x + 2 * k + 1);

@@ -44,7 +44,9 @@ pub(super) fn patches(
     for histogram in out.chunks_exact_mut(bins) {
         let length = histogram.iter().map(|value| value * value).sum::<f32>().sqrt();
         if length > 0.0 {
-            histogram.iter_mut().for_each(|value| *value /= length);
+            for value in histogram {
+                *value /= length;
+            }
         }
     }
 }

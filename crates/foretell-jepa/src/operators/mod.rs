@@ -6,7 +6,7 @@
 //! MaskFeat (Wei et al., 2022, arXiv 2112.09133) asks for oriented gradients, MAE (He et al., 2022, arXiv 2111.06377) for pixels.
 //!
 //! All run on the host, in the loader's threads, on one image `[C, H, W]` with values in `[0, 1]`. Windows are sums over
-//! rectangles, by an [integral image](boxes), so that their cost does not depend on their size.
+//! rectangles, by an integral image, so that their cost does not depend on their size.
 
 mod boxes;
 mod hog;

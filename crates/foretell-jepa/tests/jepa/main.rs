@@ -3,4 +3,3 @@
 mod dynamics;
 mod graph_jepa;
 mod parity;
-mod teacher;

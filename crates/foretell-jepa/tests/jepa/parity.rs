@@ -18,7 +18,7 @@ use foretell_jepa::{Clock, Objective};
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::{Predictor, PredictorConfig};
 use foretell_nn::vit::{Vit, VitConfig, patchify};
-use foretell_nn::{Encode, NamedTensor, NamedTensors, weights};
+use foretell_nn::{ImageNetwork, NamedTensor, NamedTensors, weights};
 use foretell_ops as ops;
 
 use safetensors::{Dtype, SafeTensors};
@@ -139,6 +139,15 @@ fn odd() -> Model {
 }
 
 impl Model {
+    fn networks(&self) -> MaskedNetworks {
+        let Self { encoder, target_encoder, predictor, .. } = self;
+        MaskedNetworks {
+            encoder: encoder.clone(),
+            predictor: predictor.clone(),
+            target_encoder: target_encoder.clone(),
+        }
+    }
+
     fn patches(&self) -> Tensor<3> {
         patchify(self.golden.tensor("input.images", &Device::flex()), self.encoder.config().patch)
     }
@@ -217,10 +226,8 @@ fn the_square_models_objective() {
         width: 48,
         slices: 0,
     };
-    let networks = MaskedNetworks { encoder: model.encoder.clone(), predictor: model.predictor.clone() };
+    let networks = model.networks();
     let mut objective = Masked {
-        networks,
-        target_encoder: model.target_encoder.clone(),
         target: TargetKind::Ema,
         transform: TargetTransform::LayerNorm,
         sigreg: 0.0,
@@ -229,20 +236,22 @@ fn the_square_models_objective() {
         collator: Arc::new(collator),
         device: Device::flex(),
     };
-    let (predictions, targets, _) = objective.predict(&batch);
+    let (predictions, targets, _) = objective.predict(&networks, &batch);
     model.golden.check("output.predictions", predictions);
     model.golden.check("output.target", targets);
 
     let clock = Clock { step: 1, total: 1, batch: 2, health_due: true };
-    let outcome = objective.loss(&batch, &clock);
+    let outcome = objective.loss(&networks, &batch, &clock);
     model.golden.check("output.loss", outcome.loss.clone());
     let latents = outcome.latents.unwrap();
     model.golden.check("output.predictions", latents.predictions);
     model.golden.check("output.target", latents.targets);
-    model.check_gradients(&objective.networks, outcome.loss);
+    model.check_gradients(&networks, outcome.loss);
+    let outcome = objective.loss(&networks, &batch, &Clock { health_due: false, ..clock });
+    assert!(outcome.latents.is_none(), "latents that nobody asked for");
 
     // What is kept is the target encoder; the state holds all three networks by their official names.
-    assert_eq!(objective.encoder_state(), model.golden.network("target_encoder."));
+    assert_eq!(objective.kept(&networks).encoder.state(), model.golden.network("target_encoder."));
     let stored: NamedTensors = model
         .golden
         .tensors
@@ -250,9 +259,9 @@ fn the_square_models_objective() {
         .filter(|(name, _)| !["input.", "output.", "grad."].iter().any(|p| name.starts_with(p)))
         .map(|(n, t)| (n.clone(), t.clone()))
         .collect();
-    assert_eq!(objective.state(), stored);
+    assert_eq!(weights::read(&networks, ""), stored);
     objective.keep = Keep::Context;
-    assert_eq!(objective.encoder_state(), model.golden.network("encoder."));
+    assert_eq!(objective.kept(&networks).encoder.state(), model.golden.network("encoder."));
 }
 
 #[test]
@@ -271,8 +280,7 @@ fn an_odd_grid_and_unordered_targets() {
     model.golden.check("output.target", targets.clone());
     let loss = ops::smooth_l1(predictions, targets.autodiff(), 1.0);
     model.golden.check("output.loss", loss.clone());
-    let networks = MaskedNetworks { encoder: model.encoder.clone(), predictor: model.predictor.clone() };
-    model.check_gradients(&networks, loss);
+    model.check_gradients(&model.networks(), loss);
 }
 
 /// A patch of the wrong image, a swapped axis or a lost position would pass every test above that starts from patches.

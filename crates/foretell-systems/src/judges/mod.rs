@@ -1,6 +1,7 @@
 //! How runs are judged: each judge is a function of a run and gives findings, with their controls where they are figures.
 
 mod features;
+mod lidar;
 mod neighbours;
 mod probes;
 pub mod world;
@@ -12,8 +13,9 @@ use crate::judging::Judging;
 use crate::system::JudgeError;
 
 pub use features::features;
+pub use lidar::lidar;
 pub use neighbours::neighbours;
-pub use probes::{few_shot, labelled, probes, ridge};
+pub use probes::{Labelled, few_shot, labelled, probes, ridge};
 
 /// Probes where there are labels, what the features see where tokens lie on a grid, and nearest neighbours where samples can
 /// be shown.

@@ -67,8 +67,11 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
     Ok(Some(Finding::figures("few_shot", "What few labels bring out", &lead, figures)))
 }
 
+/// Features of the same samples by each of several networks, and what the labels tell of them.
+pub type Labelled = (Vec<Probed>, Vec<Factor>);
+
 /// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none.
-pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<(Vec<Probed>, Vec<Factor>)>, JudgeError> {
+pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
     if factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
@@ -97,6 +100,7 @@ fn see<D: Modality>(
     let data = run.data;
     let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
     let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
+    let expected = data.len(part).map_or(0, |samples| samples.min(limit));
     let (mut rows, mut chunk) = (0, Vec::<D::Sample>::new());
     let flush = |chunk: &mut Vec<D::Sample>, values: &mut [Vec<f32>]| {
         let samples: Vec<&D::Sample> = chunk.iter().collect();
@@ -109,8 +113,13 @@ fn see<D: Modality>(
         chunk.clear();
     };
     let skipped = for_each(data, part, limit, run.on.threads, |index, sample| -> Result<(), DataError> {
+        let baseline = data.baseline(&sample);
+        if rows == 0 {
+            // Raw pixels are much the widest: without this the vector grows by copies, and for a moment there are two.
+            values[encoders.len()].reserve_exact(expected * baseline.len());
+        }
         rows += 1;
-        values[encoders.len()].extend(data.baseline(&sample));
+        values[encoders.len()].extend(baseline);
         for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
             column.push(label);
         }

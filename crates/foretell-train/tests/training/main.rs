@@ -1,4 +1,5 @@
-//! The loop from outside: what the optimiser may touch, where schedules end, and which runs are called healthy.
+//! The loop from outside: what the optimiser may touch, where schedules end, and what a run that stops goes on to.
 
-mod learning;
 mod optimiser;
+mod points;
+mod runs;

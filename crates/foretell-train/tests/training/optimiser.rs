@@ -3,8 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
-use foretell_jepa::Clock;
-use foretell_jepa::target::{Average, EmaConfig, EmaSchedule};
+use foretell_jepa::Role;
 use foretell_nn::conv::ResNetConfig;
 use foretell_nn::layers::Pass;
 use foretell_nn::mlp::{Activation, Projector};
@@ -53,6 +52,11 @@ fn hyper(weight_decay: f64, step: u64) -> ops::AdamW {
     ops::AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay, step, gradient_scale: 1.0 }
 }
 
+/// As most do.
+fn learns(_: &str) -> Role<'_> {
+    Role::LEARNS
+}
+
 fn norm(tensors: &NamedTensors, prefix: &str) -> f64 {
     let of = tensors.iter().filter(|(name, _)| name.starts_with(prefix));
     of.flat_map(|(_, t)| &t.values).map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
@@ -63,8 +67,7 @@ fn weight_decay_takes_matrices_and_leaves_biases_norms_and_buffers() {
     let before = networks(&Device::flex().autodiff());
     // Gradients that are zero: what moves is moved by decay alone.
     let gradients = (loss(&before) * 0.0).backward();
-    let (after, norm) =
-        Optimiser::default().step(before.clone(), &mut Average::default(), gradients, 1.0, hyper(0.5, 1));
+    let (after, norm) = Optimiser::default().step(before.clone(), gradients, 1.0, hyper(0.5, 1), &learns);
     assert_eq!(norm, 0.0);
     let (before, after) = (weights::read(&before, ""), weights::read(&after, ""));
     let (mut decayed, mut kept) = (0, 0);
@@ -97,14 +100,50 @@ fn weight_decay_takes_matrices_and_leaves_biases_norms_and_buffers() {
     assert!(decayed > 15 && kept > 25, "{decayed} and {kept}");
 }
 
+fn roles(name: &str) -> Role<'_> {
+    match name {
+        "encoder.blocks.0.attn.qkv.weight" => Role::Learns { lr: 0.5, decays: Some(false) },
+        "encoder.norm.weight" => Role::Learns { lr: 1.0, decays: Some(true) },
+        "residual.conv1.weight" => Role::Stays,
+        "predictor.mask_token" => Role::Given,
+        _ => Role::LEARNS,
+    }
+}
+
+#[test]
+fn roles_say_what_moves_and_how_far() {
+    let start = networks(&Device::flex().autodiff());
+    let step = |roles: &dyn for<'a> Fn(&'a str) -> Role<'a>, weight_decay: f64, share: f64| {
+        let gradients = (loss(&start) * share).backward();
+        let (after, _) = Optimiser::default().step(start.clone(), gradients, 0.0, hyper(weight_decay, 1), roles);
+        weights::read(&after, "")
+    };
+    let before = weights::read(&start, "");
+    let (plain, with) = (step(&learns, 0.0, 1.0), step(&roles, 0.0, 1.0));
+    for name in ["residual.conv1.weight", "predictor.mask_token"] {
+        assert_ne!(plain[name], before[name], "{name} would learn");
+        assert_eq!(with[name], before[name], "{name} is left as it is");
+    }
+    let name = "encoder.blocks.0.attn.qkv.weight";
+    for ((with, plain), before) in with[name].values.iter().zip(&plain[name].values).zip(&before[name].values) {
+        assert!(((with - before) - 0.5 * (plain - before)).abs() < 1e-6, "half the rate is half the way");
+    }
+    assert_eq!(with["encoder.blocks.0.attn.proj.weight"], plain["encoder.blocks.0.attn.proj.weight"]);
+    // Gradients that are zero: what moves is moved by decay alone, where a role asks for it.
+    let decayed = step(&roles, 0.5, 0.0);
+    assert_eq!(decayed[name], before[name]);
+    for (a, b) in decayed["encoder.norm.weight"].values.iter().zip(&before["encoder.norm.weight"].values) {
+        assert!((a - 0.95 * b).abs() < 1e-6, "{b} became {a}");
+    }
+}
+
 #[test]
 fn gradients_are_clipped_by_their_global_norm() {
     let start = networks(&Device::flex().autodiff());
     let step = |clip: f64| {
         let mut optimiser = Optimiser::default();
-        let (network, norm) =
-            optimiser.step(start.clone(), &mut Average::default(), loss(&start).backward(), clip, hyper(0.0, 1));
-        let state = optimiser.state(&network);
+        let (_, norm) = optimiser.step(start.clone(), loss(&start).backward(), clip, hyper(0.0, 1), &learns);
+        let state = optimiser.state();
         // After one step the first moment is 0.1 of the gradient as it was used.
         (norm, self::norm(&state, "first.") / 0.1, state)
     };
@@ -123,52 +162,23 @@ fn gradients_are_clipped_by_their_global_norm() {
     assert!((used / free - 1.0).abs() < 1e-5, "a short gradient is left as it is");
 }
 
-/// The average moves towards the new value of a parameter, in the optimiser's pass as after it, and what the optimiser leaves
-/// alone is followed too.
-#[test]
-fn the_average_follows_what_the_step_made() {
-    let start = networks(&Device::flex().autodiff());
-    let config = EmaConfig { schedule: EmaSchedule::Ramp { start: 0.75 }, ..EmaConfig::default() };
-    let clock = Clock { step: 1, total: 10, batch: 2, health_due: false };
-    let target = start.encoder.clone().valid();
-    let old = weights::read(&target, "encoder.");
-    let mut average = Average::of(target, &clock, &config);
-    let (after, _) =
-        Optimiser::default().step(start.clone(), &mut average, loss(&start).backward(), 1.0, hyper(0.1, 1));
-    let new = weights::read(&after.encoder, "encoder.");
-    let target = weights::read(&average.into_module(after.encoder.valid()), "encoder.");
-    assert_eq!(target.len(), old.len());
-    for (name, target) in &target {
-        for ((target, old), new) in target.values.iter().zip(&old[name].values).zip(&new[name].values) {
-            let expected = old + (new - old) * 0.25;
-            assert!((target - expected).abs() < 1e-6, "{name}: {target} where {expected} was expected");
-        }
-    }
-    assert_ne!(old["encoder.norm.weight"], new["encoder.norm.weight"], "the step moved something");
-}
-
 #[test]
 fn moments_that_were_written_down_go_on_as_if_nothing_had_happened() {
     let start = networks(&Device::flex().autodiff());
     let mut optimiser = Optimiser::default();
-    let (network, _) =
-        optimiser.step(start.clone(), &mut Average::default(), loss(&start).backward(), 1.0, hyper(0.1, 1));
-    let (state, tensors) = (optimiser.state(&network), weights::read(&network, ""));
+    let (network, _) = optimiser.step(start.clone(), loss(&start).backward(), 1.0, hyper(0.1, 1), &learns);
+    let (state, tensors) = (optimiser.state(), weights::read(&network, ""));
 
     let mut written = tensors.clone();
     let restored = weights::load(networks(&Device::flex().autodiff()), "", &mut written).unwrap();
     let mut again = Optimiser::with_state(&restored, state.clone()).unwrap();
-    assert_eq!(again.state(&restored), state);
+    assert_eq!(again.state(), state);
 
-    let (on, _) =
-        optimiser.step(network.clone(), &mut Average::default(), loss(&network).backward(), 1.0, hyper(0.1, 2));
-    let (on_again, _) =
-        again.step(restored.clone(), &mut Average::default(), loss(&restored).backward(), 1.0, hyper(0.1, 2));
+    let (on, _) = optimiser.step(network.clone(), loss(&network).backward(), 1.0, hyper(0.1, 2), &learns);
+    let (on_again, _) = again.step(restored.clone(), loss(&restored).backward(), 1.0, hyper(0.1, 2), &learns);
     assert_eq!(weights::read(&on, ""), weights::read(&on_again, ""));
-    assert_eq!(optimiser.state(&on), again.state(&on_again));
-    let fresh = Optimiser::default()
-        .step(network.clone(), &mut Average::default(), loss(&network).backward(), 1.0, hyper(0.1, 2))
-        .0;
+    assert_eq!(optimiser.state(), again.state());
+    let fresh = Optimiser::default().step(network.clone(), loss(&network).backward(), 1.0, hyper(0.1, 2), &learns).0;
     assert_ne!(weights::read(&on, ""), weights::read(&fresh, ""), "moments matter");
 
     let mut spare = state.clone();

@@ -6,11 +6,12 @@ use std::f32::consts::TAU;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::colour::from_hsv;
-use crate::labels::Factor;
+use crate::images::colour::from_hsv;
+use crate::images::labels::Factor;
+use crate::images::shapes;
 use crate::modality::Part;
 use crate::random::{Stream, rng};
-use crate::{DataError, Image, shapes};
+use crate::{DataError, Image};
 
 /// How many scenes, how large, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

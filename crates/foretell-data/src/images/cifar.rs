@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::listing::Found;
-use crate::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::split::{BY_INDEX, held_out};
+use crate::images::listing::Found;
+use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
+use crate::images::split::{BY_INDEX, held_out};
 use crate::{DataError, Factor};
 
 /// 32 × 32 × 3.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::random::{Stream, rng};
-use crate::recording::{Pixels, Recording, Recordings};
+use crate::windows::recording::{Pixels, Recording, Recordings};
 use crate::{DataError, Normalise, Part, Places, Source, Window};
 
 /// How recorded episodes are cut.

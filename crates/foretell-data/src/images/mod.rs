@@ -1,18 +1,38 @@
 //! Images as a kind of data: a folder, an archive, IDX files or generated scenes, brought to one size.
 
+pub(crate) mod antialias;
+pub(crate) mod augment;
+pub(crate) mod cifar;
+pub(crate) mod colour;
+pub(crate) mod dataset;
+pub(crate) mod decode;
+pub(crate) mod idx;
+pub(crate) mod labels;
+pub(crate) mod listing;
+pub(crate) mod recognise;
+pub(crate) mod records;
+pub(crate) mod resample;
+pub(crate) mod scenes;
+pub(crate) mod shapes;
+pub(crate) mod speckle;
+pub(crate) mod split;
+pub(crate) mod transform;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Sample};
-use crate::labels::Factor;
+use crate::images::dataset::{Dataset, Sample};
+use crate::images::labels::Factor;
+use crate::images::recognise::{open_inputs, recognised};
+use crate::images::scenes::ScenesConfig;
+use crate::images::speckle::speckle;
+use crate::images::transform::{fit, shrink};
 use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
-use crate::recognise::{open_inputs, recognised};
-use crate::scenes::ScenesConfig;
-use crate::transform::{fit, shrink};
+use crate::random::{Stream, rng};
 use crate::{Auto, DataError, Image};
 
 /// Largest default image on a CPU, in pixels.
@@ -27,6 +47,9 @@ pub struct ImagesConfig {
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
     pub on_bad_sample: OnBadSample,
+    /// Looks of multiplicative [speckle](fn@crate::images::speckle) that is put on every image, the same at each reading: what a noisier
+    /// sensor would have seen. 0 for none.
+    pub speckle: f32,
     /// Decoded training images are kept in memory up to so many bytes.
     pub cache_bytes: usize,
     /// Mean and standard deviation of the training part; empty until measured.
@@ -41,6 +64,7 @@ impl Default for ImagesConfig {
             path: String::new(),
             image_size: Auto::Auto,
             on_bad_sample: OnBadSample::Fail,
+            speckle: 0.0,
             cache_bytes: 1 << 30,
             normalise: Normalise { mean: Vec::new(), std: Vec::new() },
             fingerprint: String::new(),
@@ -79,6 +103,7 @@ pub struct Images {
     /// Of what encoders are given.
     channels: usize,
     on_bad: OnBadSample,
+    speckle: f32,
     normalise: Normalise,
     cache: Cache,
 }
@@ -89,7 +114,18 @@ impl Images {
         let (size, channels) = config.form()?;
         let slots = if dataset.pays_to_cache(Part::Train) { dataset.len(Part::Train) } else { 0 };
         let cache = Cache::new(slots, config.cache_bytes);
-        Ok(Self { cache, dataset, size, channels, on_bad: config.on_bad_sample, normalise: config.normalise.clone() })
+        let (on_bad, speckle, normalise) = (config.on_bad_sample, config.speckle, config.normalise.clone());
+        Ok(Self { dataset, size, channels, on_bad, speckle, normalise, cache })
+    }
+
+    /// A sample as the sensor sees it.
+    fn read(&self, part: Part, index: usize) -> Result<Sample, DataError> {
+        let sample = self.dataset.load(part, index)?;
+        if self.speckle == 0.0 {
+            return Ok(sample);
+        }
+        let mut rng = rng(0, Stream::Noise, u64::from(part == Part::HeldOut), index as u64);
+        Ok(Sample { image: Arc::new(speckle(&sample.image, self.speckle, &mut rng)?), ..sample })
     }
 
     /// Generated scenes if the path is empty. They do not change with the run's seed: runs with different seeds learn from
@@ -111,11 +147,6 @@ impl Images {
     /// Mean and standard deviation of each channel of the training part.
     pub fn normalise(&self) -> &Normalise {
         &self.normalise
-    }
-
-    /// Whether they are the built-in scenes.
-    pub fn generated(&self) -> bool {
-        self.dataset.is_generated()
     }
 }
 
@@ -192,7 +223,7 @@ impl Modality for Images {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<Sample, DataError> {
-        self.dataset.load(part, index)
+        self.read(part, index)
     }
 
     /// Kept in memory as far as there is room, and shrunk to twice the side first: a crop of half the side is as sharp.
@@ -201,7 +232,7 @@ impl Modality for Images {
             let Meta { name, labels, .. } = self.meta(Part::Train, index)?;
             return Ok(Sample { index, name, image, labels });
         }
-        let mut sample = self.dataset.load(Part::Train, index)?;
+        let mut sample = self.read(Part::Train, index)?;
         let most = 2 * self.size;
         if sample.image.short_side() > most {
             sample.image = Arc::new(shrink(Arc::unwrap_or_clone(sample.image), most));
@@ -222,6 +253,10 @@ impl Modality for Images {
 
     fn picture(&self, sample: &Sample) -> Option<Image> {
         Some((*sample.image).clone())
+    }
+
+    fn enough_to_probe(&self) -> usize {
+        if self.dataset.is_generated() { 4000 } else { 60_000 }
     }
 
     fn on_bad(&self) -> OnBadSample {

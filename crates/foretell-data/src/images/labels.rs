@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::DataError;
-use crate::listing::{Found, Place};
+use crate::images::listing::{Found, Place};
 
 /// One way to label the images: its name and the names of its classes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

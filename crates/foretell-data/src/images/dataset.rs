@@ -6,11 +6,11 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::Images;
-use crate::labels::Factor;
+use crate::images::labels::Factor;
+use crate::images::recognise::{Extent, recognise};
+use crate::images::records::{Contents, Entry, Header};
+use crate::images::scenes::{self, ScenesConfig};
 use crate::modality::{Description, Modality, Part};
-use crate::recognise::{Extent, recognise};
-use crate::records::{Contents, Entry, Header};
-use crate::scenes::{self, ScenesConfig};
 use crate::{DataError, Image};
 
 /// Headers that are read to learn what the images are like.

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::path::Path;
 
 use super::{Extent, check_size};
-use crate::decode::{decode, header};
-use crate::listing::{Found, walk};
+use crate::images::decode::{decode, header};
+use crate::images::listing::{Found, walk};
 use crate::{DataError, Image};
 
 /// See the module.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::dataset::Dataset;
-use crate::labels::{Factor, beside, by_text, class_folders};
-use crate::listing::{Found, Place, walk};
-use crate::records::{Content, Contents, Entry};
-use crate::split::{part_folder, shared_folders, split, whole};
-use crate::{DataError, archive, cifar, decode, idx};
+use crate::images::dataset::Dataset;
+use crate::images::labels::{Factor, beside, by_text, class_folders};
+use crate::images::listing::{Found, Place, walk};
+use crate::images::records::{Content, Contents, Entry};
+use crate::images::split::{part_folder, shared_folders, split, whole};
+use crate::images::{cifar, decode, idx};
+use crate::{DataError, archive};
 
 /// Whether a data set is split for training, or taken whole as it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! small images a general resizer's fixed cost is larger than the work.
 
 use crate::Image;
-use crate::transform::{Crop, crop_resize};
+use crate::images::transform::{Crop, crop_resize};
 
 /// Larger crops go through the general resizer, whose vector code then pays.
 const BY_HAND: usize = 64 * 64;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::listing::{Found, Place};
-use crate::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::split::{BY_INDEX, held_out};
+use crate::images::listing::{Found, Place};
+use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
+use crate::images::split::{BY_INDEX, held_out};
 use crate::{DataError, Factor};
 
 /// Deflate cannot compress by more than this, so a gzip file cannot hold more than this times its own length.

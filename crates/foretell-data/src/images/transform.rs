@@ -7,7 +7,7 @@ use fast_image_resize::images::{CroppedImage, Image as Output, ImageRef};
 use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::Image;
-use crate::antialias::{Filter, resize};
+use crate::images::antialias::{Filter, resize};
 
 /// The image with its shorter side brought to `short` and the longer one in proportion, rounded down as torchvision and
 /// Hugging Face's processors do.

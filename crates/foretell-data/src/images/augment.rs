@@ -4,10 +4,10 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::colour::turn_hue;
-use crate::resample::{Planes, recut, resample};
-use crate::speckle::Speckle;
-use crate::transform::Crop;
+use crate::images::colour::turn_hue;
+use crate::images::resample::{Planes, recut, resample};
+use crate::images::speckle::Speckle;
+use crate::images::transform::Crop;
 use crate::{DataError, Image, decimal};
 
 /// How a view is made of an image. The default changes nothing: it only brings the image to its size, as
@@ -24,7 +24,7 @@ pub struct Augment {
     /// Probability of a horizontal flip.
     #[serde(serialize_with = "decimal::one")]
     pub flip: f32,
-    /// Looks of multiplicative [speckle](fn@crate::speckle): the fewer, the stronger, from 0.1 to 10000; 0 for none.
+    /// Looks of multiplicative [speckle](fn@crate::images::speckle): the fewer, the stronger, from 0.1 to 10000; 0 for none.
     #[serde(serialize_with = "decimal::one")]
     pub speckle: f32,
     /// Probability that brightness, contrast, saturation and hue change at all.

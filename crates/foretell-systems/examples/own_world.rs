@@ -1,7 +1,7 @@
 //! A world of one's own: a bead on a ring, seen as three numbers, pushed to and fro. A model learns it from play, and a planner
 //! that knows nothing but the model brings the bead to rest where it is asked to.
 //!
-//! `cargo run --release -p foretell-world --example own_world`
+//! `cargo run --release -p foretell-systems --example own_world`
 
 use std::error::Error;
 use std::f32::consts::{PI, TAU};
@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use foretell_jepa::systems::{ActionScale, WorldSetting, eb_jepa::EbJepaConfig};
-use foretell_train::{Fit, Observer, Report, RunFolder, TrainConfig, fit, settle};
+use foretell_data::{Auto, Window};
+use foretell_jepa::Kept;
+use foretell_jepa::dynamics::TrainedModel;
+use foretell_systems::eb_jepa::EbJepaConfig;
+use foretell_systems::{ActionScale, On, System};
+use foretell_train::{Fit, LoopObserver, RunFolder, StepReport, TrainConfig, Which, fit, settle};
 use foretell_world::{
-    Budget, Control, Cost, Episode, Imagination, Planner, PlannerConfig, Planning, Play, PlayConfig, Spec, Split,
-    Trial, World,
+    Budget, Control, Cost, Episode, EpisodesSettings, Experience, ExperienceConfig, Imagination, Planner,
+    PlannerConfig, Planning, Play, PlayConfig, Playground, Spec, Split, Trial, World,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -87,10 +91,13 @@ impl World for Ring {
     }
 }
 
+/// Samples in a batch.
+const BATCH: usize = 64;
+
 struct Progress;
 
-impl Observer for Progress {
-    fn step(&mut self, report: &Report) {
+impl LoopObserver for Progress {
+    fn step(&mut self, report: &StepReport) {
         if report.step.is_multiple_of(200) {
             println!("step {} of {}: loss {:.3}", report.step, report.steps, report.loss);
         }
@@ -101,32 +108,36 @@ impl Observer for Progress {
 fn main() -> Result<(), Box<dyn Error>> {
     let (world, device, seed): (Arc<dyn World>, _, _) = (Arc::new(Ring::new()), Device::flex(), 0);
     let play = Play::new(Arc::clone(&world), PlayConfig { episode: 60, ..PlayConfig::default() }, seed)?;
-    let setting = WorldSetting {
-        observation: world.spec().observation,
-        action: world.spec().action,
+    // What networks are built for: what is seen, what is done, and how large it is.
+    let config = ExperienceConfig::Episodes(EpisodesSettings {
+        observation: world.spec().observation.to_vec(),
+        frameskip: Auto::Value(1),
         normalise: play.normalise().clone(),
-        actions: play.actions().clone(),
-        seed,
-        device: device.clone(),
-    };
+        normalise_actions: play.actions().clone(),
+        ..EpisodesSettings::default()
+    });
+    let data = Arc::new(Experience::Play(Playground { world: Arc::clone(&world), play }));
     // Pushes are small numbers: what the networks are given of them is as large as everything else.
     let actions = ActionScale::Standard;
     // Nothing bars the way, so the published terms do.
-    let model = EbJepaConfig { width: 32, widths: vec![64], actions, ..EbJepaConfig::official() };
+    let mut model = EbJepaConfig { width: 32, widths: vec![64], actions, ..EbJepaConfig::official() };
 
     let steps = 1000;
-    let mut train = TrainConfig { batch: 64, clip: 2.0, ..TrainConfig::default() };
+    let mut train = TrainConfig { batch: BATCH, clip: 2.0, ..TrainConfig::default() };
     train.resolve(steps, 2, &mut Vec::new());
     let place = std::env::temp_dir().join(format!("ring-{}", std::process::id()));
     let folder = RunFolder::create(&place, "")?;
-    let (stop, initial_teacher_left) = (AtomicBool::new(false), None);
-    let fitting =
-        Fit { folder: &folder, config: &train, material: &play, seed, device, initial_teacher_left, stop: &stop };
-    let untrained = settle(model.init(&setting)?, &fitting)?;
-    let run = fit(model.init(&setting)?, &untrained, &fitting, &mut Progress)?;
+    let stop = AtomicBool::new(false);
+    let fitting = Fit { folder: &folder, config: &train, stop: &stop };
+    let on = On { data: Some(&data), config: &config, seed, steps, batch: BATCH, threads: 2, device: &device };
+    let mut learner = model.init(&on, &mut Vec::new())?;
+    settle(learner.as_mut(), &fitting)?;
+    let run = fit(learner.as_mut(), &fitting, &mut Progress)?;
     println!("health: {}", run.health.health.verdict.word());
 
-    let imagination = Imagination::of(&run.objective, 1);
+    let kept: Kept<Window> = *learner.kept(Which::Trained).downcast().expect("it learns from windows");
+    let trained = kept.model.and_then(|model| model.downcast::<TrainedModel>().ok()).expect("a model to plan with");
+    let imagination = Imagination::of(*trained, 1);
     let planner = Planner::named("icem").expect("a known planner");
     let config = PlannerConfig { horizon: 20, ..PlannerConfig::default() };
     let mut planning =

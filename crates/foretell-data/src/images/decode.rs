@@ -5,8 +5,8 @@ use std::panic::catch_unwind;
 
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use crate::listing::Place;
-use crate::records::Header;
+use crate::images::listing::Place;
+use crate::images::records::Header;
 use crate::{DataError, Image};
 
 /// More pixels than this are refused.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::listing::Place;
+use crate::images::decode;
+use crate::images::listing::Place;
 use crate::positional::Positional;
-use crate::{DataError, Factor, Image, decode};
+use crate::{DataError, Factor, Image};
 
 /// What a recognised data set consists of.
 #[derive(Debug, Default)]

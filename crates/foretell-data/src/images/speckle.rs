@@ -7,8 +7,8 @@
 use rand::Rng;
 use rand_distr::{Distribution, Gamma};
 
-use crate::augment::setting;
-use crate::resample::Planes;
+use crate::images::augment::setting;
+use crate::images::resample::Planes;
 use crate::{DataError, Image};
 
 /// Fewest and most looks: beyond them a picture is black but for a few points, or none of its bytes changes.

@@ -1,0 +1,135 @@
+//! Short runs on generated scenes, two seeds each: what is known to collapse is called so, and the same run with the
+//! defaults, as long and on the same images, is called healthy.
+
+use std::sync::atomic::AtomicBool;
+
+use foretell_data::{Auto, Images};
+use foretell_jepa::target::{TargetKind, TargetTransform};
+use foretell_nn::vit::Size;
+use foretell_systems::System;
+use foretell_systems::i_jepa::IJepaConfig;
+use foretell_systems::le_jepa::{BackboneConfig, LeJepaConfig};
+use foretell_train::{Fit, HealthRecord, RunFolder, Silent, TrainConfig, Verdict, fit, settle};
+
+use crate::made::{Bench, scenes};
+
+const SEEDS: [u64; 2] = [0, 1];
+const SIZE: usize = 24;
+const BATCH: usize = 64;
+
+/// I-JEPA at the size of a test; everything else is the default.
+fn i_jepa() -> IJepaConfig {
+    IJepaConfig {
+        width: Auto::Value(48),
+        depth: Auto::Value(2),
+        heads: Auto::Value(3),
+        predictor_width: Auto::Value(24),
+        predictor_depth: Auto::Value(1),
+        patch: Auto::Value(4),
+        ..IJepaConfig::default()
+    }
+}
+
+/// LeJEPA at the size of a test; everything else is the default.
+fn le_jepa() -> LeJepaConfig {
+    LeJepaConfig {
+        size: Size::Tiny,
+        backbone: BackboneConfig::Resnet { widths: vec![16, 32], blocks: 1, stem_kernel: 3, stem_stride: 2 },
+        projector: vec![64],
+        code_width: 16,
+        slices: 64,
+        ..LeJepaConfig::default()
+    }
+}
+
+/// The judgement of the untrained network and the one after the last step.
+struct Judged {
+    first: HealthRecord,
+    last: HealthRecord,
+}
+
+/// A run of a system on the scenes.
+fn run(system: &impl System<Data = Images>, steps: u64, lr: f64, seed: u64) -> Judged {
+    let (images, config) = scenes(SIZE, 1024, 256);
+    let bench = Bench { seed, ..Bench::new(Some(images), config, (steps, BATCH)) };
+    let mut config = TrainConfig { batch: BATCH, lr, health_every: Auto::Value(steps), ..TrainConfig::default() };
+    config.resolve(steps, 2, &mut Vec::new());
+    let root = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(&root.path().join("run"), "").unwrap();
+    let stop = AtomicBool::new(false);
+    let fitting = Fit { folder: &folder, config: &config, stop: &stop };
+    let mut learner = bench.learner(system);
+    settle(learner.as_mut(), &fitting).unwrap();
+    let finished = fit(learner.as_mut(), &fitting, &mut Silent).unwrap();
+    assert!(!finished.stopped && finished.steps == steps);
+    let metrics = std::fs::read_to_string(folder.metrics()).unwrap();
+    let first = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    Judged { first, last: finished.health }
+}
+
+fn run_i_jepa(config: &IJepaConfig, steps: u64, seed: u64) -> Judged {
+    run(config, steps, 1e-3, seed)
+}
+
+fn run_le_jepa(config: &LeJepaConfig, steps: u64, seed: u64) -> Judged {
+    run(config, steps, 2e-3, seed)
+}
+
+#[track_caller]
+fn assert_verdict(judged: &Judged, expected: Verdict, seed: u64) {
+    let Judged { first, last } = judged;
+    assert_eq!((first.step, first.health.verdict), (0, Verdict::Healthy), "the untrained network is its own measure");
+    assert_eq!(last.health.verdict, expected, "seed {seed}: {:#?}", last.health);
+    let broken = last.health.thresholds.iter().filter(|rule| !rule.met).count();
+    assert_eq!(broken == 0, expected == Verdict::Healthy, "the verdict names its reasons");
+}
+
+/// Steps of I-JEPA's runs.
+const I_JEPA: u64 = 200;
+/// Steps of LeJEPA's runs.
+const LE_JEPA: u64 = 100;
+
+#[test]
+fn i_jepa_with_its_defaults_is_healthy() {
+    for seed in SEEDS {
+        let judged = run_i_jepa(&i_jepa(), I_JEPA, seed);
+        assert_verdict(&judged, Verdict::Healthy, seed);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+        // The teacher is another network than the student, and not far from it.
+        let distance = judged.last.health.teacher_distance.unwrap();
+        assert!(distance > 0.0 && distance < 0.5, "{distance}");
+    }
+}
+
+/// The published objective with gradients through its targets: a constant is its best answer.
+#[test]
+fn i_jepa_without_stop_gradient_and_average_collapses() {
+    for seed in SEEDS {
+        let ablation = IJepaConfig {
+            target: TargetKind::Live,
+            target_transform: TargetTransform::LayerNorm,
+            sigreg: 0.0,
+            ..i_jepa()
+        };
+        assert_verdict(&run_i_jepa(&ablation, I_JEPA, seed), Verdict::Collapse, seed);
+    }
+}
+
+#[test]
+fn le_jepa_with_its_defaults_is_healthy() {
+    for seed in SEEDS {
+        let judged = run_le_jepa(&le_jepa(), LE_JEPA, seed);
+        assert_verdict(&judged, Verdict::Healthy, seed);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+        // SIGReg's goal is a standard deviation of 1.
+        assert!((0.5..1.5).contains(&judged.last.health.target_std), "{}", judged.last.health.target_std);
+    }
+}
+
+#[test]
+fn le_jepa_without_sigreg_collapses() {
+    for seed in SEEDS {
+        let judged = run_le_jepa(&LeJepaConfig { lambda: 0.0, ..le_jepa() }, LE_JEPA, seed);
+        assert_verdict(&judged, Verdict::Collapse, seed);
+    }
+}

@@ -1,0 +1,11 @@
+//! Every member of the family from outside: its recipe, what it learns in a short run, what it refuses, and how it is judged.
+
+mod health;
+mod judged;
+mod made;
+mod names;
+mod planning;
+mod recipes;
+mod settings;
+mod teacher;
+mod worlds;

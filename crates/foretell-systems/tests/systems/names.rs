@@ -1,0 +1,47 @@
+//! No command names a member of the family: adding one changes nothing in the facade.
+
+use std::path::{Path, PathBuf};
+
+use foretell_systems::{Entry, FAMILY};
+
+/// Rows whose names are plain English words, which a command may say and mean no member by.
+const WORDS: [&str; 2] = ["agent", "judgement"];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Whether a text has this name, and not as a part of another.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
+}
+
+#[test]
+fn the_facade_names_no_member() {
+    assert!(names("train(\"i-jepa\")", "i-jepa") && !names("mi-jepa i-jepa-2", "i-jepa"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell/src");
+    let sources = sources(&folder);
+    assert!(sources.len() > 30, "{} has {} sources", folder.display(), sources.len());
+    let mut said = Vec::new();
+    for path in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        // What tests of a file name is no part of the program.
+        let program = text.split("#[cfg(test)]").next().unwrap_or(&text);
+        for row in FAMILY.iter().map(Entry::row).filter(|row| !WORDS.contains(&row.name)) {
+            let module = row.name.replace(['-', '.'], "_");
+            let found = [row.name, &module, row.title].into_iter().find(|name| names(program, name));
+            said.extend(found.map(|name| format!("{} says `{name}`", path.display())));
+        }
+    }
+    assert!(said.is_empty(), "{}", said.join("\n"));
+}

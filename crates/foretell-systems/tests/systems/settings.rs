@@ -1,0 +1,156 @@
+//! Settings: the papers' sizes, and those that cannot be, refused in a sentence that names the key.
+
+use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures};
+use foretell_data::{Auto, Normalise};
+use foretell_jepa::geometry::Geometry;
+use foretell_jepa::patches::Teacher;
+use foretell_nn::NamedTensors;
+use foretell_nn::causal::Foretells;
+use foretell_systems::eb_jepa::{ActorConfig, EbJepaConfig};
+use foretell_systems::graph_jepa::GraphJepaConfig;
+use foretell_systems::i_jepa::IJepaConfig;
+use foretell_systems::le_jepa::LeJepaConfig;
+use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
+use foretell_systems::sar_jepa::SarJepaConfig;
+use foretell_train::Which;
+use foretell_world::{EpisodesSettings, Experience, ExperienceConfig, PlaySettings};
+
+use crate::made::{Bench, recorded, scenes};
+
+/// Episodes of observations `[3, side, side]` with so many numbers in an action block.
+fn episodes(side: usize, action: usize) -> Bench<Experience> {
+    Bench::new(None, recorded(side, action), (10, 6))
+}
+
+/// LeWorldModel at the size of a test.
+fn small() -> LeWmConfig {
+    LeWmConfig {
+        width: 12,
+        projector: 16,
+        slices: 8,
+        encoder: FrameEncoder::Conv { widths: vec![4, 4], features: 10 },
+        predictor: PredictorSizes {
+            depth: 2,
+            heads: 2,
+            head: 4,
+            hidden: 16,
+            action_width: 5,
+            foretells: Foretells::Latent,
+        },
+        ..LeWmConfig::default()
+    }
+}
+
+#[test]
+fn the_official_sizes_are_the_papers() {
+    let state = episodes(224, 10).learner(&LeWmConfig::official()).state(Which::Trained);
+    let count = |prefix: &str| -> usize {
+        state.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, t)| t.values.len()).sum()
+    };
+    // The paper: an encoder of about 5 million and a predictor of about 10 million parameters, projectors apart.
+    let (encoder, predictor) = (count("encoder.backbone"), count("predictor.") - count("predictor.projector"));
+    assert!((5_000_000..6_000_000).contains(&encoder), "{encoder}");
+    assert!((10_000_000..11_500_000).contains(&predictor), "{predictor}");
+    let state = episodes(65, 2).learner(&EbJepaConfig::official()).state(Which::Trained);
+    assert_eq!((&state["predictor.weight_hh"].shape[..], EbJepaConfig::official().rollout), (&[1536, 512][..], 8));
+}
+
+#[test]
+fn impossible_settings_of_le_wm_are_refused_in_a_sentence() {
+    let bench = episodes(8, 4);
+    assert!(bench.refusal(&LeWmConfig { lambda: -1.0, ..small() }).contains("`model.lambda`"));
+    assert!(bench.refusal(&LeWmConfig { history: 0, ..small() }).contains("`model.history`"));
+    let encoder = FrameEncoder::Vit { patch: 3, tokens: 8, depth: 1, heads: 2 };
+    assert!(bench.refusal(&LeWmConfig { encoder, ..small() }).contains("patches of 3"));
+    let ExperienceConfig::Episodes(settings) = recorded(8, 4) else { panic!("they are recorded") };
+    let grey = EpisodesSettings { normalise: Normalise::nothing(1), ..settings };
+    let said = Bench { config: ExperienceConfig::Episodes(grey), ..episodes(8, 4) }.refusal(&small());
+    assert!(said.contains("3 channels of an observation"), "{said}");
+}
+
+#[test]
+fn impossible_settings_of_eb_jepa_are_refused_in_a_sentence() {
+    let bench = episodes(8, 4);
+    let wrong = ActorConfig { lr: -1.0, ..ActorConfig::default() };
+    for (config, word) in [
+        (EbJepaConfig { rollout: 0, ..EbJepaConfig::default() }, "`model.rollout`"),
+        (EbJepaConfig { mixer: vec![8, 0], ..EbJepaConfig::default() }, "`model.mixer`"),
+        (EbJepaConfig { actor: wrong, ..EbJepaConfig::default() }, "`model.actor.lr`"),
+    ] {
+        let said = bench.refusal(&config);
+        assert!(said.contains(word), "{said}");
+    }
+    // Means of another action than the world's.
+    let play = |actions| {
+        let (normalise, actions) = (Normalise::nothing(2), Normalise::nothing(actions));
+        let config = ExperienceConfig::Play(PlaySettings { normalise, actions, ..PlaySettings::default() });
+        Bench::<Experience>::new(None, config, (10, 6))
+    };
+    play(2).learner(&EbJepaConfig { width: 8, ..EbJepaConfig::default() });
+    let said = play(3).refusal(&EbJepaConfig::default());
+    assert!(said.contains("2 numbers of an action, but 3 means"), "{said}");
+}
+
+#[test]
+fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
+    let (_, config) = scenes(16, 8, 2);
+    let bench = Bench::new(None, config, (1000, 8));
+    let said = [
+        (bench.refusal(&IJepaConfig { patch: Auto::Value(5), ..IJepaConfig::default() }), "patches of 5"),
+        (bench.refusal(&IJepaConfig { width: Auto::Value(16), heads: Auto::Value(3), ..IJepaConfig::default() }), "3"),
+        (bench.refusal(&IJepaConfig { sigreg: f64::NAN, ..IJepaConfig::default() }), "`model.sigreg`"),
+        (bench.refusal(&LeJepaConfig { lambda: 1.5, ..LeJepaConfig::default() }), "`model.lambda`"),
+        (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),
+        (bench.refusal(&SarJepaConfig { decoder_depth: 0, ..SarJepaConfig::default() }), "`model.decoder_depth`"),
+        (bench.refusal(&SarJepaConfig { patch: Auto::Value(5), ..SarJepaConfig::default() }), "patches of 5"),
+    ];
+    for (said, expected) in said {
+        assert!(said.contains(expected), "expected `{expected}` in: {said}");
+    }
+}
+
+fn graph_jepa() -> GraphJepaConfig {
+    GraphJepaConfig { width: Auto::Value(16), depth: 2, heads: 2, targets: 2, ..GraphJepaConfig::default() }
+}
+
+/// Graphs of three tags and four labels of edges that nobody opens.
+fn graphs() -> Bench<Graphs> {
+    let config = GraphsConfig {
+        walk: 5,
+        node_features: Auto::Value(NodeFeatures::Labels),
+        attributes: Auto::Value(false),
+        tags: vec![0, 1, 2],
+        edge_labels: vec![0, 1, 2, 3],
+        ..GraphsConfig::default()
+    };
+    Bench::new(None, config, (100, 4))
+}
+
+#[test]
+fn impossible_settings_of_graph_jepa_are_refused_in_a_sentence() {
+    for (config, word) in [
+        (GraphJepaConfig { heads: 3, ..graph_jepa() }, "`model.heads`"),
+        (GraphJepaConfig { targets: 0, ..graph_jepa() }, "`model.targets`"),
+        (GraphJepaConfig { geometry: Geometry::Hyperbola { limit: 100.0 }, ..graph_jepa() }, "`model.geometry.limit`"),
+    ] {
+        let said = graphs().refusal(&config);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn a_copied_teacher_begins_as_its_encoder_and_an_official_one_does_not() {
+    let read = |teacher| {
+        let state = graphs().learner(&GraphJepaConfig { teacher, ..graph_jepa() }).state(Which::Trained);
+        ["encoder.", "target_encoder."].map(|prefix| {
+            let own = state.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
+            own.collect::<NamedTensors>()
+        })
+    };
+    let [encoder, target] = read(Teacher::Copied);
+    assert!(!encoder.is_empty());
+    assert_eq!(encoder, target);
+    let [encoder, target] = read(Teacher::Official);
+    assert_ne!(encoder["blocks.0.qkv.weight"], target["blocks.0.qkv.weight"]);
+    assert_ne!(encoder["blocks.0.qkv.weight"].values[0], 0.0);
+}
