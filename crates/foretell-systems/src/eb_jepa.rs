@@ -34,7 +34,7 @@ static ROW: Row = Row {
     title: "EB-JEPA",
     one_line: "image, video and action-conditioned energy-based examples",
     papers: &["arXiv:2602.03604"],
-    state: State::Partial("action-conditioned; trains, plans go through walls"),
+    state: State::Partial("action-conditioned; trains and plans"),
 };
 
 /// Settings of action-conditioned EB-JEPA.

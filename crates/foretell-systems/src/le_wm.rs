@@ -31,7 +31,7 @@ static ROW: Row = Row {
     title: "LeWorldModel",
     one_line: "one vector a frame, two loss terms, plans fast",
     papers: &["arXiv:2603.19312"],
-    state: State::Partial("trains; no figures for its plans yet"),
+    state: State::Partial("trains and predicts; its plans fail in Two Rooms so far"),
 };
 
 /// The encoder's architecture.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use foretell_data::{Auto, DataError, Decision, Description, Modality, Opening, Part, Unit};
+use foretell_data::{Auto, DataError, Decision, Description, Modality, Opening, Part, Unit, check_batch};
 use foretell_eval::Encoder;
 use foretell_jepa::Kept;
 use foretell_jepa::dynamics::TrainedModel;
@@ -175,7 +175,12 @@ impl<S: System> Member for Of<S> {
         let data = if data {
             let (seed, batch) = (recipe.seed, recipe.train.batch);
             let mut opening = Opening { seed, batch, threads, decisions: &mut decisions };
-            Some(Arc::new(S::Data::open(&mut recipe.data, &mut opening)?))
+            let data = S::Data::open(&mut recipe.data, &mut opening)?;
+            // Here and not when the loader begins: nothing has been written or said yet.
+            if let Some(len) = data.len(Part::Train) {
+                check_batch::<S::Data>(len, batch)?;
+            }
+            Some(Arc::new(data))
         } else {
             None
         };

@@ -201,6 +201,8 @@ fn graphs_that_cannot_be_used_are_one_sentence() {
         refuse(&one, parts);
     }
     refuse(&place("nowhere.txt"), &["nowhere.txt", "nothing at this path"]);
+    file(&one, 16);
+    refuse(&one, &["fewer than two batches of 8", "set `train.batch` to"]);
 
     let folder = place("TWO");
     fs::create_dir(&folder).unwrap();
