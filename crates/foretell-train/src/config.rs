@@ -69,10 +69,10 @@ impl TrainConfig {
             self.log_every = Auto::Value((steps / 200).max(1));
         }
         let health = self.health_every.resolve("train.health_every", decisions, || {
-            ((steps / 5).max(1), "five judgements of held-out latents in the run".to_owned())
+            ((steps / 5).max(1), "five evaluations of held-out latents in the run".to_owned())
         });
         self.checkpoint_every
-            .resolve("train.checkpoint_every", decisions, || (health, "with each judgement".to_owned()));
+            .resolve("train.checkpoint_every", decisions, || (health, "with each evaluation".to_owned()));
         self.loader_threads.resolve("train.loader_threads", decisions, || {
             (
                 (cores / 2).clamp(1, 8),

@@ -22,7 +22,7 @@ use crate::{DeviceChoice, Error};
 pub struct PlanArgs {
     #[command(flatten)]
     planning: PlanningArgs,
-    /// Held-out episodes.
+    /// Play this many held-out episodes.
     #[arg(long, default_value_t = 20)]
     episodes: u64,
     /// Also train and compare two search-free policies on the same play (a minute or two).
@@ -44,32 +44,34 @@ pub(super) struct PlanningArgs {
     /// random, cem, icem, mppi, actor or gradient. Without it, the model's actor if it has learnt one, or else icem.
     #[arg(long)]
     planner: Option<String>,
-    /// Model calls of one plan, at most; a step of one candidate is one call. Without it, the planner's own.
+    /// Spend at most this many model calls on a plan; a step of one candidate is one call. Without it, as many as the planner
+    /// takes.
     #[arg(long, value_name = "CALLS")]
     budget: Option<u64>,
-    /// Steps looked ahead.
+    /// Look this many steps ahead.
     #[arg(long, default_value_t = PlannerConfig::default().horizon)]
     horizon: usize,
-    /// Candidates of an iteration. Without it, the planner's own.
+    /// Draw this many candidates in each iteration. Without it, as many as the planner takes.
     #[arg(long)]
     samples: Option<usize>,
-    /// Standard deviation of what is drawn, as a share of the longest action.
+    /// Standard deviation of the drawn actions, as a share of the longest action.
     #[arg(long, default_value_t = PlannerConfig::default().spread)]
     spread: f32,
-    /// Steps that each drawn action is held.
+    /// Hold each drawn action for this many steps.
     #[arg(long, default_value_t = PlannerConfig::default().hold)]
     hold: usize,
-    /// Steps taken of each plan before the next. Without it 1 for an actor, 2 for those who search.
+    /// Take this many steps of each plan before planning again. Without it, 1 for an actor and 2 for planners that search.
     #[arg(long)]
     replan: Option<u64>,
-    /// What the distances along a way cost together: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that share.
+    /// How to sum up the distances along a path: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that
+    /// factor.
     #[arg(long, default_value = "sum")]
     cost: String,
     /// How to measure the distance between an imagined state and the goal: steps, as the model predicts them, or latents, their
     /// difference. Without it, steps if the model has learnt to predict them.
     #[arg(long)]
     gauge: Option<String>,
-    /// Steps of an episode.
+    /// End an episode after this many steps.
     #[arg(long, default_value_t = 200)]
     steps: u64,
     /// Random seed of starts, goals, layouts and plans.

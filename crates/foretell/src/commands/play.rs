@@ -14,10 +14,10 @@ use crate::output::print;
 pub struct PlayArgs {
     #[command(flatten)]
     planning: PlanningArgs,
-    /// Which of the held-out episodes of the seed, from 0.
+    /// Which held-out episode to render, from 0.
     #[arg(long, default_value_t = 0)]
     episode: u64,
-    /// Where the picture is put; the run's folder if nothing is said, or here.
+    /// Where to write the GIF; by default the run's folder, or here for the built-in model.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }

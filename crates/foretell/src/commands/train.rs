@@ -38,22 +38,22 @@ pub struct TrainArgs {
     /// Size of the networks: tiny, small, base, large, huge or giant.
     #[arg(long)]
     size: Option<String>,
-    /// Optimiser steps.
+    /// Train for this many optimiser steps.
     #[arg(long, conflicts_with_all = ["epochs", "minutes"], value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     steps: Option<u64>,
-    /// Passes over the data.
+    /// Train for this many passes over the data.
     #[arg(long, conflicts_with = "minutes")]
     epochs: Option<f64>,
-    /// Minutes of training: a short calibration fixes the number of steps.
+    /// Train for this many minutes: a short calibration fixes the number of steps.
     #[arg(long)]
     minutes: Option<f64>,
     /// Random seed; config and seed determine a run completely.
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Bring images to this side, in pixels.
+    /// Resize images to this side, in pixels.
     #[arg(long)]
     image_size: Option<usize>,
-    /// Steps between checkpoints.
+    /// Write a checkpoint after every so many steps.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(..=MOST_STEPS))]
     checkpoint_every: Option<u64>,
     /// What to do with a sample that cannot be read: fail or skip.
