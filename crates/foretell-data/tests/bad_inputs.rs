@@ -26,7 +26,7 @@ fn says(message: &str, parts: &[&str]) {
 
 #[test]
 fn a_path_that_leads_nowhere() {
-    says(&error(Path::new("no/such/place")), &["there is nothing at `no/such/place`", "give the path"]);
+    says(&error(Path::new("no/such/place")), &["there is nothing at `no/such/place`", "check the path"]);
     let inputs = open_inputs(&["no/such.png".into()]).unwrap_err().to_string();
     says(&inputs, &["there is nothing at `no/such.png`"]);
 }

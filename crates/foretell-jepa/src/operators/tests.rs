@@ -279,8 +279,6 @@ fn settings_out_of_range_are_one_sentence() {
         assert_eq!(error.key, key);
         assert!(error.to_string().starts_with("the operator's setting `") && !error.to_string().contains('\n'));
     }
-    let unknown = serde_json::from_str::<OperatorConfig>(r#"{"kind": "ratio-gradient", "ofset": 1}"#).unwrap_err();
-    assert!(unknown.to_string().contains("unknown field `ofset`"), "{unknown}");
     let plain = serde_json::from_str::<OperatorConfig>(r#"{"kind": "ratio-gradient"}"#).unwrap();
     assert_eq!(plain, OperatorConfig::default());
 }

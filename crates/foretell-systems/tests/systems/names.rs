@@ -33,10 +33,14 @@ fn the_facade_names_no_member() {
     let sources = sources(&folder);
     assert!(sources.len() > 30, "{} has {} sources", folder.display(), sources.len());
     let mut said = Vec::new();
-    for path in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+    // Published checkpoints have names of their own: those of the members that they are of.
+    let published = folder.join("released");
+    for path in sources.iter().filter(|path| !path.ends_with("tests.rs") && !path.starts_with(&published)) {
         let text = std::fs::read_to_string(path).unwrap();
-        // What tests of a file name is no part of the program.
+        // What comments and the tests of a file name is no part of the program.
         let program = text.split("#[cfg(test)]").next().unwrap_or(&text);
+        let program: String = program.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let program = program.as_str();
         for row in FAMILY.iter().map(Entry::row).filter(|row| !WORDS.contains(&row.name)) {
             let module = row.name.replace(['-', '.'], "_");
             let found = [row.name, &module, row.title].into_iter().find(|name| names(program, name));

@@ -89,7 +89,7 @@ fn a_run_over_graphs_is_embedded_inspected_reported_and_probed() {
     for part in ["54 to train, 6 held out", "fold 1 of 10", "graphs/s", "node labels", "GRAPHS"] {
         assert!(said.contains(part), "`{part}` is not in: {said}");
     }
-    assert_eq!(controlled(&run), ["probes", "neighbours", "ridge"]);
+    assert_eq!(controlled(&run), ["probes", "neighbours", "ridge", "lidar"]);
     let name = text(&run);
 
     for (more, shape) in [(&[][..], "[60, 16]"), (&["--probed"][..], "[60, "), (&["--tokens"][..], "[60, 4, 16]")] {
