@@ -153,9 +153,13 @@ impl<S: System> Member for Of<S> {
             Some(Value::String(path)) if !path.is_empty() => S::Data::elsewhere(&S::data(), path),
             _ => S::data(),
         };
-        let mut table = as_table(&defaults::<S>(data));
-        merge(&mut table, asked);
-        let recipe = Recipe::<Config<S>, S>::of_table(table, name)?;
+        let usual = as_table(&defaults::<S>(data));
+        let read = |asked: &Table| {
+            let mut table = usual.clone();
+            merge(&mut table, asked);
+            Recipe::<Config<S>, S>::of_table(table, name)
+        };
+        let recipe = read(asked).map_err(|error| error.of(asked, name, &|asked| read(asked).is_ok()))?;
         check_keys(asked, &as_table(&recipe), "", name)?;
         recipe.train.check().map_err(RecipeError)?;
         for (key, value) in [("minutes", recipe.minutes), ("epochs", recipe.epochs)] {

@@ -51,6 +51,48 @@ pub struct JudgeConfig {
 #[error("{0}")]
 pub struct RecipeError(pub String);
 
+impl RecipeError {
+    /// With the name of the setting without which `right` says yes: of a group with a `kind`, the reader names the group alone.
+    pub(crate) fn of(self, asked: &Table, name: &str, right: &dyn Fn(&Table) -> bool) -> Self {
+        let wrong = leaves(asked, "").into_iter().find(|key| {
+            let mut rest = asked.clone();
+            take(&mut rest, key);
+            right(&rest)
+        });
+        match wrong {
+            Some(key) if !self.0.contains(&format!("`{key}`")) => {
+                let what = self.0.strip_prefix(&format!("{name}: ")).unwrap_or(&self.0);
+                Self(format!("{name}: `{key}`: {what}"))
+            }
+            _ => self,
+        }
+    }
+}
+
+/// The keys of all settings that are no groups.
+fn leaves(table: &Table, path: &str) -> Vec<String> {
+    let full = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let below = |(key, value): (&String, &Value)| match value {
+        Value::Table(group) => leaves(group, &full(key)),
+        _ => vec![full(key)],
+    };
+    table.iter().flat_map(below).collect()
+}
+
+/// Removes `key.path`.
+fn take(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        None => {
+            table.remove(key);
+        }
+        Some((group, rest)) => {
+            if let Some(Value::Table(group)) = table.get_mut(group) {
+                take(group, rest);
+            }
+        }
+    }
+}
+
 /// Settings as a table.
 pub(crate) fn as_table(settings: &impl Serialize) -> Table {
     Table::try_from(settings).expect("every setting has a TOML form")

@@ -205,8 +205,10 @@ impl Encode<Point> for Coder {
 pub(crate) fn learning(data: Option<Arc<Points>>, second: bool) -> Learning<Codes, Points> {
     let (device, mut weights) = (Device::flex().autodiff(), rng(2, Stream::Init, 0, 0));
     let encoder = Projector::new(&[8, 16, 4], Activation::Relu, &mut weights, &device);
+    // The same values, in parameters of its own.
+    let target = Projector::new(&[8, 16, 4], Activation::Relu, &mut rng(2, Stream::Init, 0, 0), &device);
     let head = Linear::uniform(4, 4, &mut Init::new(&mut weights, &device));
-    let networks = PointNetworks { target_encoder: encoder.valid(), encoder, head };
+    let networks = PointNetworks { target_encoder: target.valid(), encoder, head };
     let ground = Ground { data, batch: BATCH, seed: 5, threads: 1, device: Device::flex() };
     Learning::new(Codes { second }, networks, ground)
 }
