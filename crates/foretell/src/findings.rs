@@ -57,6 +57,6 @@ impl RunFindings {
     /// The figures, for people: a table for each finding that has some, after an empty line.
     pub(crate) fn text(&self) -> String {
         let tables = self.findings.iter().map(ToString::to_string).filter(|table| !table.is_empty());
-        tables.map(|table| format!("\n{table}")).collect()
+        tables.flat_map(|table| ["\n".to_owned(), table]).collect()
     }
 }

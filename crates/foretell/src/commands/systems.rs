@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use foretell_systems::{FAMILY, Row};
+use foretell_systems::{Entry, FAMILY, Row};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -21,7 +21,7 @@ pub struct SystemsArgs {
 
 /// Runs the command.
 pub fn systems(args: &SystemsArgs) -> Result<(), Error> {
-    let rows: Vec<&Row> = FAMILY.iter().map(|entry| entry.row()).collect();
+    let rows: Vec<&Row> = FAMILY.iter().map(Entry::row).collect();
     print(match (args.json, args.markdown) {
         (true, _) => as_json(&rows),
         (_, true) => markdown(&rows),
