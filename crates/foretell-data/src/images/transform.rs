@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{CroppedImage, Image as Output, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::Image;
 use crate::images::antialias::{Filter, resize};
@@ -96,12 +97,7 @@ pub fn crop_resize(image: &Image, crop: Crop, size: usize) -> Image {
     if crop.width == size && crop.height == size {
         return cut(image, crop);
     }
-    let [left, top, width, height] = [crop.left, crop.top, crop.width, crop.height].map(|side| side as u32);
-    let resized = view(image).and_then(|view| {
-        let cropped = CroppedImage::new(&view, left, top, width, height).ok()?;
-        resize_fast(&cropped, image.channels, ResizeOptions::new(), size, size)
-    });
-    resized.unwrap_or_else(|| Image::black(size, size, image.channels))
+    resize_fast(image, crop, ResizeOptions::new(), size, size)
 }
 
 fn cut(image: &Image, crop: Crop) -> Image {
@@ -116,36 +112,31 @@ fn cut(image: &Image, crop: Crop) -> Image {
 /// resized first and cropped then.
 fn resize_area(image: &Image, area: (f64, f64, f64, f64), width: usize, height: usize) -> Image {
     let options = ResizeOptions::new().crop(area.0, area.1, area.2, area.3);
-    view(image)
-        .and_then(|view| resize_fast(&view, image.channels, options, width, height))
-        .unwrap_or_else(|| Image::black(width, height, image.channels))
+    resize_fast(image, Crop::whole(image), options, width, height)
 }
 
-/// The resizer's view of the image; `None` for an image without pixels.
-fn view(image: &Image) -> Option<ImageRef<'_>> {
-    let (width, height) = (image.width as u32, image.height as u32);
-    (width > 0 && height > 0).then(|| ImageRef::new(width, height, &image.pixels, pixel_type(image.channels)).ok())?
+/// What lies within, in another size; black where there are no pixels.
+fn resize_fast(image: &Image, within: Crop, options: ResizeOptions, width: usize, height: usize) -> Image {
+    let mut resized = Image::black(width, height, image.channels);
+    // By type: the resizer's own choice compiles all thirteen kinds of pixels.
+    let done = match image.channels {
+        1 => resize_as::<U8>(image, within, options, &mut resized),
+        _ => resize_as::<U8x3>(image, within, options, &mut resized),
+    };
+    done.map_or_else(|| Image::black(width, height, image.channels), |()| resized)
 }
 
-fn pixel_type(channels: usize) -> PixelType {
-    if channels == 1 { PixelType::U8 } else { PixelType::U8x3 }
-}
-
-fn resize_fast(
-    source: &impl IntoImageView,
-    channels: usize,
-    options: ResizeOptions,
-    width: usize,
-    height: usize,
-) -> Option<Image> {
+fn resize_as<P: PixelTrait>(image: &Image, within: Crop, options: ResizeOptions, into: &mut Image) -> Option<()> {
     thread_local! {
         // Keeps its buffers from one image to the next.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
-    let mut output = Output::new(width as u32, height as u32, pixel_type(channels));
+    let [left, top, width, height] = [within.left, within.top, within.width, within.height].map(|side| side as u32);
+    let source = TypedImageRef::<P>::from_buffer(image.width as u32, image.height as u32, &image.pixels).ok()?;
+    let source = TypedCroppedImage::new(source, left, top, width, height).ok()?;
+    let mut target = TypedImage::<P>::from_buffer(into.width as u32, into.height as u32, &mut into.pixels).ok()?;
     let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize(source, &mut output, &options)).ok()?;
-    Some(Image { width, height, channels, pixels: output.into_vec() })
+    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&source, &mut target, &options)).ok()
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use foretell_data::graphs::{Graph, GraphSample, GraphView, PartsConfig, walks};
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::geometry::Geometry;
@@ -185,7 +184,7 @@ fn of_file(golden: &Golden, parts: &Parts) -> (GraphJepa, GraphJepaNetworks) {
 /// Gradients by name, of those that the file holds.
 struct Visit<'a> {
     path: Vec<String>,
-    computed: GradientsParams,
+    computed: Gradients,
     golden: &'a Golden,
     checked: usize,
     /// Parameters with a gradient.
@@ -203,7 +202,7 @@ impl ModuleVisitor for Visit<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");
-        let Some(gradient) = self.computed.remove::<D>(param.id) else { return };
+        let Some(gradient) = param.grad(&self.computed) else { return };
         self.learning.insert(name.clone());
         let name = format!("gradient.{name}");
         if self.golden.tensors.contains_key(&name) {
@@ -224,7 +223,7 @@ fn a_step_is_that_of_pytorch() {
     golden.check("output.latents", predicted.latents);
     let outcome = objective.loss(&networks, &batch, &clock(1, 100, 4));
     golden.check("output.loss", outcome.loss.clone().inner());
-    let computed = GradientsParams::from_grads(outcome.loss.backward(), &networks);
+    let computed = outcome.loss.backward();
     let learning = BTreeSet::new();
     let mut visit = Visit { path: Vec::new(), computed, golden: &golden, checked: 0, learning };
     networks.visit(&mut visit);
