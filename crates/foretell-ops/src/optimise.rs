@@ -35,27 +35,23 @@ pub struct Stepped<const D: usize> {
     pub first: Tensor<D>,
     /// The second moment: that of its square.
     pub second: Tensor<D>,
-    /// The parameter's own moving average, if there is one, and the weight of the new value in it.
-    pub average: Option<(Tensor<D>, f64)>,
 }
 
-/// One AdamW step, and one of the moving average that follows the parameter, in a single pass.
+/// One AdamW step, in a single pass.
 ///
 /// # Shapes
 /// - `gradient`: `[..]`, as the parameter
 pub fn adamw<const D: usize>(state: Stepped<D>, gradient: Tensor<D>, step: &AdamW) -> Stepped<D> {
-    let Stepped { parameter, first: m, second: v, average } = state;
+    let Stepped { parameter, first: m, second: v } = state;
     let bias1 = 1.0 - step.beta1.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
     let bias2 = 1.0 - step.beta2.powi(i32::try_from(step.step).unwrap_or(i32::MAX));
-    let tensors = [&parameter, &gradient, &m, &v].into_iter().chain(average.as_ref().map(|(average, _)| average));
-    if !tensors.into_iter().all(is_fused) {
+    if ![&parameter, &gradient, &m, &v].into_iter().all(is_fused) {
         let g = gradient * step.gradient_scale;
         let m = m * step.beta1 + g.clone() * (1.0 - step.beta1);
         let v = v * step.beta2 + g.square() * (1.0 - step.beta2);
         let denominator = v.clone().sqrt() / bias2.sqrt() + step.eps;
         let parameter = parameter * (1.0 - step.lr * step.weight_decay) - m.clone() / denominator * (step.lr / bias1);
-        let average = average.map(|(average, weight)| (lerp(average, parameter.clone(), weight), weight));
-        return Stepped { parameter, first: m, second: v, average };
+        return Stepped { parameter, first: m, second: v };
     }
     let take = |t: Tensor<D>| owned(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex"));
     let (mut p, mut m, mut v, g) = (take(parameter), take(m), take(v), take(gradient));
@@ -80,32 +76,9 @@ pub fn adamw<const D: usize>(state: Stepped<D>, gradient: Tensor<D>, step: &Adam
     };
     let moments = m.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(v.storage_mut::<f32>().par_chunks_mut(CHUNK));
     let chunks = p.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(moments).zip(slice(&g).par_chunks(CHUNK));
-    let average = if let Some((average, weight)) = average {
-        let (mut average, share) = (take(average), weight as f32);
-        chunks.zip(average.storage_mut::<f32>().par_chunks_mut(CHUNK)).for_each(|(((p, (m, v)), g), average)| {
-            move_chunk(p, m, v, g);
-            // The chunk lies in L2 still.
-            approach(average, p, share);
-        });
-        Some((Tensor::from_primitive::<Flex>(average), weight))
-    } else {
-        chunks.for_each(|((p, (m, v)), g)| move_chunk(p, m, v, g));
-        None
-    };
+    chunks.for_each(|((p, (m, v)), g)| move_chunk(p, m, v, g));
     let [parameter, first, second] = [p, m, v].map(Tensor::from_primitive::<Flex>);
-    Stepped { parameter, first, second, average }
-}
-
-/// `target += (online − target) · weight`.
-fn approach(target: &mut [f32], online: &[f32], weight: f32) {
-    dispatch(
-        #[inline(always)]
-        || {
-            for (t, o) in target.iter_mut().zip(online) {
-                *t = (o - *t).mul_add(weight, *t);
-            }
-        },
-    );
+    Stepped { parameter, first, second }
 }
 
 /// `target + (online − target) · weight`: one step of a moving average; neither tensor is tracked.
@@ -120,6 +93,15 @@ pub fn lerp<const D: usize>(target: Tensor<D>, online: Tensor<D>, weight: f64) -
     let (mut target, online) = (take(target), take(online));
     let weight = weight as f32;
     let chunks = target.storage_mut::<f32>().par_chunks_mut(CHUNK).zip(slice(&online).par_chunks(CHUNK));
-    chunks.for_each(|(target, online)| approach(target, online, weight));
+    chunks.for_each(|(target, online)| {
+        dispatch(
+            #[inline(always)]
+            || {
+                for (t, o) in target.iter_mut().zip(online) {
+                    *t = (o - *t).mul_add(weight, *t);
+                }
+            },
+        );
+    });
     Tensor::from_primitive::<Flex>(target)
 }

@@ -157,8 +157,7 @@ fn adamw_over_three_steps() {
     assert_eq!(steps, 3);
     let of = |name: &str, i: usize| g.tensor::<3>(name).slice([i..i + 1, 0..rows, 0..cols]).reshape([rows, cols]);
     let zeros = || Tensor::<2>::zeros([rows, cols], &device);
-    let mut state =
-        ops::Stepped { parameter: g.tensor("adamw.parameter"), first: zeros(), second: zeros(), average: None };
+    let mut state = ops::Stepped { parameter: g.tensor("adamw.parameter"), first: zeros(), second: zeros() };
     for i in 0..steps {
         let hyper = ops::AdamW {
             lr: 1e-2,

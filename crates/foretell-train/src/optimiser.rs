@@ -109,7 +109,7 @@ impl Step<'_> {
             Some(Moments { first, second, .. }) => (first, second),
             None => (zeros(), zeros()),
         };
-        let stepped = ops::adamw(ops::Stepped { parameter: value, first, second, average: None }, gradient, &hyper);
+        let stepped = ops::adamw(ops::Stepped { parameter: value, first, second }, gradient, &hyper);
         let moments = Moments { first: stepped.first, second: stepped.second, shape: parameter.shape.to_vec() };
         self.moments.0.insert(parameter.name.to_owned(), moments);
         stepped.parameter

@@ -180,8 +180,7 @@ fn build(args: &OpArgs, device: &Device, tracked: bool) -> ([usize; 2], Box<Forw
 fn adamw(args: &OpArgs, device: &Device) -> Result<(), Error> {
     let shape = [args.rows, args.width];
     let square = || noise(shape, device).square();
-    let average = Some((noise(shape, device), 0.01));
-    let mut state = Some(ops::Stepped { parameter: noise(shape, device), first: square(), second: square(), average });
+    let mut state = Some(ops::Stepped { parameter: noise(shape, device), first: square(), second: square() });
     let (hyper, gradient) = (foretell_train::TrainConfig::default().adamw(1), noise(shape, device));
     let ms = median(&time(2, args.steps, || {
         let before = state.take().expect("put back after each step");
