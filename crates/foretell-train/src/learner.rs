@@ -203,9 +203,10 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
     /// Features and tokens of held-out samples, read a chunk at a time.
     fn features(&self, which: Which) -> Result<(Features, Features, Vec<String>), TrainError> {
         let (data, encoder) = (self.data()?, self.objective.kept(self.networks(which)).encoder);
-        let mut features = Extracted::default();
+        let part = judged_part(data.as_ref());
+        let mut features = Extracted::of(data.len(part).map_or(HELD_OUT, |held_out| held_out.min(HELD_OUT)));
         let mut chunk: Vec<M::Sample> = Vec::with_capacity(CHUNK);
-        let skipped = for_each(data, judged_part(data.as_ref()), HELD_OUT, self.ground.threads, |_, sample| {
+        let skipped = for_each(data, part, HELD_OUT, self.ground.threads, |_, sample| {
             chunk.push(sample);
             if chunk.len() == CHUNK {
                 features.add(&encoder.tokens(&chunk.iter().collect::<Vec<_>>()));
@@ -217,7 +218,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
             features.add(&encoder.tokens(&chunk.iter().collect::<Vec<_>>()));
         }
         // The loader meets bad samples of the training part and counts them too.
-        let skipped = if judged_part(data.as_ref()) == Part::Train { Vec::new() } else { skipped };
+        let skipped = if part == Part::Train { Vec::new() } else { skipped };
         let (pooled, tokens) = features.finish(encoder.width())?;
         Ok((pooled, tokens, skipped))
     }
@@ -407,22 +408,41 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
     }
 }
 
-/// Features of chunks of samples, on their way to the host.
-#[derive(Default)]
+/// Features of chunks of samples, on their way to the host: one for each sample, and some of the tokens, evenly spread.
 struct Extracted {
+    /// Samples that are expected.
+    samples: usize,
+    /// Samples, and tokens, that have come.
     rows: usize,
+    seen: usize,
+    /// Tokens that are expected, going by the first chunk.
+    expected: usize,
     pooled: Vec<f32>,
     tokens: Vec<f32>,
 }
 
 impl Extracted {
-    fn add(&mut self, tokens: &Tokens) {
-        self.rows += tokens.sets.count();
-        self.pooled.extend(ops::values(tokens.mean()));
-        self.tokens.extend(ops::values(tokens.rows.clone()));
+    fn of(samples: usize) -> Self {
+        Self { samples, rows: 0, seen: 0, expected: 0, pooled: Vec::new(), tokens: Vec::new() }
     }
 
-    /// One row for each sample, and one for each token of this width.
+    fn add(&mut self, tokens: &Tokens) {
+        let (count, [rows, width]) = (tokens.sets.count(), tokens.rows.dims());
+        if self.expected == 0 {
+            self.expected = rows * self.samples / count.max(1);
+        }
+        self.rows += count;
+        self.pooled.extend(ops::values(tokens.mean()));
+        let values = ops::values(tokens.rows.clone());
+        for (place, token) in (self.seen..).zip(values.chunks_exact(width.max(1))) {
+            if is_spread(place, self.expected) {
+                self.tokens.extend_from_slice(token);
+            }
+        }
+        self.seen += rows;
+    }
+
+    /// One row for each sample, and one for each kept token of this width.
     fn finish(self, width: usize) -> Result<(Features, Features), TrainError> {
         let dim = self.pooled.len() / self.rows.max(1);
         let tokens = self.tokens.len() / width.max(1);
@@ -430,11 +450,32 @@ impl Extracted {
     }
 }
 
-/// At most 2048 rows, evenly spread: enough for a spectrum, cheap enough to look often.
+/// Rows that are enough for a spectrum, and cheap enough to look often.
+const SPREAD: usize = 2048;
+
+/// Whether a row is one of those that [`thin`] keeps of so many.
+fn is_spread(row: usize, rows: usize) -> bool {
+    rows <= SPREAD || (row * SPREAD).div_ceil(rows) * rows / SPREAD == row
+}
+
+/// At most [`SPREAD`] rows, evenly spread.
 fn thin(features: &Features) -> Features {
-    const MOST: usize = 2048;
-    if features.rows <= MOST {
+    if features.rows <= SPREAD {
         return features.clone();
     }
-    features.select(&(0..MOST).map(|i| i * features.rows / MOST).collect::<Vec<_>>())
+    features.select(&(0..SPREAD).map(|i| i * features.rows / SPREAD).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SPREAD, is_spread};
+
+    #[test]
+    fn rows_are_chosen_as_they_come_like_those_of_all() {
+        for rows in [1, 2047, 2048, 2049, 4096, 5000, 65_536, 100_003] {
+            let whole: Vec<usize> =
+                if rows <= SPREAD { (0..rows).collect() } else { (0..SPREAD).map(|i| i * rows / SPREAD).collect() };
+            assert_eq!((0..rows).filter(|row| is_spread(*row, rows)).collect::<Vec<_>>(), whole, "{rows}");
+        }
+    }
 }
