@@ -1,6 +1,6 @@
 //! What a judgement is made of.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use foretell_jepa::{Auto, Kept};
 use foretell_nn::NamedTensors;
 use foretell_train::{Learner, Which};
 
+use crate::judges::Labelled;
 use crate::recipe::JudgeConfig;
 use crate::system::{JudgeError, On};
 
@@ -25,6 +26,8 @@ pub struct Judging<'a, D: Modality> {
     pub learner: &'a dyn Learner,
     /// The trained encoder's tensors where the learner does not hold them.
     encoder: Option<NamedTensors>,
+    /// Features of the labelled samples, once a judge has asked for them.
+    pub(crate) labelled: OnceCell<Option<Labelled>>,
     skipped: RefCell<BTreeSet<String>>,
 }
 
@@ -39,7 +42,7 @@ pub struct Judged {
 impl<'a, D: Modality> Judging<'a, D> {
     /// Of these networks.
     pub fn new(on: On<'a, D>, data: &'a Arc<D>, settings: &'a JudgeConfig, learner: &'a dyn Learner) -> Self {
-        Self { on, data, settings, learner, encoder: None, skipped: RefCell::default() }
+        Self { on, data, settings, learner, encoder: None, labelled: OnceCell::new(), skipped: RefCell::default() }
     }
 
     /// The same with these tensors in the trained encoder.

@@ -18,7 +18,7 @@ use toml::{Table, Value};
 
 use crate::encoder::RunEncoder;
 use crate::imaginer::Imaginer;
-use crate::judges;
+use crate::judges::{self, LEAST_PROBED};
 use crate::judging::{Judged, Judging};
 use crate::recipe::{JudgeConfig, Recipe, RecipeError, as_table, check_keys, get, merge};
 use crate::row::Row;
@@ -162,6 +162,11 @@ impl<S: System> Member for Of<S> {
         let recipe = read(asked).map_err(|error| error.of(asked, name, &|asked| read(asked).is_ok()))?;
         check_keys(asked, &as_table(&recipe), "", name)?;
         recipe.train.check().map_err(RecipeError)?;
+        if let Auto::Value(samples @ 0..LEAST_PROBED) = recipe.judge.train_samples {
+            return Err(RecipeError(format!(
+                "`judge.train_samples` must be {LEAST_PROBED} or more, from which a probe can learn, found {samples}"
+            )));
+        }
         for (key, value) in [("minutes", recipe.minutes), ("epochs", recipe.epochs)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(RecipeError(format!("`{key}` must be a positive number, or 0 for none, found {value}")));
@@ -298,7 +303,8 @@ impl<S: System> Session for Run<S> {
         if let (Some(len), Some(data)) = (self.train_len(), &self.data) {
             let enough = data.enough_to_probe();
             self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || {
-                (len.min(enough), format!("all, at most {enough}"))
+                let few = if len < LEAST_PROBED { ": too few to probe, so there are no probes" } else { "" };
+                (len.min(enough), format!("all, at most {enough}{few}"))
             });
         }
         let (mut model, mut decisions) = (self.recipe.model.clone(), Vec::new());
@@ -343,9 +349,11 @@ impl<S: System> Session for Run<S> {
         let judging = self.judging(data, learner).with_encoder(encoder);
         let Some(probes) = judges::probes(&judging)? else {
             return Err(JudgeError::Other(format!(
-                "labels and a held-out part are needed to probe, found {} kinds of labels and {} held out",
-                data.factors().len(),
-                S::Data::UNIT.counted(data.len(Part::HeldOut).unwrap_or(0))
+                "to probe takes labels, {LEAST_PROBED} {} to learn from and a held-out part, found {} labels, {} to learn from and {} held out",
+                S::Data::UNIT.many,
+                if data.factors().is_empty() { "no" } else { "such" },
+                data.len(Part::Train).unwrap_or(0),
+                data.len(Part::HeldOut).unwrap_or(0)
             )));
         };
         Ok(judging.outcome(vec![probes]))

@@ -15,7 +15,7 @@ use crate::system::JudgeError;
 pub use features::features;
 pub use lidar::lidar;
 pub use neighbours::neighbours;
-pub use probes::{Labelled, few_shot, labelled, probes, ridge};
+pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge};
 
 /// Probes where there are labels, what the features see where tokens lie on a grid, and nearest neighbours where samples can
 /// be shown.

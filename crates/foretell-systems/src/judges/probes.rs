@@ -16,6 +16,9 @@ use crate::system::JudgeError;
 /// Samples that go through an encoder at a time.
 const CHUNK: usize = 128;
 
+/// Training samples from which a probe can learn.
+pub const LEAST_PROBED: usize = 10;
+
 /// One part's features by each encoder, its baseline, and its labels.
 struct Seen {
     features: Vec<Features>,
@@ -25,13 +28,13 @@ struct Seen {
 /// What the features know of each factor; `None` where there are no labels or nothing is held out.
 pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
-    Ok(Some(foretell_eval::probes(&probed, &factors, &Budget::default())?))
+    Ok(Some(foretell_eval::probes(probed, factors, &Budget::default())?))
 }
 
 /// The same read by ridge regression on the classes' indicators, the penalty chosen by leave-one-out; `None` likewise.
 pub fn ridge<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
-    Ok(Some(foretell_eval::ridge_heads(&probed, &factors)?))
+    Ok(Some(foretell_eval::ridge_heads(probed, factors)?))
 }
 
 /// The linear probe from few labels of each class, drawn several times; `None` likewise, or where a class has not so many.
@@ -51,8 +54,8 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
     let settings = FewShot { shots, ..settings };
     let mut figures =
         Figures::new(&["factor", "labels", FEATURES], "accuracy", Figures::PERCENT, Better::Higher).along("labels");
-    for factor in &factors {
-        for Probed { name, train, test } in &probed {
+    for factor in factors {
+        for Probed { name, train, test } in probed {
             for fit in settings.probe(train, test, factor)? {
                 let cells = vec![factor.name.as_str().into(), fit.shots.into(), name.as_str().into()];
                 figures.rows.push(Row { cells, value: fit.mean, spread: Some(fit.deviation) });
@@ -70,10 +73,20 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
 /// Features of the same samples by each of several networks, and what the labels tell of them.
 pub type Labelled = (Vec<Probed>, Vec<Factor>);
 
-/// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none.
-pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
+/// Features of labelled samples by the trained encoder, the untrained one and the baseline; `None` where there are none. They
+/// are computed once for all judges of a run.
+pub fn labelled<'a, D: Modality>(run: &'a Judging<'_, D>) -> Result<Option<&'a Labelled>, JudgeError> {
+    if run.labelled.get().is_none() {
+        // Nobody else can have set it meanwhile: a judgement has one thread.
+        let _ = run.labelled.set(embedded(run)?);
+    }
+    Ok(run.labelled.get().and_then(Option::as_ref))
+}
+
+fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
-    if factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
+    let few = data.len(Part::Train).is_some_and(|train| train < LEAST_PROBED);
+    if few || factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
     }
     let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
@@ -83,7 +96,7 @@ pub fn labelled<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, J
     let columns = train.labels.into_iter().zip(test.labels);
     let factors: Vec<Factor> =
         factors.iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
-    let names = [TRAINED, UNTRAINED, D::BASELINE].into_iter();
+    let names = [TRAINED, UNTRAINED, data.baseline_name()].into_iter();
     let probed: Vec<Probed> = names
         .zip(train.features.into_iter().zip(test.features))
         .map(|(name, (train, test))| Probed { name: name.to_owned(), train, test })
