@@ -46,7 +46,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Auto<T> {
             Auto,
         }
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a number or the word \"auto\"")]
+        #[serde(untagged, expecting = "expected a value of this setting's kind, or the word \"auto\"")]
         enum Either<T> {
             Word(Word),
             Value(T),

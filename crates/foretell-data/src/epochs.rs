@@ -120,7 +120,7 @@ pub fn check_batch<M: Modality>(found: usize, batch: usize) -> Result<(), DataEr
     }
     let many = M::UNIT.many;
     let remedy = match found / 2 {
-        0 => format!("at least 2 {many} are needed: add more"),
+        0 | 1 => format!("at least 4 {many} are needed, for two batches of 2: add more"),
         most => {
             // The largest power of two that works: what a user would have chosen.
             let works = 1_usize << most.ilog2();

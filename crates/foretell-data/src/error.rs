@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a user's data, in sentences that say what was expected, what was found, where,
 //! and what to do.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -260,8 +261,8 @@ pub enum DataError {
     /// A setting outside its range.
     #[error("the setting `{name}` is {found}, but must be {expected}")]
     BadSetting {
-        /// The setting's name.
-        name: &'static str,
+        /// The setting's key.
+        name: Cow<'static, str>,
         /// The range.
         expected: &'static str,
         /// What was given.
@@ -271,11 +272,22 @@ pub enum DataError {
     #[error("{0}")]
     Setting(String),
     /// No input at all.
-    #[error("no input was given; give one or more folders, tars, data files or images")]
+    #[error("no input was given: give one or more folders or files")]
     NoInputs,
 }
 
 impl DataError {
+    /// The same where the setting stands in a table: `flip` under `model.augment` is `model.augment.flip`.
+    #[must_use]
+    pub fn under(self, table: &str) -> Self {
+        match self {
+            Self::BadSetting { name, expected, found } => {
+                Self::BadSetting { name: format!("{table}.{name}").into(), expected, found }
+            }
+            other => other,
+        }
+    }
+
     /// An error of the operating system while reading `path`; a path that does not exist gets its own message.
     pub(crate) fn reading(path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();

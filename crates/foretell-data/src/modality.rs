@@ -203,6 +203,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
     /// What the baseline beside every figure is called.
     const BASELINE: &'static str;
 
+    /// The same where it differs from one set to another.
+    fn baseline_name(&self) -> &'static str {
+        Self::BASELINE
+    }
+
     /// Opens what a config names and fixes the settings that depend on it: sizes, means, a fingerprint. Data that are not
     /// what a resolved config was fixed for are an error.
     fn open(config: &mut Self::Config, opening: &mut Opening<'_>) -> Result<Self, DataError>;

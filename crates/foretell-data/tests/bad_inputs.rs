@@ -257,7 +257,7 @@ fn a_batch_that_is_too_large_names_one_that_works() {
         &check_batch::<Images>(511, 256).unwrap_err().to_string(),
         &["511 images to train on", "set `train.batch` to 128", "there are 512"],
     );
-    says(&check_batch::<Images>(3, 0).unwrap_err().to_string(), &["set `train.batch` to 1"]);
+    says(&check_batch::<Images>(3, 0).unwrap_err().to_string(), &["at least 4 images are needed"]);
     says(&check_batch::<Images>(1, 64).unwrap_err().to_string(), &["add more"]);
     assert!(check_batch::<Images>(511, 128).is_ok() && check_batch::<Images>(3, 1).is_ok());
     assert!(check_batch::<Images>(5, usize::MAX).is_err());

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use foretell_data::graphs::{
-    Graph, GraphSample, GraphView, Graphs, GraphsConfig, MotifsConfig, NodeFeatures, Partition, Partitioner,
+    Edgeless, Graph, GraphSample, GraphView, Graphs, GraphsConfig, MotifsConfig, NodeFeatures, Partition, Partitioner,
     PartsConfig, walks,
 };
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Auto, DataError, Decision, Modality, Opening, Part};
+use foretell_data::{Auto, DataError, Decision, Modality, Normalise, Opening, Part};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -178,7 +178,8 @@ fn loops_and_repeats_go_isolated_nodes_stay_and_a_set_says_so() {
     let graph = &all(&file)[0];
     assert_eq!((graph.nodes(), graph.edges(), graph.adjacency().degree(2)), (3, 1, 0));
     assert_eq!(walks(graph.adjacency(), 2), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
-    let notes = open(&file).unwrap().describe().notes.join("; ");
+    let config = GraphsConfig { edgeless: Edgeless::Keep, ..of(&file) };
+    let notes = open_with(&mut config.clone()).unwrap().0.describe().notes.join("; ");
     says(
         &notes,
         &["1 graph is without edges", "listed 2 times too often", "2 edges from a node to itself are left out"],
@@ -189,7 +190,13 @@ fn loops_and_repeats_go_isolated_nodes_stay_and_a_set_says_so() {
 fn a_graph_without_edges_is_a_graph() {
     let root = tempfile::tempdir().unwrap();
     let file = one_file(&root, "2\n3 0\n0 0\n1 0\n0 0\n1 1\n1 0\n");
-    let (set, _) = open_with(&mut of(&file)).unwrap();
+    let error = open_with(&mut of(&file)).unwrap_err().to_string();
+    assert!(
+        error.contains("1 of 2 graphs have several nodes and no edges") && error.contains("`data.edgeless`"),
+        "{error}"
+    );
+    let kept = |path: &Path| GraphsConfig { edgeless: Edgeless::Keep, ..of(path) };
+    let (set, _) = open_with(&mut kept(&file)).unwrap();
     for (part, nodes) in [(Part::Train, [3, 1]), (Part::HeldOut, [3, 1])] {
         let sample = set.load(part, 0).unwrap();
         let view = GraphView::training(&sample, &PartsConfig::default(), &mut rng(0, Stream::Mask, 1, 0)).unwrap();
@@ -203,6 +210,58 @@ fn a_graph_without_edges_is_a_graph() {
         tu(&root, &[("graph_indicator", "1\n1\n1\n2\n"), ("graph_labels", "0\n1\n"), ("node_labels", "0\n1\n0\n1\n")]);
     write(&folder, "SET_A.txt", "");
     assert_eq!(all(&folder), all(&file));
+}
+
+#[test]
+fn graphs_that_do_not_fit_the_network_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let labelled =
+        GraphsConfig { tags: vec![0, 1, 2], node_features: Auto::Value(NodeFeatures::Labels), ..of(root.path()) };
+    let refused = |config: &GraphsConfig, path: &Path| {
+        Graphs::of_paths(config, &[path.to_owned()]).map(|_| ()).unwrap_err().to_string()
+    };
+    // The TU form without a file of node labels, and the other form with the same tag everywhere.
+    let bare = tu(&root, &[("node_labels", "")]);
+    assert!(refused(&labelled, &bare).contains("have no labels, and the network was made for nodes with 3"));
+    let alike = one_file(&root, &format!("10\n{}", "2 0\n0 1 1\n0 1 0\n".repeat(10)));
+    assert!(refused(&labelled, &alike).contains("have no labels"));
+    // Few graphs may all be of one kind of node.
+    let few = one_file(&root, "1\n2 0\n0 1 1\n0 1 0\n");
+    assert!(Graphs::of_paths(&labelled, &[few]).is_ok());
+
+    let with = |value: f32| one_file(&root, &format!("1\n2 0\n0 1 1 {value}\n0 1 0 0.5\n"));
+    let measured = GraphsConfig {
+        attributes: Auto::Value(true),
+        normalise: Normalise { mean: vec![0.5], std: vec![0.25] },
+        ..GraphsConfig::default()
+    };
+    assert!(Graphs::of_paths(&measured, &[with(1e6)]).is_ok());
+    let error = refused(&measured, &with(3e38));
+    assert!(error.contains("graph 0") && error.contains("deviations from those of the training graphs"), "{error}");
+    let none = one_file(&root, ONE_FILE);
+    let error = open_with(&mut GraphsConfig { attributes: Auto::Value(true), ..of(&none) }).unwrap_err().to_string();
+    assert!(error.contains("`data.attributes` is true") && error.contains("no attributes"), "{error}");
+}
+
+#[test]
+fn a_folder_of_sets_is_recognised_and_several_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let folder = root.path().join("sets").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        write(&folder, &format!("{name}.txt"), ONE_FILE);
+    };
+    folder("ONE");
+    let sets = root.path().join("sets");
+    assert!(Graphs::recognises(&sets));
+    assert_eq!(all(&sets).len(), 3);
+    folder("TWO");
+    assert!(Graphs::recognises(&sets));
+    let error = Graphs::of_paths(&GraphsConfig::default(), &[sets]).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("ONE, TWO") && error.contains("give one of them"), "{error}");
+    // A text file that begins with a number is said to be wrong as graphs.
+    let file = one_file(&root, "2\nno graph\n");
+    assert!(Graphs::recognises(&file));
 }
 
 #[test]
@@ -239,7 +298,7 @@ fn fold_files_split_and_without_them_folds_are_drawn() {
     assert_eq!((set.len(Part::Train), set.len(Part::HeldOut)), (Some(2), Some(1)));
     for fold in [0, 4] {
         let error = open_with(&mut GraphsConfig { fold: Auto::Value(fold), ..of(&file) }).unwrap_err();
-        says(&error.to_string(), &["`data.fold`", &format!("{fold}, and there are 3")]);
+        says(&error.to_string(), &["`data.fold`", &format!("is {fold} of 3")]);
     }
 }
 

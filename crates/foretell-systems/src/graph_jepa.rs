@@ -114,7 +114,7 @@ impl GraphJepaConfig {
                 return refuse(format!("`model.{key}` is 0: at least 1 is needed"));
             }
         }
-        self.parts.check()?;
+        self.parts.check().map_err(|error| error.under("model"))?;
         match self.geometry {
             Geometry::Hyperbola { limit } if !(limit > 0.0 && limit <= 80.0) => refuse(format!(
                 "`model.geometry.limit` is {limit}: it must be above 0 and at most 80, where cosh still fits into a single-precision number"

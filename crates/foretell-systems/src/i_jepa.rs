@@ -159,7 +159,7 @@ impl IJepaConfig {
 
     /// Makes batches.
     fn collator(&self, seed: u64, data: &ImagesConfig) -> Result<MaskedCollator, SystemError> {
-        self.augment.check()?;
+        self.augment.check().map_err(|error| error.under("model.augment"))?;
         let (size, _) = data.form()?;
         let collator = MaskedCollator {
             seed,

@@ -232,8 +232,8 @@ impl LeJepaConfig {
     }
 
     fn check(&self) -> Result<(), SystemError> {
-        for augment in [&self.global, &self.local] {
-            augment.check()?;
+        for (table, augment) in [("model.global", &self.global), ("model.local", &self.local)] {
+            augment.check().map_err(|error| error.under(table))?;
         }
         if self.global_views + self.local_views < 2 || self.global_views == 0 {
             return Err(SystemError::Setting(format!(

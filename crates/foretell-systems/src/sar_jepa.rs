@@ -138,7 +138,7 @@ impl SarJepaConfig {
 
     /// Makes batches.
     fn collator(&self, on: &On<'_, Images>, patch: usize) -> Result<SarCollator, SystemError> {
-        self.augment.check()?;
+        self.augment.check().map_err(|error| error.under("model.augment"))?;
         let (size, _) = on.config.form()?;
         let normalise = on.config.normalise.clone();
         let collator = SarCollator { seed: on.seed, size, patch, parts: self.parts(), normalise };

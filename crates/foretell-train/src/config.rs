@@ -76,7 +76,7 @@ impl TrainConfig {
         self.loader_threads.resolve("train.loader_threads", decisions, || {
             (
                 (cores / 2).clamp(1, 8),
-                format!("half of the cores ({cores}), at least one, to decode and augment; the rest is the step's"),
+                format!("half of the cores ({cores}), at least one, to read samples and make batches; the rest is the step's"),
             )
         });
     }

@@ -134,6 +134,13 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     };
     if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
         progress = checkpoint.progress;
+        if progress.step > all {
+            return Err(TrainError::Setting(format!(
+                "the newest checkpoint is of step {}, and `train.steps` asks for {steps}{}: put the number back that the run began with",
+                progress.step,
+                if all > steps { format!(" and {} more of the second stage", all - steps) } else { String::new() }
+            )));
+        }
         learner.load(Which::Trained, checkpoint.model)?;
         learner.load_moments(checkpoint.optimiser)?;
         observer.note(&format!("going on from step {} of {all}", progress.step));

@@ -85,6 +85,17 @@ impl Asked {
         }
     }
 
+    /// An error if it is a run's and an earlier version wrote it: since then every run says how it is judged.
+    pub(crate) fn check_version(&self) -> Result<(), Error> {
+        if self.table.contains_key("judge") {
+            return Ok(());
+        }
+        Err(Error::Misuse(format!(
+            "{} was written by an earlier version, whose runs this one cannot read: train again",
+            self.name
+        )))
+    }
+
     /// The member of the family that it names.
     pub(crate) fn member(&self) -> Result<&'static dyn Member, Error> {
         let name = &self.name;

@@ -106,7 +106,7 @@ impl FeatureFile {
             return Ok(());
         }
         Err(Error::Misuse(format!(
-            "the images' names take {} MB, too much for a safetensors header: write an .npz instead",
+            "the samples' names take {} MB, too much for a safetensors header: write an .npz instead",
             length / 1_000_000
         )))
     }
@@ -245,7 +245,7 @@ fn write_safetensors<N: Iterator<Item = Result<String, Error>>>(
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MOST_HEADER {
         return Err(Error::Misuse(format!(
-            "the images' names do not fit the header of {}: write an .npz instead",
+            "the samples' names do not fit the header of {}: write an .npz instead",
             out.display()
         )));
     }

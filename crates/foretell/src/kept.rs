@@ -25,6 +25,7 @@ fn asked(folder: &RunFolder) -> Result<Asked, Error> {
 /// The member and the whole recipe of a run.
 pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
     let asked = asked(folder)?;
+    asked.check_version()?;
     let member = asked.member()?;
     Ok((member, asked.whole(member)?))
 }

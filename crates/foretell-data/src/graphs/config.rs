@@ -29,6 +29,17 @@ impl fmt::Display for NodeFeatures {
     }
 }
 
+/// What becomes of a graph of several nodes without edges: nothing passes between them, and often an exporter lost them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edgeless {
+    /// A set with such a graph is refused.
+    #[default]
+    Fail,
+    /// It is a graph like others.
+    Keep,
+}
+
 /// Where graphs come from and how they are prepared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -43,6 +54,8 @@ pub struct GraphsConfig {
     pub node_features: Auto<NodeFeatures>,
     /// Whether it is told the node's attributes too, brought to mean 0 and deviation 1.
     pub attributes: Auto<bool>,
+    /// What becomes of graphs without edges.
+    pub edgeless: Edgeless,
     /// The tags that nodes may have, in the order of the features; empty until read.
     pub tags: Vec<i64>,
     /// The labels that edges may have; empty without labels and until read.
@@ -62,6 +75,7 @@ impl Default for GraphsConfig {
             walk: 20,
             node_features: Auto::Auto,
             attributes: Auto::Auto,
+            edgeless: Edgeless::default(),
             tags: Vec::new(),
             edge_labels: Vec::new(),
             normalise: Normalise { mean: Vec::new(), std: Vec::new() },

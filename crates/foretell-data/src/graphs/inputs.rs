@@ -62,6 +62,24 @@ pub(crate) fn measure<'a>(graphs: impl Iterator<Item = &'a RawGraph>, width: usi
     }
 }
 
+/// An error where an attribute is so far from those that were measured that no number is left of it.
+pub(crate) fn check_attributes(graph: &Graph, config: &GraphsConfig) -> Result<(), String> {
+    if config.attributes != Auto::Value(true) {
+        return Ok(());
+    }
+    // Squares of it are summed in the network.
+    const MOST: f32 = 1e12;
+    let Normalise { mean, std } = &config.normalise;
+    let far =
+        |row: &&[f32]| row.iter().zip(mean).zip(std).any(|((value, mean), std)| ((value - mean) / std).abs() > MOST);
+    match graph.attributes().chunks_exact(mean.len().max(1)).find(far) {
+        Some(row) => {
+            Err(format!("the attributes {row:?} are more than {MOST:e} deviations from those of the training graphs"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// How many nodes of a graph have each label; where the set has no labels, how many have each degree.
 pub(crate) fn counts(graph: &Graph, config: &GraphsConfig) -> Vec<f32> {
     let tags = config.tags.len();

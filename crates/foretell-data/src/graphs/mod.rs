@@ -19,7 +19,7 @@ mod view;
 mod walks;
 
 pub use adjacency::Adjacency;
-pub use config::{GraphsConfig, NodeFeatures};
+pub use config::{Edgeless, GraphsConfig, NodeFeatures};
 pub use drawing::draw;
 pub use folds::Fold;
 pub use graph::Graph;

@@ -7,6 +7,9 @@ use crate::DataError;
 use crate::graphs::raw::{RawGraph, RawSet, parent};
 use crate::graphs::text::{Text, real, shown, whole};
 
+/// Graphs among which one tag everywhere is no accident.
+const MANY: usize = 10;
+
 pub(crate) fn read(path: &Path) -> Result<RawSet, DataError> {
     let text = Text::read(path)?;
     let mut lines = text.lines();
@@ -65,7 +68,11 @@ pub(crate) fn read(path: &Path) -> Result<RawSet, DataError> {
         )));
     }
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(RawSet { name, form: "one text file of graphs", folder: parent(path), graphs, notes: Vec::new() })
+    // This form has a tag for each node; sets without labels write the same everywhere.
+    let one = graphs.first().and_then(|graph| graph.tags.first()).copied();
+    let unlabelled = graphs.len() >= MANY && graphs.iter().flat_map(|graph| &graph.tags).all(|tag| Some(*tag) == one);
+    let form = "one text file of graphs";
+    Ok(RawSet { name, form, folder: parent(path), graphs, unlabelled, notes: Vec::new() })
 }
 
 /// Adds a node to its graph; returns how many attributes it has, or what is wrong.

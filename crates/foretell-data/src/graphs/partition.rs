@@ -42,8 +42,8 @@ impl Partitioner {
             return Ok(());
         }
         Err(DataError::BadSetting {
-            name: "parts.by",
-            expected: "`equal` or `random`: this program was built without the cargo feature `metis`",
+            name: "parts.by".into(),
+            expected: "`equal` or `random`: this program was built without METIS (`cargo build --release --features metis`)",
             found: "metis".to_owned(),
         })
     }
@@ -63,7 +63,7 @@ impl Partition {
         by.check()?;
         if !(1..=u32::MAX as usize).contains(&count) {
             return Err(DataError::BadSetting {
-                name: "parts.count",
+                name: "parts.count".into(),
                 expected: "1 or more parts",
                 found: count.to_string(),
             });
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn metis_is_refused_where_it_is_not_built_in() {
         let error = Partition::new(&grid(2), 2, Partitioner::Metis, &mut rng(0, Stream::Mask, 0, 0)).unwrap_err();
-        assert!(error.to_string().contains("without the cargo feature `metis`"), "{error}");
+        assert!(error.to_string().contains("without METIS"), "{error}");
     }
 
     proptest! {

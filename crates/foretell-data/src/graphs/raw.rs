@@ -32,6 +32,8 @@ pub(crate) struct RawSet {
     /// Where fold files would lie.
     pub(crate) folder: PathBuf,
     pub(crate) graphs: Vec<RawGraph>,
+    /// Whether nodes have no labels; all tags are 0 then.
+    pub(crate) unlabelled: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -67,10 +69,33 @@ pub(crate) enum Form {
 /// What ends the name of the file with the edges.
 const EDGES: &str = "_A.txt";
 
-/// What lies at a path: a file of either form, or a folder with one of them. Where a folder holds both, the text file named
-/// like the folder is read, because fold files number its graphs.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// The text files in a folder, and the folders `NAME` in it that hold `NAME.txt` or `NAME_A.txt`.
+fn listing(path: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
+    let (mut names, mut below) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = file_name(&entry.path());
+        let own = |end: &str| path.join(&name).join(format!("{name}{end}")).is_file();
+        // Anything else is not looked at: folders of images are large.
+        if name.strip_suffix(".txt").is_some() {
+            names.push(name);
+        } else if entry.file_type()?.is_dir() && (own(".txt") || own(EDGES)) {
+            below.push(name);
+        }
+    }
+    names.sort_unstable();
+    below.sort_unstable();
+    Ok((names, below))
+}
+
+/// What lies at a path: a file of either form, or a folder with one of them, or with one folder `NAME` that holds `NAME.txt`
+/// or `NAME_A.txt`. Where a folder holds both, the text file named like the folder is read, because fold files number its
+/// graphs.
 pub(crate) fn form(path: &Path) -> Result<Form, DataError> {
-    let file_name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let metadata = std::fs::metadata(path).map_err(|source| text::reading(path, source))?;
     if metadata.is_file() {
         return Ok(match file_name(path).strip_suffix(EDGES) {
@@ -78,15 +103,7 @@ pub(crate) fn form(path: &Path) -> Result<Form, DataError> {
             None => Form::OneFile(path.to_owned()),
         });
     }
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|source| text::reading(path, source))? {
-        let name = file_name(&entry.map_err(|source| text::reading(path, source))?.path());
-        // Anything else is not looked at: folders of images are large.
-        if name.strip_suffix(".txt").is_some() {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
+    let (names, below) = listing(path).map_err(|source| text::reading(path, source))?;
     // `.` and `..` have no name of their own.
     let own = path.canonicalize().map_or_else(|_| file_name(path), |path| file_name(&path));
     let own_file = format!("{own}.txt");
@@ -104,6 +121,14 @@ pub(crate) fn form(path: &Path) -> Result<Form, DataError> {
     }
     if let Some(name) = name {
         return Ok(Form::TuFolder { folder: path.to_owned(), name: name.to_owned() });
+    }
+    match &below[..] {
+        [] => {}
+        [only] if names.is_empty() => return form(&path.join(only)),
+        several => {
+            let list = several.join(", ");
+            return Err(text::bad(path, format!("it holds folders with sets of graphs ({list}); give one of them")));
+        }
     }
     let others: Vec<&String> = names.iter().filter(|name| !name.to_ascii_lowercase().starts_with("readme")).collect();
     match others[..] {
@@ -134,13 +159,18 @@ pub(crate) fn read(path: &Path) -> Result<RawSet, DataError> {
 pub(crate) fn recognises(path: &Path) -> bool {
     match form(path) {
         Ok(Form::TuFolder { .. }) => true,
-        Ok(Form::OneFile(path)) => looks_like_one_file(&path),
-        Err(_) => false,
+        // Given by itself, its first line is enough: what is wrong further down is told.
+        Ok(Form::OneFile(file)) => looks_like_one_file(&file, if path.is_file() { 1 } else { 2 }),
+        // Several sets, or a set without its edges.
+        Err(_) => listing(path).is_ok_and(|(names, below)| {
+            let is_companion = |name: &String| ["_graph_indicator.txt", EDGES].iter().any(|end| name.ends_with(end));
+            !below.is_empty() || names.iter().any(is_companion)
+        }),
     }
 }
 
-/// A number of graphs, then a graph's number of nodes and its label.
-fn looks_like_one_file(path: &Path) -> bool {
+/// A number of graphs, then a graph's number of nodes and its label; or as many of these lines.
+fn looks_like_one_file(path: &Path, lines: usize) -> bool {
     use std::io::Read;
     const HEAD: u64 = 256;
     let mut head = Vec::new();
@@ -148,13 +178,10 @@ fn looks_like_one_file(path: &Path) -> bool {
     let Ok(head) = str::from_utf8(&head) else {
         return false;
     };
-    let mut lines = head.lines();
-    let counts = |line: Option<&str>, cells: usize| {
-        line.is_some_and(|line| {
-            line.split_whitespace().count() == cells && line.split_whitespace().all(|cell| whole(cell).is_some())
-        })
+    let counts = |(line, cells): (&str, usize)| {
+        line.split_whitespace().count() == cells && line.split_whitespace().all(|cell| whole(cell).is_some())
     };
-    read.is_ok() && counts(lines.next(), 1) && counts(lines.next(), 2)
+    read.is_ok() && head.lines().zip(1..=lines).filter(|pair| counts(*pair)).count() == lines
 }
 
 /// The text at a path if something is there.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::graphs::adjacency::LeftOut;
-use crate::graphs::config::{GraphsConfig, NodeFeatures};
+use crate::graphs::config::{Edgeless, GraphsConfig, NodeFeatures};
 use crate::graphs::folds::{self, Fold};
 use crate::graphs::graph::Graph;
 use crate::graphs::inputs;
@@ -147,12 +147,16 @@ impl Modality for Graphs {
     const UNIT: Unit = Unit { one: "graph", many: "graphs" };
     const BASELINE: &'static str = "node labels";
 
+    fn baseline_name(&self) -> &'static str {
+        if self.config.tags.len() > 1 { Self::BASELINE } else { "degrees" }
+    }
+
     fn open(config: &mut GraphsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         check_walk(config)?;
         if config.path.is_empty() {
             if let Auto::Value(fold) = config.fold {
                 return Err(DataError::BadSetting {
-                    name: "data.fold",
+                    name: "data.fold".into(),
                     expected: "left at \"auto\" for the generated graphs, whose two parts are drawn apart",
                     found: fold.to_string(),
                 });
@@ -168,6 +172,19 @@ impl Modality for Graphs {
 
         let path = PathBuf::from(&config.path);
         let raw = raw::read(&path)?;
+        // A single node has nothing to be joined with.
+        let lost = |graph: &RawGraph| graph.edges.is_empty() && graph.tags.len() > 1;
+        let lone = || raw.graphs.iter().enumerate().filter(|(_, graph)| lost(graph)).map(|(place, _)| place);
+        if let (Edgeless::Fail, Some(first)) = (config.edgeless, lone().next()) {
+            let (count, of) = (lone().count(), raw.graphs.len());
+            return Err(bad(
+                &path,
+                format!(
+                    "{count} of {of} graphs have several nodes and no edges, of which graph {first} (the first is 0) is one: add the edges, or set \
+                     `data.edgeless` to `keep` if they have none"
+                ),
+            ));
+        }
         let classes = classes(std::slice::from_ref(&raw));
         let labels: Vec<u32> = raw.graphs.iter().map(|graph| place_of(&classes, graph.label).unwrap_or(0)).collect();
         let from_files = folds::of_files(&raw.folder, raw.graphs.len())?;
@@ -181,9 +198,9 @@ impl Modality for Graphs {
         let fold = config.fold.resolve("data.fold", opening.decisions, || (1, format!("the first of {of}")));
         let Some(chosen) = fold.checked_sub(1).and_then(|place| folds.get(place)) else {
             return Err(DataError::BadSetting {
-                name: "data.fold",
-                expected: "the number of a fold, from 1 on",
-                found: format!("{fold}, and there are {}", folds.len()),
+                name: "data.fold".into(),
+                expected: "the number of a fold of this set, from 1 on",
+                found: format!("{fold} of {}", folds.len()),
             });
         };
 
@@ -215,6 +232,13 @@ impl Modality for Graphs {
             (_, 0 | 1) => (true, format!("nodes have {width} and no labels")),
             _ => (false, format!("nodes have {width}, and the paper uses labels alone where there are any")),
         });
+        if attributes && width == 0 {
+            return Err(DataError::BadSetting {
+                name: "data.attributes".into(),
+                expected: "left at \"auto\" or set to false: the nodes have no attributes",
+                found: "true".to_owned(),
+            });
+        }
         if attributes && config.normalise.mean.is_empty() {
             config.normalise = inputs::measure(chosen.train.iter().map(|&place| &raw.graphs[place]), width);
         }
@@ -359,10 +383,21 @@ impl Graphs {
         };
         let mut width = 0;
         for (path, set) in sets {
+            if set.unlabelled && config.tags.len() > 1 && config.node_features == Auto::Value(NodeFeatures::Labels) {
+                let expected = config.tags.len();
+                return Err(bad(
+                    &path,
+                    format!("its nodes have no labels, and the network was made for nodes with {expected} of them"),
+                ));
+            }
             notes.extend(set.notes);
             for (place, raw) in set.graphs.into_iter().enumerate() {
                 width = raw.attributes.len() / raw.tags.len();
                 let (graph, dropped) = known(raw, &config, &classes)
+                    .and_then(|(graph, dropped)| {
+                        inputs::check_attributes(&graph, &config)?;
+                        Ok((graph, dropped))
+                    })
                     .map_err(|reason| bad(&path, format!("graph {place} (the first is 0): {reason}")))?;
                 left_out.loops += dropped.loops;
                 left_out.repeats += dropped.repeats;
@@ -377,6 +412,10 @@ impl Graphs {
                 "{} without edges: nothing passes between their nodes, and their walk encodings are 0",
                 are(edgeless)
             ));
+        }
+        let lone = all().filter(|graph| graph.nodes() == 1).count();
+        if lone > 0 {
+            notes.push(format!("{} of a single node: there is no other part to predict", are(lone)));
         }
         if left_out.repeats > 0 {
             notes.push(format!("edges that are listed {} times too often are one edge each", left_out.repeats));
@@ -500,7 +539,7 @@ fn check_walk(config: &GraphsConfig) -> Result<(), DataError> {
     if (1..=LONGEST_WALK).contains(&config.walk) {
         return Ok(());
     }
-    Err(DataError::BadSetting { name: "data.walk", expected: "1 to 1024 steps", found: config.walk.to_string() })
+    Err(DataError::BadSetting { name: "data.walk".into(), expected: "1 to 1024 steps", found: config.walk.to_string() })
 }
 
 /// `17.9 on average, 10 to 28`

@@ -58,7 +58,9 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<RawSet, DataError> {
     if let Some(text) = numbers {
         rows(&text, count, "graph", |line, values| graphs[line].numbers.extend(values))?;
     }
-    if let Some(text) = optional(&path("node_labels"))? {
+    let node_labels = optional(&path("node_labels"))?;
+    let unlabelled = node_labels.is_none();
+    if let Some(text) = node_labels {
         let tags = text.column("a node's label, one whole number,")?;
         same_count(&text, tags.len(), nodes, "nodes", "graph_indicator")?;
         for ((&graph, &node), tag) in indicator.iter().zip(&within).zip(tags) {
@@ -123,7 +125,8 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<RawSet, DataError> {
     if path("edge_attributes").exists() {
         notes.push(format!("`{name}_edge_attributes.txt` is left untouched: edges have labels alone"));
     }
-    Ok(RawSet { name: name.to_owned(), form: "a TU folder of graphs", folder: folder.to_owned(), graphs, notes })
+    let form = "a TU folder of graphs";
+    Ok(RawSet { name: name.to_owned(), form, folder: folder.to_owned(), graphs, unlabelled, notes })
 }
 
 /// Hands over each line's numbers; returns how many a line has, the same for all.

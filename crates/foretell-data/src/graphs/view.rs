@@ -54,9 +54,15 @@ impl PartsConfig {
     /// Whether the settings are in their ranges.
     pub fn check(&self) -> Result<(), DataError> {
         self.by.check()?;
-        let bad = |name, expected, found: String| Err(DataError::BadSetting { name, expected, found });
-        if !(1..=65_536).contains(&self.count) {
-            return bad("parts.count", "1 to 65536 parts", self.count.to_string());
+        let bad = |name: &'static str, expected, found: String| {
+            Err(DataError::BadSetting { name: name.into(), expected, found })
+        };
+        if !(2..=65_536).contains(&self.count) {
+            return bad(
+                "parts.count",
+                "2 to 65536 parts: one is seen and others are predicted",
+                self.count.to_string(),
+            );
         }
         if self.hops > 64 {
             return bad("parts.hops", "0 to 64 edges", self.hops.to_string());

@@ -208,7 +208,7 @@ pub(crate) fn setting<T: std::fmt::Debug>(
     found: T,
     good: bool,
 ) -> Result<(), DataError> {
-    if good { Ok(()) } else { Err(DataError::BadSetting { name, expected, found: format!("{found:?}") }) }
+    if good { Ok(()) } else { Err(DataError::BadSetting { name: name.into(), expected, found: format!("{found:?}") }) }
 }
 
 /// A draw is spent only where the outcome is open, so that a view does not depend on steps that are switched off.

@@ -28,7 +28,7 @@ use crate::images::dataset::{Dataset, Sample};
 use crate::images::labels::Factor;
 use crate::images::recognise::{open_inputs, recognised};
 use crate::images::scenes::ScenesConfig;
-use crate::images::speckle::speckle;
+use crate::images::speckle::{Speckle, speckle};
 use crate::images::transform::{fit, shrink};
 use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
@@ -78,7 +78,7 @@ impl ImagesConfig {
         let (mean, std) = (&self.normalise.mean, &self.normalise.std);
         let Auto::Value(size) = self.image_size else {
             return Err(DataError::BadSetting {
-                name: "data.image_size",
+                name: "data.image_size".into(),
                 expected: "a number in the config of a run",
                 found: "auto".to_owned(),
             });
@@ -87,7 +87,7 @@ impl ImagesConfig {
         let one_each = (mean.len() == 1 || mean.len() == 3) && std.len() == mean.len();
         if !one_each || !sound(mean) || !sound(std) || std.contains(&0.0) {
             return Err(DataError::BadSetting {
-                name: "data.normalise",
+                name: "data.normalise".into(),
                 expected: "a mean and a positive standard deviation for 1 or 3 channels",
                 found: format!("{mean:?} and {std:?}"),
             });
@@ -112,6 +112,7 @@ impl Images {
     /// A data set as a resolved config says.
     pub fn of(dataset: Dataset, config: &ImagesConfig) -> Result<Self, DataError> {
         let (size, channels) = config.form()?;
+        Speckle::check("speckle", config.speckle).map_err(|error| error.under("data"))?;
         let slots = if dataset.pays_to_cache(Part::Train) { dataset.len(Part::Train) } else { 0 };
         let cache = Cache::new(slots, config.cache_bytes);
         let (on_bad, speckle, normalise) = (config.on_bad_sample, config.speckle, config.normalise.clone());
@@ -174,7 +175,7 @@ impl Modality for Images {
         });
         if !(4..=4096).contains(&size) {
             return Err(DataError::BadSetting {
-                name: "data.image_size",
+                name: "data.image_size".into(),
                 expected: "a side of 4 to 4096 pixels",
                 found: size.to_string(),
             });

@@ -42,7 +42,7 @@ impl ScenesConfig {
         if Self::SIZES.contains(&self.size) {
             return Ok(());
         }
-        Err(DataError::BadSetting { name: "size", expected: "8 to 1024 pixels", found: self.size.to_string() })
+        Err(DataError::BadSetting { name: "size".into(), expected: "8 to 1024 pixels", found: self.size.to_string() })
     }
 
     /// The same with a size that can be drawn.

@@ -69,15 +69,19 @@ impl Episodes {
     /// several episodes lie one after the other.
     pub fn open(path: &Path, config: EpisodesConfig) -> Result<Self, DataError> {
         let EpisodesConfig { every, window, frameskip, ref actions } = config;
-        let positive = |name, found: usize, least: usize, expected| {
-            if found < least { Err(DataError::BadSetting { name, expected, found: found.to_string() }) } else { Ok(()) }
+        let positive = |name: &'static str, found: usize, least: usize, expected| {
+            if found < least {
+                Err(DataError::BadSetting { name: name.into(), expected, found: found.to_string() })
+            } else {
+                Ok(())
+            }
         };
         positive("data.every", every, 1, "1 or more actions for each observation")?;
         positive("data.window", window, 2, "2 observations or more")?;
         let frameskip = if frameskip == 0 { every } else { frameskip };
         if !frameskip.is_multiple_of(every) {
             return Err(DataError::BadSetting {
-                name: "data.frameskip",
+                name: "data.frameskip".into(),
                 expected: "a multiple of `data.every`: between them nothing was seen",
                 found: format!("{frameskip}, with `data.every` {every}"),
             });

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use foretell_data::{Dataset, Part, ScenesConfig};
+use foretell_data::{Auto, Dataset, Part, ScenesConfig};
 use foretell_eval::{FEATURES, Finding, TRAINED, UNTRAINED};
 use foretell_systems::family::{find, members};
+use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::recipe::{parse, set};
-use foretell_systems::{Judged, Member, Session};
-use foretell_train::{Fit, RunFolder, Silent, Which, fit, load_control, settle};
+use foretell_systems::{JudgeConfig, Judged, Judging, Member, On, Session, System};
+use foretell_train::{Fit, RunFolder, Silent, TrainConfig, Which, fit, load_control, settle};
 use toml::Value;
+
+use crate::made::{Bench, scenes};
 
 const STEPS: u64 = 2;
 
@@ -83,10 +86,12 @@ fn check(name: &str, judged: &Judged) {
 fn whatever_is_found_stands_beside_its_controls() {
     let root = tempfile::tempdir().unwrap();
     pictures(root.path());
+    let machine = std::thread::available_parallelism().unwrap().get();
     let mut seen = 0;
     for member in members() {
         let name = member.row().name;
         let mut run = session(member, root.path());
+        assert_eq!(run.threads(), machine, "{name} has all threads of the machine");
         let mut learner = run.learner(STEPS).unwrap_or_else(|error| panic!("{name}: {error}"));
         let folder = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(&folder.path().join("run"), &toml::to_string(&run.recipe()).unwrap()).unwrap();
@@ -101,6 +106,7 @@ fn whatever_is_found_stands_beside_its_controls() {
 
         // The same networks from the folder alone, without any data: the same control, and the same recipe.
         let mut again = member.open(run.recipe(), &Device::flex(), false).unwrap();
+        assert_eq!(again.threads(), machine, "{name}, without data");
         let mut reopened = again.learner(STEPS).unwrap_or_else(|error| panic!("{name}, without data: {error}"));
         assert_eq!(again.recipe(), run.recipe(), "{name}: a resolved recipe resolves to itself");
         assert!(load_control(reopened.as_mut(), &folder).unwrap(), "{name}");
@@ -114,6 +120,42 @@ fn whatever_is_found_stands_beside_its_controls() {
     }
     assert_eq!(seen, members().count());
     assert!(seen >= 6, "{seen} members train");
+}
+
+/// Three threads read samples in another order than one does, and what is found is the same to the last bit.
+#[test]
+fn what_is_found_does_not_depend_on_the_threads() {
+    // Enough that each of three threads has samples to read.
+    let (images, config) = scenes(16, 400, 200);
+    let bench = Bench::new(Some(images.clone()), config, (STEPS, 8));
+    let mut system = IJepaConfig {
+        patch: Auto::Value(4),
+        width: Auto::Value(24),
+        depth: Auto::Value(1),
+        heads: Auto::Value(2),
+        predictor_width: Auto::Value(12),
+        predictor_depth: Auto::Value(1),
+        ..IJepaConfig::default()
+    };
+    let mut learner = system.init(&bench.on(), &mut Vec::new()).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(&root.path().join("run"), "").unwrap();
+    let (mut train, stop) = (TrainConfig { batch: 8, ..TrainConfig::default() }, AtomicBool::new(false));
+    train.resolve(STEPS, 1, &mut Vec::new());
+    let fitting = Fit { folder: &folder, config: &train, stop: &stop };
+    settle(learner.as_mut(), &fitting).unwrap();
+    fit(learner.as_mut(), &fitting, &mut Silent).unwrap();
+
+    let settings = JudgeConfig::default();
+    let judged = |threads| {
+        let on = On { threads, ..bench.on() };
+        let judging = Judging::new(on, &images, &settings, learner.as_ref());
+        let findings = system.judge(&judging).unwrap();
+        judging.outcome(findings)
+    };
+    let one = judged(1);
+    check("i-jepa", &one);
+    assert_eq!(judged(3).findings, one.findings);
 }
 
 /// Probes on other pictures need no data of the run's own.

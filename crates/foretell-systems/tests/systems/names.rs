@@ -26,9 +26,24 @@ fn names(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
 }
 
+/// What of a source a user can meet: no comments but those that clap prints as help, and none of the file's tests.
+fn program(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let prints_help = text.contains("clap::");
+    let kept = |line: &&str| {
+        let line = line.trim_start();
+        !line.starts_with("//") || (prints_help && line.starts_with("///"))
+    };
+    text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect()
+}
+
 #[test]
 fn the_facade_names_no_member() {
     assert!(names("train(\"i-jepa\")", "i-jepa") && !names("mi-jepa i-jepa-2", "i-jepa"));
+    let help =
+        "#[derive(clap::Args)]\nstruct Args {\n    /// Patches of I-JEPA.\n    // le-jepa\n    patch: usize,\n}\n";
+    assert!(names(&program(help), "I-JEPA") && !names(&program(help), "le-jepa"));
+    assert!(!names(&program("/// Such as I-JEPA.\nstruct Page;\n"), "I-JEPA"), "nobody is shown it");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell/src");
     let sources = sources(&folder);
     assert!(sources.len() > 30, "{} has {} sources", folder.display(), sources.len());
@@ -37,13 +52,10 @@ fn the_facade_names_no_member() {
     let published = folder.join("released");
     for path in sources.iter().filter(|path| !path.ends_with("tests.rs") && !path.starts_with(&published)) {
         let text = std::fs::read_to_string(path).unwrap();
-        // What comments and the tests of a file name is no part of the program.
-        let program = text.split("#[cfg(test)]").next().unwrap_or(&text);
-        let program: String = program.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        let program = program.as_str();
+        let program = program(&text);
         for row in FAMILY.iter().map(Entry::row).filter(|row| !WORDS.contains(&row.name)) {
             let module = row.name.replace(['-', '.'], "_");
-            let found = [row.name, &module, row.title].into_iter().find(|name| names(program, name));
+            let found = [row.name, &module, row.title].into_iter().find(|name| names(&program, name));
             said.extend(found.map(|name| format!("{} says `{name}`", path.display())));
         }
     }

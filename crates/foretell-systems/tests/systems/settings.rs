@@ -1,7 +1,7 @@
 //! Settings: the papers' sizes, and those that cannot be, refused in a sentence that names the key.
 
-use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures};
-use foretell_data::{Auto, Normalise};
+use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures, PartsConfig};
+use foretell_data::{Augment, Auto, Normalise};
 use foretell_jepa::geometry::Geometry;
 use foretell_jepa::patches::Teacher;
 use foretell_nn::NamedTensors;
@@ -95,12 +95,17 @@ fn impossible_settings_of_eb_jepa_are_refused_in_a_sentence() {
 fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
     let (_, config) = scenes(16, 8, 2);
     let bench = Bench::new(None, config, (1000, 8));
+    let flip = || Augment { flip: 3.0, ..Augment::default() };
     let said = [
         (bench.refusal(&IJepaConfig { patch: Auto::Value(5), ..IJepaConfig::default() }), "patches of 5"),
         (bench.refusal(&IJepaConfig { width: Auto::Value(16), heads: Auto::Value(3), ..IJepaConfig::default() }), "3"),
         (bench.refusal(&IJepaConfig { sigreg: f64::NAN, ..IJepaConfig::default() }), "`model.sigreg`"),
+        (bench.refusal(&IJepaConfig { augment: flip(), ..IJepaConfig::default() }), "`model.augment.flip`"),
         (bench.refusal(&LeJepaConfig { lambda: 1.5, ..LeJepaConfig::default() }), "`model.lambda`"),
+        (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
+        (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
         (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),
+        (bench.refusal(&SarJepaConfig { augment: flip(), ..SarJepaConfig::default() }), "`model.augment.flip`"),
         (bench.refusal(&SarJepaConfig { decoder_depth: 0, ..SarJepaConfig::default() }), "`model.decoder_depth`"),
         (bench.refusal(&SarJepaConfig { patch: Auto::Value(5), ..SarJepaConfig::default() }), "patches of 5"),
     ];
@@ -128,8 +133,10 @@ fn graphs() -> Bench<Graphs> {
 
 #[test]
 fn impossible_settings_of_graph_jepa_are_refused_in_a_sentence() {
+    let none = PartsConfig { count: 0, ..PartsConfig::default() };
     for (config, word) in [
         (GraphJepaConfig { heads: 3, ..graph_jepa() }, "`model.heads`"),
+        (GraphJepaConfig { parts: none, ..graph_jepa() }, "`model.parts.count`"),
         (GraphJepaConfig { targets: 0, ..graph_jepa() }, "`model.targets`"),
         (GraphJepaConfig { geometry: Geometry::Hyperbola { limit: 100.0 }, ..graph_jepa() }, "`model.geometry.limit`"),
     ] {

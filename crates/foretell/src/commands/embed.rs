@@ -149,6 +149,12 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
                             name(index)?
                         )));
                     }
+                    if features.iter().any(|value| !value.is_finite()) {
+                        return Err(Error::Misuse(format!(
+                            "the features of `{}` are no numbers: its values are out of all proportion to what the encoder was trained on",
+                            name(index)?
+                        )));
+                    }
                     row_len = Some(features.len());
                     rows += 1;
                     file.append(&features)?;

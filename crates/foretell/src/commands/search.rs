@@ -251,8 +251,8 @@ fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Make
             Ok(opened)
         }
         (None, None) => Err(Error::Misuse(
-            "a query's features are made by what made the index's: name the run with `--run RUN`; features of a published model say it \
-             themselves if `foretell embed --model` made them of pictures or clips, and not with `--input`"
+            "a query's features are made by what made the index's: name the run with `--run RUN` (features that `foretell embed --model` made of files \
+             say their model themselves, and not with `--input`)"
                 .to_owned(),
         )),
     }

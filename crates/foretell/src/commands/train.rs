@@ -75,10 +75,10 @@ pub fn train(args: &TrainArgs) -> Result<(), Error> {
     let device = args.device.open()?;
     if let Some(path) = &args.resume {
         let folder = RunFolder::open(path)?;
+        let (member, recipe) = of_run(&folder)?;
         if let Some(summary) = Summary::read(&folder)? {
             return already_finished(&folder, &summary, args);
         }
-        let (member, recipe) = of_run(&folder)?;
         let observer = &mut Progress::of_run(member.unit().many);
         let summary = resume(&folder, member, recipe, Conduct { device, observer, stop: &STOP })?;
         return outcome(&folder, summary.as_ref(), args);

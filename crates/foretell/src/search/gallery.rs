@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Clip, Dataset, Image, Images, Modality, Part, Unit, open_inputs};
+use foretell_data::{Clip, DataError, Dataset, Image, Images, Modality, Part, Unit, open_inputs};
 use foretell_eval::{Encoder, Samples};
+use foretell_systems::family;
 
 use super::index::{Index, Input};
 use crate::Error;
@@ -76,8 +77,8 @@ impl<'a> Gallery<'a> {
             let found = if clips { clips_in(given, path)? } else { Vec::new() };
             let paths = std::slice::from_ref(path);
             let samples = match encoder {
-                Some(encoder) => encoder.open(paths).map(Opened::Samples),
-                None => open_inputs(paths).map(Opened::Images),
+                Some(encoder) => encoder.open(paths).map(Opened::Samples).map_err(Error::from),
+                None => open_inputs(paths).map(Opened::Images).map_err(|error| of_others(path, error)),
             };
             let images = match samples {
                 Err(_) if !found.is_empty() => None,
@@ -151,6 +152,18 @@ impl<'a> Gallery<'a> {
             Some((self.places.get(clip)?, Some(frame.parse().ok()?)))
         };
         self.places.get(name).map(|place| (place, None)).or_else(frame)
+    }
+}
+
+/// Why a path holds no images: perhaps it holds what another kind of encoder learns from.
+fn of_others(path: &Path, error: DataError) -> Error {
+    match family::members().find(|member| member.unit() != Images::UNIT && member.recognises(path)) {
+        Some(member) => Error::Misuse(format!(
+            "`{}` holds {}: name the run whose encoder made the index with `--run RUN`",
+            path.display(),
+            member.unit().many
+        )),
+        None => error.into(),
     }
 }
 

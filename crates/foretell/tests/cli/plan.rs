@@ -43,15 +43,31 @@ fn one_sentence(output: &Output, parts: &[&str]) {
     }
 }
 
-/// A narrow EB-JEPA after two steps.
-fn small_run(run: &Path) -> Value {
+/// A narrow EB-JEPA after two steps: its summary, and what was said meanwhile.
+fn small_run(run: &Path) -> (Value, String) {
     let mut arguments = vec!["train", "eb-jepa", "--world", "two-rooms", "--steps", "2", "--json"];
     for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "data.explore.layouts=3", "data.window=9"]
     {
         arguments.extend(["--set", setting]);
     }
     arguments.extend(["--out", run.to_str().unwrap()]);
-    serde_json::from_str(&succeeded(&arguments, "2")).unwrap()
+    let output = foretell().args(arguments).env("RAYON_NUM_THREADS", "2").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    (serde_json::from_slice(&output.stdout).unwrap(), stderr(&output))
+}
+
+/// Whether images are spoken of, in a text or in a key of JSON.
+fn says_images(said: &str) -> bool {
+    let said = said.to_lowercase();
+    said.split(|c: char| !c.is_alphanumeric()).any(|word| word == "image" || word == "images")
+}
+
+/// The words of a page, without its style and without the pixels that stand in it.
+fn words(page: &str) -> String {
+    let body = page.split("</style>").last().unwrap();
+    let mut parts = body.split("data:image/");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |words, part| words + part.split_once('"').unwrap().1)
 }
 
 #[test]
@@ -145,7 +161,7 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
 fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join("run");
-    let summary = small_run(&run);
+    let (summary, said) = small_run(&run);
     assert_eq!((&summary["system"], &summary["data"]), (&"eb-jepa".into(), &"two-rooms".into()));
     assert_eq!(summary["places"].as_array().map(Vec::len), Some(3), "trained, untrained, mean");
     let ahead = |of: &str| forecast(&summary, of).len();
@@ -154,6 +170,12 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(report.matches("data:image/gif;base64,").count(), 3);
+    // A world shows windows of play.
+    assert!(says_images("50 Images/s") && says_images("{\"image_size\":3}") && !says_images("an imagined state"));
+    assert!(said.contains("windows/s") && !says_images(&said), "{said}");
+    assert!(!says_images(&summary.to_string()), "{summary}");
+    let words = words(&report);
+    assert!(words.contains("What comes next") && !says_images(&words), "{words}");
 
     let path = run.to_str().unwrap();
     let outcome = planned(&[path, "--episodes", "2", "--world", "two-rooms"], "2");

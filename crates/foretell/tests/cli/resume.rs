@@ -470,6 +470,33 @@ fn stopped_with_ctrl_c() {
     }
 }
 
+/// SIGKILL at whatever moment it comes, and another number of threads afterwards.
+#[cfg(unix)]
+#[test]
+fn killed_by_a_signal_that_cannot_be_caught() {
+    use std::os::unix::process::ExitStatusExt;
+    let world = World::get();
+    for system in [System::SarJepa, System::GraphJepa] {
+        let run = world.place(&format!("sigkill-{system:?}"));
+        let mut child = world.start(system, &run, &[], |command| {
+            command.env("RAYON_NUM_THREADS", "1");
+        });
+        let saved = || checkpoints(&run).into_iter().rfind(|name| name.starts_with("step-"));
+        until(&mut child, || saved().is_some());
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "{system:?} ended before the signal came");
+        for last in ["encoder.safetensors", "summary.json"] {
+            assert!(!run.join(last).exists(), "{system:?} had come to {last} before the signal came");
+        }
+        let step: usize = saved().unwrap().trim_start_matches("step-").parse().unwrap();
+
+        let output = foretell().args(["train", "--resume"]).arg(&run).env("RAYON_NUM_THREADS", "3").output().unwrap();
+        let said = stderr(&output);
+        assert!(output.status.success() && said.contains(&format!("step {step} of {STEPS}")), "{said}");
+        world.same(system, &run);
+    }
+}
+
 #[test]
 fn a_finished_run_goes_on_to_nowhere() {
     let world = World::get();
