@@ -36,6 +36,7 @@ pub use images::augment::Augment;
 pub use images::dataset::{Dataset, Sample};
 pub use images::labels::Factor;
 pub use images::recognise::open_inputs;
+pub use images::split::Folders;
 pub use images::scenes::ScenesConfig;
 pub use images::speckle::speckle;
 pub use images::transform::{Crop, centre_crop, crop_resize, fit, resize_short, shrink};

@@ -34,7 +34,7 @@ fn a_path_that_leads_nowhere() {
 #[test]
 fn a_folder_or_tar_without_images() {
     let root = tempfile::tempdir().unwrap();
-    says(&error(root.path()), &["holds no images", "0 files", ".jpg, .jpeg, .png, .webp"]);
+    says(&error(root.path()), &["holds no images", "0 files", ".jpg, .jpeg, .jpe, .jfif, .jif, .jfi, .png, .webp"]);
     folder(root.path(), [("notes/a.txt", b"hello".to_vec()), ("b.gif", b"GIF89a".to_vec())]);
     says(&error(root.path()), &["holds no images", "2 files"]);
     says(&error(&tar(&root.path().join("t.tar"), [("a.txt", vec![1])])), &["t.tar` holds no images", "1 files"]);

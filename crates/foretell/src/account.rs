@@ -1,6 +1,6 @@
 //! What every run's report says: verdict, curves, the facts of its training.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use foretell_data::{Auto, Decision};
 use foretell_systems::Session;
@@ -20,19 +20,22 @@ const NO_TERMS: [&str; 6] = ["step", "samples", "loss", "lr", "weight_decay", "g
 
 type Points = Vec<(f64, f64)>;
 
-fn decisions_file(folder: &RunFolder) -> PathBuf {
-    folder.path().join("decisions.json")
-}
+const DECISIONS: &str = "decisions.json";
 
 /// Keeps what was chosen for a run, and why.
 pub(crate) fn write_decisions(folder: &RunFolder, decisions: &[Decision]) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(decisions).map_err(|e| Error::Failure(e.to_string()))? + "\n";
-    Ok(write_whole(&decisions_file(folder), text.as_bytes())?)
+    Ok(write_whole(&folder.path().join(DECISIONS), text.as_bytes())?)
 }
 
 /// What was chosen for a run, and why; nothing where that is not known any more.
 pub(crate) fn read_decisions(folder: &RunFolder) -> Vec<Decision> {
-    let bytes = std::fs::read(decisions_file(folder)).ok();
+    decisions_in(folder.path())
+}
+
+/// The same of a folder that may hold a run.
+pub(crate) fn decisions_in(folder: &Path) -> Vec<Decision> {
+    let bytes = std::fs::read(folder.join(DECISIONS)).ok();
     bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
@@ -85,6 +88,7 @@ pub(crate) fn data_facts(session: &dyn Session) -> Vec<(String, String)> {
             facts.push((unit.many.to_owned(), text));
         }
         facts.extend(data.facts);
+        facts.extend(data.notes.into_iter().map(|note| ("note".to_owned(), note)));
     }
     if let Auto::Value(steps) = session.train().steps {
         let epochs = session.train_len().map(|len| steps as f64 * batch as f64 / len.max(1) as f64);

@@ -301,6 +301,13 @@ impl Modality for Graphs {
         raw::recognises(path)
     }
 
+    fn look(path: &Path) -> Result<Description, DataError> {
+        // What a training refuses, looking tells in a note.
+        let usual = GraphsConfig { edgeless: Edgeless::Keep, ..GraphsConfig::default() };
+        let mut opening = Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() };
+        Self::open(&mut Self::elsewhere(&usual, &path.to_string_lossy()), &mut opening).map(|data| data.describe())
+    }
+
     fn describe(&self) -> Description {
         let mut facts = self.facts.clone();
         if self.config.tags.len() <= 1 {
@@ -409,7 +416,8 @@ impl Graphs {
         let edgeless = all().filter(|graph| graph.edges() == 0).count();
         if edgeless > 0 {
             notes.push(format!(
-                "{} without edges: nothing passes between their nodes, and their walk encodings are 0",
+                "{} without edges: nothing passes between their nodes, and their walk encodings are 0; to train on several nodes without \
+                 edges, set `data.edgeless` to `keep`",
                 are(edgeless)
             ));
         }

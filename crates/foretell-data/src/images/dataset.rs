@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::Images;
 use crate::images::labels::Factor;
-use crate::images::recognise::{Extent, recognise};
+use crate::images::recognise::{Reading, recognise};
 use crate::images::records::{Contents, Entry, Header};
 use crate::images::scenes::{self, ScenesConfig};
+use crate::images::split::Folders;
 use crate::modality::{Description, Modality, Part};
 use crate::{DataError, Image};
 
@@ -53,7 +55,12 @@ enum Source {
 impl Dataset {
     /// Opens a folder, tar, IDX file or CIFAR batch; its content decides what it is.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Self::from_contents(recognise(path, Extent::Split)?)
+        Self::open_as(path, Folders::Auto)
+    }
+
+    /// The same with a word on what folders mean.
+    pub fn open_as(path: &Path, folders: Folders) -> Result<Self, DataError> {
+        Self::from_contents(recognise(path, Reading::split(folders))?)
     }
 
     /// The generated images: a function of the configuration, made when they are asked for. A size outside of what
@@ -72,12 +79,18 @@ impl Dataset {
     }
 
     pub(crate) fn from_contents(contents: Contents) -> Result<Self, DataError> {
-        let Contents { format, split, notes, factors, train, held_out } = contents;
+        let Contents { format, split, mut notes, factors, train, held_out } = contents;
         let headers = sampled_headers(&train)?;
+        let colour = headers.iter().filter(|header| !header.grey).count();
+        // A sample that is grey says nothing of the rest, and a coloured image that is read as a grey one is another image.
+        let coloured = colour > 0 || any_colour(&[&train, &held_out]);
+        if coloured && colour < headers.len() {
+            notes.push("grey and coloured images are mixed: all are taken as coloured".to_owned());
+        }
         let mut short_sides: Vec<usize> = headers.iter().map(|header| header.width.min(header.height)).collect();
         short_sides.sort_unstable();
         Ok(Self(Arc::new(Inner {
-            channels: if headers.iter().all(|header| header.grey) { 1 } else { 3 },
+            channels: if coloured { 3 } else { 1 },
             median_short_side: short_sides.get(short_sides.len() / 2).copied().unwrap_or(0),
             source: Source::Listed { train, held_out },
             factors,
@@ -107,7 +120,7 @@ impl Dataset {
         &self.0.factors
     }
 
-    /// 1 if all images are grey (as far as 256 headers show), 3 otherwise; every sample has so many.
+    /// 1 if all images are grey, 3 otherwise; every sample has so many.
     pub fn channels(&self) -> usize {
         self.0.channels
     }
@@ -221,6 +234,29 @@ impl Dataset {
     fn out_of_range(&self, part: Part, index: usize) -> DataError {
         DataError::OutOfRange { part: part.name(), index, len: self.len(part) }
     }
+}
+
+/// Whether any of the images is coloured, by their headers; those that cannot be read are passed over.
+fn any_colour(parts: &[&Vec<Entry>]) -> bool {
+    const CHUNK: usize = 64;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (found, next) = (AtomicBool::new(false), AtomicUsize::new(0));
+    // Records of one file are all alike, and one of them was in the sample.
+    let encoded: Vec<&Entry> = parts.iter().flat_map(|part| part.iter()).filter(|entry| !entry.is_raw()).collect();
+    let look = || {
+        while !found.load(Ordering::Relaxed) {
+            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
+            if start >= encoded.len() {
+                break;
+            }
+            let chunk = &encoded[start..encoded.len().min(start + CHUNK)];
+            if chunk.iter().any(|entry| entry.header().is_ok_and(|header| !header.grey)) {
+                found.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(look)));
+    found.into_inner()
 }
 
 /// The headers of a sample spread evenly over the entries; images that cannot be read are passed over unless all are.

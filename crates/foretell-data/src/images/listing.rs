@@ -9,7 +9,7 @@ use crate::DataError;
 use crate::positional::Positional;
 
 /// The file names that count as images, in lower case. What a file is, its content decides.
-pub(crate) const EXTENSIONS: [&str; 4] = [".jpg", ".jpeg", ".png", ".webp"];
+pub(crate) const EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".png", ".webp"];
 
 /// Encoded files beyond this are refused: no image that we would decode is as long.
 const LONGEST_FILE: u64 = 1 << 30;
@@ -117,9 +117,11 @@ pub(crate) fn is_image_name(name: &str) -> bool {
     EXTENSIONS.iter().any(|extension| name.ends_with(extension))
 }
 
-/// Hidden files, and what macOS leaves in archives, are nobody's data.
+/// Hidden files, and what systems and network storage leave in folders and archives, are nobody's data.
 pub(crate) fn is_hidden(part: &str) -> bool {
-    (part.starts_with('.') && part != "." && part != "..") || part == "__MACOSX"
+    const LEFT: [&str; 6] =
+        ["__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"];
+    (part.starts_with('.') && part != "." && part != "..") || LEFT.contains(&part)
 }
 
 /// Every file below `folder`, sorted by path; links are followed.

@@ -26,9 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::dataset::{Dataset, Sample};
 use crate::images::labels::Factor;
-use crate::images::recognise::{open_inputs, recognised};
+use crate::images::recognise::{open_inputs_as, recognised};
 use crate::images::scenes::ScenesConfig;
 use crate::images::speckle::{Speckle, speckle};
+use crate::images::split::Folders;
 use crate::images::transform::{fit, shrink};
 use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
@@ -43,6 +44,8 @@ const CPU_IMAGE: usize = 96;
 pub struct ImagesConfig {
     /// A folder, a tar, IDX files or CIFAR binaries; empty for the built-in generated scenes.
     pub path: String,
+    /// What the folders of images mean.
+    pub folders: Folders,
     /// Side to which images are brought, in pixels.
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
@@ -62,6 +65,7 @@ impl Default for ImagesConfig {
     fn default() -> Self {
         Self {
             path: String::new(),
+            folders: Folders::Auto,
             image_size: Auto::Auto,
             on_bad_sample: OnBadSample::Fail,
             speckle: 0.0,
@@ -131,8 +135,11 @@ impl Images {
 
     /// Generated scenes if the path is empty. They do not change with the run's seed: runs with different seeds learn from
     /// the same pictures.
-    fn dataset(path: &str) -> Result<Dataset, DataError> {
-        if path.is_empty() { Ok(Dataset::scenes(&ScenesConfig::default())) } else { Dataset::open(Path::new(path)) }
+    fn dataset(config: &ImagesConfig) -> Result<Dataset, DataError> {
+        if config.path.is_empty() {
+            return Ok(Dataset::scenes(&ScenesConfig::default()));
+        }
+        Dataset::open_as(Path::new(&config.path), config.folders)
     }
 
     /// The side that images are brought to, in pixels.
@@ -158,7 +165,7 @@ impl Modality for Images {
     const BASELINE: &'static str = "pixels";
 
     fn open(config: &mut ImagesConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
-        let dataset = Self::dataset(&config.path)?;
+        let dataset = Self::dataset(config)?;
         crate::epochs::check_batch::<Self>(dataset.len(Part::Train), opening.batch)?;
         let fingerprint = format!("{:016x}", dataset.fingerprint());
         if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
@@ -187,7 +194,7 @@ impl Modality for Images {
     }
 
     fn of_paths(config: &ImagesConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
-        Self::of(open_inputs(paths)?, config)
+        Self::of(open_inputs_as(paths, config.folders)?, config)
     }
 
     fn elsewhere(config: &ImagesConfig, path: &str) -> ImagesConfig {

@@ -1,6 +1,6 @@
 //! What a path is, by its content: the front door of every format.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::images::dataset::Dataset;
 use crate::images::labels::{Factor, beside, by_text, class_folders};
 use crate::images::listing::{Found, Place, walk};
 use crate::images::records::{Content, Contents, Entry};
-use crate::images::split::{part_folder, shared_folders, split, whole};
+use crate::images::split::{Folders, part_folder, shared_folders, split, whole};
 use crate::images::{cifar, decode, idx};
 use crate::{DataError, archive};
 
@@ -22,11 +22,25 @@ pub(crate) enum Extent {
     Whole,
 }
 
+/// How a path is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) extent: Extent,
+    pub(crate) folders: Folders,
+}
+
+impl Reading {
+    /// Split as the folders say.
+    pub(crate) fn split(folders: Folders) -> Self {
+        Self { extent: Extent::Split, folders }
+    }
+}
+
 /// Recognises what lies at `path`.
-pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataError> {
+pub(crate) fn recognise(path: &Path, reading: Reading) -> Result<Contents, DataError> {
     let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
     let contents = if metadata.is_dir() {
-        folder(path, extent)?
+        folder(path, reading)?
     } else if !metadata.is_file() {
         let found = "it is neither a folder nor a regular file, so it cannot be read by position".to_owned();
         return Err(DataError::NotADataSet { path: path.to_owned(), found });
@@ -34,17 +48,17 @@ pub(crate) fn recognise(path: &Path, extent: Extent) -> Result<Contents, DataErr
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let found = Found { path: name, place: Place::File { path: path.to_owned(), size: metadata.len() } };
-        file(path, &found, extent)?
+        file(path, &found, reading)?
     };
-    Ok(if extent == Extent::Whole { contents.merged() } else { contents })
+    Ok(if reading.extent == Extent::Whole { contents.merged() } else { contents })
 }
 
 /// Whether images lie at `path`.
 pub(crate) fn recognised(path: &Path) -> bool {
-    recognise(path, Extent::Split).is_ok()
+    recognise(path, Reading::split(Folders::Auto)).is_ok()
 }
 
-fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
+fn folder(path: &Path, reading: Reading) -> Result<Contents, DataError> {
     let files = walk(path)?;
     let count = files.len();
     // Tars count only where there are no images beside them.
@@ -53,7 +67,7 @@ fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
     } else {
         files.iter().filter(|file| !file.path.contains('/')).cloned().collect()
     };
-    if let Some(contents) = listed("a folder", files, extent)? {
+    if let Some(contents) = listed("a folder", files, reading)? {
         return Ok(contents);
     }
     let mut members = Vec::new();
@@ -65,7 +79,8 @@ fn folder(path: &Path, extent: Extent) -> Result<Contents, DataError> {
             refuse_compressed(&path.join(&file.path), &head)?;
         }
     }
-    listed("a folder of tars", members, extent)?.ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })
+    listed("a folder of tars", members, reading)?
+        .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })
 }
 
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
@@ -88,12 +103,12 @@ fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
     Ok(members)
 }
 
-fn file(path: &Path, found: &Found, extent: Extent) -> Result<Contents, DataError> {
+fn file(path: &Path, found: &Found, reading: Reading) -> Result<Contents, DataError> {
     let head = found.place.head(512)?;
     if archive::is_tar(&head) {
         let members = archive::index(path)?;
         let count = members.len();
-        return listed("a tar", members, extent)?
+        return listed("a tar", members, reading)?
             .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count });
     }
     if idx::is_idx(&head) || is_packed_idx(&head) {
@@ -115,11 +130,11 @@ fn file(path: &Path, found: &Found, extent: Extent) -> Result<Contents, DataErro
 }
 
 /// The data set in a list of files, of a folder or a tar; `None` if there is none.
-fn listed(kind: &str, files: Vec<Found>, extent: Extent) -> Result<Option<Contents>, DataError> {
+fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Contents>, DataError> {
     let mut contents = if let Some((train, held_out)) = idx::official(&files)? {
         idx::open(train, held_out, &files)?
     } else if files.iter().any(Found::is_image) {
-        images(files, extent)?
+        images(files, reading)?
     } else if let Some((train, held_out)) = cifar::official(&files) {
         cifar::open(&train, &held_out, &files)?
     } else {
@@ -129,32 +144,64 @@ fn listed(kind: &str, files: Vec<Found>, extent: Extent) -> Result<Option<Conten
     Ok(Some(contents))
 }
 
+/// Files that look like samples and are of a kind that is not read, by their endings.
+fn unread(others: &[Found]) -> Option<String> {
+    const ENDINGS: [&str; 24] = [
+        "tif", "tiff", "heic", "heif", "avif", "bmp", "gif", "jp2", "j2k", "jxl", "svg", "psd", "dng", "cr2", "nef",
+        "arw", "dcm", "mp4", "mov", "avi", "mkv", "webm", "mts", "m2ts",
+    ];
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for other in others {
+        let ending = other.file_name().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        if let Some(ending) = ending.filter(|ending| ENDINGS.contains(&ending.as_str())) {
+            *counts.entry(ending).or_insert(0) += 1;
+        }
+    }
+    let list: Vec<String> = counts.iter().map(|(ending, count)| format!("{count} .{ending}")).collect();
+    (!list.is_empty()).then(|| format!("files of other kinds are not read: {}", list.join(", ")))
+}
+
+/// One image of so many may lie beside the class folders by accident.
+const STRAYS: usize = 50;
+
 /// Image files, with labels from members beside them or from class folders.
-fn images(files: Vec<Found>, extent: Extent) -> Result<Contents, DataError> {
+fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
     let texts = beside(&images, &others)?;
+    let unread = unread(&others);
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
-    let split = match extent {
-        Extent::Split => split(&paths, texts.is_some()),
-        Extent::Whole => whole(&paths),
+    let split = match reading.extent {
+        Extent::Split => split(&paths, texts.is_some(), reading.folders),
+        Extent::Whole => whole(&paths, reading.folders),
     };
     let mut notes = split.notes;
-    let kept: Vec<usize> = split.train.iter().chain(&split.held_out).copied().collect();
+    notes.extend(unread);
+    let mut parts = [split.train, split.held_out];
     let (format, labels) = if let Some(texts) = &texts {
-        let kept: Vec<&str> = kept.iter().map(|&index| texts[index].as_str()).collect();
+        let of = |index: &usize| texts[*index].as_str();
+        let kept: Vec<&str> = parts.iter().flatten().map(of).collect();
         ("images and label members beside them (WebDataset)", Some(by_text(&kept)))
     } else {
-        let kept: Vec<&str> = kept.iter().map(|&index| &paths[index][split.from[index]..]).collect();
-        if let Some(classes) = class_folders(&kept) {
-            ("images in class folders", Some(by_text(&classes)))
-        } else {
-            let bare = kept.iter().filter(|path| !path.contains('/')).count();
-            if bare < kept.len() {
-                notes.push(format!("{bare} images lie outside of class folders, so folders are no labels here"));
+        let bare = |index: &usize| split.rest[*index].rfind('/').is_none();
+        let strays = parts.iter().flatten().filter(|index| bare(index)).count();
+        let all = parts.iter().map(Vec::len).sum::<usize>();
+        if reading.extent == Extent::Split && (1..=all / STRAYS).contains(&strays) {
+            parts.iter_mut().for_each(|part| part.retain(|index| !bare(index)));
+            notes.push(format!("{strays} of {all} images lie outside of the class folders and are left untouched"));
+        }
+        let kept: Vec<&str> = parts.iter().flatten().map(|&index| &*split.rest[index]).collect();
+        match class_folders(&kept).filter(|_| split.classes) {
+            Some(classes) => ("images in class folders", Some(by_text(&classes))),
+            None => {
+                if strays < all {
+                    notes.push(format!("{strays} images lie outside of class folders, so folders are no labels here"));
+                }
+                ("images without labels", None)
             }
-            ("images without labels", None)
         }
     };
+    let (kept, how) = (parts.iter().flatten().copied().collect::<Vec<usize>>(), split.how);
+    drop(split.rest);
     let (factors, labels) = labels.map_or((Vec::new(), None), |(factor, labels)| (vec![factor], Some(labels)));
     let mut images: Vec<Option<Found>> = images.into_iter().map(Some).collect();
     let mut entries = kept.iter().enumerate().filter_map(|(at, &index)| {
@@ -162,9 +209,9 @@ fn images(files: Vec<Found>, extent: Extent) -> Result<Contents, DataError> {
         let labels = labels.as_ref().map(|labels| Box::from([labels[at]])).unwrap_or_default();
         Some(Entry { name: found.path, size: found.place.size(), labels, content: Content::Encoded(found.place) })
     });
-    let train = entries.by_ref().take(split.train.len()).collect();
+    let train = entries.by_ref().take(parts[0].len()).collect();
     let held_out = entries.collect();
-    Ok(Contents { format: format.to_owned(), split: split.how, notes, factors, train, held_out })
+    Ok(Contents { format: format.to_owned(), split: how, notes, factors, train, held_out })
 }
 
 /// Whether the bytes are gzip around an IDX file.
@@ -224,11 +271,16 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
 /// Names are relative to a single input; with several inputs they begin with the input's path as it was given. Labels
 /// stay where every input that has images names the same factors.
 pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
+    open_inputs_as(paths, Folders::Auto)
+}
+
+/// The same with a word on what folders mean.
+pub(crate) fn open_inputs_as(paths: &[PathBuf], folders: Folders) -> Result<Dataset, DataError> {
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {
         let mut contents = match single_image(path)? {
             Some(entry) => Contents { format: "one image".to_owned(), train: vec![entry], ..Contents::default() },
-            None => recognise(path, Extent::Whole)?,
+            None => recognise(path, Reading { extent: Extent::Whole, folders })?,
         };
         if paths.len() > 1 {
             let single = matches!(contents.train.as_slice(), [only] if only.name == path.display().to_string());

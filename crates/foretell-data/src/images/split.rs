@@ -1,131 +1,405 @@
 //! Which images train and which are held out: named folders where there are some, otherwise a hash of the path.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One of so many is held out where no folder says so.
 pub(crate) const ONE_IN: u64 = 10;
 
+/// Whose word is taken where folders could mean one thing or another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Folders {
+    /// Names of parts split, folders beside the images that hold masks are left out, folders that hold the same folders are no
+    /// classes, and what is left are classes.
+    #[default]
+    Auto,
+    /// The first folders are classes, whatever they are called.
+    Classes,
+    /// They say nothing.
+    Ignore,
+}
+
 /// The two parts, as indices into the paths that were given.
 #[derive(Debug, Default)]
-pub(crate) struct Split {
+pub(crate) struct Split<'a> {
     pub(crate) train: Vec<usize>,
     pub(crate) held_out: Vec<usize>,
-    /// Where the path's own part begins, behind the folders that all share and the split's name.
-    pub(crate) from: Vec<usize>,
+    /// Each path without the folders that all share and without the part's name: what is left begins with the class, if there
+    /// is one.
+    pub(crate) rest: Vec<Cow<'a, str>>,
+    /// Whether folders may be classes at all.
+    pub(crate) classes: bool,
     /// In words.
     pub(crate) how: String,
     pub(crate) notes: Vec<String>,
 }
 
-/// A first folder that names a part.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A folder that names a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
     Train,
     // Before `Val`: a data set that has both means its test part for judgement.
     Test,
     Val,
+    /// What has neither labels nor a part in judging: left untouched.
+    Other,
+}
+
+impl Named {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+            Self::Val => "val",
+            Self::Other => "other",
+        }
+    }
 }
 
 fn named(folder: &str) -> Option<Named> {
     match folder.to_ascii_lowercase().as_str() {
         "train" | "training" => Some(Named::Train),
         "test" | "testing" => Some(Named::Test),
-        "val" | "valid" | "validation" => Some(Named::Val),
+        "val" | "valid" | "validation" | "dev" => Some(Named::Val),
         _ => None,
     }
 }
 
-/// Train or held-out by the first folder's name; the name of a shard or archive counts as a folder.
+/// The same where the name stands between separators or digits: `train2017`, `cars_test`, `training_set`.
+fn worded(folder: &str) -> Option<Named> {
+    let word = |word: &str| match word.to_ascii_lowercase().as_str() {
+        "pred" | "prediction" | "unlabeled" | "unlabelled" => Some(Named::Other),
+        word => named(word),
+    };
+    folder.split(|c: char| !c.is_ascii_alphabetic()).find_map(word)
+}
+
+/// Folders of pictures that say something about the pictures in another folder.
+fn is_about(folder: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "mask",
+        "masks",
+        "ground_truth",
+        "groundtruth",
+        "gt",
+        "gtfine",
+        "gtcoarse",
+        "annotation",
+        "annotations",
+        "label",
+        "labels",
+        "segmentation",
+        "segmentationclass",
+        "segmentationobject",
+        "depth",
+    ];
+    NAMES.contains(&folder.to_ascii_lowercase().as_str())
+}
+
+/// Folders of the pictures themselves.
+fn is_of_images(folder: &str) -> bool {
+    const NAMES: [&str; 8] = ["image", "images", "img", "imgs", "jpegimages", "leftimg8bit", "rgb", "photos"];
+    NAMES.contains(&folder.to_ascii_lowercase().as_str())
+}
+
+/// Train or held-out by the name of a shard or archive.
 pub(crate) fn part_folder(stem: &str) -> Option<&'static str> {
-    let words = stem.to_ascii_lowercase();
-    let mut words = words.split(|c: char| !c.is_ascii_alphabetic());
-    words.find_map(named).map(|part| match part {
-        Named::Train => "train",
-        Named::Test => "test",
-        Named::Val => "val",
-    })
+    worded(stem).filter(|part| *part != Named::Other).map(Named::word)
+}
+
+fn first(path: &str) -> Option<(&str, &str)> {
+    path.split_once('/')
 }
 
 /// Splits by folder names, or by hash. `labelled` says that labels do not depend on folders.
-pub(crate) fn split(paths: &[&str], labelled: bool) -> Split {
+pub(crate) fn split<'a>(paths: &[&'a str], labelled: bool, folders: Folders) -> Split<'a> {
     let shared = shared_folders(paths.iter().copied());
-    let mut split = Split { from: vec![shared; paths.len()], ..Split::default() };
-
-    let mut folders: BTreeMap<Named, (&str, Vec<usize>)> = BTreeMap::new();
-    let mut outside = 0;
-    for (index, path) in paths.iter().enumerate() {
-        match path[shared..].split_once('/').and_then(|(first, _)| Some((named(first)?, first))) {
-            Some((part, first)) => folders.entry(part).or_insert((first, Vec::new())).1.push(index),
-            None => outside += 1,
-        }
+    let rest: Vec<Cow<'a, str>> = paths.iter().map(|path| Cow::Borrowed(&path[shared..])).collect();
+    let mut split = Split { rest, classes: folders != Folders::Ignore, ..Split::default() };
+    let mut all: Vec<usize> = (0..paths.len()).collect();
+    if folders != Folders::Auto {
+        by_hash(&mut split, all, "");
+        return split;
     }
-    let train = folders.remove(&Named::Train);
-    let Some((train_name, train)) = train.filter(|_| !folders.is_empty()) else {
-        by_hash(paths, &mut split, (0..paths.len()).collect(), "");
+    without_masks(&mut split, &mut all);
+    let parts = outer_parts(&split, &all).or_else(|| inner_parts(&mut split, &all));
+    let Some(parts) = parts else {
+        same_folders(&mut split, &all);
+        by_hash(&mut split, all, "");
         return split;
     };
-    let behind = |(name, indices): &(&str, Vec<usize>)| {
-        let start = shared + name.len() + 1;
-        (start, indices.iter().all(|&index| paths[index][start..].contains('/')))
-    };
-    let train = (train_name, train);
-    let (train_start, train_classes) = behind(&train);
-    // A held-out folder without class folders beside a training folder that has them could not be judged.
-    let usable =
-        folders.iter().find(|(_, folder)| labelled || !train_classes || behind(folder).1).map(|(&part, _)| part);
-    let chosen = usable.and_then(|part| folders.remove(&part));
-    if outside > 0 {
-        split.notes.push(format!("{outside} images outside of the folders of the split are left untouched"));
-    }
-    for (name, indices) in folders.values() {
-        let why = if labelled || !train_classes || chosen.is_some() && behind(&(name, indices.clone())).1 {
-            ""
-        } else {
-            " because it has no class folders"
-        };
-        split.notes.push(format!("`{name}/` ({} images) is left untouched{why}", indices.len()));
-    }
-
-    for &index in &train.1 {
-        split.from[index] = train_start;
-    }
-    match chosen {
-        Some(held_out) => {
-            let start = behind(&held_out).0;
-            for &index in &held_out.1 {
-                split.from[index] = start;
-            }
-            split.how = format!("folder `{}/` trains, folder `{}/` is held out", train.0, held_out.0);
-            (split.train, split.held_out) = (train.1, held_out.1);
-        }
-        None => by_hash(paths, &mut split, train.1, &format!("folder `{}/` alone: ", train.0)),
-    }
-    // `train/images/cats`: the folder that all share says nothing.
-    let kept: Vec<usize> = split.train.iter().chain(&split.held_out).copied().collect();
-    let deeper = shared_folders(kept.iter().map(|&index| &paths[index][split.from[index]..]));
-    for index in kept {
-        split.from[index] += deeper;
-    }
+    by_parts(&mut split, parts, labelled);
     split
 }
 
-/// All in one part, with the names of parts taken off the paths where every path has one.
-pub(crate) fn whole(paths: &[&str]) -> Split {
-    let shared = shared_folders(paths.iter().copied());
-    let part = |path: &str| {
-        path[shared..].split_once('/').filter(|(first, _)| named(first).is_some()).map(|(f, _)| f.len() + 1)
-    };
-    let mut from: Vec<usize> = match paths.iter().map(|path| part(path)).collect::<Option<Vec<_>>>() {
-        Some(parts) => parts.into_iter().map(|part| shared + part).collect(),
-        None => vec![shared; paths.len()],
-    };
-    let deeper = shared_folders(paths.iter().zip(&from).map(|(path, &from)| &path[from..]));
-    for from in &mut from {
-        *from += deeper;
+/// What lies in the folders of parts: the folder's name in words, and its images.
+type Parts = BTreeMap<Named, (String, Vec<usize>)>;
+
+/// Leaves out pictures that lie in a folder of masks beside a folder of images, at any of the first levels, and `ground_truth`
+/// beside parts.
+fn without_masks(split: &mut Split<'_>, all: &mut Vec<usize>) {
+    let mut out: BTreeMap<String, usize> = BTreeMap::new();
+    // Folders by the folder that they lie in.
+    let mut siblings: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for &index in all.iter() {
+        let path: &str = &split.rest[index];
+        for (slash, _) in path.match_indices('/').take(LEVELS) {
+            let start = path[..slash].rfind('/').map_or(0, |before| before + 1);
+            siblings.entry(&path[..start]).or_default().insert(&path[start..slash]);
+        }
     }
-    Split { train: (0..paths.len()).collect(), from, how: "all in one part".to_owned(), ..Split::default() }
+    let beside = |parent: &str| {
+        siblings.get(parent).is_some_and(|names| {
+            names.iter().any(|name| is_of_images(name)) || names.iter().filter_map(|name| named(name)).count() > 1
+        })
+    };
+    let mask = |path: &str| {
+        path.match_indices('/').take(LEVELS).find_map(|(slash, _)| {
+            let start = path[..slash].rfind('/').map_or(0, |before| before + 1);
+            (is_about(&path[start..slash]) && beside(&path[..start])).then(|| path[start..slash].to_owned())
+        })
+    };
+    let masks: Vec<Option<String>> = all.iter().map(|&index| mask(&split.rest[index])).collect();
+    if masks.iter().all(Option::is_some) {
+        return;
+    }
+    let mut kept = Vec::with_capacity(all.len());
+    for (&index, mask) in all.iter().zip(masks) {
+        match mask {
+            Some(folder) => *out.entry(folder).or_insert(0) += 1,
+            None => kept.push(index),
+        }
+    }
+    *all = kept;
+    if out.is_empty() {
+        return;
+    }
+    for (folder, count) in out {
+        split.notes.push(format!(
+            "`{folder}/` ({count} images) lies beside the images that it is about and is left untouched{OVERRULE}"
+        ));
+    }
+    // `images/` alone says nothing now.
+    let shared = shared_folders(all.iter().map(|&index| &*split.rest[index]));
+    all.iter().for_each(|&index| cut(&mut split.rest[index], shared));
+    // `train/images/` and `val/images/`.
+    let inner = all.iter().all(|&index| {
+        let below = first(&split.rest[index]).filter(|(part, _)| worded(part).is_some());
+        below.and_then(|(_, rest)| first(rest)).is_some_and(|(folder, _)| is_of_images(folder))
+    });
+    if inner {
+        for &index in all.iter() {
+            let (part, rest) = first(&split.rest[index]).unwrap_or(("", ""));
+            let (_, rest) = first(rest).unwrap_or(("", rest));
+            split.rest[index] = Cow::Owned(format!("{part}/{rest}"));
+        }
+    }
+}
+
+/// How deep folders of masks are looked for.
+const LEVELS: usize = 4;
+
+/// How a rule is overruled.
+const OVERRULE: &str = " (`data.folders` overrules this: `classes` or `ignore`)";
+
+/// First folders that are parts: by their whole names where one of them trains and another does not, or by words in their
+/// names where every one of them has such a word.
+fn outer_parts(split: &Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
+    let gather = |of: &dyn Fn(&str) -> Option<Named>| {
+        let (mut parts, mut outside): (BTreeMap<Named, (BTreeSet<&str>, Vec<usize>)>, usize) = (BTreeMap::new(), 0);
+        for &index in all {
+            match first(&split.rest[index]).and_then(|(folder, _)| Some((of(folder)?, folder))) {
+                Some((part, folder)) => {
+                    let (names, indices) = parts.entry(part).or_default();
+                    names.insert(folder);
+                    indices.push(index);
+                }
+                None => outside += 1,
+            }
+        }
+        let named = |(part, (names, indices)): (Named, (BTreeSet<&str>, Vec<usize>))| {
+            (part, (names.into_iter().collect::<Vec<_>>().join("/`, `"), indices))
+        };
+        (parts.into_iter().map(named).collect::<Parts>(), outside)
+    };
+    let several = |parts: &Parts| parts.keys().filter(|part| **part != Named::Other).count() > 1;
+    let (whole, outside) = gather(&named);
+    if whole.contains_key(&Named::Train) && whole.len() > 1 || outside == 0 && several(&whole) {
+        return Some((whole, outside));
+    }
+    let (words, outside) = gather(&worded);
+    (outside == 0 && several(&words)).then_some((words, 0))
+}
+
+/// `CLASS/train`, `CLASS/test`: parts one level lower, in every first folder. The class comes first then.
+fn inner_parts(split: &mut Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
+    let part = |path: &str| {
+        let (_, rest) = first(path)?;
+        named(first(rest)?.0)
+    };
+    let parts: Vec<Named> = all.iter().map(|&index| part(&split.rest[index])).collect::<Option<_>>()?;
+    let found: BTreeSet<Named> = parts.iter().copied().collect();
+    if found.len() < 2 || !found.contains(&Named::Train) {
+        return None;
+    }
+    let mut gathered = Parts::new();
+    for (&index, part) in all.iter().zip(parts) {
+        let path = split.rest[index].clone();
+        let (class, below) = first(&path)?;
+        let (folder, below) = first(below)?;
+        gathered.entry(part).or_insert_with(|| (folder.to_owned(), Vec::new())).1.push(index);
+        // The part in front, as elsewhere.
+        split.rest[index] = Cow::Owned(format!("{folder}/{class}/{below}"));
+    }
+    split.notes.push("each class has folders of its own for the parts".to_owned());
+    Some((gathered, 0))
+}
+
+/// First folders that all hold the same folders, two or more, are no classes: folds, places, archives of one set.
+fn same_folders(split: &mut Split<'_>, all: &[usize]) {
+    let mut children: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for &index in all {
+        let Some((folder, rest)) = first(&split.rest[index]) else { return };
+        let Some((child, _)) = first(rest) else { return };
+        children.entry(folder).or_default().insert(child.to_lowercase());
+    }
+    let mut sets = children.values();
+    let Some(one) = sets.next() else { return };
+    if children.len() < 2 || one.len() < 2 || sets.any(|set| set != one) {
+        return;
+    }
+    let (folders, held) = (listed(children.keys().copied()), listed(one.iter().map(String::as_str)));
+    split.notes.push(format!("{folders} hold the same folders ({held}), which are the classes{OVERRULE}"));
+    for &index in all {
+        let start = split.rest[index].find('/').map_or(0, |slash| slash + 1);
+        cut(&mut split.rest[index], start);
+    }
+}
+
+/// At most four names.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const MOST: usize = 4;
+    let names: Vec<&str> = names.collect();
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}/`")).collect();
+    let more = if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// Takes off the part's name, and the folder within that names it again for all of the part's images.
+fn strip(split: &mut Split<'_>, parts: &Parts) {
+    for (_, indices) in parts.values() {
+        for &index in indices {
+            let start = split.rest[index].find('/').map_or(0, |slash| slash + 1);
+            cut(&mut split.rest[index], start);
+        }
+        let shared = shared_folders(indices.iter().map(|&index| &*split.rest[index]));
+        let again = indices.first().and_then(|&index| first(&split.rest[index])).and_then(|(folder, _)| worded(folder));
+        if shared > 0 && again.is_some() {
+            indices.iter().for_each(|&index| cut(&mut split.rest[index], shared));
+        }
+    }
+}
+
+fn by_parts(split: &mut Split<'_>, (mut parts, outside): (Parts, usize), labelled: bool) {
+    strip(split, &parts);
+    if outside > 0 {
+        split.notes.push(format!("{outside} images outside of the folders of the split are left untouched"));
+    }
+    let deep = |split: &Split<'_>, indices: &[usize]| indices.iter().all(|&index| split.rest[index].contains('/'));
+    let mut from = Named::Train;
+    if !parts.contains_key(&Named::Train) {
+        from = Named::Val;
+        split.notes.push("no folder is called `train`: the validation part trains".to_owned());
+    }
+    let Some((train_name, train)) = parts.remove(&from) else { return };
+    let train_classes = deep(split, &train);
+    // `train/images/cats`: the folder that all share says nothing.
+    let others: Vec<usize> = parts.values().flat_map(|(_, indices)| indices).copied().collect();
+    let kept: Vec<usize> = train.iter().chain(&others).copied().collect();
+    let deeper = shared_folders(kept.iter().map(|&index| &*split.rest[index]));
+    kept.iter().for_each(|&index| cut(&mut split.rest[index], deeper));
+    let classes = |split: &Split<'_>, indices: &[usize]| -> BTreeSet<String> {
+        indices.iter().filter_map(|&index| Some(first(&split.rest[index])?.0.to_lowercase())).collect()
+    };
+    let (train_classes, known) = (train_classes && deep(split, &train), classes(split, &train));
+    // Held-out images are judged by classes that training has.
+    let why = |split: &Split<'_>, indices: &[usize]| match () {
+        () if labelled || !train_classes => None,
+        () if !deep(split, indices) => Some("it has no class folders"),
+        () if classes(split, indices).is_disjoint(&known) => Some("it has none of the classes of training"),
+        () => None,
+    };
+    let chosen = parts.iter().find(|(part, (_, indices))| **part != Named::Other && why(split, indices).is_none());
+    let chosen = chosen.map(|(part, _)| *part);
+    for (part, (name, indices)) in &parts {
+        if Some(*part) != chosen {
+            let why = why(split, indices).map(|why| format!(" because {why}")).unwrap_or_default();
+            split.notes.push(format!("`{name}/` ({} images) is left untouched{why}", indices.len()));
+        }
+    }
+    match chosen.and_then(|part| parts.remove(&part)) {
+        Some((name, held_out)) => {
+            let folders = |name: &str| if name.contains('`') { "folders" } else { "folder" };
+            let (one, other) = (folders(&train_name), folders(&name));
+            let is = if other == "folder" { "is" } else { "are" };
+            split.how = format!(
+                "{one} `{train_name}/` {}, {other} `{name}/` {is} held out",
+                if one == "folder" { "trains" } else { "train" }
+            );
+            same_case(split, &train, &held_out);
+            (split.train, split.held_out) = (train, held_out);
+        }
+        None => by_hash(split, train, &format!("folder `{train_name}/` alone: ")),
+    }
+}
+
+/// Classes whose names differ from training's in case alone are the same classes.
+fn same_case(split: &mut Split<'_>, train: &[usize], held_out: &[usize]) {
+    let spelt: BTreeSet<String> =
+        train.iter().filter_map(|&index| Some(first(&split.rest[index])?.0.to_owned())).collect();
+    let by_lower: BTreeMap<String, &String> = spelt.iter().map(|class| (class.to_lowercase(), class)).collect();
+    // Two of training's that differ in case alone are two.
+    if by_lower.len() < spelt.len() {
+        return;
+    }
+    for &index in held_out {
+        let Some((class, rest)) = first(&split.rest[index]) else { continue };
+        if let Some(other) = by_lower.get(&class.to_lowercase()).filter(|other| **other != class) {
+            split.rest[index] = Cow::Owned(format!("{other}/{rest}"));
+        }
+    }
+}
+
+/// All in one part, with the names of parts taken off the paths where every path has one.
+pub(crate) fn whole<'a>(paths: &[&'a str], folders: Folders) -> Split<'a> {
+    let shared = shared_folders(paths.iter().copied());
+    let rest: Vec<Cow<'a, str>> = paths.iter().map(|path| Cow::Borrowed(&path[shared..])).collect();
+    let all: Vec<usize> = (0..paths.len()).collect();
+    let mut split = Split { rest, classes: folders != Folders::Ignore, ..Split::default() };
+    if folders == Folders::Auto {
+        match outer_parts(&split, &all).or_else(|| inner_parts(&mut split, &all)) {
+            Some((parts, 0)) => strip(&mut split, &parts),
+            Some(_) => {}
+            None => same_folders(&mut split, &all),
+        }
+        let deeper = shared_folders(split.rest.iter().map(|path| &**path));
+        split.rest.iter_mut().for_each(|path| cut(path, deeper));
+    }
+    Split { train: all, how: "all in one part".to_owned(), notes: Vec::new(), ..split }
+}
+
+/// Takes so many bytes off the front.
+fn cut(path: &mut Cow<'_, str>, count: usize) {
+    match path {
+        Cow::Borrowed(path) => *path = &path[count..],
+        Cow::Owned(path) => {
+            path.drain(..count);
+        }
+    }
 }
 
 /// Whether the hash of this path or number holds it out.
@@ -139,9 +413,9 @@ pub(crate) const BY_HASH: &str = "10 % are held out by a hash of the path";
 /// The same for records, which have no path.
 pub(crate) const BY_INDEX: &str = "10 % are held out by a hash of the index";
 
-fn by_hash(paths: &[&str], split: &mut Split, indices: Vec<usize>, before: &str) {
+fn by_hash(split: &mut Split<'_>, indices: Vec<usize>, before: &str) {
     let (held, train): (Vec<usize>, Vec<usize>) =
-        indices.into_iter().partition(|&index| held_out(&paths[index].as_bytes()[split.from[index]..]));
+        indices.into_iter().partition(|&index| held_out(split.rest[index].as_bytes()));
     // With a handful of images the hash may leave nothing to train on.
     (split.train, split.held_out) = if train.is_empty() { (held, train) } else { (train, held) };
     split.how = format!("{before}{BY_HASH}");

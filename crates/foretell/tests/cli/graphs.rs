@@ -251,7 +251,22 @@ fn small_and_broken_graphs_are_learnt_from() {
         ["1 0\n0 0\n", "3 1\n0 0\n1 0\n2 0\n", "4 0\n0 1 1\n1 1 0\n2 1 3\n0 1 2\n", "2 1\n0 3 1 1 1\n1 3 0 0 0\n"];
     let all: String = (0..40).map(|i| kinds[i % kinds.len()]).collect();
     fs::write(&data, format!("40\n{all}")).unwrap();
-    let output = train(&data, &run);
+    let refused = train(&data, &run);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("10 of 40 graphs have several nodes and no edges") && said.contains("data.edgeless"),
+        "{said}"
+    );
+    assert!(!run.exists());
+    let output = foretell()
+        .args(SMALL)
+        .args(["--set", "data.edgeless=keep", "--data"])
+        .arg(&data)
+        .arg("--out")
+        .arg(&run)
+        .output();
+    let output = output.unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let inspected = printed(&["inspect", text(&data)]);
     assert!(inspected.contains("without edges") && inspected.contains("too often"), "{inspected}");

@@ -3,6 +3,7 @@
 #[path = "../../../foretell-data/tests/made/mod.rs"]
 mod made;
 
+mod brought;
 mod export;
 mod graphs;
 mod input;

@@ -1,0 +1,3 @@
+//! What people bring, each as its kind: small inputs made in the test.
+
+mod images;
