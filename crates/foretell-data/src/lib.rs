@@ -5,6 +5,7 @@
 
 mod archive;
 mod auto;
+mod axes;
 mod clips;
 mod decimal;
 mod epochs;
@@ -28,6 +29,7 @@ mod windows;
 pub mod zip;
 
 pub use auto::{Auto, Decision};
+pub use axes::Layout;
 pub use clips::{Clip, planes, sample_frames};
 pub use epochs::{Epochs, check_batch};
 pub use error::DataError;

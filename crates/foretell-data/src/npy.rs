@@ -14,9 +14,9 @@ const LONGEST_HEADER: usize = 10 + 0xFFFF;
 pub enum Values {
     /// `uint8`.
     Bytes(Vec<u8>),
-    /// `float32`, or `float64` rounded to it.
+    /// `float32`, `float16` as it is, or `float64` rounded to it.
     Floats(Vec<f32>),
-    /// `int32` and `int64`.
+    /// Whole numbers of any other width, and `bool` as 0 and 1; what is too large for `int64` is its largest.
     Whole(Vec<i64>),
     /// `str`, of one length, filled up with zeros.
     Text(Vec<String>),
@@ -36,6 +36,8 @@ pub struct NpyFile {
     header: Header,
     /// Byte of the first number.
     start: u64,
+    /// The numbers in C order, where the file has them in Fortran's: there an entry lies scattered over all of it.
+    ordered: Option<Vec<u8>>,
 }
 
 impl NpyFile {
@@ -48,8 +50,16 @@ impl NpyFile {
         let mut head = vec![0; LONGEST_HEADER.min(file.length() as usize)];
         file.read_exact_at(&mut head, 0).map_err(|e| e.to_string())?;
         let (header, start) = header(&head)?;
-        header.fits(file.length() - start as u64)?;
-        Ok(Self { file, header, start: start as u64 })
+        let length = file.length() - start as u64;
+        header.fits(length)?;
+        let ordered = if header.fortran {
+            let mut bytes = vec![0; length as usize];
+            file.read_exact_at(&mut bytes, start as u64).map_err(|e| e.to_string())?;
+            Some(header.in_c_order(&bytes))
+        } else {
+            None
+        };
+        Ok(Self { file, header, start: start as u64, ordered })
     }
 
     /// What stands before the numbers.
@@ -64,7 +74,11 @@ impl NpyFile {
             axes.ok_or_else(|| format!("it has the shape {:?}, and no entry {index}", self.header.shape))?;
         // Where one axis is 0, the others may be of any length.
         let count = if axes.contains(&0) { 0 } else { axes.iter().product() };
-        let mut bytes = vec![0; count * self.header.size];
+        let length = count * self.header.size;
+        if let Some(all) = &self.ordered {
+            return Ok(self.header.values(&all[index * length..][..length]));
+        }
+        let mut bytes = vec![0; length];
         let at = self.start + index as u64 * bytes.len() as u64;
         self.file.read_exact_at(&mut bytes, at).map_err(|e| e.to_string())?;
         Ok(self.header.values(&bytes))
@@ -113,7 +127,8 @@ impl Array {
         let (header, start) = header(bytes)?;
         let rest = &bytes[start..];
         header.fits(rest.len() as u64)?;
-        Ok(Self { values: header.values(rest), shape: header.shape })
+        let values = if header.fortran { header.values(&header.in_c_order(rest)) } else { header.values(rest) };
+        Ok(Self { values, shape: header.shape })
     }
 }
 
@@ -130,6 +145,20 @@ fn text(bytes: &[u8]) -> String {
     text.trim_end_matches('\0').to_owned()
 }
 
+/// `float16` (IEEE 754's binary16).
+fn half(bytes: [u8; 2]) -> f32 {
+    let bits = u16::from_le_bytes(bytes);
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 0x1F), f32::from(bits & 0x3FF));
+    let size = match exponent {
+        // Subnormal: no leading one.
+        0 => mantissa * 2.0_f32.powi(-24),
+        0x1F if mantissa == 0.0 => f32::INFINITY,
+        0x1F => f32::NAN,
+        _ => (1.0 + mantissa / 1024.0) * 2.0_f32.powi(exponent - 15),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
 /// What stands before an array's numbers.
 #[derive(Clone, Debug)]
 pub struct Header {
@@ -139,9 +168,16 @@ pub struct Header {
     pub size: usize,
     /// Lengths of the axes.
     pub shape: Vec<usize>,
+    /// Whether the first index changes fastest.
+    fortran: bool,
 }
 
 impl Header {
+    /// Whether its numbers are floating-point ones.
+    pub fn is_floating(&self) -> bool {
+        self.kind.trim_start_matches(['<', '>', '=']).starts_with('f')
+    }
+
     /// An error unless so many bytes are as many as the shape claims.
     pub(crate) fn fits(&self, found: u64) -> Result<(), String> {
         let bytes = self.shape.iter().try_fold(self.size as u64, |all, length| all.checked_mul(*length as u64));
@@ -167,35 +203,82 @@ impl Header {
         let shape = shape.ok_or_else(unreadable)?;
         let shape: Result<Vec<usize>, _> =
             shape.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::parse).collect();
-        if !after("fortran_order").is_some_and(|t| t.starts_with("False")) {
-            return Err("it lies in Fortran order: save it with `numpy.ascontiguousarray`".to_owned());
+        let fortran = after("fortran_order").ok_or_else(unreadable)?.starts_with("True");
+        if let Some("O") = kind.get(1..) {
+            return Err(format!(
+                "it is of type `{kind}`, Python objects: where its entries are arrays of one shape, save `numpy.stack(list(x))`; where their lengths differ, `numpy.concatenate(list(x))` and the lengths beside it"
+            ));
         }
-        let size = match kind {
-            "|u1" => 1,
-            "<f4" | "<i4" => 4,
-            "<f8" | "<i8" => 8,
+        let plain = kind.split_at_checked(1).filter(|(order, _)| matches!(*order, "<" | ">" | "=" | "|"));
+        let size = match plain.map(|(_, word)| word) {
+            Some("u1" | "i1" | "b1") => 1,
+            Some("f2" | "i2" | "u2") => 2,
+            Some("f4" | "i4" | "u4") => 4,
+            Some("f8" | "i8" | "u8") => 8,
             _ if texts(kind).is_some() => texts(kind).unwrap_or_default(),
             _ => {
                 return Err(format!(
-                    "it is of type `{kind}`: expected uint8, float32, float64, int32 or int64 (`|u1`, `<f4`, `<f8`, `<i4`, `<i8`); convert it with `astype`"
+                    "it is of type `{kind}`: expected bool, whole numbers or floating-point ones of 8 to 64 bits; convert it with `astype`"
                 ));
             }
         };
-        Ok(Self { kind: kind.to_owned(), size, shape: shape.map_err(|_| unreadable())? })
+        Ok(Self { kind: kind.to_owned(), size, shape: shape.map_err(|_| unreadable())?, fortran })
+    }
+
+    /// The bytes of all numbers in the order in which the last index changes fastest; they lie with the first one doing so.
+    fn in_c_order(&self, bytes: &[u8]) -> Vec<u8> {
+        let (size, shape) = (self.size, self.shape.as_slice());
+        let mut out = Vec::with_capacity(bytes.len());
+        // Of each axis, the numbers from one index to the next.
+        let strides: Vec<usize> = shape
+            .iter()
+            .scan(1_usize, |stride, length| Some(std::mem::replace(stride, stride.saturating_mul(*length))))
+            .collect();
+        let (mut index, mut at) = (vec![0; shape.len()], 0);
+        while out.len() < bytes.len() {
+            out.extend_from_slice(&bytes[at * size..][..size]);
+            for axis in (0..shape.len()).rev() {
+                (index[axis], at) = (index[axis] + 1, at + strides[axis]);
+                if index[axis] < shape[axis] {
+                    break;
+                }
+                (index[axis], at) = (0, at - shape[axis] * strides[axis]);
+            }
+        }
+        out
     }
 
     /// The numbers in these bytes.
     pub(crate) fn values(&self, bytes: &[u8]) -> Values {
-        fn numbers<const N: usize, T>(bytes: &[u8], of: fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|chunk| of(*chunk)).collect()
+        fn numbers<const N: usize, T>(bytes: &[u8], big: bool, of: fn([u8; N]) -> T) -> Vec<T> {
+            let chunks = bytes.as_chunks::<N>().0.iter();
+            if big {
+                let turned = |chunk: &[u8; N]| {
+                    let mut chunk = *chunk;
+                    chunk.reverse();
+                    of(chunk)
+                };
+                return chunks.map(turned).collect();
+            }
+            chunks.map(|chunk| of(*chunk)).collect()
         }
-        match self.kind.as_str() {
-            "|u1" => Values::Bytes(bytes.to_vec()),
-            "<f4" => Values::Floats(numbers(bytes, f32::from_le_bytes)),
-            "<f8" => Values::Floats(numbers(bytes, |b| f64::from_le_bytes(b) as f32)),
-            "<i4" => Values::Whole(numbers(bytes, |b| i64::from(i32::from_le_bytes(b)))),
-            kind if texts(kind).is_some() => Values::Text(bytes.chunks_exact(self.size).map(text).collect()),
-            _ => Values::Whole(numbers(bytes, i64::from_le_bytes)),
+        if texts(&self.kind).is_some() {
+            return Values::Text(bytes.chunks_exact(self.size).map(text).collect());
+        }
+        let big = self.kind.starts_with('>');
+        match self.kind.get(1..).unwrap_or_default() {
+            "u1" => Values::Bytes(bytes.to_vec()),
+            "f2" => Values::Floats(numbers(bytes, big, half)),
+            "f4" => Values::Floats(numbers(bytes, big, f32::from_le_bytes)),
+            "f8" => Values::Floats(numbers(bytes, big, |b| f64::from_le_bytes(b) as f32)),
+            "b1" => Values::Whole(bytes.iter().map(|b| i64::from(*b != 0)).collect()),
+            "i1" => Values::Whole(numbers(bytes, big, |b| i64::from(i8::from_le_bytes(b)))),
+            "i2" => Values::Whole(numbers(bytes, big, |b| i64::from(i16::from_le_bytes(b)))),
+            "u2" => Values::Whole(numbers(bytes, big, |b| i64::from(u16::from_le_bytes(b)))),
+            "i4" => Values::Whole(numbers(bytes, big, |b| i64::from(i32::from_le_bytes(b)))),
+            "u4" => Values::Whole(numbers(bytes, big, |b| i64::from(u32::from_le_bytes(b)))),
+            "u8" => Values::Whole(numbers(bytes, big, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))),
+            _ => Values::Whole(numbers(bytes, big, i64::from_le_bytes)),
         }
     }
 }
@@ -237,5 +320,54 @@ mod tests {
         assert!(file("<f4", &[0, long, long], &[]).unwrap().row(0).is_err());
         assert_eq!(file("|u1", &[2, 0, long, long], &[]).unwrap().row(1), Ok(Values::Bytes(Vec::new())));
         assert!(file("|u1", &[], &[7]).unwrap().row(0).is_err());
+    }
+
+    /// `numpy.asfortranarray(numpy.arange(24).reshape(2, 3, 4))`: the first index changes fastest.
+    #[test]
+    fn arrays_in_fortran_order_are_turned() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.npy");
+        let mut bytes = write_header("<i2", &[2, 3, 4]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // One character less; the padding takes one more.
+        let at = text.find("False").unwrap() - text.find("{'").unwrap() + 10;
+        bytes.splice(at..at + 5, *b"True ");
+        for k in 0..4_i16 {
+            for j in 0..3 {
+                bytes.extend((0..2).flat_map(|i| (i * 12 + j * 4 + k).to_le_bytes()));
+            }
+        }
+        let array = Array::parse(&bytes).unwrap();
+        assert_eq!((array.shape, array.values), (vec![2, 3, 4], Values::Whole((0..24).collect())));
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(NpyFile::open(&path).unwrap().row(1), Ok(Values::Whole((12..24).collect())));
+    }
+
+    /// `numpy.array([1, -2, 65504, 2**-24, 0.1, inf], "f2")` and the same numbers of other types and byte orders.
+    #[test]
+    fn every_plain_type_has_its_numbers() {
+        let of = |kind: &str, bytes: &[u8], count: usize| {
+            Array::parse(&[write_header(kind, &[count]), bytes.to_vec()].concat()).map(|array| array.values)
+        };
+        let halves: Vec<u8> = [0x3C00_u16, 0xC000, 0x7BFF, 1, 0x2E66, 0x7C00].map(u16::to_le_bytes).concat();
+        let expected = vec![1.0, -2.0, 65504.0, 2.0_f32.powi(-24), 0.099_975_586, f32::INFINITY];
+        assert_eq!(of("<f2", &halves, 6), Ok(Values::Floats(expected)));
+        assert_eq!(of(">f4", &1.5_f32.to_be_bytes(), 1), Ok(Values::Floats(vec![1.5])));
+        for (kind, bytes, value) in [
+            ("|b1", &[1][..], 1),
+            ("|i1", &[0xFF], -1),
+            ("<i2", &[0xFE, 0xFF], -2),
+            ("<u2", &[0xFE, 0xFF], 65534),
+            (">u2", &[1, 2], 258),
+            ("<u4", &[0, 0, 0, 0x80], 1 << 31),
+            ("<u8", &[0xFF; 8], i64::MAX),
+            (">i8", &[0, 0, 0, 0, 0, 0, 1, 0], 256),
+        ] {
+            assert_eq!(of(kind, bytes, 1), Ok(Values::Whole(vec![value])), "{kind}");
+        }
+        for kind in ["<c8", "<f16", "<M8[s]", "|V4"] {
+            assert!(of(kind, &[0; 16], 1).unwrap_err().contains("convert it with `astype`"), "{kind}");
+        }
+        assert!(of("|O", &[], 0).unwrap_err().contains("numpy.concatenate"));
     }
 }

@@ -27,11 +27,15 @@ impl Npz {
 
     /// The array under the first of these keys that there is.
     pub(crate) fn find(&mut self, keys: &[&str]) -> Result<Option<(String, Array)>, DataError> {
-        let there = |wanted: &&&str| self.zip.entries.iter().any(|entry| key(&entry.name) == **wanted);
-        let Some(wanted) = keys.iter().find(there) else {
+        let Some(wanted) = keys.iter().find(|wanted| self.has(wanted)) else {
             return Ok(None);
         };
         Ok(Some(((*wanted).to_owned(), self.array(wanted)?)))
+    }
+
+    /// Whether there is an array under this key.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.zip.entries.iter().any(|entry| key(&entry.name) == wanted)
     }
 
     /// The keys, as they are told to a reader.
@@ -48,8 +52,12 @@ impl Npz {
     }
 }
 
-/// The arrays of an `.npz` by their keys: what they are, each read and checked on the way.
-pub fn contents(path: &Path) -> Result<Vec<(String, Header)>, DataError> {
+/// A key, and what stands under it or why that cannot be read.
+pub type Held = (String, Result<Header, String>);
+
+/// The arrays of an `.npz` by their keys: what they are, each read and checked on the way. One that cannot be read harms none
+/// of the others.
+pub fn contents(path: &Path) -> Result<Vec<Held>, DataError> {
     let mut npz = Npz::open(path)?;
     let entries = npz.zip.entries.clone();
     let mut of = |entry| -> Result<Header, String> {
@@ -58,13 +66,7 @@ pub fn contents(path: &Path) -> Result<Vec<(String, Header)>, DataError> {
         header.fits((bytes.len() - start) as u64)?;
         Ok(header)
     };
-    entries
-        .iter()
-        .map(|entry| {
-            let key = key(&entry.name);
-            Ok((key.to_owned(), of(entry).map_err(|reason| bad(path, format!("reading its array `{key}`: {reason}")))?))
-        })
-        .collect()
+    Ok(entries.iter().map(|entry| (key(&entry.name).to_owned(), of(entry))).collect())
 }
 
 fn bad(path: &Path, reason: String) -> DataError {

@@ -223,6 +223,114 @@ fn y4m_headers_are_not_believed() {
 }
 
 #[test]
+fn numpy_axes_are_what_is_possible() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("clip.npy");
+    let write = |shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let text = format!("{shape:?}").replace('[', "(").replace(']', ")");
+        fs::write(&path, npy("|u1", &text, &(0..count).map(|i| (i % 251) as u8).collect::<Vec<_>>())).unwrap();
+    };
+    for (shape, frames, width, height, told) in [
+        // Pictures.
+        (&[32, 32, 3][..], 1, 32, 32, true),
+        (&[20, 30, 1], 1, 30, 20, true),
+        // Clips.
+        (&[32, 32, 32], 32, 32, 32, false),
+        (&[5, 8, 6, 1], 5, 6, 8, false),
+        (&[5, 1, 8, 6], 5, 6, 8, false),
+        (&[5, 3, 6, 6], 5, 6, 6, false),
+        (&[5, 6, 6, 3], 5, 6, 6, false),
+        (&[1, 3, 9, 9], 1, 9, 9, false),
+    ] {
+        write(shape);
+        let clip = Clip::open(&path).unwrap();
+        assert_eq!((clip.frames(), clip.width(), clip.height()), (frames, width, height), "{shape:?}");
+        assert_eq!(!clip.notes().is_empty(), told, "{shape:?}: {:?}", clip.notes());
+        let image = &clip.read(&[frames - 1]).unwrap()[0];
+        assert_eq!((image.channels, image.pixels.len()), (3, width * height * 3));
+    }
+    write(&[32, 32, 3]);
+    let pixels = &Clip::open(&path).unwrap().read(&[0]).unwrap()[0].pixels;
+    assert!(pixels.iter().enumerate().all(|(i, x)| usize::from(*x) == i % 251), "the picture itself");
+    for (shape, parts) in [
+        (&[3, 32, 32][..], ["x[None]", "x[..., None]"]),
+        (&[32, 32, 4], ["x[None, ..., :3]", "x[..., None]"]),
+        (&[3, 1, 32, 32], ["x.transpose(1, 0, 2, 3)", "x[:, 0, ..., None]"]),
+        (&[3, 16, 32, 32], ["x.transpose(1, 0, 2, 3)", "[T, C, H, W]"]),
+        (&[32, 32, 3, 16], ["x.transpose(3, 0, 1, 2)", "[T, H, W, C]"]),
+        (&[8, 32, 32, 4], ["x[..., :3]", "fourth channel"]),
+        (&[8, 4, 84, 84], ["x[:, -1]", "x[:, :3]"]),
+        (&[8, 3, 40, 3], ["on the last axis or on the second", "x.transpose(0, 2, 3, 1)"]),
+        (&[2, 4, 8, 8, 3], ["several clips", "x[0]"]),
+    ] {
+        write(shape);
+        says(&error(&path), &parts);
+        says(&error(&path), &[&format!("{shape:?}")]);
+    }
+}
+
+#[test]
+fn numpy_floats_have_the_range_that_most_of_them_have() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("clip.npy");
+    let write = |change: &dyn Fn(usize, f32) -> f32| {
+        let values = (0..4 * 16 * 16 * 3).flat_map(|i| change(i, (i % 100) as f32 / 99.0).to_le_bytes());
+        fs::write(&path, npy("<f4", "(4, 16, 16, 3)", &values.collect::<Vec<u8>>())).unwrap();
+    };
+    let read = || {
+        let clip = Clip::open(&path).unwrap();
+        (all(&clip).into_iter().flat_map(|frame| frame.pixels).collect::<Vec<u8>>(), clip.notes().join("; "))
+    };
+    write(&|_, x| x);
+    let (plain, none) = read();
+    assert!(none.is_empty() && plain[50] == 129);
+    // One value of many a little beyond, and what resampling does at edges.
+    for (at, value, as_byte) in [(777, 1.003, 255), (777, 1.4, 255), (777, 7.0, 255), (777, -0.02, 0)] {
+        write(&|i, x| if i == at { value } else { x });
+        let (pixels, told) = read();
+        assert!(
+            pixels.iter().zip(&plain).enumerate().all(|(i, (a, b))| if i == at { *a == as_byte } else { a == b }),
+            "{value}"
+        );
+        assert!(told.contains("1 of 3072 numbers lie outside of 0 to 1") && told.contains("clipped"), "{told}");
+    }
+    write(&|_, x| x * 1.1 - 0.02);
+    let (pixels, told) = read();
+    assert!(pixels[50].abs_diff(136) < 2 && told.contains("outside of 0 to 1"), "{} {told}", pixels[50]);
+    // Bytes as floats: all of them, a dark clip with few bright pixels, and hardly any light at all.
+    for (name, change) in [
+        ("bytes", &(|_, x: f32| x * 255.0) as &dyn Fn(usize, f32) -> f32),
+        ("dark", &|i, _| if i % 500 == 0 { 200.0 } else { 0.0 }),
+        ("nearly black", &|i, _| (i % 3) as f32),
+        ("overshoot", &|i, x| if i == 3 { 261.0 } else { x * 255.0 }),
+    ] {
+        write(change);
+        let expected = |i: usize| (change(i, (i % 100) as f32 / 99.0) + 0.5) as u8;
+        let (pixels, told) = read();
+        assert!(pixels.iter().enumerate().all(|(i, x)| *x == expected(i)), "{name}");
+        assert_eq!(told.is_empty(), name != "overshoot", "{name}: {told}");
+    }
+    for (change, parts) in [
+        (&(|_, x: f32| x * 2.0 - 1.0) as &dyn Fn(usize, f32) -> f32, ["it holds -1 in frame 0", "(x + 1) / 2"]),
+        (&|_, x| x - 0.2, ["it holds -0.2 in frame 0", "expected numbers from 0 to 1"]),
+        (&|i, x| if i % 30 == 0 { 60.0 } else { x }, ["lie between 0 and 1", "up to 60"]),
+        (&|_, x| x * 4000.0, ["in frame 0", "expected numbers from 0 to 1, or to 255"]),
+        (&|_, x| x / 0.0, ["in frame 0", "expected numbers from 0 to 1, or to 255"]),
+    ] {
+        write(change);
+        says(&error(&path), &parts);
+    }
+    // Half precision, and Fortran order.
+    let halves = [0_u16, 0x3800, 0x3C00].into_iter().cycle().take(24).flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    fs::write(&path, npy("<f2", "(2, 2, 2, 3)", &halves)).unwrap();
+    assert_eq!(read().0[..3], [0, 128, 255]);
+    let values: Vec<u8> = (0..2 * 5 * 4 * 3).collect();
+    fs::write(&path, made::npz::fortran("|u1", &[2, 5, 4, 3], 1, &values)).unwrap();
+    assert_eq!(read().0, values);
+}
+
+#[test]
 fn gifs_and_files_that_are_no_clips() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("clip");
@@ -260,6 +368,7 @@ fn damaged_clips_cost_nothing_but_a_sentence() {
         npy("|u1", "(2, 3, 2, 5)", &[7; 60]),
         npy("<f4", "(1, 2, 2, 3)", &[1; 48]),
         npy("<f8", "(1, 2, 2)", &[1; 32]),
+        made::npz::fortran("<f2", &[2, 3, 4, 3], 2, &[7; 144]),
     ];
     let y4m = ["420-odd.y4m", "422.y4m", "mono.y4m"].map(|name| fs::read(golden(name)).unwrap()).to_vec();
     let gif = vec![fs::read(golden("disposals.gif")).unwrap()];

@@ -4,8 +4,8 @@ mod made;
 
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Episodes, EpisodesConfig, Part, Window};
-use made::npz::{Method, bytes, floats, npy, wholes, write};
+use foretell_data::{Auto, Episodes, EpisodesConfig, Layout, Part, Window};
+use made::npz::{Method, bytes, floats, fortran, npy, wholes, write};
 use tempfile::TempDir;
 
 fn file(folder: &TempDir, name: &str, members: &[(&str, Vec<u8>)]) -> PathBuf {
@@ -95,7 +95,7 @@ fn actions_may_lie_apart_and_observations_be_fewer() {
     }
     // Episodes of 10, 3 and 15 steps; one observation in three.
     let actions = file(&folder, "actions.npz", &[("action", steps(28)), ("episode_len", wholes(&[10, 3, 15]))]);
-    let config = EpisodesConfig { actions: Some(actions), every: 3, window: 3, frameskip: 0 };
+    let config = EpisodesConfig { actions: Some(actions), every: 3, window: 3, ..Default::default() };
     let episodes = Episodes::open(&frames, config.clone()).unwrap();
     assert_eq!((episodes.action(), episodes.frameskip()), (6, 3));
     let held_out = held_out_windows(&episodes);
@@ -176,7 +176,7 @@ fn what_does_not_fit_is_refused_in_a_sentence() {
             "adds up to 7, but there are 8 actions",
         ),
         (say("f.npz", &[good(), ("actions", steps(8)), ("lengths", wholes(&[-1, 9]))]), "positive numbers"),
-        (say("g.npz", &[good(), ("actions", wholes(&[1; 8]))]), "float32 or float64 in rows"),
+        (say("g.npz", &[good(), ("actions", floats("(8, 1, 1)", [1.0; 8]))]), "numbers in rows, [N] or [N, A]"),
         (say("h.npz", &[good(), ("actions", npy("<c8", "(8, 1)", &[0; 64]))]), "type `<c8`"),
         (
             say("i.npz", &[good(), ("actions", steps(8)), ("states", floats("(3, 1)", [0.0; 3]))]),
@@ -218,4 +218,343 @@ fn what_does_not_fit_is_refused_in_a_sentence() {
     let said = refusal(folder.path(), EpisodesConfig { every: 2, frameskip: 3, ..Default::default() });
     assert!(said.contains("multiple of `data.every`"), "{said}");
     assert!(refusal(&folder.path().join("none.npz"), EpisodesConfig::default()).contains("nothing at"));
+}
+
+/// Windows of three.
+fn opened(path: &Path, more: EpisodesConfig) -> Episodes {
+    Episodes::open(path, EpisodesConfig { window: 3, ..more }).unwrap()
+}
+
+fn marks(window: &Window) -> Vec<f32> {
+    let each = window.observations.len() / window.frames;
+    window.observations.iter().step_by(each).map(|x| (x * 255.0).round()).collect()
+}
+
+/// First marks of all windows, of both parts, in order.
+fn starts(episodes: &Episodes) -> Vec<u32> {
+    let part = |part| (0..episodes.windows(part)).map(move |i| (part, i));
+    let all = part(Part::Train).chain(part(Part::HeldOut));
+    let mut starts: Vec<u32> = all.map(|(p, i)| marks(&episodes.cut_window(p, i).unwrap())[0] as u32).collect();
+    starts.sort_unstable();
+    starts
+}
+
+fn chosen(episodes: &Episodes, key: &str) -> String {
+    let decision = episodes.decisions().iter().find(|decision| decision.what == key);
+    decision.map_or(String::new(), |decision| format!("{}: {}", decision.value, decision.reason))
+}
+
+fn flags(at: &[usize], rows: usize) -> Vec<u8> {
+    npy("|b1", &format!("({rows},)"), &(0..rows).map(|i| u8::from(at.contains(&i))).collect::<Vec<_>>())
+}
+
+/// Windows of three of episodes of 8, 5 and 9 observations, one after the other: none crosses.
+const APART: [u32; 16] = [0, 1, 2, 3, 4, 5, 8, 9, 10, 13, 14, 15, 16, 17, 18, 19];
+
+#[test]
+fn episodes_end_where_recorders_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, more: &[(&str, Vec<u8>)]| {
+        let good = [("observations", pictures(22)), ("actions", steps(22))];
+        file(&folder, name, &[&good, more].concat())
+    };
+    let ids = (0..22).map(|i| i64::from(i >= 8) + i64::from(i >= 13)).collect::<Vec<_>>();
+    for (key, name, more) in [
+        // D4RL: one of the two at each end; the last episode's end is not marked.
+        ("terminals | timeouts", "a", vec![("terminals", flags(&[7], 22)), ("timeouts", flags(&[12], 22))]),
+        (
+            "dones",
+            "b",
+            vec![("dones", floats("(22, 1)", (0..22).map(|i| f32::from(u8::from(i == 7 || i == 12 || i == 21)))))],
+        ),
+        (
+            "terminations | truncations",
+            "c",
+            vec![("truncations", flags(&[7, 21], 22)), ("terminations", flags(&[12], 22))],
+        ),
+        ("episode_ends", "d", vec![("episode_ends", wholes(&[8, 13, 22]))]),
+        // The last rows themselves.
+        ("episode_ends", "e", vec![("episode_ends", wholes(&[7, 12, 21]))]),
+        ("is_first", "f", vec![("is_first", flags(&[0, 8, 13], 22)), ("is_last", flags(&[7, 12, 21], 22))]),
+        ("is_last", "g", vec![("is_last", flags(&[7, 12, 21], 22)), ("is_terminal", flags(&[21], 22))]),
+        ("episode_index", "h", vec![("episode_index", wholes(&ids)), ("done", flags(&[21], 22))]),
+        ("ep_len", "i", vec![("ep_len", npy("<u2", "(3, 1)", &[8, 0, 5, 0, 9, 0]))]),
+        ("lengths", "j", vec![("lengths", npy("|u1", "(3,)", &[8, 5, 9])), ("terminals", flags(&[7, 12, 21], 22))]),
+        ("lengths", "k", vec![("lengths", floats("(3,)", [8.0, 5.0, 9.0]))]),
+        // Lengths that say nothing of some episodes.
+        ("lengths", "l", vec![("lengths", wholes(&[8, 0, 5, 9]))]),
+    ] {
+        let episodes = opened(&of(&format!("{name}.npz"), &more), EpisodesConfig::default());
+        assert_eq!(starts(&episodes), APART, "{name}");
+        let said = chosen(&episodes, "data.ends");
+        assert!(said.starts_with(&format!("{key}: ")), "{name}: {said}");
+        assert_eq!(episodes.count(Part::Train) + episodes.count(Part::HeldOut), 3, "{name}");
+    }
+    // Where two sources differ, that is told, and a key says which is meant.
+    let both = of("m.npz", &[("lengths", wholes(&[8, 5, 9])), ("terminals", flags(&[9], 22))]);
+    let episodes = opened(&both, EpisodesConfig::default());
+    assert_eq!(starts(&episodes), APART);
+    let told = episodes.notes().join("; ");
+    assert!(told.contains("`lengths` tells 3 episodes and `terminals` 2"), "{told}");
+    let asked = |ends: &str| opened(&both, EpisodesConfig { ends: ends.to_owned(), ..Default::default() });
+    assert_eq!(starts(&asked("terminals")), [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    assert_eq!(asked("none").count(Part::Train), 1, "the head of the only episode");
+    let wrong = refusal(&both, EpisodesConfig { ends: "endings".to_owned(), ..Default::default() });
+    assert!(
+        wrong.contains("names `endings`") && wrong.contains("observations, actions, lengths, terminals"),
+        "{wrong}"
+    );
+    // What cannot say it is told, and harms nothing.
+    let other = of("n.npz", &[("done", floats("(3,)", [0.0; 3])), ("episode_id", npy("|O", "(22,)", &[]))]);
+    let told = opened(&other, EpisodesConfig::default()).notes().join("; ");
+    assert!(told.contains("`done` does not say") && told.contains("`episode_id` does not say"), "{told}");
+}
+
+#[test]
+fn one_long_episode_is_held_out_by_its_tail() {
+    let folder = tempfile::tempdir().unwrap();
+    let states = floats("(100, 1)", (0..100).map(|i| i as f32));
+    let members = [("observations", pictures(100)), ("actions", steps(100)), ("states", states)];
+    let path = file(&folder, "long.npz", &members);
+    let episodes = opened(&path, EpisodesConfig::default());
+    assert_eq!((episodes.windows(Part::Train), episodes.windows(Part::HeldOut)), (88, 8));
+    let held_out = held_out_windows(&episodes);
+    for (i, window) in held_out.iter().enumerate() {
+        let first = (90 + i) as f32;
+        assert_eq!(marks(window), [first, first + 1.0, first + 2.0]);
+        assert_eq!(window.actions, [first, -first, first + 1.0, -first - 1.0]);
+        assert_eq!(window.states, [first, first + 1.0, first + 2.0]);
+    }
+    let last = episodes.cut_window(Part::Train, 87).unwrap();
+    assert_eq!(marks(&last), [87.0, 88.0, 89.0], "no window has both");
+    assert!(chosen(&episodes, "data.tail").contains("of its 100 observations the last 10"));
+    let more = EpisodesConfig { tail: Auto::Value(40), ..Default::default() };
+    assert_eq!(opened(&path, more.clone()).windows(Part::HeldOut), 38);
+    assert_eq!(opened(&path, more).fingerprint(), episodes.fingerprint(), "the data are the same");
+    let wrong = refusal(&path, EpisodesConfig { tail: Auto::Value(2), ..Default::default() });
+    assert!(wrong.contains("data.tail") && wrong.contains("2 of 100"), "{wrong}");
+    // Two of three observations for the last of a hundred steps.
+    let path = file(&folder, "sparse.npz", &[("observations", pictures(34)), ("actions", steps(100))]);
+    let episodes = opened(&path, EpisodesConfig { every: 3, ..Default::default() });
+    let window = episodes.cut_window(Part::HeldOut, 0).unwrap();
+    assert_eq!((marks(&window)[0], window.actions[0]), (31.0, 93.0));
+}
+
+#[test]
+fn channels_lie_where_they_are_possible() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |shape: [usize; 4], i: usize| -> [usize; 4] {
+        let [_, b, c, d] = shape;
+        [i / (b * c * d), i / (c * d) % b, i / d % c, i % d]
+    };
+    let open = |name: &str, shape: [usize; 4], more: EpisodesConfig| {
+        let count: usize = shape.iter().product();
+        let members = [
+            (
+                "observations",
+                bytes(
+                    &format!("{shape:?}").replace('[', "(").replace(']', ")"),
+                    (0..count).map(|i| at(shape, i)[1] as u8),
+                ),
+            ),
+            ("actions", steps(shape[0])),
+        ];
+        Episodes::open(&file(&folder, name, &members), EpisodesConfig { window: 3, ..more })
+    };
+    for (name, shape, observation, layout) in [
+        ("a.npz", [40, 3, 8, 8], [3, 8, 8], "channels-first"),
+        ("b.npz", [40, 4, 12, 12], [4, 12, 12], "channels-first"),
+        ("c.npz", [40, 8, 8, 3], [3, 8, 8], "channels-last"),
+        ("d.npz", [40, 9, 12, 12], [9, 12, 12], "channels-first"),
+        ("e.npz", [40, 3, 6, 8], [3, 6, 8], "channels-first"),
+    ] {
+        let episodes = open(name, shape, EpisodesConfig::default()).unwrap();
+        assert_eq!(episodes.observation(), observation);
+        let said = chosen(&episodes, "data.layout");
+        assert!(said.starts_with(layout), "{said}");
+        // The second axis' number, wherever that is now.
+        let [channels, height, width] = observation;
+        let window = episodes.cut_window(Part::Train, 0).unwrap();
+        for (i, x) in window.observations.iter().enumerate() {
+            let (channel, row) = (i / (height * width) % channels, i / width % height);
+            let expected = if layout == "channels-first" { channel } else { row };
+            assert_eq!((x * 255.0).round() as usize, expected, "{name} at {i}");
+        }
+    }
+    let wrong = open("f.npz", [40, 3, 64, 3], EpisodesConfig::default()).err().unwrap().to_string();
+    for part in ["[40, 3, 64, 3]", "`data.layout`", "x.transpose(0, 2, 3, 1)"] {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+    for (layout, observation) in [(Layout::ChannelsLast, [3, 3, 64]), (Layout::ChannelsFirst, [3, 64, 3])] {
+        let asked = EpisodesConfig { layout: Auto::Value(layout), ..Default::default() };
+        assert_eq!(open("f.npz", [40, 3, 64, 3], asked).unwrap().observation(), observation);
+    }
+    // What a run began with stays, whatever is told today.
+    let known = EpisodesConfig { observation: Some([8, 3, 8]), ..Default::default() };
+    assert_eq!(open("a.npz", [40, 3, 8, 8], known).unwrap().observation(), [8, 3, 8]);
+}
+
+#[test]
+fn episodes_may_have_an_observation_behind_the_last_action() {
+    let folder = tempfile::tempdir().unwrap();
+    // Three episodes of 7, 4 and 8 actions.
+    let of = |name: &str, ends: (&str, Vec<u8>), states: usize| {
+        let states = floats(&format!("({states}, 1)"), (0..states).map(|i| i as f32));
+        let members = [("observations", pictures(22)), ("actions", steps(19)), ("states", states), ends];
+        opened(&file(&folder, name, &members), EpisodesConfig::default())
+    };
+    let ends = |action: f32| {
+        if action < 7.0 {
+            0.0
+        } else if action < 11.0 {
+            1.0
+        } else {
+            2.0
+        }
+    };
+    for (name, ends_said) in [
+        ("a.npz", ("lengths", wholes(&[7, 4, 8]))),
+        // Lengths and flags that count observations.
+        ("b.npz", ("lengths", wholes(&[8, 5, 9]))),
+        ("c.npz", ("is_first", flags(&[0, 8, 13], 22))),
+        ("d.npz", ("dones", flags(&[6, 10, 18], 19))),
+    ] {
+        for states in [19, 22] {
+            let episodes = of(name, ends_said.clone(), states);
+            assert_eq!(starts(&episodes), APART, "{name}");
+            for window in held_out_windows(&episodes) {
+                let (frame, action) = (marks(&window)[0], window.actions[0]);
+                assert_eq!(action, frame - ends(action), "{name}: the action taken at what was seen");
+                assert_eq!(window.states[0], if states == 22 { frame } else { action });
+            }
+        }
+    }
+    let wrong = file(
+        &folder,
+        "e.npz",
+        &[("observations", pictures(21)), ("actions", steps(19)), ("lengths", wholes(&[7, 4, 8]))],
+    );
+    let said = refusal(&wrong, EpisodesConfig::default());
+    assert!(said.contains("21 observations") && said.contains("19") && said.contains("22"), "{said}");
+}
+
+#[test]
+fn a_last_action_that_is_no_number_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |name: &str, nan: &[usize]| {
+        let nan = nan.to_vec();
+        let actions = floats("(30, 1)", (0..30).map(|i| if nan.contains(&i) { f32::NAN } else { i as f32 }));
+        let members = [("observations", pictures(30)), ("actions", actions), ("lengths", wholes(&[10, 8, 12]))];
+        file(&folder, name, &members)
+    };
+    let episodes = opened(&with("a.npz", &[9, 17, 29]), EpisodesConfig::default());
+    assert!(episodes.actions().mean[0].is_finite() && episodes.actions().std[0].is_finite());
+    assert_eq!(starts(&episodes).len(), 8 + 6 + 10);
+    let told = episodes.notes().join("; ");
+    assert!(told.contains("3 episodes with a last action that is no number"), "{told}");
+    let said = refusal(&with("b.npz", &[8, 9]), EpisodesConfig::default());
+    assert!(said.contains("NaN in row 8"), "{said}");
+    let said = refusal(&with("c.npz", &[0, 10, 18]), EpisodesConfig::default());
+    assert!(said.contains("NaN in row 0") && said.contains("first of its episode"), "{said}");
+}
+
+#[test]
+fn episodes_of_one_observation_are_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = [("observations", pictures(22)), ("actions", steps(22)), ("lengths", wholes(&[8, 1, 5, 1, 1, 6]))];
+    let episodes = opened(&file(&folder, "one.npz", &members), EpisodesConfig::default());
+    assert_eq!(episodes.count(Part::Train) + episodes.count(Part::HeldOut), 3);
+    assert_eq!(starts(&episodes), [0, 1, 2, 3, 4, 5, 9, 10, 11, 16, 17, 18, 19]);
+    assert!(episodes.notes().join("; ").contains("3 episodes of a single observation or none left out"));
+    // A file each.
+    let many = tempfile::tempdir().unwrap();
+    for (i, frames) in [8, 1, 6, 1].into_iter().enumerate() {
+        file(&many, &format!("{i}.npz"), &[("observations", pictures(frames)), ("actions", steps(frames))]);
+    }
+    let episodes = opened(many.path(), EpisodesConfig::default());
+    assert_eq!(episodes.count(Part::Train) + episodes.count(Part::HeldOut), 2);
+    let alone = file(
+        &folder,
+        "alone.npz",
+        &[("observations", pictures(3)), ("actions", steps(3)), ("lengths", wholes(&[1, 1, 1]))],
+    );
+    let said = refusal(&alone, EpisodesConfig::default());
+    assert!(said.contains("3 episodes have a single observation"), "{said}");
+}
+
+#[test]
+fn numbers_of_any_kind_and_order_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let halves = |x: &[u16]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let expected = |i: usize| (i % 4) as f32;
+    for (name, actions) in [
+        ("a.npz", npy("<i4", "(30,)", &(0..30).flat_map(|i| (i % 4_i32).to_le_bytes()).collect::<Vec<_>>())),
+        ("b.npz", npy("|u1", "(30, 1)", &(0..30).map(|i| i % 4).collect::<Vec<u8>>())),
+        (
+            "c.npz",
+            npy("<f2", "(30,)", &halves(&(0..30).map(|i| [0, 0x3C00, 0x4000, 0x4200][i % 4]).collect::<Vec<_>>())),
+        ),
+        ("d.npz", npy(">i2", "(30,)", &(0..30).flat_map(|i| (i % 4_i16).to_be_bytes()).collect::<Vec<_>>())),
+        ("e.npz", npy("<u8", "(30,)", &(0..30).flat_map(|i| (i % 4_u64).to_le_bytes()).collect::<Vec<_>>())),
+    ] {
+        let path = file(&folder, name, &[("observations", pictures(30)), ("actions", actions)]);
+        let episodes = opened(&path, EpisodesConfig::default());
+        assert_eq!((episodes.action(), episodes.count(Part::Train)), (1, 1), "{name}");
+        let window = episodes.cut_window(Part::HeldOut, 0).unwrap();
+        let first = marks(&window)[0] as usize;
+        assert_eq!(window.actions, [expected(first), expected(first + 1)], "{name}");
+        let whole = name != "c.npz";
+        assert_eq!(episodes.notes().join("; ").contains("`data.one_hot`"), whole, "{name}");
+        let one_hot = EpisodesConfig { one_hot: true, ..Default::default() };
+        let window = opened(&path, one_hot).cut_window(Part::HeldOut, 0).unwrap();
+        let columns: Vec<f32> = (0..8).map(|k| f32::from(u8::from(k % 4 == (first + k / 4) % 4))).collect();
+        assert_eq!(window.actions, columns, "{name}");
+    }
+    let flags = npy("|b1", "(30, 2)", &(0..60).map(|i| u8::from(i % 3 == 0)).collect::<Vec<_>>());
+    let path = file(&folder, "f.npz", &[("observations", pictures(30)), ("actions", flags)]);
+    let window = opened(&path, EpisodesConfig::default()).cut_window(Part::Train, 0).unwrap();
+    assert_eq!(window.actions, [1.0, 0.0, 0.0, 1.0]);
+    let wrong = refusal(&path, EpisodesConfig { one_hot: true, ..Default::default() });
+    assert!(wrong.contains("`data.one_hot`") && wrong.contains("2 numbers"), "{wrong}");
+
+    // The same observations in each way to save them.
+    let all: Vec<u16> = (0..30 * 12).map(|i| (i * 7 % 500) as u16).collect();
+    let shape = [30, 2, 2, 3];
+    let plain = all.iter().flat_map(|x| f32::from(*x).to_le_bytes()).collect::<Vec<u8>>();
+    let ways = [
+        npy("<f4", "(30, 2, 2, 3)", &plain),
+        npy("<u2", "(30, 2, 2, 3)", &halves(&all)),
+        fortran("<u2", &shape, 2, &halves(&all)),
+        fortran("<f4", &shape, 4, &plain),
+        npy("<i8", "(30, 2, 2, 3)", &all.iter().flat_map(|x| i64::from(*x).to_le_bytes()).collect::<Vec<u8>>()),
+    ];
+    let seen = ways.map(|observations| {
+        let actions = fortran("<f4", &[30, 2], 4, &(0..60).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>());
+        let episodes = opened(
+            &file(&folder, "g.npz", &[("observations", observations), ("actions", actions)]),
+            EpisodesConfig::default(),
+        );
+        let window = episodes.cut_window(Part::Train, 1).unwrap();
+        assert_eq!(window.actions, [2.0, 3.0, 4.0, 5.0]);
+        window.observations
+    });
+    assert!(seen.iter().all(|other| *other == seen[0]) && seen[0][..2] == [84.0, 105.0], "{:?}", &seen[0][..4]);
+    let objects = file(&folder, "h.npz", &[("observations", npy("|O", "(3,)", &[0; 24])), ("actions", steps(30))]);
+    let said = refusal(&objects, EpisodesConfig::default());
+    assert!(
+        said.contains("Python objects") && said.contains("numpy.concatenate") && said.contains("lengths"),
+        "{said}"
+    );
+}
+
+/// The episode that the hash of its name would hold out has no window; another one has.
+#[test]
+fn what_is_held_out_holds_a_window() {
+    let folder = tempfile::tempdir().unwrap();
+    for short in 0..4 {
+        let lengths = (0..4).map(|i| if i == short { 2 } else { 9 }).collect::<Vec<i64>>();
+        let members = [("observations", pictures(29)), ("actions", steps(29)), ("lengths", wholes(&lengths))];
+        let episodes = opened(&file(&folder, "some.npz", &members), EpisodesConfig::default());
+        assert_eq!((episodes.windows(Part::Train), episodes.windows(Part::HeldOut)), (14, 7), "{short}");
+    }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use foretell_data::{
-    Auto, DataError, Decision, Description, Episodes, EpisodesConfig, Image, Meta, Modality, Normalise, Opening, Part,
-    Source, Unit, Window,
+    Auto, DataError, Decision, Description, Episodes, EpisodesConfig, Image, Layout, Meta, Modality, Normalise,
+    Opening, Part, Source, Unit, Window,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -93,6 +93,14 @@ pub struct EpisodesSettings {
     pub window: Auto<usize>,
     /// Actions between two observations of a window, a multiple of `every`; a model then takes as many as one block.
     pub frameskip: Auto<usize>,
+    /// Where the channels of pictures lie: `channels-last` or `channels-first`.
+    pub layout: Auto<Layout>,
+    /// Which arrays say where episodes end, such as `terminals | timeouts`; `none`: each file is one episode.
+    pub ends: String,
+    /// Observations held out at the end of a recording of a single episode.
+    pub tail: Auto<usize>,
+    /// Whether an action is one of several choices: a whole number becomes a column for each.
+    pub one_hot: bool,
     /// Of the episodes when the run began, so that a resumed run notices others; empty until taken.
     pub fingerprint: String,
     /// `[C, H, W]` of an observation; empty until seen.
@@ -111,6 +119,10 @@ impl Default for EpisodesSettings {
             every: 1,
             window: Auto::Auto,
             frameskip: Auto::Auto,
+            layout: Auto::Auto,
+            ends: EpisodesConfig::default().ends,
+            tail: Auto::Auto,
+            one_hot: false,
             fingerprint: String::new(),
             observation: Vec::new(),
             normalise: Normalise::nothing(0),
@@ -253,8 +265,11 @@ impl Experience {
         let same = || (every, "as many actions as each observation has".to_owned());
         let frameskip = settings.frameskip.resolve("data.frameskip", decisions, same);
         let actions = (!settings.actions.is_empty()).then(|| PathBuf::from(&settings.actions));
-        let config = EpisodesConfig { actions, every, window, frameskip };
+        let (layout, ends, tail, one_hot) = (settings.layout, settings.ends.clone(), settings.tail, settings.one_hot);
+        let observation = settings.observation.as_slice().try_into().ok();
+        let config = EpisodesConfig { actions, every, window, frameskip, layout, ends, tail, one_hot, observation };
         let episodes = Episodes::open(Path::new(&settings.path), config)?;
+        decisions.extend_from_slice(episodes.decisions());
         let fingerprint = format!("{:016x}", episodes.fingerprint());
         if !settings.fingerprint.is_empty() && settings.fingerprint != fingerprint {
             return Err(DataError::Changed {
@@ -319,7 +334,7 @@ impl Modality for Experience {
     }
 
     fn recognises(path: &Path) -> bool {
-        let npz = |path: &Path| path.extension().is_some_and(|extension| extension == "npz");
+        let npz = |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
         let holds = || std::fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|entry| npz(&entry.path())));
         npz(path) || holds()
     }
@@ -356,7 +371,8 @@ impl Modality for Experience {
                     ),
                 ];
                 let numbers = [("episodes".to_owned(), json!(train + held_out))].into();
-                Description { facts, numbers, ..Description::of::<Self>("recorded episodes", windows, judged) }
+                let notes = episodes.notes().to_vec();
+                Description { facts, numbers, notes, ..Description::of::<Self>("recorded episodes", windows, judged) }
             }
         }
     }

@@ -117,6 +117,11 @@ impl Clip {
         }
     }
 
+    /// What else to know, such as how its axes and its range were taken.
+    pub fn notes(&self) -> &[String] {
+        if let Kind::Npy(npy) = &self.kind { npy.notes() } else { &[] }
+    }
+
     /// These frames, in this order; one may be asked for several times. Their number is the caller's own claim on memory.
     pub fn read(&self, wanted: &[usize]) -> Result<Vec<Image>, DataError> {
         if let Some(&index) = wanted.iter().find(|index| **index >= self.frames) {

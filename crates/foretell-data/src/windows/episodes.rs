@@ -7,9 +7,11 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::axes::Layout;
 use crate::random::{Stream, rng};
-use crate::windows::recording::{Pixels, Recording, Recordings};
-use crate::{DataError, Normalise, Part, Places, Source, Window};
+use crate::windows::ends;
+use crate::windows::recording::{Pixels, Reading, Recording, Recordings};
+use crate::{Auto, DataError, Decision, Normalise, Part, Places, Source, Unit, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,12 +25,33 @@ pub struct EpisodesConfig {
     pub window: usize,
     /// Actions between two observations of a window, a multiple of `every`; 0: `every`.
     pub frameskip: usize,
+    /// Where the channels of pictures lie: `channels-last` or `channels-first`.
+    pub layout: Auto<Layout>,
+    /// Which arrays say where episodes end, `terminals | timeouts`; `none`: each file is one episode.
+    pub ends: String,
+    /// Observations held out at the end of a recording of a single episode.
+    pub tail: Auto<usize>,
+    /// Whether an action is one of several choices: a whole number becomes a column for each.
+    pub one_hot: bool,
+    /// `[C, H, W]` of an observation, where a run found it before.
+    #[serde(skip)]
+    pub observation: Option<[usize; 3]>,
 }
 
 impl Default for EpisodesConfig {
     /// Windows of four observations: LeWorldModel's three and the one foretold.
     fn default() -> Self {
-        Self { actions: None, every: 1, window: 4, frameskip: 0 }
+        Self {
+            actions: None,
+            every: 1,
+            window: 4,
+            frameskip: 0,
+            layout: Auto::Auto,
+            ends: ends::AUTO.to_owned(),
+            tail: Auto::Auto,
+            one_hot: false,
+            observation: None,
+        }
     }
 }
 
@@ -36,6 +59,8 @@ impl Default for EpisodesConfig {
 const ONE_IN: usize = 10;
 /// Observations that are measured at most.
 const MEASURED: usize = 512;
+/// The name of what is held out of a single episode.
+const TAIL: &str = "tail";
 
 /// See the module; the format is that of [`Episodes::open`].
 #[derive(Clone)]
@@ -48,11 +73,111 @@ pub struct Episodes {
     places: [Arc<[Place]>; 2],
     normalise: Normalise,
     actions: Normalise,
+    fingerprint: u64,
+    decisions: Arc<[Decision]>,
+    notes: Arc<[String]>,
 }
 
 /// An episode's name without its folder's.
 fn base_name(name: &str) -> String {
     Path::new(name).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn fingerprint(episodes: &[Recording]) -> u64 {
+    let mut hash = Xxh3::new();
+    for episode in episodes {
+        hash.update(base_name(&episode.name).as_bytes());
+        hash.update(&(episode.frames as u64).to_le_bytes());
+        match &episode.pixels {
+            Pixels::Bytes(bytes) => hash.update(bytes),
+            Pixels::Floats(values) => values.iter().for_each(|x| hash.update(&x.to_le_bytes())),
+        }
+        episode.actions.iter().for_each(|x| hash.update(&x.to_le_bytes()));
+    }
+    hash.digest()
+}
+
+/// What was chosen of how these are read, and what else to know of them.
+fn told(recordings: &Recordings, config: &EpisodesConfig) -> (Vec<Decision>, Vec<String>) {
+    let (mut decisions, left_out) = (Vec::new(), &recordings.left_out);
+    let mut decide = |what: &str, value: String, reason: String| {
+        decisions.push(Decision { what: what.to_owned(), value, reason });
+    };
+    if let (Auto::Auto, Some((key, shape))) = (config.layout, &recordings.pictures) {
+        let [channels, height, width] = recordings.observation;
+        let reason =
+            format!("`{key}` of shape {shape:?} are pictures {height} high and {width} wide with {channels} channels");
+        decide("data.layout", recordings.layout.to_string(), reason);
+    }
+    let all = Unit { one: "episode", many: "episodes" };
+    let mut notes = Vec::new();
+    if let (Some(keys), true) = (&recordings.ends, config.ends == ends::AUTO) {
+        let found = all.counted(recordings.episodes.len() + left_out.single);
+        decide("data.ends", keys.clone(), format!("{found}, as it says"));
+    }
+    if let (true, false) = (recordings.choices, config.one_hot) {
+        notes.push(
+            "the actions are one whole number each, taken as a number: if it is one of several choices, set `data.one_hot` to true"
+                .to_owned(),
+        );
+    }
+    if left_out.single > 0 {
+        notes.push(format!("{} of a single observation or none left out", all.counted(left_out.single)));
+    }
+    if left_out.unused > 0 {
+        notes.push(format!(
+            "{} with a last action that is no number: nothing follows it, so it is not used",
+            all.counted(left_out.unused)
+        ));
+    }
+    notes.extend(left_out.notes.iter().cloned());
+    (decisions, notes)
+}
+
+/// Makes two episodes of the only one: what comes before its last observations, and those.
+fn split_off(recordings: &mut Recordings, tail: usize, every: usize) {
+    let Some(whole) = recordings.episodes.pop() else { return };
+    let cut = whole.frames - tail;
+    let area: usize = recordings.observation.iter().product();
+    let at = |rows: &[f32], width: usize| (cut * every * width).min(rows.len());
+    let (actions, later) = whole.actions.split_at(at(&whole.actions, recordings.action));
+    let (states, last) = whole.states.split_at(at(&whole.states, recordings.state));
+    let [before, behind] = match &whole.pixels {
+        Pixels::Bytes(bytes) => [&bytes[..cut * area], &bytes[cut * area..]].map(|part| Pixels::Bytes(part.to_vec())),
+        Pixels::Floats(values) => {
+            [&values[..cut * area], &values[cut * area..]].map(|part| Pixels::Floats(part.to_vec()))
+        }
+    };
+    let part = |name: &str, pixels, frames, actions: &[f32], states: &[f32]| Recording {
+        name: format!("{}#{name}", whole.name),
+        pixels,
+        frames,
+        actions: actions.to_vec(),
+        states: states.to_vec(),
+    };
+    recordings.episodes = vec![part("head", before, cut, actions, states), part(TAIL, behind, tail, later, last)];
+}
+
+/// One episode in ten, by the hash of its name; all of them in the order in which they were recorded. A tail that was split
+/// off is held out. Where the chosen ones hold no window, the next ones that do are taken.
+fn held_out(episodes: &[Recording], span: usize) -> Vec<usize> {
+    if let [_, tail] = episodes
+        && tail.name.ends_with(&format!("#{TAIL}"))
+    {
+        return vec![1];
+    }
+    let count = episodes.len();
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|i| (xxh3_64(base_name(&episodes[*i].name).as_bytes()), *i));
+    let wanted = (count / ONE_IN).max(1);
+    let holds = |i: &usize| episodes[*i].frames > span;
+    if !order[..wanted].iter().any(holds) {
+        // What holds a window comes first, in the same order otherwise.
+        order.sort_by_key(|i| !holds(i));
+    }
+    order.truncate(wanted);
+    order.sort_unstable();
+    order
 }
 
 /// A window's place.
@@ -64,11 +189,11 @@ struct Place {
 }
 
 impl Episodes {
-    /// The episodes of an `.npz`, or of a folder of them: `observations` or `frames` (`[T, H, W, C]` of `uint8` or floats, or
-    /// `[T, K]`), `actions` or `action` (`[N, A]`), optionally `states` or `state`, and `lengths` or `episode_len` where
-    /// several episodes lie one after the other.
+    /// The episodes of an `.npz`, or of a folder of them: `observations` or `frames` (`[T, H, W, C]`, `[T, C, H, W]` or
+    /// `[T, H, W]` of `uint8` or other numbers, or `[T, K]`), `actions` or `action` (`[N, A]` or `[N]`), optionally `states`
+    /// or `state`, and `lengths`, `terminals` or another array that says where episodes end if several lie one after the other.
     pub fn open(path: &Path, config: EpisodesConfig) -> Result<Self, DataError> {
-        let EpisodesConfig { every, window, frameskip, ref actions } = config;
+        let EpisodesConfig { every, window, frameskip, layout, tail, one_hot, observation, .. } = config;
         let positive = |name: &'static str, found: usize, least: usize, expected| {
             if found < least {
                 Err(DataError::BadSetting { name: name.into(), expected, found: found.to_string() })
@@ -86,28 +211,56 @@ impl Episodes {
                 found: format!("{frameskip}, with `data.every` {every}"),
             });
         }
-        let recordings = Recordings::read(path, actions.as_deref(), every)?;
-        let count = recordings.episodes.len();
-        let mut order: Vec<usize> = (0..count).collect();
-        let hash = |i: &usize| (xxh3_64(base_name(&recordings.episodes[*i].name).as_bytes()), *i);
-        order.sort_by_key(hash);
-        let (held_out, training) = order.split_at((count / ONE_IN).max(1));
-        let sorted = |part: &[usize]| -> Arc<[usize]> {
-            let mut part = part.to_vec();
-            part.sort_unstable();
-            part.into()
-        };
+        let config = EpisodesConfig { frameskip, ..config };
+        let layout = if let Auto::Value(layout) = layout { Some(layout) } else { None };
+        let actions = config.actions.as_deref();
+        let reading = Reading { actions, every, layout, observation, ends: &config.ends, one_hot };
+        let mut recordings = Recordings::read(path, &reading)?;
+        let fingerprint = fingerprint(&recordings.episodes);
+        let (mut decisions, mut notes) = told(&recordings, &config);
+        let span = (window - 1).saturating_mul(frameskip / every);
+        if let [only] = recordings.episodes.as_slice() {
+            let frames = only.frames;
+            let least = (frames / ONE_IN).max(span.saturating_add(1));
+            // Fewer windows to learn from than are held out are no training, unless that is asked.
+            let (tail, enough) = match tail {
+                Auto::Value(tail) => (tail, (span + 1..frames.saturating_sub(span)).contains(&tail)),
+                Auto::Auto => (least, least < frames - least.min(frames)),
+            };
+            if let (Auto::Value(tail), false) = (config.tail, enough) {
+                return Err(DataError::BadSetting {
+                    name: "data.tail".into(),
+                    expected: "observations for a window in the tail, and in what is left of the episode",
+                    found: format!("{tail} of {frames}, with windows over {}", span + 1),
+                });
+            }
+            if enough {
+                let reason = format!("there is one episode: of its {frames} observations the last {tail} are held out");
+                match config.tail {
+                    Auto::Auto => {
+                        let value = tail.to_string();
+                        decisions.push(Decision { what: "data.tail".to_owned(), value, reason });
+                    }
+                    Auto::Value(_) => notes.push(reason),
+                }
+                split_off(&mut recordings, tail, every);
+            }
+        }
+        let held_out = held_out(&recordings.episodes, span);
+        let training = (0..recordings.episodes.len()).filter(|episode| !held_out.contains(episode)).collect();
         let nothing = || Normalise::nothing(0);
         let mut episodes = Self {
-            training: sorted(training),
-            held_out: sorted(held_out),
-            config: EpisodesConfig { frameskip, ..config },
+            training,
+            held_out: held_out.into(),
+            config,
             recordings: Arc::new(recordings),
             places: Default::default(),
             normalise: nothing(),
             actions: nothing(),
+            fingerprint,
+            decisions: decisions.into(),
+            notes: notes.into(),
         };
-        let window = episodes.config.window;
         episodes.places = [Part::Train, Part::HeldOut].map(|part| episodes.places_of(part, window).into());
         if let Some(part) = [Part::Train, Part::HeldOut].into_iter().find(|part| episodes.windows(*part) == 0) {
             return Err(episodes.too_short(path, part));
@@ -116,11 +269,21 @@ impl Episodes {
         Ok(episodes)
     }
 
+    /// What was chosen of how the recording is read, and why.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// What was left out, and what else to know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn too_short(&self, path: &Path, part: Part) -> DataError {
         let (count, longest) =
             (self.part(part).len(), self.part(part).iter().map(|i| self.recordings.episodes[*i].frames));
         let reason = format!(
-            "its {count} {} episodes (of {}) hold no window of {} observations with {} actions between two, the longest has {}: give more episodes, or a shorter window (`data.window`)",
+            "its {count} {} episodes (of {}) hold no window of {} observations with {} actions between two, the longest has {}: give more or longer episodes, or a shorter window (`data.window`)",
             if part == Part::Train { "training" } else { "held-out" },
             self.recordings.episodes.len(),
             self.config.window,
@@ -191,17 +354,7 @@ impl Episodes {
 
     /// A number that changes with any episode's name, observations or actions.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = Xxh3::new();
-        for episode in &self.recordings.episodes {
-            hash.update(base_name(&episode.name).as_bytes());
-            hash.update(&(episode.frames as u64).to_le_bytes());
-            match &episode.pixels {
-                Pixels::Bytes(bytes) => hash.update(bytes),
-                Pixels::Floats(values) => values.iter().for_each(|x| hash.update(&x.to_le_bytes())),
-            }
-            episode.actions.iter().for_each(|x| hash.update(&x.to_le_bytes()));
-        }
-        hash.digest()
+        self.fingerprint
     }
 
     /// Episodes of a part.
@@ -269,7 +422,8 @@ impl Episodes {
         let area = height * width;
         let at = frame * area * channels;
         let mut out = vec![0.0; area * channels];
-        let mut put = |i: usize, value: f32| out[i % channels * area + i / channels] = value;
+        let last = self.recordings.layout == Layout::ChannelsLast;
+        let mut put = |i: usize, value: f32| out[if last { i % channels * area + i / channels } else { i }] = value;
         match &episode.pixels {
             Pixels::Bytes(bytes) => {
                 bytes[at..][..area * channels].iter().enumerate().for_each(|(i, b)| put(i, f32::from(*b) / 255.0));

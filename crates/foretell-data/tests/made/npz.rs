@@ -20,6 +20,23 @@ pub(crate) fn npy(kind: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), values].concat()
 }
 
+/// The same with the first index changing fastest: `values` are of `size` bytes each, in C order.
+pub(crate) fn fortran(kind: &str, shape: &[usize], size: usize, values: &[u8]) -> Vec<u8> {
+    let axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let whole = npy(kind, &format!("({axes},)"), &[]);
+    let header = String::from_utf8_lossy(&whole[10..]).replace("False", "True ");
+    let mut turned = Vec::new();
+    for at in 0..values.len() / size {
+        let (mut rest, mut from) = (at, 0);
+        for axis in 0..shape.len() {
+            from += rest % shape[axis] * shape[axis + 1..].iter().product::<usize>();
+            rest /= shape[axis];
+        }
+        turned.extend(&values[from * size..][..size]);
+    }
+    [&whole[..10], header.as_bytes(), &turned].concat()
+}
+
 pub(crate) fn floats(shape: &str, values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     npy("<f4", shape, &values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>())
 }

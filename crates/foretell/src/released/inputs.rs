@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foretell_data::{Clip, DataError, Dataset, Image, Part, open_inputs, sample_frames};
 use foretell_nn::released::Model;
@@ -10,6 +11,7 @@ use rayon::prelude::*;
 use super::pixels::{filter, prepare};
 use super::{ArrayFile, Pixels};
 use crate::Error;
+use crate::output::say;
 
 /// How deep folders of clips are searched: deeper is most likely a loop of links.
 const DEEPEST: usize = 16;
@@ -67,6 +69,8 @@ pub struct Inputs {
     array: Option<ArrayFile>,
     frames: usize,
     filter: foretell_data::Filter,
+    /// Whether a clip's notes have been told.
+    told: AtomicBool,
 }
 
 impl Inputs {
@@ -76,7 +80,15 @@ impl Inputs {
         let filter = if array.is_some() { foretell_data::Filter::Bilinear } else { filter(model.preprocessing())? };
         let asked = args.frames.map(|frames| frames as usize);
         let frames = asked.unwrap_or(if of_clips { model.frames() } else { 0 });
-        let mut inputs = Self { items: Vec::new(), pictures: None, clips: Vec::new(), array: None, frames, filter };
+        let mut inputs = Self {
+            items: Vec::new(),
+            pictures: None,
+            clips: Vec::new(),
+            array: None,
+            frames,
+            filter,
+            told: AtomicBool::new(false),
+        };
         if let Some(array) = array {
             if !paths.is_empty() {
                 return Err(Error::Misuse("`--input X.npy` takes the place of INPUT: give one of the two".to_owned()));
@@ -123,11 +135,19 @@ impl Inputs {
                 continue;
             }
             let clip = Clip::open(&path)?;
+            inputs.tell(&clip);
             let taken = if frames == 0 { (0..clip.frames()).collect() } else { sample_frames(clip.frames(), frames) };
             inputs.items.extend(taken.into_iter().map(|frame| Item::Frame(inputs.clips.len(), frame)));
             inputs.clips.push(clip);
         }
         Ok(inputs)
+    }
+
+    /// Says how the first clip of which there is something to say was taken.
+    fn tell(&self, clip: &Clip) {
+        if !clip.notes().is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+            say(format_args!("{}: {} (`foretell inspect` tells of each clip)", clip.name(), clip.notes().join("; ")));
+        }
     }
 
     /// How many rows.
@@ -237,6 +257,7 @@ impl Inputs {
             }
             Item::Clip(path) => {
                 let clip = Clip::open(path)?;
+                self.tell(&clip);
                 let frames = clip.read(&sample_frames(clip.frames(), self.frames))?;
                 prepare(frames, model.preprocessing(), self.filter, clip.name())
             }

@@ -1,5 +1,6 @@
 //! What a video clip holds.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use foretell_data::Clip;
@@ -12,8 +13,13 @@ use crate::Error;
 pub(super) fn account(path: &Path) -> Result<Account, Error> {
     let clip = Clip::open(path)?;
     let (format, frames, width, height) = (clip.format(), clip.frames(), clip.width(), clip.height());
-    Ok(Account {
-        text: format!("clip      {}\nformat    {format}\nframes    {frames} of {width} × {height}\n", path.display()),
-        json: json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height }),
-    })
+    let mut text =
+        format!("clip      {}\nformat    {format}\nframes    {frames} of {width} × {height}\n", path.display());
+    for note in clip.notes() {
+        let _ = writeln!(text, "note      {note}");
+    }
+    let notes = clip.notes();
+    let json =
+        json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height, "notes": notes });
+    Ok(Account { text, json })
 }

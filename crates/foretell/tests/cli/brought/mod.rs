@@ -1,3 +1,4 @@
 //! What people bring, each as its kind: small inputs made in the test.
 
+mod arrays;
 mod images;
