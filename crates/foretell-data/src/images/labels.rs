@@ -51,55 +51,113 @@ const JSON_KEYS: [&str; 5] = ["cls", "class", "label", "class_name", "label_name
 /// A longer text is a caption.
 const LONGEST_CLASS: usize = 128;
 
-/// One text for each image, from members or files that share its archive and its name up to the first dot
-/// (WebDataset); `None` where there are none or what is there are captions.
-pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Option<Vec<String>>, DataError> {
+/// What members or files beside the images say of them.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// One text for each image, if they are labels; none for the few images that have none.
+    pub(crate) texts: Option<Vec<Option<String>>>,
+    /// What looked like labels and is none.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One image of so many may lack its label.
+pub(crate) const UNLABELLED: usize = 50;
+
+/// Texts from members or files that share an image's archive and its name up to the first dot (WebDataset), or up to the
+/// last; none where there are none or what is there are captions.
+pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Beside, DataError> {
+    let mut found = Beside::default();
     for extension in BESIDE {
-        let members: HashMap<(Option<&Path>, &str), &Found> = others
-            .iter()
-            .filter(|other| other.file_name().split_once('.').is_some_and(|(_, rest)| rest == extension))
-            .map(|other| (key(other), other))
-            .collect();
-        if members.is_empty() {
-            continue;
-        }
-        let paired: Vec<Option<&&Found>> = images.iter().map(|image| members.get(&key(image))).collect();
+        let with = |other: &&Found| other.file_name().rsplit_once('.').is_some_and(|(_, rest)| rest == extension);
+        let members: Vec<&Found> = others.iter().filter(with).collect();
+        let by = |key: fn(&Found) -> Key<'_>| {
+            let members: HashMap<Key<'_>, &Found> = members.iter().map(|other| (key(other), *other)).collect();
+            images.iter().map(|image| members.get(&key(image)).copied()).collect::<Vec<Option<&Found>>>()
+        };
+        // Where many images share one member, its key is too short.
+        let distinct = |paired: &[Option<&Found>]| {
+            paired.iter().flatten().map(|found| found.path.as_str()).collect::<HashSet<&str>>().len()
+        };
+        let paired = [by(up_to_first_dot), by(up_to_last_dot)];
+        let [first, last] = &paired;
+        let paired = if distinct(last) > distinct(first) { last } else { first };
         let count = paired.iter().flatten().count();
+        let missing = images.len() - count;
         if count == 0 {
             continue;
         }
         // `.cls` can only be a label; the others may be anything, and then some may well be missing.
-        if let Some(missing) = paired.iter().position(Option::is_none) {
-            if extension == "cls" {
+        if missing > images.len() / UNLABELLED {
+            if let (Some(index), "cls") = (paired.iter().position(Option::is_none), extension) {
                 return Err(DataError::LabelCount {
-                    images_name: images[missing].path.clone(),
+                    images_name: images[index].path.clone(),
                     images: images.len(),
                     labels_name: "the .cls files beside the images".to_owned(),
                     labels: count,
                 });
             }
+            found.notes.push(format!(
+                "{missing} of {} images have no .{extension} file beside them, so these files are no labels",
+                images.len()
+            ));
             continue;
         }
-        let paired: Vec<&Found> = paired.into_iter().flatten().copied().collect();
-        let texts: Option<Vec<String>> = match extension {
-            "cls" => Some(paired.iter().map(|found| cls(found)).collect::<Result<_, _>>()?),
-            "json" => paired.iter().map(|found| json(found)).collect::<Result<_, _>>()?,
-            _ => paired.iter().map(|found| txt(found)).collect::<Result<_, _>>()?,
+        let read = |found: &Found| match extension {
+            "cls" => cls(found).map(Some),
+            "json" => json(found),
+            _ => txt(found),
         };
-        let Some(texts) = texts else { continue };
-        let distinct = texts.iter().collect::<HashSet<_>>().len();
-        if extension == "cls" || distinct * 2 <= texts.len().max(4) {
-            return Ok(Some(texts));
+        let (mut texts, mut wrong) = (Vec::with_capacity(images.len()), None);
+        for pair in paired {
+            match pair.map(read) {
+                None => texts.push(None),
+                Some(Ok(Some(text))) => texts.push(Some(text)),
+                // No label where a label could stand: captions, or a tool's own file.
+                Some(Ok(None)) => {
+                    wrong.get_or_insert(None);
+                    texts.push(None);
+                }
+                Some(Err(error)) if extension == "cls" => return Err(error),
+                Some(Err(error)) => {
+                    wrong.get_or_insert(Some(error.to_string()));
+                    texts.push(None);
+                }
+            }
         }
+        let held = texts.iter().flatten().count();
+        if texts.len() - held > images.len() / UNLABELLED {
+            let why = wrong.flatten().map(|error| format!(" ({error})")).unwrap_or_default();
+            let without = texts.len() - held;
+            found
+                .notes
+                .push(format!("{without} of {} .{extension} files beside the images hold no label{why}", texts.len()));
+            continue;
+        }
+        let distinct = texts.iter().flatten().collect::<HashSet<_>>().len();
+        if extension == "cls" || distinct * 2 <= held.max(4) {
+            found.texts = Some(texts);
+            return Ok(found);
+        }
+        found
+            .notes
+            .push(format!("the .{extension} files beside the images hold {distinct} texts, which are no classes"));
     }
-    Ok(None)
+    Ok(found)
 }
 
-fn key(found: &Found) -> (Option<&Path>, &str) {
+/// Its archive, and its path without endings.
+type Key<'a> = (Option<&'a Path>, &'a str);
+
+fn up_to_first_dot(found: &Found) -> Key<'_> {
     let name = found.file_name();
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    let folder = found.path.len() - name.len();
-    (found.place.archive(), &found.path[..folder + stem.len()])
+    (found.place.archive(), &found.path[..found.path.len() - name.len() + stem.len()])
+}
+
+fn up_to_last_dot(found: &Found) -> Key<'_> {
+    let name = found.file_name();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    (found.place.archive(), &found.path[..found.path.len() - name.len() + stem.len()])
 }
 
 fn text(found: &Found) -> Result<String, DataError> {
@@ -108,7 +166,10 @@ fn text(found: &Found) -> Result<String, DataError> {
         return Err(bad(found, format!("expected a label, found {} bytes", found.place.size())));
     }
     let bytes = Place::read(&found.place, &found.path)?;
-    String::from_utf8(bytes).map_err(|_| bad(found, "expected text in UTF-8, found other bytes".to_owned()))
+    let text =
+        String::from_utf8(bytes).map_err(|_| bad(found, "expected text in UTF-8, found other bytes".to_owned()))?;
+    // Some editors begin a file with this mark.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn cls(found: &Found) -> Result<String, DataError> {

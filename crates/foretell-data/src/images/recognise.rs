@@ -144,6 +144,25 @@ fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Cont
     Ok(Some(contents))
 }
 
+/// The images with their labels: the few without one are left out where there is a choice, and otherwise there are no labels.
+fn labelled(
+    images: Vec<Found>,
+    texts: Option<Vec<Option<String>>>,
+    reading: Reading,
+    told: &mut Vec<String>,
+) -> (Vec<Found>, Option<Vec<String>>) {
+    let Some(texts) = texts else { return (images, None) };
+    let missing = texts.iter().filter(|text| text.is_none()).count();
+    if missing > 0 && reading.extent == Extent::Whole {
+        return (images, None);
+    }
+    if missing > 0 {
+        told.push(format!("{missing} of {} images have no label beside them and are left untouched", images.len()));
+    }
+    let (images, texts) = images.into_iter().zip(texts).filter_map(|(image, text)| Some((image, text?))).unzip();
+    (images, Some(texts))
+}
+
 /// Files that look like samples and are of a kind that is not read, by their endings.
 fn unread(others: &[Found]) -> Option<String> {
     const ENDINGS: [&str; 24] = [
@@ -167,15 +186,16 @@ const STRAYS: usize = 50;
 /// Image files, with labels from members beside them or from class folders.
 fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
-    let texts = beside(&images, &others)?;
-    let unread = unread(&others);
+    let said = beside(&images, &others)?;
+    let mut told: Vec<String> = said.notes.into_iter().chain(unread(&others)).collect();
+    let (images, texts) = labelled(images, said.texts, reading, &mut told);
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match reading.extent {
         Extent::Split => split(&paths, texts.is_some(), reading.folders),
         Extent::Whole => whole(&paths, reading.folders),
     };
     let mut notes = split.notes;
-    notes.extend(unread);
+    notes.extend(told);
     let mut parts = [split.train, split.held_out];
     let (format, labels) = if let Some(texts) = &texts {
         let of = |index: &usize| texts[*index].as_str();

@@ -360,3 +360,55 @@ fn files_of_other_kinds_are_counted_and_jpegs_of_other_names_are_read() {
     assert_eq!(found["train"].as_u64().unwrap() + found["held_out"].as_u64().unwrap(), 3);
     assert!(notes(&found).contains("files of other kinds are not read: 1 .heic, 1 .mts, 2 .tif"), "{found:#}");
 }
+
+#[test]
+fn a_few_images_without_a_label_and_dots_in_names_do_not_drop_all_labels() {
+    let root = tempfile::tempdir().unwrap();
+    let class = |i: usize| ["elm", "fir"][i % 2].as_bytes().to_vec();
+    let (mut shards, mut files) = (Vec::new(), Vec::new());
+    for i in 0..120 {
+        // A key with a dot in it, as a version or a scale has.
+        shards.push((format!("tree.{i}.v1.5.jpg"), made::jpeg(8, 8, i)));
+        shards.push((format!("tree.{i}.v1.5.cls"), class(i)));
+        files.push((format!("{i}.png"), made::png(8, 8, 3, i)));
+        if i != 77 {
+            files.push((format!("{i}.txt"), [b"\xEF\xBB\xBF".to_vec(), class(i)].concat()));
+        }
+    }
+    let named = |files: &[(String, Vec<u8>)], name: &str| {
+        let tar = made::tar(&root.path().join(name), files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())));
+        inspected(&tar)
+    };
+    let found = named(&shards, "shards.tar");
+    assert_eq!(classes(&found), ["elm", "fir"], "{found:#}");
+    let found = named(&files, "files.tar");
+    assert_eq!(classes(&found), ["elm", "fir"], "{found:#}");
+    assert_eq!(found["train"].as_u64().unwrap() + found["held_out"].as_u64().unwrap(), 119);
+    assert!(notes(&found).contains("1 of 120 images have no label beside them"), "{found:#}");
+}
+
+#[test]
+fn other_tools_files_beside_images_are_no_labels_and_are_told() {
+    for (ending, content) in [
+        // LabelMe, a number that JSON does not have, a caption in Latin-1.
+        ("json", &br#"{"version": "5.0", "shapes": [], "imageData": null}"#[..]),
+        ("json", br#"{"score": NaN}"#),
+        ("txt", b"caf\xE9 au lait"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        for i in 0..30 {
+            for class in ["a", "b"] {
+                let folder = root.path().join(class);
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join(format!("{i}.png")), made::png(8, 8, 3, i)).unwrap();
+                fs::write(folder.join(format!("{i}.{ending}")), content).unwrap();
+            }
+        }
+        let found = inspected(root.path());
+        assert_eq!(classes(&found), ["a", "b"], "{found:#}");
+        assert!(
+            notes(&found).contains(&format!("60 of 60 .{ending} files beside the images hold no label")),
+            "{found:#}"
+        );
+    }
+}
