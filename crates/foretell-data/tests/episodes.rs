@@ -304,6 +304,8 @@ fn episodes_end_where_recorders_say_so() {
         wrong.contains("names `endings`") && wrong.contains("observations, actions, lengths, terminals"),
         "{wrong}"
     );
+    let terminal = of("o.npz", &[("is_first", flags(&[0, 8, 13], 22)), ("is_terminal", flags(&[7], 22))]);
+    assert_eq!(opened(&terminal, EpisodesConfig::default()).notes(), [""; 0], "two episodes were cut off");
     // What cannot say it is told, and harms nothing.
     let other = of("n.npz", &[("done", floats("(3,)", [0.0; 3])), ("episode_id", npy("|O", "(22,)", &[]))]);
     let told = opened(&other, EpisodesConfig::default()).notes().join("; ");
