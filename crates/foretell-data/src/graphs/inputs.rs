@@ -62,13 +62,14 @@ pub(crate) fn measure<'a>(graphs: impl Iterator<Item = &'a RawGraph>, width: usi
     }
 }
 
+/// Deviations from the mean beyond which an attribute is refused: squares of it are summed in the network.
+const MOST: f32 = 1e12;
+
 /// An error where an attribute is so far from those that were measured that no number is left of it.
 pub(crate) fn check_attributes(graph: &Graph, config: &GraphsConfig) -> Result<(), String> {
     if config.attributes != Auto::Value(true) {
         return Ok(());
     }
-    // Squares of it are summed in the network.
-    const MOST: f32 = 1e12;
     let Normalise { mean, std } = &config.normalise;
     let far =
         |row: &&[f32]| row.iter().zip(mean).zip(std).any(|((value, mean), std)| ((value - mean) / std).abs() > MOST);

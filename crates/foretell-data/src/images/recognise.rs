@@ -206,18 +206,19 @@ fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
         let strays = parts.iter().flatten().filter(|index| bare(index)).count();
         let all = parts.iter().map(Vec::len).sum::<usize>();
         if reading.extent == Extent::Split && (1..=all / STRAYS).contains(&strays) {
-            parts.iter_mut().for_each(|part| part.retain(|index| !bare(index)));
+            for part in &mut parts {
+                part.retain(|index| !bare(index));
+            }
             notes.push(format!("{strays} of {all} images lie outside of the class folders and are left untouched"));
         }
         let kept: Vec<&str> = parts.iter().flatten().map(|&index| &*split.rest[index]).collect();
-        match class_folders(&kept).filter(|_| split.classes) {
-            Some(classes) => ("images in class folders", Some(by_text(&classes))),
-            None => {
-                if strays < all {
-                    notes.push(format!("{strays} images lie outside of class folders, so folders are no labels here"));
-                }
-                ("images without labels", None)
+        if let Some(classes) = class_folders(&kept).filter(|_| split.classes) {
+            ("images in class folders", Some(by_text(&classes)))
+        } else {
+            if split.classes && strays < all {
+                notes.push(format!("{strays} images lie outside of class folders, so folders are no labels here"));
             }
+            ("images without labels", None)
         }
     };
     let (kept, how) = (parts.iter().flatten().copied().collect::<Vec<usize>>(), split.how);

@@ -185,7 +185,9 @@ fn without_masks(split: &mut Split<'_>, all: &mut Vec<usize>) {
     }
     // `images/` alone says nothing now.
     let shared = shared_folders(all.iter().map(|&index| &*split.rest[index]));
-    all.iter().for_each(|&index| cut(&mut split.rest[index], shared));
+    for &index in all.iter() {
+        cut(&mut split.rest[index], shared);
+    }
     // `train/images/` and `val/images/`.
     let inner = all.iter().all(|&index| {
         let below = first(&split.rest[index]).filter(|(part, _)| worded(part).is_some());
@@ -206,11 +208,14 @@ const LEVELS: usize = 4;
 /// How a rule is overruled.
 const OVERRULE: &str = " (`data.folders` overrules this: `classes` or `ignore`)";
 
+/// Names of folders, and the images in them.
+type Gathered<'a> = (BTreeSet<&'a str>, Vec<usize>);
+
 /// First folders that are parts: by their whole names where one of them trains and another does not, or by words in their
 /// names where every one of them has such a word.
 fn outer_parts(split: &Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
     let gather = |of: &dyn Fn(&str) -> Option<Named>| {
-        let (mut parts, mut outside): (BTreeMap<Named, (BTreeSet<&str>, Vec<usize>)>, usize) = (BTreeMap::new(), 0);
+        let (mut parts, mut outside) = (BTreeMap::<Named, Gathered<'_>>::new(), 0);
         for &index in all {
             match first(&split.rest[index]).and_then(|(folder, _)| Some((of(folder)?, folder))) {
                 Some((part, folder)) => {
@@ -221,7 +226,7 @@ fn outer_parts(split: &Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
                 None => outside += 1,
             }
         }
-        let named = |(part, (names, indices)): (Named, (BTreeSet<&str>, Vec<usize>))| {
+        let named = |(part, (names, indices)): (Named, Gathered<'_>)| {
             (part, (names.into_iter().collect::<Vec<_>>().join("/`, `"), indices))
         };
         (parts.into_iter().map(named).collect::<Parts>(), outside)
@@ -299,7 +304,9 @@ fn strip(split: &mut Split<'_>, parts: &Parts) {
         let shared = shared_folders(indices.iter().map(|&index| &*split.rest[index]));
         let again = indices.first().and_then(|&index| first(&split.rest[index])).and_then(|(folder, _)| worded(folder));
         if shared > 0 && again.is_some() {
-            indices.iter().for_each(|&index| cut(&mut split.rest[index], shared));
+            for &index in indices {
+                cut(&mut split.rest[index], shared);
+            }
         }
     }
 }
@@ -321,7 +328,9 @@ fn by_parts(split: &mut Split<'_>, (mut parts, outside): (Parts, usize), labelle
     let others: Vec<usize> = parts.values().flat_map(|(_, indices)| indices).copied().collect();
     let kept: Vec<usize> = train.iter().chain(&others).copied().collect();
     let deeper = shared_folders(kept.iter().map(|&index| &*split.rest[index]));
-    kept.iter().for_each(|&index| cut(&mut split.rest[index], deeper));
+    for &index in &kept {
+        cut(&mut split.rest[index], deeper);
+    }
     let classes = |split: &Split<'_>, indices: &[usize]| -> BTreeSet<String> {
         indices.iter().filter_map(|&index| Some(first(&split.rest[index])?.0.to_lowercase())).collect()
     };
