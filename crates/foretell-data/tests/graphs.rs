@@ -223,13 +223,13 @@ fn graphs_that_do_not_fit_the_network_are_refused() {
     // The TU form without a file of node labels, and the other form with the same tag everywhere.
     let bare = tu(&root, &[("node_labels", "")]);
     assert!(refused(&labelled, &bare).contains("have no labels, and the network was made for nodes with 3"));
-    let alike = one_file(&root, &format!("10\n{}", "2 0\n0 1 1\n0 1 0\n".repeat(10)));
+    let alike = one_file(&root, format!("10\n{}", "2 0\n0 1 1\n0 1 0\n".repeat(10)));
     assert!(refused(&labelled, &alike).contains("have no labels"));
     // Few graphs may all be of one kind of node.
     let few = one_file(&root, "1\n2 0\n0 1 1\n0 1 0\n");
     assert!(Graphs::of_paths(&labelled, &[few]).is_ok());
 
-    let with = |value: f32| one_file(&root, &format!("1\n2 0\n0 1 1 {value}\n0 1 0 0.5\n"));
+    let with = |value: f32| one_file(&root, format!("1\n2 0\n0 1 1 {value}\n0 1 0 0.5\n"));
     let measured = GraphsConfig {
         attributes: Auto::Value(true),
         normalise: Normalise { mean: vec![0.5], std: vec![0.25] },
