@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::findings::RunFindings;
-use crate::kept::of_run;
+use crate::kept::check_version;
 use crate::progress::clock;
 use crate::report::{self, Curve, Measure, Report};
 use crate::summary::Summary;
@@ -42,7 +42,7 @@ pub(crate) fn decisions_in(folder: &Path) -> Vec<Decision> {
 /// Writes `report.html` of a finished run, from what lies in its folder.
 pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
     let run = folder.path().display();
-    of_run(folder)?;
+    check_version(folder)?;
     let Some(summary) = Summary::read(folder)? else {
         return Err(Error::Misuse(format!("{run} is not finished: finish it with `foretell train --resume {run}`")));
     };

@@ -22,6 +22,11 @@ fn asked(folder: &RunFolder) -> Result<Asked, Error> {
     Asked::of_text(&text, &name)
 }
 
+/// An error if an earlier version wrote a run. Its system may be anyone's.
+pub(crate) fn check_version(folder: &RunFolder) -> Result<(), Error> {
+    asked(folder)?.check_version()
+}
+
 /// The member and the whole recipe of a run.
 pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
     let asked = asked(folder)?;
