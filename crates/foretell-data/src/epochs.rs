@@ -17,7 +17,10 @@ pub struct Epochs<M> {
     data: Arc<M>,
     batch: usize,
     seed: u64,
+    /// Samples of an epoch, those that are lost included.
     count: usize,
+    /// Places of an epoch whose samples the data have no more, ascending.
+    lost: Vec<usize>,
     bad: Mutex<BTreeMap<usize, String>>,
     /// The last orders drawn, by epoch: threads work on at most a few epochs at a time.
     orders: Mutex<Vec<(u64, Arc<[u32]>)>>,
@@ -26,9 +29,24 @@ pub struct Epochs<M> {
 impl<M: Modality> Epochs<M> {
     /// An error if the training part has fewer samples than two batches.
     pub fn new(data: Arc<M>, batch: usize, seed: u64) -> Result<Self, DataError> {
-        let count = data.len(Part::Train).unwrap_or(usize::MAX);
-        check_batch::<M>(count, batch)?;
-        Ok(Self { data, batch, seed, count, bad: Mutex::default(), orders: Mutex::default() })
+        Self::without(data, batch, seed, &[])
+    }
+
+    /// Of data that have lost the samples that stood at these places: each epoch passes over them as over samples that
+    /// cannot be read, and all others keep their turn.
+    pub fn without(data: Arc<M>, batch: usize, seed: u64, lost: &[usize]) -> Result<Self, DataError> {
+        let left = data.len(Part::Train).unwrap_or(usize::MAX);
+        check_batch::<M>(left, batch)?;
+        let mut lost = lost.to_vec();
+        lost.sort_unstable();
+        lost.dedup();
+        let count = left.saturating_add(lost.len());
+        Ok(Self { data, batch, seed, count, lost, bad: Mutex::default(), orders: Mutex::default() })
+    }
+
+    /// Where the sample of a place lies in the data.
+    fn place(&self, index: usize) -> Option<usize> {
+        self.lost.binary_search(&index).err().map(|before| index - before)
     }
 
     /// The permutation of an epoch.
@@ -56,15 +74,17 @@ impl<M: Modality> Epochs<M> {
     fn sample(&self, wanted: usize) -> Result<M::Sample, DataError> {
         let mut first_error = None;
         for ahead in 0..self.count {
-            let index = (wanted + ahead) % self.count;
+            let Some(index) = self.place((wanted + ahead) % self.count) else { continue };
             if self.lock_bad().contains_key(&index) {
                 continue;
             }
             match self.data.load_to_train(index) {
                 Ok(sample) => return Ok(sample),
-                Err(error) if self.data.on_bad() == OnBadSample::Fail => return Err(fail(error)),
                 Err(error) => {
                     let name = self.data.meta(Part::Train, index)?.name;
+                    if self.data.on_bad() == OnBadSample::Fail {
+                        return Err(fail(error, name));
+                    }
                     self.lock_bad().insert(index, name);
                     first_error.get_or_insert(error);
                 }
@@ -73,12 +93,12 @@ impl<M: Modality> Epochs<M> {
         let source = match first_error {
             Some(error) => error,
             // All were known to be bad: the reason is found once more.
-            None => match self.data.load_to_train(wanted) {
+            None => match self.data.load_to_train(self.place(wanted).unwrap_or(0)) {
                 Ok(sample) => return Ok(sample),
                 Err(error) => error,
             },
         };
-        Err(DataError::AllBad { unit: M::UNIT, tried: self.count, source: Box::new(source) })
+        Err(DataError::AllBad { unit: M::UNIT, tried: self.count - self.lost.len(), source: Box::new(source) })
     }
 
     fn lock_bad(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {

@@ -208,6 +208,8 @@ pub enum DataError {
     /// A bad sample met by a loader that was told to fail.
     #[error("{source} (to go on without such samples, set `data.on_bad_sample` to `skip`)")]
     BadSample {
+        /// Its path in the folder or archive, or its place in its file.
+        name: String,
         /// What is wrong with the sample.
         source: Box<DataError>,
     },

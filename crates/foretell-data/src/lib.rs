@@ -50,6 +50,6 @@ pub use pixels::Image;
 pub use positional::read_exact_at;
 pub use rows::NamedRows;
 pub use source::{Feed, Source, feed};
-pub use visit::{for_each, spread};
+pub use visit::{Census, Unreadable, census, for_each, for_each_readable, spread, unreadable};
 pub use windows::episodes::{Episodes, EpisodesConfig};
 pub use windows::window::{Places, Window};

@@ -6,7 +6,7 @@ use crate::images::dataset::Dataset;
 use crate::images::transform::fit;
 use crate::modality::{OnBadSample, Part};
 use crate::ordered::Ordered;
-use crate::visit::pass_over;
+use crate::visit::fail;
 use crate::{DataError, Image, decimal};
 
 /// Images that are measured at most.
@@ -42,13 +42,15 @@ impl Normalise {
             let mut sums = vec![Sums::default(); channels];
             let first = chunk as usize * CHUNK;
             for index in first..count.min(first + CHUNK) {
-                match source.load(Part::Train, index * all / count) {
+                let index = index * all / count;
+                match source.load(Part::Train, index) {
                     Ok(sample) => {
                         for pixel in fit(&sample.image, size).pixels.chunks_exact(channels) {
                             sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
                         }
                     }
-                    Err(error) => pass_over(error, on_bad)?,
+                    Err(_) if on_bad == OnBadSample::Skip => {}
+                    Err(error) => return Err(fail(error, source.name(Part::Train, index)?)),
                 }
             }
             Ok(sums)

@@ -1,6 +1,9 @@
 //! A whole part in index order, for judgement and for `embed`: read and prepared by several threads, bounded memory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::DataError;
 use crate::modality::{Modality, OnBadSample, Part};
@@ -23,31 +26,50 @@ pub fn for_each<M: Modality>(
     part: Part,
     limit: usize,
     threads: usize,
+    f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
+) -> Result<Vec<String>, DataError> {
+    for_each_with(data, part, limit, threads, data.on_bad(), f)
+}
+
+/// The same with bad samples passed over whatever the data say of them: a judgement that stopped at one would lose a
+/// training that has ended.
+pub fn for_each_readable<M: Modality>(
+    data: &Arc<M>,
+    part: Part,
+    limit: usize,
+    threads: usize,
+    f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
+) -> Result<Vec<String>, DataError> {
+    for_each_with(data, part, limit, threads, OnBadSample::Skip, f)
+}
+
+fn for_each_with<M: Modality>(
+    data: &Arc<M>,
+    part: Part,
+    limit: usize,
+    threads: usize,
+    on_bad: OnBadSample,
     mut f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
 ) -> Result<Vec<String>, DataError> {
     let places: Arc<[usize]> = spread(data.len(part), limit).collect();
     let count = places.len();
-    let (source, threads) = (Arc::clone(data), threads.max(1));
-    let work = move |chunk: u64| -> Vec<(usize, Result<M::Sample, DataError>)> {
-        let first = chunk as usize * CHUNK;
-        let chunk = &places[first..places.len().min(first + CHUNK)];
-        chunk.iter().map(|index| (*index, source.load(part, *index).map(|sample| source.prepare(sample)))).collect()
-    };
-    let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
     let mut skipped = Vec::new();
     let mut first_error = None;
-    while let Some(chunk) = chunks.next() {
-        for (index, sample) in chunk {
-            match sample {
-                Ok(sample) => f(index, sample)?,
-                Err(error) if data.on_bad() == OnBadSample::Fail => return Err(fail(error)),
-                Err(error) => {
-                    skipped.push(data.meta(part, index)?.name);
-                    first_error.get_or_insert(error);
+    let prepare = |data: &M, sample| data.prepare(sample);
+    visit(data, part, places, threads, prepare, |index, sample| {
+        match sample {
+            Ok(sample) => f(index, sample)?,
+            Err(error) => {
+                let name = data.meta(part, index)?.name;
+                if on_bad == OnBadSample::Fail {
+                    return Err(fail(error, name));
                 }
+                skipped.push(name);
+                first_error.get_or_insert(error);
             }
         }
-    }
+        Ok(())
+    })?;
     match first_error {
         Some(error) if skipped.len() == count => {
             Err(DataError::AllBad { unit: M::UNIT, tried: count, source: Box::new(error) })
@@ -56,15 +78,101 @@ pub fn for_each<M: Modality>(
     }
 }
 
-/// The error of a bad sample, with the way round it.
-pub(crate) fn fail(error: DataError) -> DataError {
-    DataError::BadSample { source: Box::new(error) }
+/// Reads the samples at these places in their order, and does the rest of the threads' work on them.
+fn visit<M: Modality, T: Send + 'static>(
+    data: &Arc<M>,
+    part: Part,
+    places: Arc<[usize]>,
+    threads: usize,
+    with: impl Fn(&M, M::Sample) -> T + Send + Sync + 'static,
+    mut f: impl FnMut(usize, Result<T, DataError>) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let (source, threads, count) = (Arc::clone(data), threads.max(1), places.len());
+    let work = move |chunk: u64| -> Vec<(usize, Result<T, DataError>)> {
+        let first = chunk as usize * CHUNK;
+        let chunk = &places[first..places.len().min(first + CHUNK)];
+        chunk.iter().map(|index| (*index, source.load(part, *index).map(|sample| with(&source, sample)))).collect()
+    };
+    let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
+    while let Some(chunk) = chunks.next() {
+        for (index, sample) in chunk {
+            f(index, sample)?;
+        }
+    }
+    Ok(())
 }
 
-/// Nothing, or the error, as it was asked for.
-pub(crate) fn pass_over(error: DataError, on_bad: OnBadSample) -> Result<(), DataError> {
-    match on_bad {
-        OnBadSample::Skip => Ok(()),
-        OnBadSample::Fail => Err(fail(error)),
+/// A sample that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Of which part.
+    pub part: Part,
+    /// Its path in the folder or archive, or its place in its file.
+    pub name: String,
+    /// Why.
+    pub error: DataError,
+}
+
+/// Reads every sample of both parts and keeps none: those that cannot be read, in order. `at` is told how many have been
+/// read so far. Samples that are generated without end cannot be bad.
+pub fn unreadable<M: Modality>(
+    data: &Arc<M>,
+    threads: usize,
+    at: &mut dyn FnMut(usize),
+) -> Result<Vec<Unreadable>, DataError> {
+    let (mut found, mut done) = (Vec::new(), 0);
+    for part in [Part::Train, Part::HeldOut] {
+        let places = (0..data.len(part).unwrap_or(0)).collect();
+        visit(
+            data,
+            part,
+            places,
+            threads,
+            |_, _| (),
+            |index, sample| {
+                if let Err(error) = sample {
+                    found.push(Unreadable { part, name: data.meta(part, index)?.name, error });
+                }
+                done += 1;
+                at(done);
+                Ok(())
+            },
+        )?;
     }
+    Ok(found)
+}
+
+/// What a data set holds apart from some samples: by this a run knows data that lost those alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Changes with the name, the labels and the part of any other sample.
+    pub others: String,
+    /// Those of the named samples that are there; the place of one that is trained on.
+    pub found: BTreeMap<String, Option<usize>>,
+}
+
+/// Counts a data set without reading its samples; `None` where they are generated without end.
+pub fn census<M: Modality>(data: &M, names: &BTreeSet<String>) -> Result<Option<Census>, DataError> {
+    let (mut sum, mut found) = (0_u128, BTreeMap::new());
+    for part in [Part::Train, Part::HeldOut] {
+        let Some(len) = data.len(part) else { return Ok(None) };
+        for index in 0..len {
+            let meta = data.meta(part, index)?;
+            if names.contains(&meta.name) {
+                found.insert(meta.name, (part == Part::Train).then_some(index));
+                continue;
+            }
+            let mut bytes = vec![u8::from(part == Part::HeldOut)];
+            meta.labels.iter().for_each(|label| bytes.extend(label.to_le_bytes()));
+            bytes.extend(meta.name.as_bytes());
+            // A sum, since the order in which files are listed says nothing.
+            sum = sum.wrapping_add(xxh3_128(&bytes));
+        }
+    }
+    Ok(Some(Census { others: format!("{sum:032x}"), found }))
+}
+
+/// The error of a bad sample, with the way round it.
+pub(crate) fn fail(error: DataError, name: String) -> DataError {
+    DataError::BadSample { name, source: Box::new(error) }
 }

@@ -109,9 +109,11 @@ pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
 
 /// What a path holds, by the first kind of data that recognises it.
 pub fn look(path: &Path) -> Result<Description, DataError> {
+    looking(path)?.look(path)
+}
+
+/// The member whose kind of data a path is taken for: the first that recognises it.
+pub fn looking(path: &Path) -> Result<&'static dyn Member, DataError> {
     let recognising = members().find(|member| member.recognises(path));
-    match recognising.or_else(|| find(usual(None, false)).ok()) {
-        Some(member) => member.look(path),
-        None => Err(DataError::NoInputs),
-    }
+    recognising.or_else(|| find(usual(None, false)).ok()).ok_or(DataError::NoInputs)
 }

@@ -14,7 +14,8 @@ use crate::judges::Labelled;
 use crate::recipe::JudgeConfig;
 use crate::system::{JudgeError, On};
 
-/// A trained run and its control, and the data to judge them on.
+/// A trained run and its control, and the data to judge them on. Samples that cannot be read are passed over, whatever the
+/// data say of them, and named: a training that has ended keeps its evaluation.
 pub struct Judging<'a, D: Modality> {
     /// What the run is built for.
     pub on: On<'a, D>,

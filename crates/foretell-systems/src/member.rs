@@ -2,12 +2,16 @@
 //! shell between the two, compiled once for each system.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use foretell_data::{Auto, DataError, Decision, Description, Modality, Opening, Part, Unit, check_batch};
+use foretell_data::{
+    Auto, Census, DataError, Decision, Description, Modality, Opening, Part, Unit, Unreadable, census, check_batch,
+    unreadable,
+};
 use foretell_eval::Encoder;
 use foretell_jepa::Kept;
 use foretell_jepa::dynamics::TrainedModel;
@@ -46,6 +50,18 @@ pub trait Member: Sync {
 
     /// What a path holds of such data.
     fn look(&self, path: &Path) -> Result<Description, DataError>;
+
+    /// Reads every sample at a path: how many there are, and those that cannot be read. `at` is told how many of all have
+    /// been read so far.
+    fn read_all(&self, path: &Path, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError>;
+}
+
+/// What came of reading a whole data set.
+pub struct Whole {
+    /// Samples of both parts.
+    pub samples: usize,
+    /// Those that cannot be read.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// A recipe whose data have been opened, as commands see it.
@@ -72,6 +88,8 @@ pub trait Session {
     fn description(&self) -> Option<Description>;
     /// Samples of the training part; `None` where they are not open or generated without end.
     fn train_len(&self) -> Option<usize>;
+    /// What the open data hold besides some samples; `None` where they are not open or generated without end.
+    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError>;
     /// What was chosen, and why.
     fn decisions(&mut self) -> &mut Vec<Decision>;
     /// Threads that may work.
@@ -203,6 +221,25 @@ impl<S: System> Member for Of<S> {
     fn look(&self, path: &Path) -> Result<Description, DataError> {
         S::Data::look(path)
     }
+
+    fn read_all(&self, path: &Path, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError> {
+        let path = Value::String(path.to_string_lossy().into_owned());
+        let mut asked: Table = [("path".to_owned(), path)].into_iter().collect();
+        if get(&self.defaults(), "data.on_bad_sample").is_some() {
+            // What is measured of the data when they are opened does not stop at the first.
+            asked.insert("on_bad_sample".to_owned(), Value::String("skip".to_owned()));
+        }
+        let asked = [("data".to_owned(), Value::Table(asked))].into_iter().collect();
+        let wrong = |error: RecipeError| SystemError::Setting(error.to_string());
+        let recipe = self.recipe(&asked, "`--deep`").map_err(wrong)?;
+        let mut config = Recipe::<Config<S>, S>::of_table(recipe, "`--deep`").map_err(wrong)?.data;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut opening = Opening { seed: 0, batch: 1, threads, decisions: &mut Vec::new() };
+        let data = Arc::new(S::Data::open(&mut config, &mut opening)?);
+        let samples = [Part::Train, Part::HeldOut].into_iter().filter_map(|part| data.len(part)).sum();
+        let unreadable = unreadable(&data, threads, &mut |done| at(done, samples))?;
+        Ok(Whole { samples, unreadable })
+    }
 }
 
 /// See [`Session`].
@@ -288,6 +325,10 @@ impl<S: System> Session for Run<S> {
 
     fn train_len(&self) -> Option<usize> {
         self.data.as_ref()?.len(Part::Train)
+    }
+
+    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError> {
+        self.data.as_ref().map_or(Ok(None), |data| census(data.as_ref(), names))
     }
 
     fn decisions(&mut self) -> &mut Vec<Decision> {

@@ -32,6 +32,9 @@ pub struct Progress {
     /// Names of samples that were passed over so far, over all sessions.
     #[serde(default)]
     pub skipped: Vec<String>,
+    /// Whether the evaluation that was due after this step could not be made.
+    #[serde(default)]
+    pub health_due: bool,
     /// xxh3 of the two tensor files.
     pub checksums: [u64; 2],
 }
@@ -169,6 +172,7 @@ mod tests {
             effective_rank,
             seconds: 0.0,
             skipped: Vec::new(),
+            health_due: false,
             checksums: [0; 2],
         }
     }

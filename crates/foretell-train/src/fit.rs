@@ -10,7 +10,7 @@ use foretell_nn::{NamedTensors, weights};
 use foretell_ops as ops;
 use serde_json::json;
 
-use crate::checkpoint::{Checkpoint, Progress};
+use crate::checkpoint::{Checkpoint, Progress, checkpoint_steps};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder, write_whole};
@@ -111,7 +111,8 @@ impl Rates<'_> {
 
 /// Runs a learner from where the folder's newest checkpoint stands (or from the start) to its last step.
 ///
-/// Its untrained networks, [settled](settle), are what held-out latents are judged against.
+/// Its untrained networks, [settled](settle), are what held-out latents are judged against. A sample that cannot be read
+/// is an error after a checkpoint has been written: what has been learnt is not lost with it.
 pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObserver) -> Result<Finished, TrainError> {
     let config = fit.config;
     let steps = value(config.steps);
@@ -119,6 +120,9 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     let all = all_steps(steps, second);
     let clock = |step: u64, health_due: bool| Clock { step, total: steps, batch: config.batch, health_due };
 
+    if checkpoint_steps(fit.folder).last() == Some(&all) {
+        learner.ended();
+    }
     let (untrained, unreadable) = learner.measure(Which::Untrained, &clock(1, true))?;
 
     // From here on the order matters: what is read from a checkpoint replaces what is fresh, and files are cut back to
@@ -130,6 +134,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
         effective_rank: untrained.sample.effective_rank,
         seconds: 0.0,
         skipped: Vec::new(),
+        health_due: false,
         checksums: [0; 2],
     };
     if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
@@ -159,8 +164,13 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     if progress.step == 0 {
         metrics.append(&serde_json::to_value(&health).expect("a record"))?;
     } else {
-        let measured = learner.measure(Which::Trained, &judged(progress.step))?.0;
+        let (measured, unread) = learner.measure(Which::Trained, &judged(progress.step))?;
+        progress.skipped.extend(unread);
         health = record(learner, progress.step.min(steps), &measured);
+        if std::mem::take(&mut progress.health_due) {
+            metrics.append(&serde_json::to_value(&health).expect("a record"))?;
+            progress.effective_rank = health.health.effective_rank;
+        }
     }
 
     let threads = if let Auto::Value(threads) = config.loader_threads { threads } else { 1 };
@@ -174,16 +184,26 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     }
     let mut met = 0;
     let mut stopped = false;
+    let mut unread = None;
     let mut step = progress.step;
     while step < all {
         if fit.stop.load(Ordering::Relaxed) {
             stopped = true;
             break;
         }
+        let batch = match loader.next() {
+            Ok(batch) => batch,
+            Err(error) => {
+                unread = Some(error.into());
+                break;
+            }
+        };
         step += 1;
+        if step == all {
+            learner.ended();
+        }
         let (hyper, clip) = rates.at(step);
-        let StepOutcome { loss, terms, gradient_norm } =
-            learner.step(loader.next()?, &clock(step, false), hyper, clip)?;
+        let StepOutcome { loss, terms, gradient_norm } = learner.step(batch, &clock(step, false), hyper, clip)?;
 
         let elapsed = started.elapsed().as_secs_f64();
         let rate = (step - first) as f64 * config.batch as f64 / elapsed;
@@ -204,7 +224,18 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
             write_events(&mut events, fit.folder, step, &scalars)?;
         }
         if stage.is_none() && (step.is_multiple_of(value(config.health_every)) || last) {
-            let measured = learner.measure(Which::Trained, &judged(step))?.0;
+            let measured = match learner.measure(Which::Trained, &judged(step)) {
+                Ok((measured, unreadable)) => {
+                    skipped.extend(unreadable);
+                    measured
+                }
+                Err(error @ TrainError::Data(_)) => {
+                    progress.health_due = true;
+                    unread = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             health = record(learner, step, &measured);
             metrics.append(&serde_json::to_value(&health).expect("a record"))?;
             progress.effective_rank = health.health.effective_rank;
@@ -238,14 +269,17 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
         }
     }
     let seconds = if step == first { before } else { before + started.elapsed().as_secs_f64() };
-    if stopped && progress.step != step {
+    skipped.extend(loader.skipped_names());
+    if (stopped || unread.is_some()) && progress.step != step {
         let progress = Progress { step, seconds, skipped: skipped.iter().cloned().collect(), ..progress };
         save(learner, fit, &progress, &mut metrics, &mut timing)?;
     }
     events.flush().map_err(TrainError::io("write", &fit.folder.events()))?;
+    if let Some(error) = unread {
+        return Err(error);
+    }
     let waited = loader.waited().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
-    let skipped = loader.skipped_names().into_iter().chain(unreadable).collect();
-    Ok(Finished { steps: step, stopped, seconds, health, skipped, waited })
+    Ok(Finished { steps: step, stopped, seconds, health, skipped: skipped.into_iter().collect(), waited })
 }
 
 fn write_events(

@@ -86,6 +86,10 @@ impl RunFolder {
     pub fn control(&self) -> PathBuf {
         self.0.join("control.safetensors")
     }
+    /// Names of samples that could not be read, and what tells the others from other data.
+    pub fn unreadable(&self) -> PathBuf {
+        self.0.join("unreadable.json")
+    }
     /// The outcome.
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use foretell_data::{Feed, Modality, Part, feed, for_each, judged_part};
+use foretell_data::{DataError, Epochs, Feed, Modality, Part, feed, for_each, for_each_readable, judged_part};
 use foretell_eval::{Features, Statistics};
 use foretell_jepa::{Clock, Kept, Latents, Objective, Role, Second};
 use foretell_nn::layers::absorb;
@@ -40,6 +40,12 @@ pub struct StepOutcome {
 
 /// The loop's view of a run.
 pub trait Learner: Send {
+    /// Places of training samples that the data held when the run began and hold no more.
+    fn lose(&mut self, lost: Vec<usize>);
+
+    /// The last step has been taken: what is measured from here on passes over samples that cannot be read.
+    fn ended(&mut self);
+
     /// Batches by step.
     fn feed(&self) -> Result<Arc<dyn Feed>, TrainError>;
 
@@ -112,6 +118,8 @@ pub struct Learning<O: Objective, M> {
     untrained: Option<O::Networks>,
     optimiser: Optimiser,
     ground: Ground<M>,
+    lost: Vec<usize>,
+    ended: bool,
     /// One batch of held-out samples, made when it is first asked for.
     held_out: Option<O::Batch>,
 }
@@ -130,7 +138,8 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
     pub fn new(objective: O, networks: O::Networks, ground: Ground<M>) -> Self {
         let untrained = Some(networks.valid());
         let optimiser = Optimiser::default();
-        Self { objective, networks: Some(networks), untrained, optimiser, ground, held_out: None }
+        let networks = Some(networks);
+        Self { objective, networks, untrained, optimiser, ground, lost: Vec::new(), ended: false, held_out: None }
     }
 
     fn networks(&self, which: Which) -> &O::Networks {
@@ -206,7 +215,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
         let part = judged_part(data.as_ref());
         let mut features = Extracted::of(data.len(part).map_or(HELD_OUT, |held_out| held_out.min(HELD_OUT)));
         let mut chunk: Vec<M::Sample> = Vec::with_capacity(CHUNK);
-        let skipped = for_each(data, part, HELD_OUT, self.ground.threads, |_, sample| {
+        let skipped = self.for_each(data, part, HELD_OUT, |_, sample| {
             chunk.push(sample);
             if chunk.len() == CHUNK {
                 features.add(&encoder.tokens(&chunk.iter().collect::<Vec<_>>()));
@@ -218,16 +227,32 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
             features.add(&encoder.tokens(&chunk.iter().collect::<Vec<_>>()));
         }
         // The loader meets bad samples of the training part and counts them too.
-        let skipped = if part == Part::Train { Vec::new() } else { skipped };
+        let skipped = if part == Part::Train && !self.ended { Vec::new() } else { skipped };
         let (pooled, tokens) = features.finish(encoder.width())?;
         Ok((pooled, tokens, skipped))
+    }
+
+    /// Reads samples of a part; those that cannot be read are an error where the data say so and training has not ended.
+    fn for_each(
+        &self,
+        data: &Arc<M>,
+        part: Part,
+        limit: usize,
+        keep: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
+    ) -> Result<Vec<String>, DataError> {
+        let threads = self.ground.threads;
+        if self.ended {
+            for_each_readable(data, part, limit, threads, keep)
+        } else {
+            for_each(data, part, limit, threads, keep)
+        }
     }
 
     /// The held-out samples of a batch.
     fn held_out_samples(&self) -> Result<Vec<M::Sample>, TrainError> {
         let data = self.data()?;
         let mut samples = Vec::new();
-        for_each(data, judged_part(data.as_ref()), HELD_OUT_BATCH, self.ground.threads, |_, sample| {
+        self.for_each(data, judged_part(data.as_ref()), HELD_OUT_BATCH, |_, sample| {
             samples.push(sample);
             Ok(())
         })?;
@@ -244,8 +269,21 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
 }
 
 impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
+    fn lose(&mut self, lost: Vec<usize>) {
+        self.lost = lost;
+    }
+
+    fn ended(&mut self) {
+        self.ended = true;
+    }
+
     fn feed(&self) -> Result<Arc<dyn Feed>, TrainError> {
-        Ok(feed(self.data()?.training(self.ground.batch, self.ground.seed)?, self.objective.collator()))
+        let (data, batch, seed) = (self.data()?, self.ground.batch, self.ground.seed);
+        let source = match self.lost.as_slice() {
+            [] => data.training(batch, seed)?,
+            lost => Arc::new(Epochs::without(Arc::clone(data), batch, seed, lost)?),
+        };
+        Ok(feed(source, self.objective.collator()))
     }
 
     fn step(

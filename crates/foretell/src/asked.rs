@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use foretell_data::Decision;
 use foretell_systems::{Member, family, recipe};
 use toml::{Table, Value};
 
 use crate::Error;
+use crate::account::decisions_in;
 
 /// How long a run trains. One of these decides; what a recipe says of the others no longer holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,6 +28,8 @@ pub(crate) struct Asked {
     table: Table,
     /// Where it came from, for messages.
     name: String,
+    /// Of a run's config, what the program chose; nothing that was set on top.
+    chosen: Vec<Decision>,
 }
 
 impl Asked {
@@ -35,25 +39,31 @@ impl Asked {
         if path.is_file() || path.extension().is_some_and(|e| e == "toml") {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| Error::Misuse(format!("cannot read the recipe {system}: {e}")))?;
-            return Self::of_text(&text, system);
+            let chosen = path.parent().filter(|_| path.ends_with("config.toml")).map(decisions_in);
+            return Ok(Self { chosen: chosen.unwrap_or_default(), ..Self::of_text(&text, system)? });
         }
         let table = [("system".to_owned(), Value::String(system.to_owned()))].into_iter().collect();
-        Ok(Self { table, name: system.to_owned() })
+        Ok(Self { table, name: system.to_owned(), chosen: Vec::new() })
     }
 
     /// Of a recipe's text.
     pub(crate) fn of_text(text: &str, name: &str) -> Result<Self, Error> {
-        Ok(Self { table: recipe::parse(text, name)?, name: name.to_owned() })
+        Ok(Self { table: recipe::parse(text, name)?, name: name.to_owned(), chosen: Vec::new() })
     }
 
     /// Puts `key=value` on top.
     pub(crate) fn set(&mut self, entry: &str) -> Result<(), Error> {
         let (key, value) = recipe::entry(entry)?;
+        if key == "data.path" {
+            self.forget_measured()?;
+        }
+        self.chosen.retain(|decision| decision.what != key);
         Ok(recipe::set(&mut self.table, key, value)?)
     }
 
     /// Puts a value on top.
     pub(crate) fn put(&mut self, key: &str, value: Value) -> Result<(), Error> {
+        self.chosen.retain(|decision| decision.what != key);
         recipe::set(&mut self.table, key, value).map_err(|error| Error::Misuse(format!("{}: {error}", self.name)))
     }
 
@@ -70,19 +80,41 @@ impl Asked {
         {
             return Err(Error::Misuse(format!("`{key}` must be a positive number, found {number}")));
         }
+        // Evaluations and checkpoints were placed in, and a teacher was made for, a run of another length.
+        self.choose_again(|key| key.starts_with("train.") || key.starts_with("model.ema."))?;
         self.put("train.steps", Value::from("auto"))?;
         self.put("epochs", Value::from(0.0))?;
         self.put("minutes", Value::from(0.0))?;
         self.put(key, value)
     }
 
-    /// Forgets what was fixed for the recipe's own data: others are measured anew.
-    pub(crate) fn forget_measured(&mut self) {
+    /// Forgets what was measured of the recipe's own data and what the program chose for them: others are measured anew, and
+    /// what was set stays.
+    pub(crate) fn forget_measured(&mut self) -> Result<(), Error> {
         if let Some(Value::Table(data)) = self.table.get_mut("data") {
-            for measured in ["fingerprint", "normalise", "normalise_actions", "observation"] {
+            for measured in ["fingerprint", "normalise", "normalise_actions", "observation", "tags", "edge_labels"] {
                 data.remove(measured);
             }
         }
+        self.choose_again(|_| true)
+    }
+
+    /// Opens again what the program chose for a run, where it has not been changed since.
+    fn choose_again(&mut self, which: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let chosen = std::mem::take(&mut self.chosen);
+        for Decision { what, value, .. } in chosen.iter().filter(|decision| which(&decision.what)) {
+            let stands = match recipe::get(&self.table, what) {
+                Some(Value::String(found)) => found == value,
+                // Lists have no `auto`: they are chosen by the networks' size alone.
+                Some(found @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_))) => found.to_string() == *value,
+                _ => false,
+            };
+            if stands {
+                recipe::set(&mut self.table, what, Value::from("auto"))?;
+            }
+        }
+        self.chosen = chosen;
+        Ok(())
     }
 
     /// An error if it is a run's and an earlier version wrote it: since then every run says how it is judged.

@@ -1,5 +1,6 @@
 //! The file that `embed` writes: NumPy's npz, or safetensors. Rows go to a file beside it as they come; when their
-//! number is known, the whole is written aside and renamed, so that nobody ever sees half of it.
+//! number is known, the whole is written aside and renamed, so that nobody ever sees half of it. Where a call stops before that,
+//! the rows can be kept for the next one.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
@@ -10,6 +11,7 @@ use foretell_data::zip::StoredZip;
 use serde_json::json;
 
 use crate::Error;
+use crate::kept_rows::KeptRows;
 
 /// Readers of safetensors refuse a longer header.
 const MOST_HEADER: usize = 100_000_000;
@@ -138,6 +140,19 @@ impl FeatureFile {
         Ok(())
     }
 
+    /// Goes on behind the rows that a call before has kept.
+    pub(crate) fn take_up(&mut self) -> Result<KeptRows, Error> {
+        let kept = KeptRows::take_up(&self.out, &mut self.rows)?;
+        self.values = kept.rows() * kept.row.iter().product::<usize>();
+        Ok(kept)
+    }
+
+    /// Leaves the rows beside the file for a call that [takes them up](Self::take_up).
+    pub(crate) fn keep(mut self, kept: &KeptRows) -> Result<(), Error> {
+        self.rows.flush().map_err(|error| wrong(&self.out, error))?;
+        kept.keep(&self.out, &self.spool.0)
+    }
+
     /// Writes the file: `features` of this shape, and the rows' names, which are asked for twice.
     pub fn finish<N: Iterator<Item = Result<String, Error>>>(
         mut self,
@@ -159,7 +174,9 @@ impl FeatureFile {
             Container::Parquet => crate::parquet_file::write(file, shape, rows, names(), &out)?,
         };
         file.sync_all().map_err(failed)?;
-        fs::rename(&aside.0, &out).map_err(failed)
+        fs::rename(&aside.0, &out).map_err(failed)?;
+        KeptRows::forget(&out);
+        Ok(())
     }
 }
 

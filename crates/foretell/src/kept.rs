@@ -13,6 +13,7 @@ use toml::Table;
 use crate::Error;
 use crate::asked::Asked;
 use crate::output::say;
+use crate::unreadable::reopen;
 
 /// What a run was asked, all of it.
 fn asked(folder: &RunFolder) -> Result<Asked, Error> {
@@ -125,7 +126,8 @@ impl KeptRun {
     }
 
     fn open(folder: RunFolder, member: &dyn Member, recipe: Table, device: &Device, data: bool) -> Result<Self, Error> {
-        let mut session = member.open(recipe, device, data)?;
+        let mut session =
+            if data { reopen(&folder, member, recipe, device)?.0 } else { member.open(recipe, device, false)? };
         let steps = steps(session.as_ref())?;
         let learner = session.learner(steps)?;
         Ok(Self { folder, session, learner, encoder: None })

@@ -15,6 +15,7 @@ pub mod feature_file;
 mod findings;
 pub mod interrupt;
 pub mod kept;
+mod kept_rows;
 mod library;
 pub mod output;
 #[cfg(feature = "parquet")]
@@ -26,6 +27,7 @@ pub mod run;
 mod search;
 pub mod summary;
 mod timed;
+mod unreadable;
 
 pub use asked::Steps;
 pub use device::DeviceChoice;

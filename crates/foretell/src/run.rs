@@ -1,26 +1,30 @@
 //! A run from its recipe to its report: the same for every system and every kind of data.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::tensor::Device;
-use foretell_data::Decision;
+use foretell_data::{DataError, Decision};
 use foretell_jepa::Auto;
 use foretell_nn::weights;
-use foretell_systems::{Member, Session};
-use foretell_train::{Fit, Learner, LoopObserver, RunFolder, Which, all_steps, fit, settle, time_steps, write_whole};
-use toml::Table;
+use foretell_systems::{Member, Session, recipe};
+use foretell_train::{
+    Finished, Fit, Learner, LoopObserver, RunFolder, TrainError, Which, all_steps, checkpoint_steps, fit, settle,
+    time_steps, write_whole,
+};
+use toml::{Table, Value};
 
 use crate::Error;
 use crate::account::{data_facts, facts, read_decisions, trained, write_decisions, write_report};
 use crate::device::described;
 use crate::findings::{RUN, RunFindings};
-use crate::kept::steps;
+use crate::kept::{of_run, steps};
 use crate::output::skipped_line;
 use crate::progress::clock;
 use crate::summary::Summary;
+use crate::unreadable::{Lost, keep, reopen};
 
 /// More than any run takes, and far inside what TOML can write.
 pub const MOST_STEPS: u64 = 1_000_000_000_000;
@@ -47,6 +51,8 @@ struct Prepared {
     learner: Box<dyn Learner>,
     /// Minutes that training should take, where that is known.
     expected_minutes: Option<f64>,
+    /// Where it has begun before: samples that its data have lost since.
+    lost: Option<Lost>,
 }
 
 /// Begins a run. `None` if it was stopped.
@@ -59,7 +65,7 @@ pub fn start(
     if let Some(out) = &out {
         RunFolder::check_free(out)?;
     }
-    let mut session = member.open(recipe, &conduct.device, true)?;
+    let mut session = member.open(located(recipe)?, &conduct.device, true)?;
     let out = out.unwrap_or_else(|| free_folder(session.as_ref()));
     RunFolder::check_free(&out)?;
     let (steps, expected_minutes) = choose_steps(session.as_mut())?;
@@ -69,7 +75,7 @@ pub fn start(
     let config = toml::to_string(&session.recipe()).map_err(|error| Error::Failure(error.to_string()))?;
     let folder = RunFolder::create(&out, &config)?;
     let result = write_decisions(&folder, session.decisions())
-        .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes }, &mut conduct));
+        .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes, lost: None }, &mut conduct));
     if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
         // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
         let _ = std::fs::remove_dir_all(&out);
@@ -87,13 +93,56 @@ pub fn resume(
     recipe: Table,
     mut conduct: Conduct<'_>,
 ) -> Result<Option<Summary>, Error> {
-    let mut session = member.open(recipe, &conduct.device, true)?;
-    let learner = session.learner(steps(session.as_ref())?)?;
+    let (session, learner, lost) = again(folder, member, recipe, &conduct.device)?;
+    if let Some(line) = lost.line(session.unit()) {
+        conduct.observer.note(&line);
+    }
     if !foretell_train::has_checkpoint(folder) {
         let path = folder.path().display();
         conduct.observer.note(&format!("{path} has no checkpoint yet: starting again from its stored config"));
     }
-    carry_out(folder, Prepared { session, learner, expected_minutes: None }, &mut conduct)
+    carry_out(folder, Prepared { session, learner, expected_minutes: None, lost: Some(lost) }, &mut conduct)
+}
+
+/// Opens a run again and keeps in its config what has changed since: where its data lie, and what becomes of samples that
+/// cannot be read.
+pub(crate) fn again(
+    folder: &RunFolder,
+    member: &dyn Member,
+    recipe: Table,
+    device: &Device,
+) -> Result<(Box<dyn Session>, Box<dyn Learner>, Lost), Error> {
+    let (_, before) = of_run(folder)?;
+    let stays = recipe::get(&before, "data.path") == recipe::get(&recipe, "data.path");
+    let (mut session, lost) = reopen(folder, member, located(recipe)?, device).map_err(|error| match error {
+        Error::Data(DataError::Missing { path }) if stays => Error::Misuse(format!(
+            "there is nothing at `{}`, where the data of this run lay: put them back, or say where they are now with `foretell train --resume {} --data PATH`",
+            path.display(),
+            folder.path().display()
+        )),
+        other => other,
+    })?;
+    let mut learner = session.learner(steps(session.as_ref())?)?;
+    learner.lose(lost.places.clone());
+    let now = session.recipe();
+    let changed = |key: &&str| recipe::get(&before, key) != recipe::get(&now, key);
+    if ["data.path", "data.actions", "data.on_bad_sample", "data.fingerprint"].iter().any(changed) {
+        let config = toml::to_string(&now).map_err(|error| Error::Failure(error.to_string()))?;
+        write_whole(&folder.config(), config.as_bytes())?;
+    }
+    Ok((session, learner, lost))
+}
+
+/// A recipe whose data are found from any folder.
+fn located(mut recipe: Table) -> Result<Table, Error> {
+    for key in ["data.path", "data.actions"] {
+        let Some(Value::String(path)) = recipe::get(&recipe, key) else { continue };
+        let whole = std::path::absolute(path).ok().and_then(|path| path.to_str().map(str::to_owned));
+        if let Some(whole) = whole.filter(|whole| !path.is_empty() && Path::new(whole).is_absolute()) {
+            recipe::set(&mut recipe, key, Value::String(whole))?;
+        }
+    }
+    Ok(recipe)
 }
 
 /// Steps as asked, or as is known to be good for the data, or from minutes after a calibration; and minutes, where known.
@@ -156,12 +205,24 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
     for line in header(folder, &prepared, device) {
         observer.note(&line);
     }
-    let Prepared { session, mut learner, .. } = prepared;
+    let Prepared { session, mut learner, lost, .. } = prepared;
     let (config, unit) = (session.train().clone(), session.unit());
     let all = all_steps(steps(session.as_ref())?, learner.second());
     let fitting = Fit { folder, config: &config, stop };
-    settle(learner.as_mut(), &fitting)?;
-    let finished = fit(learner.as_mut(), &fitting, &mut **observer)?;
+    let trained: Result<Finished, TrainError> =
+        settle(learner.as_mut(), &fitting).and_then(|()| fit(learner.as_mut(), &fitting, &mut **observer));
+    let begun = lost.is_some();
+    let lost = lost.unwrap_or_default();
+    let finished = match trained {
+        Err(TrainError::Data(DataError::BadSample { name, source }))
+            if begun || foretell_train::has_checkpoint(folder) =>
+        {
+            keep(folder, session.as_ref(), &lost, std::iter::once(&name))?;
+            return Err(saved(folder, all, &source));
+        }
+        trained => trained?,
+    };
+    keep(folder, session.as_ref(), &lost, finished.skipped.iter())?;
     if finished.stopped {
         let place = match finished.steps {
             0 => "before the first step".to_owned(),
@@ -174,8 +235,16 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
     if session.imaginer(learner.as_ref())?.is_some() || session.keeps_model(learner.as_ref())? {
         write_whole(&folder.model(), &weights::to_bytes(&learner.state(Which::Trained)))?;
     }
-    let judged = session.judge(learner.as_ref())?;
-    let skipped: BTreeSet<String> = finished.skipped.into_iter().chain(judged.skipped).collect();
+    let judged = session.judge(learner.as_ref()).map_err(|error| match Error::from(error) {
+        Error::Data(error) | Error::Train(TrainError::Data(error)) => Error::Misuse(format!(
+            "{error} (the training has ended and is kept: `foretell train --resume {}` evaluates it)",
+            folder.path().display()
+        )),
+        other => other,
+    })?;
+    keep(folder, session.as_ref(), &lost, judged.skipped.iter())?;
+    let skipped: BTreeSet<String> =
+        finished.skipped.into_iter().chain(judged.skipped).chain(lost.names.iter().cloned()).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();
     if let Some(line) = skipped_line(&skipped, unit) {
         observer.note(&line);
@@ -207,6 +276,18 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
     Ok(Some(summary))
 }
 
+/// The error of a sample that cannot be read where a run can go on, and how.
+fn saved(folder: &RunFolder, all: u64, source: &DataError) -> Error {
+    let run = folder.path().display();
+    let place = match checkpoint_steps(folder).last() {
+        Some(step) => format!("the run is saved at step {step} of {all}"),
+        None => "the run stands before its first step".to_owned(),
+    };
+    Error::Misuse(format!(
+        "{source} ({place}: when that is done go on with `foretell train --resume {run}`, or leave such samples out with `foretell train --resume {run} --on-bad-sample skip`)"
+    ))
+}
+
 /// What one may do next: label → command.
 fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, String)>, Error> {
     let many = session.unit().many.to_uppercase();
@@ -234,7 +315,7 @@ fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, Str
 
 /// What will happen, before it does: a line each.
 fn header(folder: &RunFolder, prepared: &Prepared, device: &Device) -> Vec<String> {
-    let Prepared { session, learner, expected_minutes } = prepared;
+    let Prepared { session, learner, expected_minutes, .. } = prepared;
     let description = session.description();
     let format = description.as_ref().map(|data| format!(" ({})", data.format)).unwrap_or_default();
     let mut lines = vec![format!("{} on {}{format}", session.row().title, session.source())];

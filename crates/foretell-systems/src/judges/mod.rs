@@ -23,8 +23,7 @@ pub fn usual<D: Modality>(run: &Judging<'_, D>) -> Result<Vec<Finding>, JudgeErr
     Ok([probes(run)?, features(run)?, neighbours(run)?].into_iter().flatten().collect())
 }
 
-/// Held-out samples as they are read, at most so many and evenly spread. One that cannot be read is missing: the run has
-/// said so already.
+/// Held-out samples as they are read, at most so many and evenly spread. One that cannot be read is missing.
 pub fn originals<D: Modality>(run: &Judging<'_, D>, count: usize) -> Vec<D::Sample> {
     let part: Part = judged_part(run.data.as_ref());
     let places = spread(run.data.len(part), count);

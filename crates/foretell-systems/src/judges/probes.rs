@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foretell_data::{DataError, Modality, Part, for_each};
+use foretell_data::{DataError, Modality, Part, for_each_readable};
 use foretell_eval::{
     Better, Budget, FEATURES, Factor, Features, FewShot, Figures, Finding, Probed, Row, TRAINED, UNTRAINED,
 };
@@ -125,7 +125,7 @@ fn see<D: Modality>(
         }
         chunk.clear();
     };
-    let skipped = for_each(data, part, limit, run.on.threads, |index, sample| -> Result<(), DataError> {
+    let skipped = for_each_readable(data, part, limit, run.on.threads, |index, sample| -> Result<(), DataError> {
         let baseline = data.baseline(&sample);
         if rows == 0 {
             // Raw pixels are much the widest: without this the vector grows by copies, and for a moment there are two.

@@ -5,13 +5,14 @@ pub(super) mod published;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use foretell_data::DataError;
+use foretell_data::{DataError, Unit};
 use foretell_eval::Pool;
 use serde::Serialize;
 
 use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
 use crate::kept::KeptRun;
+use crate::kept_rows::KeptRows;
 use crate::output::{print, print_json, say};
 use crate::progress::Progress;
 use crate::released::{InputArgs, ModelArgs, Pooling};
@@ -31,6 +32,9 @@ pub struct EmbedArgs {
     /// The file to write: FILE.npz or FILE.safetensors, with `features` [N, D] and the samples' names.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Go on behind the rows that the same call kept when it stopped: they lie in FILE.rows.
+    #[arg(long)]
+    resume: bool,
     /// Keep every token instead of one vector a sample: of a run `features` is [N, T, D], of a published model the array is
     /// called `tokens`.
     #[arg(long)]
@@ -127,15 +131,13 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
         (_, true) => Pool::Probed,
         _ => Pool::Sample,
     };
+    let made_by = format!("{} {pool:?}", encoder.about());
+    let mut kept = begin(args, &mut file, made_by, || (0..count).map(name))?;
     let mut progress = Progress::new(count as u64, unit.one, unit.many);
-    let (mut rows, mut row_len, mut skipped) = (0, None, Vec::new());
-    for first in (0..count).step_by(CHUNK) {
+    let (begun, mut row_len) = (kept.done, kept.row.first().copied());
+    for first in (begun..count).step_by(CHUNK) {
         if stopped() {
-            return Err(Error::Failure(format!(
-                "stopped after {first} of {count} {}: {} was not written",
-                unit.many,
-                args.out.display()
-            )));
+            return Err(stop(args, file, kept, unit, (0..count).map(name), Stop::Asked(count)));
         }
         let end = count.min(first + CHUNK);
         for (features, index) in samples.features(first..end, pool).into_iter().zip(first..) {
@@ -150,21 +152,27 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
                         )));
                     }
                     if features.iter().any(|value| !value.is_finite()) {
-                        return Err(Error::Misuse(format!(
+                        let what = format!(
                             "the features of `{}` are no numbers: its values are out of all proportion to what the encoder was trained on",
                             name(index)?
-                        )));
+                        );
+                        return Err(stop(args, file, kept, unit, (0..count).map(name), Stop::At(what)));
                     }
                     row_len = Some(features.len());
-                    rows += 1;
+                    kept.row = vec![features.len()];
                     file.append(&features)?;
                 }
-                Err(_) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
-                Err(source) => return Err(unreadable(&source)),
+                Err(_) if args.reading.on_bad_sample == BadSample::Skip => kept.skipped.push(index),
+                Err(source) => {
+                    return Err(stop(args, file, kept, unit, (0..count).map(name), Stop::Unreadable(source)));
+                }
             }
+            kept.done = index + 1;
         }
-        progress.at(end as u64, || format!("{:.0} {}/s", end as f64 / started.elapsed().as_secs_f64(), unit.many));
+        let done = end - begun;
+        progress.at(end as u64, || format!("{:.0} {}/s", done as f64 / started.elapsed().as_secs_f64(), unit.many));
     }
+    let (rows, skipped) = (kept.rows(), kept.skipped);
     let Some(row_len) = row_len else {
         // The first one again, for its reason.
         let first = (count > 0).then(|| samples.features(0..1, pool).into_iter().find_map(Result::err)).flatten();
@@ -183,12 +191,78 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
     if !skipped.is_empty() {
         say(format_args!("{} left out as unreadable, the first is {}", unit.counted(skipped.len()), skipped[0]));
     }
-    let samples_per_s = rows as f64 / seconds.max(1e-9);
+    let samples_per_s = (count - begun) as f64 / seconds.max(1e-9);
     if args.reading.json {
         return print_json(&Embedded { rows, tokens, width, seconds, samples_per_s, skipped });
     }
     let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     print(format_args!("{}: features [{shape}], {samples_per_s:.0} {}/s\n", args.out.display(), unit.many))
+}
+
+/// Where a call begins: at the first input, or behind what the same call has kept.
+fn begin<N: Iterator<Item = Result<String, Error>>>(
+    args: &EmbedArgs,
+    file: &mut FeatureFile,
+    made_by: String,
+    names: impl FnOnce() -> N,
+) -> Result<KeptRows, Error> {
+    if !args.resume {
+        return Ok(KeptRows::none(made_by));
+    }
+    let kept = file.take_up()?;
+    kept.check(&made_by, names())?;
+    say(format_args!("going on behind {} kept rows", kept.rows()));
+    Ok(kept)
+}
+
+/// Why a call ends before its last input.
+enum Stop {
+    /// Ctrl-C, before the last of so many.
+    Asked(usize),
+    /// An input that cannot be read.
+    Unreadable(DataError),
+    /// An input that makes no features.
+    At(String),
+}
+
+/// Keeps the rows that there are, and says so.
+fn stop(
+    args: &EmbedArgs,
+    file: FeatureFile,
+    mut kept: KeptRows,
+    unit: Unit,
+    names: impl Iterator<Item = Result<String, Error>>,
+    why: Stop,
+) -> Error {
+    let (done, rows, place) = (kept.done, kept.rows(), KeptRows::place(&args.out));
+    if rows == 0 {
+        return match why {
+            Stop::Asked(count) => {
+                Error::Failure(format!("stopped after {done} of {count} {}: there are no rows yet", unit.many))
+            }
+            Stop::Unreadable(source) => unreadable(&source),
+            Stop::At(what) => Error::Misuse(what),
+        };
+    }
+    let written = KeptRows::mark_of(names.take(done)).and_then(|names| {
+        kept.names = names;
+        file.keep(&kept)
+    });
+    if let Err(error) = written {
+        return error;
+    }
+    let behind = format!(
+        "the rows of {} are kept in {}, and the same call goes on behind them with `--resume`",
+        unit.counted(rows),
+        place.display()
+    );
+    match why {
+        Stop::Asked(count) => Error::Failure(format!("stopped after {done} of {count} {}: {behind}", unit.many)),
+        Stop::Unreadable(source) => {
+            Error::Misuse(format!("{source} ({behind}; to leave such samples out: `--on-bad-sample skip`)"))
+        }
+        Stop::At(what) => Error::Misuse(format!("{what} ({behind})")),
+    }
 }
 
 /// A sample that cannot be read, and how to go on without it.

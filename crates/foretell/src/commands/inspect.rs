@@ -2,6 +2,7 @@
 
 mod arrays;
 mod clip;
+mod deep;
 mod weights;
 
 use std::fmt::Write;
@@ -29,6 +30,9 @@ pub struct InspectArgs {
     // Named so for the options of official files, which belong to a `model`.
     #[arg(id = "model", value_name = "PATH")]
     path: PathBuf,
+    /// Read every sample of a data set and list those that cannot be read.
+    #[arg(long)]
+    deep: bool,
     #[command(flatten)]
     official: OfficialArgs,
     /// The predictor's heads, where an official file has not the released ones.
@@ -55,7 +59,9 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
             path.display()
         )));
     }
-    let account = if path.join("config.toml").is_file() {
+    let account = if args.deep {
+        deep::account(path)?
+    } else if path.join("config.toml").is_file() {
         run(path)?
     } else if path.join("progress.json").is_file() {
         checkpoint(path)?

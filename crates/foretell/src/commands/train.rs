@@ -14,7 +14,7 @@ use crate::interrupt::STOP;
 use crate::kept::of_run;
 use crate::output::{print, print_json, say};
 use crate::progress::Progress;
-use crate::run::{Conduct, MOST_STEPS, resume, start};
+use crate::run::{Conduct, MOST_STEPS, again, resume, start};
 use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
 
@@ -23,10 +23,12 @@ use crate::{DeviceChoice, Error};
 pub struct TrainArgs {
     /// A system (`foretell systems` lists them) or a recipe file. Without it, one that suits the data.
     system: Option<String>,
-    /// Go on with a run that was stopped or killed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "data", "world", "out", "size", "steps", "epochs", "minutes", "seed", "set", "image_size", "checkpoint_every", "on_bad_sample"])]
+    /// Go on with a run that was stopped or killed, up to the steps that it began with: its learning rate falls to its end over
+    /// them, so a longer training is a run of its own (`foretell train RUN/config.toml --minutes M`).
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "world", "out", "size", "seed", "set", "image_size", "checkpoint_every"])]
     resume: Option<PathBuf>,
-    /// Learn from the data at this path; without it, from data that the program generates.
+    /// Learn from the data at this path; without it, from data that the program generates. With `--resume`, where the run's data
+    /// lie now.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Learn from play in a world: two-rooms, two-rooms-fixed or maze.
@@ -76,7 +78,12 @@ pub fn train(args: &TrainArgs) -> Result<(), Error> {
     if let Some(path) = &args.resume {
         let folder = RunFolder::open(path)?;
         let (member, recipe) = of_run(&folder)?;
+        args.no_longer(&folder, &recipe)?;
+        let recipe = args.amended(&folder, member, recipe)?;
         if let Some(summary) = Summary::read(&folder)? {
+            if args.data.is_some() || args.on_bad_sample.is_some() {
+                again(&folder, member, recipe, &device)?;
+            }
             return already_finished(&folder, &summary, args);
         }
         let observer = &mut Progress::of_run(member.unit().many);
@@ -120,6 +127,42 @@ impl TrainArgs {
         all.into_iter().filter_map(|(option, key, value)| Some((option, key, value?))).collect()
     }
 
+    /// An error if a run is to go on beyond its steps.
+    fn no_longer(&self, folder: &RunFolder, recipe: &Table) -> Result<(), Error> {
+        let given = [
+            ("--steps", self.steps.map(|steps| steps.to_string())),
+            ("--epochs", self.epochs.map(|epochs| epochs.to_string())),
+            ("--minutes", self.minutes.map(|minutes| minutes.to_string())),
+        ];
+        let Some((option, value)) = given.into_iter().find_map(|(option, value)| Some((option, value?))) else {
+            return Ok(());
+        };
+        let steps = recipe::get(recipe, "train.steps").map(ToString::to_string).unwrap_or_default();
+        Err(Error::Misuse(format!(
+            "`--resume` goes on to the {steps} steps that {} began with, over which its learning rate falls to its end, and `{option}` cannot add to them: begin a longer run with `foretell train {} {option} {value}`, which trains from its first step",
+            folder.path().display(),
+            folder.config().display()
+        )))
+    }
+
+    /// The recipe of a run that goes on, with what may be said of it anew: where its data lie, and what becomes of samples that
+    /// cannot be read.
+    fn amended(&self, folder: &RunFolder, member: &dyn Member, recipe: Table) -> Result<Table, Error> {
+        let mut amended = recipe;
+        for (option, key, value) in self.keys() {
+            let lies = |found: &Value| key != "data.path" || found.as_str().is_some_and(|path| !path.is_empty());
+            if !recipe::get(&amended, key).is_some_and(lies) {
+                return Err(Error::Misuse(format!(
+                    "`{option}` sets `{key}`, which {} ({}) does not have: leave it out",
+                    folder.path().display(),
+                    member.row().name
+                )));
+            }
+            recipe::set(&mut amended, key, value)?;
+        }
+        Ok(member.recipe(&amended, &folder.config().display().to_string())?)
+    }
+
     /// How long to train.
     fn steps(&self) -> Result<Steps, Error> {
         for (name, value) in [("--epochs", self.epochs), ("--minutes", self.minutes)] {
@@ -145,7 +188,7 @@ impl TrainArgs {
         }
         asked.steps(steps)?;
         if self.data.is_some() {
-            asked.forget_measured();
+            asked.forget_measured()?;
         }
         let member = asked.member()?;
         let given = self.keys();

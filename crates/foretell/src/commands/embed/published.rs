@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use foretell_data::DataError;
+use foretell_data::{DataError, Unit};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{BadSample, EmbedArgs, unreadable};
+use super::{BadSample, EmbedArgs, Stop, begin, stop, unreadable};
 use crate::Error;
 use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
+use crate::kept_rows::KeptRows;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
 use crate::released::{ArrayFile, Inputs, MadeBy, Pass, Rows, Taken};
@@ -46,6 +47,23 @@ impl Sink {
             _ => self.shape = Some(rows.shape),
         }
         self.file.append(&rows.values)
+    }
+
+    /// What has gone into the network comes out before the rows are kept.
+    fn stop(
+        mut self,
+        pass: &mut Pass<'_>,
+        args: &EmbedArgs,
+        mut kept: KeptRows,
+        unit: Unit,
+        names: impl Iterator<Item = Result<String, Error>>,
+        why: Stop,
+    ) -> Error {
+        if let Err(error) = pass.flush().and_then(|rows| self.take(rows)) {
+            return error;
+        }
+        kept.row = self.shape.unwrap_or_default();
+        stop(args, self.file, kept, unit, names, why)
     }
 }
 
@@ -88,43 +106,45 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     }
 
     let (started, (unit, units)) = (Instant::now(), inputs.unit());
+    let named = Unit { one: unit, many: units };
     let mut pass = Pass::new(&published.model, &device, taken);
     let mut progress = Progress::new(count as u64, unit, units);
-    let mut sink = Sink { file, shape: None };
-    let (mut skipped, mut first) = (Vec::new(), 0);
+    let names = || (0..count).map(|i| inputs.name(i));
+    let mut kept = begin(args, &mut file, about.to_string(), names)?;
+    let mut sink = Sink { file, shape: (!kept.row.is_empty()).then(|| kept.row.clone()) };
+    let (begun, mut first) = (kept.done, kept.done);
     while first < count {
         if stopped() {
-            return Err(Error::Failure(format!(
-                "stopped after {first} of {count} {units}: {} was not written",
-                args.out.display()
-            )));
+            return Err(sink.stop(&mut pass, args, kept, named, names(), Stop::Asked(count)));
         }
         let end = count.min(first + inputs.stride(first));
         for (pixels, index) in inputs.load(&published.model, first, end).into_iter().zip(first..) {
             match pixels {
                 Ok(pixels) => sink.take(pass.push(pixels)?)?,
-                Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => skipped.push(index),
-                Err(error) => return Err(bad(error, count)),
+                Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => kept.skipped.push(index),
+                Err(Error::Data(source)) if count > 1 => {
+                    return Err(sink.stop(&mut pass, args, kept, named, names(), Stop::Unreadable(source)));
+                }
+                Err(error) => return Err(error),
             }
+            kept.done = index + 1;
         }
         first = end;
-        progress.at(first as u64, || format!("{:.1} {units}/s", first as f64 / started.elapsed().as_secs_f64()));
+        let rate = || (first - begun) as f64 / started.elapsed().as_secs_f64();
+        progress.at(first as u64, || format!("{:.1} {units}/s", rate()));
     }
     sink.take(pass.flush()?)?;
     let Some(per_row) = sink.shape else {
         let source = inputs.load(&published.model, 0, 1).into_iter().find_map(Result::err);
         return Err(match source {
-            Some(Error::Data(source)) => DataError::AllBad {
-                unit: foretell_data::Unit { one: unit, many: units },
-                tried: count,
-                source: Box::new(source),
+            Some(Error::Data(source)) => {
+                DataError::AllBad { unit: named, tried: count, source: Box::new(source) }.into()
             }
-            .into(),
             Some(error) => error,
             None => DataError::NoInputs.into(),
         });
     };
-    let rows = count - skipped.len();
+    let (rows, skipped) = (kept.rows(), kept.skipped);
     let shape = [&[rows], per_row.as_slice()].concat();
     let good = |index: &usize| skipped.binary_search(index).is_err();
     sink.file.finish(&shape, || (0..count).filter(good).map(|i| inputs.name(i)))?;
@@ -134,7 +154,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     if !skipped.is_empty() {
         say(format_args!("{} left out as unreadable, the first is {}", counted(skipped.len(), unit), skipped[0]));
     }
-    let rows_per_s = rows as f64 / seconds.max(1e-9);
+    let rows_per_s = (count - begun) as f64 / seconds.max(1e-9);
     if args.reading.json {
         return print_json(&Embedded { rows, shape, seconds, rows_per_s, skipped, about });
     }

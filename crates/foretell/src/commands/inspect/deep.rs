@@ -1,0 +1,54 @@
+//! What of a data set cannot be read: `--deep` finds it before a training does.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use foretell_data::Clip;
+use foretell_nn::weights::are_weights;
+use foretell_systems::family;
+use serde_json::json;
+
+use super::Account;
+use crate::Error;
+use crate::progress::Progress;
+
+/// Bad samples that are listed in text; all of them are in the JSON.
+const LISTED: usize = 100;
+
+pub(super) fn account(path: &Path) -> Result<Account, Error> {
+    let what = [
+        ("a run", path.join("config.toml").is_file()),
+        ("a checkpoint", path.join("progress.json").is_file()),
+        ("weights", are_weights(path)),
+        ("a clip", path.is_file() && Clip::is_video(path)),
+    ];
+    if let Some((what, _)) = what.into_iter().find(|(_, is)| *is) {
+        return Err(Error::Misuse(format!(
+            "`--deep` reads the samples of a data set, and {} is {what}: leave `--deep` out",
+            path.display()
+        )));
+    }
+    let member = family::looking(path)?;
+    let unit = member.unit();
+    let mut progress: Option<Progress> = None;
+    let whole = member.read_all(path, &mut |done, all| {
+        let progress = progress.get_or_insert_with(|| Progress::new(all as u64, unit.one, unit.many));
+        progress.at(done as u64, || "read".to_owned());
+    })?;
+    let bad = &whole.unreadable;
+    let mut text = match bad.len() {
+        0 => format!("{} read, all of them can be used\n", unit.counted(whole.samples)),
+        count => format!("{} read, {count} of them cannot be used\n", unit.counted(whole.samples)),
+    };
+    for sample in bad.iter().take(LISTED) {
+        let _ = writeln!(text, "  {}: {}", sample.name, sample.error);
+    }
+    if bad.len() > LISTED {
+        let _ = writeln!(text, "  and {} more (`--json` lists all)", bad.len() - LISTED);
+    }
+    let listed: Vec<_> = bad
+        .iter()
+        .map(|sample| json!({ "name": sample.name, "part": sample.part, "reason": sample.error.to_string() }))
+        .collect();
+    Ok(Account { text, json: json!({ "kind": "data", "samples": whole.samples, "unreadable": listed }) })
+}
