@@ -343,7 +343,7 @@ fn gifs_and_files_that_are_no_clips() {
         (huge, "65535×65535, and the limit is 32 megapixels"),
         (Vec::new(), "the file is empty"),
         (b"hello world".to_vec(), "begins with the bytes [68, 65"),
-        (png(4, 4, 3, 1), "expected a folder of frames, a GIF, y4m or .npy file"),
+        (png(4, 4, 3, 1), "expected a folder of frames, a GIF, an animated WebP or PNG, a y4m or .npy file"),
     ] {
         fs::write(&path, bytes).unwrap();
         says(&error(&path), &["clip` cannot be used", part]);

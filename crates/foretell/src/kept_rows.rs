@@ -1,6 +1,7 @@
 //! Rows that a call of `embed` had made before it stopped: they lie beside its file, and a call that is told to goes on behind
 //! them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::feature_file::wrong;
 use crate::kept::mark;
+use crate::released::Moments;
 
 /// What the rows are of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeptRows {
     /// Changes with the network and with what is taken of it.
     pub made_by: String,
@@ -24,6 +26,9 @@ pub(crate) struct KeptRows {
     pub skipped: Vec<usize>,
     /// The shape of a row.
     pub row: Vec<usize>,
+    /// Of those that are of clips, what was taken.
+    #[serde(default)]
+    pub moments: BTreeMap<usize, Moments>,
 }
 
 impl KeptRows {

@@ -2,99 +2,237 @@
 //! into a pipe, which says its own size, upright and in the video's own colours.
 
 use std::ffi::OsString;
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-use super::{Extent, Wanted, check_size};
+use super::moments::{seconds, usual};
+use super::{Extent, Forward, Step, check_size};
 use crate::Image;
 
-/// What of ffmpeg's own words is kept.
-const WORDS: u64 = 4096;
+/// Longer lines of ffmpeg's are read in pieces.
+const LONGEST_LINE: u64 = 4096;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Decoded {
     path: PathBuf,
     program: PathBuf,
+    /// How this ffmpeg is told to hand over each frame once, whatever its time: `-fps_mode`, or `-vsync` before 5.1.
+    once: &'static str,
+    times: Vec<f64>,
+    notes: Vec<String>,
 }
 
 impl Decoded {
-    /// Decodes the video once to count its frames: containers only estimate them.
+    /// Decodes the video once to count its frames and to learn their times: containers only estimate them.
     pub(super) fn open(path: &Path, program: &Path) -> Result<(Self, Extent), String> {
-        let decoded = Self { path: path.to_owned(), program: program.to_owned() };
-        let mut pipe = Pipe::start(&decoded)?;
-        let (mut frames, mut size) = (0, (0, 0));
-        while let Some((width, height)) = pipe.header()? {
-            pipe.skip(3 * width as u64 * height as u64)?;
-            (frames, size) = (frames + 1, (width, height));
+        let mut video = Self {
+            path: path.to_owned(),
+            program: program.to_owned(),
+            once: "-fps_mode",
+            times: Vec::new(),
+            notes: Vec::new(),
+        };
+        let counted = match video.count() {
+            Err(reason) if reason.contains("Unrecognized option 'fps_mode'") => {
+                video.once = "-vsync";
+                video.count()
+            }
+            counted => counted,
+        }?;
+        let (width, height) = counted.size;
+        if counted.frames == 0 {
+            return Err(match counted.error {
+                Some(words) => format!("ffmpeg finds no frame in it: {words}"),
+                None => "ffmpeg finds no frame in it".to_owned(),
+            });
         }
-        pipe.end()?;
-        if frames == 0 {
-            return Err("ffmpeg finds no frame in it".to_owned());
-        }
-        Ok((decoded, (frames, size.0, size.1)))
+        check_size(width, height)?;
+        video.notes.extend(counted.missing());
+        video.times = counted.times;
+        Ok((video, (counted.frames, width, height)))
     }
 
-    pub(super) fn read(&self, wanted: &[usize]) -> Result<Vec<Image>, String> {
-        let mut wanted = Wanted::new(wanted);
-        let mut pipe = Pipe::start(self)?;
-        let mut frame = 0;
-        while !wanted.is_served() {
-            let Some((width, height)) = pipe.header()? else {
-                pipe.end()?;
-                break;
-            };
-            if wanted.wants(frame) {
-                let pixels = pipe.pixels(3 * width * height)?;
-                wanted.give(frame, &Image { width, height, channels: 3, pixels });
-            } else {
-                pipe.skip(3 * width as u64 * height as u64)?;
-            }
-            frame += 1;
-        }
-        wanted.images()
+    pub(super) fn times(&self) -> &[f64] {
+        &self.times
     }
+
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn count(&self) -> Result<Counted, String> {
+        let mut child = self.start("level+info", &["-vf", "showinfo", "-f", "null", "-"], Stdio::null())?;
+        let mut counted = Counted::default();
+        if let Some(words) = child.stderr.take() {
+            for_lines(words, |line| counted.hear(line)).map_err(|e| format!("reading from ffmpeg failed: {e}"))?;
+        }
+        let status = child.wait().map_err(|e| format!("waiting for ffmpeg failed: {e}"))?;
+        if status.success() {
+            return Ok(counted);
+        }
+        Err(failed(status, counted.error.as_deref().or(counted.last.as_deref())))
+    }
+
+    /// Its frames from the first on.
+    pub(super) fn forward(&self) -> Result<Box<dyn Forward>, String> {
+        // Eight bits for each colour, whatever the video has: ten, twelve and sixteen are rounded by ffmpeg.
+        let how = ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"];
+        let mut child = self.start("error", &how, Stdio::piped())?;
+        let (Some(pictures), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err("ffmpeg gives no output".to_owned());
+        };
+        // Read on the side, or a talkative ffmpeg would wait for a reader for ever.
+        let words = std::thread::spawn(move || {
+            let mut last = None;
+            let _ = for_lines(errors, |line| last = Some(line.to_owned()));
+            last
+        });
+        Ok(Box::new(Pipe { child, pictures: BufReader::with_capacity(1 << 16, pictures), words: Some(words) }))
+    }
+
+    fn start(&self, level: &str, how: &[&str], output: Stdio) -> Result<Child, String> {
+        let mut input = OsString::from("file:");
+        input.push(&self.path);
+        let mut command = Command::new(&self.program);
+        // Nothing but this file is opened, whatever the container refers to.
+        command.args(["-v", level, "-nostats", "-nostdin", "-protocol_whitelist", "file", "-i"]).arg(input);
+        command.args(["-map", "0:v:0", self.once, "passthrough"]).args(how);
+        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+        command.spawn().map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                "decoding it takes `ffmpeg`, which is not installed here (not on the PATH): install it (`apt install ffmpeg`, `brew install ffmpeg`), or give a folder of frames, a GIF, a y4m or an .npy file instead".to_owned()
+            } else {
+                format!("`{}` cannot be started: {error}", self.program.display())
+            }
+        })
+    }
+}
+
+/// What ffmpeg says of a video while it decodes it.
+#[derive(Debug, Default)]
+struct Counted {
+    frames: usize,
+    times: Vec<f64>,
+    /// Of the first frame.
+    size: (usize, usize),
+    /// Seconds, and frames in each, by the header.
+    said: (Option<f64>, Option<f64>),
+    /// The first that went wrong.
+    error: Option<String>,
+    /// The last line.
+    last: Option<String>,
+}
+
+impl Counted {
+    fn hear(&mut self, line: &str) {
+        let after = |key: &str| line.split_once(key).and_then(|(_, rest)| rest.split_whitespace().next());
+        if line.contains("Parsed_showinfo") && line.contains(" n:") && line.contains("pts_time:") {
+            if self.frames == 0
+                && let Some((width, height)) = after(" s:").and_then(|size| size.split_once('x'))
+            {
+                self.size = (width.parse().unwrap_or(0), height.parse().unwrap_or(0));
+            }
+            self.frames += 1;
+            self.times.extend(after("pts_time:").and_then(|time| time.parse::<f64>().ok()));
+            return;
+        }
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        self.last = Some(without_level(line));
+        let wrong = line.contains("[error]") || line.contains("[fatal]") || line.contains("corrupt input packet");
+        // What the output complains about, such as two frames of one time, is no damage.
+        if wrong && !line.starts_with("[null @") {
+            self.error.get_or_insert_with(|| without_level(line));
+        } else if let Some(rest) = line.split_once("Duration: ").map(|(_, rest)| rest) {
+            self.said.0 = self.said.0.or_else(|| clock(rest.split(',').next()?));
+        } else if line.contains("Video:") && self.said.1.is_none() {
+            let rate = line.split(',').find_map(|part| part.trim().strip_suffix(" fps"));
+            self.said.1 = rate.and_then(|rate| rate.parse().ok());
+        }
+    }
+
+    /// A line about frames that ought to be there.
+    fn missing(&self) -> Option<String> {
+        let end = self.times.last().zip(self.times.first()).map(|(last, first)| last - first + usual(&self.times));
+        let expected = self.said.0.zip(self.said.1).map(|(all, rate)| (all * rate).round() as usize);
+        let about = |expected: Option<usize>| match expected {
+            Some(all) if all > self.frames => format!("{} of about {all} frames are there", self.frames),
+            _ => format!("{} frames are there", self.frames),
+        };
+        if let Some(words) = &self.error {
+            return Some(format!("the file is cut or damaged ({words}): {}", about(expected)));
+        }
+        let (end, all) = (end?, self.said.0?);
+        // Sound may go on behind the pictures for a little.
+        (all - end > (0.1 * all).max(1.0))
+            .then(|| format!("its frames end at {} s, and the file is said to last {} s", seconds(end), seconds(all)))
+    }
+}
+
+/// `HH:MM:SS.cc` in seconds.
+fn clock(text: &str) -> Option<f64> {
+    text.trim().split(':').try_fold(0.0, |sum, part| Some(60.0 * sum + part.parse::<f64>().ok()?))
+}
+
+/// Without `[h264 @ 0x…]` and `[error]`.
+fn without_level(line: &str) -> String {
+    let mut rest = line;
+    while let Some((_, behind)) = rest.strip_prefix('[').and_then(|inside| inside.split_once("] ")) {
+        rest = behind;
+    }
+    rest.to_owned()
+}
+
+/// Lines of a stream, whatever its bytes.
+fn for_lines(stream: impl Read, mut f: impl FnMut(&str)) -> io::Result<()> {
+    let mut lines = BufReader::new(stream);
+    let mut line = Vec::new();
+    while lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        if !text.trim().is_empty() {
+            f(text.trim_end());
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+fn failed(status: ExitStatus, words: Option<&str>) -> String {
+    let words = words.unwrap_or("without a word");
+    if words.contains("matches no streams") {
+        return "it has no video stream: it may be sound alone".to_owned();
+    }
+    format!("ffmpeg cannot decode it ({status}): {words}")
 }
 
 /// The running process. It is ended when this is dropped.
 struct Pipe {
     child: Child,
     pictures: BufReader<ChildStdout>,
-    words: Option<JoinHandle<String>>,
+    words: Option<JoinHandle<Option<String>>>,
+}
+
+impl Forward for Pipe {
+    fn next(&mut self, wanted: bool) -> Result<Step, String> {
+        let Some((width, height)) = self.header()? else {
+            self.end()?;
+            return Ok(Step::End);
+        };
+        if !wanted {
+            self.skip(3 * width as u64 * height as u64)?;
+            return Ok(Step::Passed);
+        }
+        let pixels = self.pixels(3 * width * height)?;
+        Ok(Step::Frame(Image { width, height, channels: 3, pixels }))
+    }
 }
 
 impl Pipe {
-    fn start(video: &Decoded) -> Result<Self, String> {
-        let mut input = OsString::from("file:");
-        input.push(&video.path);
-        let mut command = Command::new(&video.program);
-        // Nothing but this file is opened, whatever the container refers to.
-        command.args(["-v", "error", "-nostdin", "-protocol_whitelist", "file", "-i"]).arg(input);
-        command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "ppm", "-f", "image2pipe", "-"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                "decoding it takes `ffmpeg`, which is not installed here (not on the PATH): install it (`apt install ffmpeg`, `brew install ffmpeg`), or give a folder of frames, a GIF, a y4m or an .npy file instead".to_owned()
-            } else {
-                format!("`{}` cannot be started: {error}", video.program.display())
-            }
-        })?;
-        let (Some(pictures), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err("ffmpeg gives no output".to_owned());
-        };
-        // Read on the side, or a talkative ffmpeg would wait for a reader for ever.
-        let words = std::thread::spawn(move || {
-            let mut kept = Vec::new();
-            let mut errors = errors;
-            let _ = errors.by_ref().take(WORDS).read_to_end(&mut kept);
-            let _ = io::copy(&mut errors, &mut io::sink());
-            String::from_utf8_lossy(&kept).into_owned()
-        });
-        Ok(Self { child, pictures: BufReader::with_capacity(1 << 16, pictures), words: Some(words) })
-    }
-
     /// Width and height of the next picture: `P6`, width, height, `255`, apart by one white space each.
     fn header(&mut self) -> Result<Option<(usize, usize)>, String> {
         let Some(magic) = self.word()? else {
@@ -145,12 +283,8 @@ impl Pipe {
     /// Waits for the process; an error in its own words if it failed.
     fn end(&mut self) -> Result<(), String> {
         let status = self.child.wait().map_err(|e| format!("waiting for ffmpeg failed: {e}"))?;
-        let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
-        if status.success() {
-            return Ok(());
-        }
-        let last = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("without a word");
-        Err(format!("ffmpeg cannot decode it ({status}): {last}"))
+        let words = self.words.take().and_then(|words| words.join().ok()).flatten();
+        if status.success() { Ok(()) } else { Err(failed(status, words.as_deref())) }
     }
 }
 

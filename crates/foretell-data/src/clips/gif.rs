@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ::gif::{ColorOutput, DecodeOptions, Decoder, DisposalMethod, MemoryLimit};
 
-use super::{Extent, Wanted, check_size};
+use super::{Extent, Forward, Step, check_size};
 use crate::Image;
 
 /// Of one frame, four bytes a pixel.
@@ -20,6 +20,7 @@ pub(super) struct Gif {
     path: PathBuf,
     width: usize,
     height: usize,
+    times: Vec<f64>,
 }
 
 /// Where a frame lies: left, top, width, height.
@@ -32,46 +33,76 @@ impl Gif {
         let mut decoder = decoder(path, options)?;
         let (width, height) = (decoder.width() as usize, decoder.height() as usize);
         check_size(width, height)?;
-        let mut frames = 0;
-        while guarded(|| decoder.next_frame_info().map_err(|e| damaged(frames, e)))?.is_some() {
-            frames += 1;
+        let (mut times, mut at) = (Vec::new(), 0.0);
+        let mut next =
+            |frame| guarded(|| Ok(decoder.next_frame_info().map_err(|e| damaged(frame, e))?.map(|f| f.delay)));
+        while let Some(hundredths) = next(times.len())? {
+            times.push(at);
+            // No time, or a hundredth, is a tenth of a second to browsers.
+            at += f64::from(if hundredths < 2 { 10 } else { hundredths }) / 100.0;
         }
-        if frames == 0 {
+        if times.is_empty() {
             return Err("it has no frame".to_owned());
         }
-        Ok((Self { path: path.to_owned(), width, height }, (frames, width, height)))
+        let frames = times.len();
+        Ok((Self { path: path.to_owned(), width, height, times }, (frames, width, height)))
     }
 
-    pub(super) fn read(&self, wanted: &[usize]) -> Result<Vec<Image>, String> {
-        let mut wanted = Wanted::new(wanted);
+    pub(super) fn times(&self) -> &[f64] {
+        &self.times
+    }
+
+    pub(super) fn forward(&self) -> Result<Box<dyn Forward>, String> {
         let mut options = DecodeOptions::new();
         options.set_color_output(ColorOutput::RGBA);
         options.set_memory_limit(MemoryLimit::Bytes(MOST_BYTES));
-        let mut decoder = decoder(&self.path, options)?;
-        let (width, height) = (self.width, self.height);
-        if (decoder.width() as usize, decoder.height() as usize) != (width, height) {
+        let decoder = decoder(&self.path, options)?;
+        if (decoder.width() as usize, decoder.height() as usize) != (self.width, self.height) {
             return Err("it has changed since it was opened".to_owned());
         }
-        let mut canvas = Image::black(width, height, 3);
+        let mut canvas = Image::black(self.width, self.height, 3);
         canvas.pixels.fill(255);
-        let mut number = 0;
-        while !wanted.is_served() {
-            let Some(frame) = guarded(|| decoder.read_next_frame().map_err(|e| damaged(number, e)))? else {
-                break;
-            };
-            let [left, top, across, down] = [frame.left, frame.top, frame.width, frame.height].map(usize::from);
-            let area = (left, top, across.min(width.saturating_sub(left)), down.min(height.saturating_sub(top)));
-            let before = (frame.dispose == DisposalMethod::Previous).then(|| canvas.clone());
-            draw(&mut canvas, area, &frame.buffer, across);
-            wanted.give(number, &canvas);
-            match frame.dispose {
-                DisposalMethod::Background => clear(&mut canvas, area),
-                DisposalMethod::Previous => canvas = before.unwrap_or(canvas),
-                _ => {}
-            }
-            number += 1;
+        Ok(Box::new(Drawing { decoder, canvas, number: 0, left: Left::AsIs }))
+    }
+}
+
+/// What a frame leaves behind.
+enum Left {
+    AsIs,
+    White(Area),
+    Before(Image),
+}
+
+/// See [`Gif::forward`].
+struct Drawing {
+    decoder: Decoder<BufReader<File>>,
+    canvas: Image,
+    number: usize,
+    left: Left,
+}
+
+impl Forward for Drawing {
+    fn next(&mut self, wanted: bool) -> Result<Step, String> {
+        let number = self.number;
+        let Some(frame) = guarded(|| self.decoder.read_next_frame().map_err(|e| damaged(number, e)))? else {
+            return Ok(Step::End);
+        };
+        match std::mem::replace(&mut self.left, Left::AsIs) {
+            Left::AsIs => {}
+            Left::White(area) => clear(&mut self.canvas, area),
+            Left::Before(before) => self.canvas = before,
         }
-        wanted.images()
+        let [left, top, across, down] = [frame.left, frame.top, frame.width, frame.height].map(usize::from);
+        let (width, height) = (self.canvas.width, self.canvas.height);
+        let area = (left, top, across.min(width.saturating_sub(left)), down.min(height.saturating_sub(top)));
+        match frame.dispose {
+            DisposalMethod::Background => self.left = Left::White(area),
+            DisposalMethod::Previous => self.left = Left::Before(self.canvas.clone()),
+            _ => {}
+        }
+        draw(&mut self.canvas, area, &frame.buffer, across);
+        self.number += 1;
+        Ok(if wanted { Step::Frame(self.canvas.clone()) } else { Step::Passed })
     }
 }
 

@@ -224,6 +224,11 @@ impl Npy {
         Ok(255.0 / white)
     }
 
+    /// How many axes a file's array has, if its header can be read.
+    pub(super) fn axes(path: &Path) -> Option<usize> {
+        NpyFile::open(path).ok().map(|file| file.header().shape.len())
+    }
+
     pub(super) fn read(&self, wanted: &[usize]) -> Result<Vec<Image>, String> {
         wanted.iter().map(|frame| self.frame(*frame)).collect()
     }

@@ -67,7 +67,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         checkpoint(path)?
     } else if are_weights(path) {
         weights::account(args)?
-    } else if Clip::is_video(path) {
+    } else if Clip::is_video(path) || Clip::is_animation(path) {
         clip::account(path)?
     } else if let Some(first) = arrays::first(path) {
         arrays::account(path, first)?

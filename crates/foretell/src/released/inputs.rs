@@ -1,20 +1,20 @@
 //! What a published model is given: images, clips, or an array of normalised pixels.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use foretell_data::{Clip, DataError, Dataset, Image, Part, open_inputs, sample_frames};
+use clap::ValueEnum;
+use foretell_data::{Clip, Cursor, DataError, Dataset, FramesBy, Image, Part, open_inputs};
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
+use super::clips::Found;
 use super::pixels::{filter, prepare};
-use super::{ArrayFile, Pixels};
+use super::{ArrayFile, Moments, Pixels};
 use crate::Error;
 use crate::output::say;
 
-/// How deep folders of clips are searched: deeper is most likely a loop of links.
-const DEEPEST: usize = 16;
 /// Images that are decoded at a time.
 const IMAGES: usize = 64;
 
@@ -28,6 +28,30 @@ pub struct InputArgs {
     /// takes images.
     #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Published models")]
     frames: Option<u32>,
+    /// By what those frames are spread evenly: by their times where a clip's frames come at uneven times, or always by their
+    /// numbers, as official evaluations do.
+    #[arg(
+        long,
+        value_name = "time|index",
+        requires = "model",
+        default_value = "time",
+        hide_default_value = true,
+        help_heading = "Published models"
+    )]
+    frames_by: By,
+    /// With a model of clips: each picture of a folder is a row of its own, and not a frame of one clip.
+    #[arg(long, requires = "model", help_heading = "Published models")]
+    images: bool,
+}
+
+/// `--frames-by`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum By {
+    /// Their times where those are uneven.
+    #[default]
+    Time,
+    /// Their numbers.
+    Index,
 }
 
 impl InputArgs {
@@ -36,14 +60,23 @@ impl InputArgs {
         self.array.as_deref()
     }
 
-    /// So many frames of a clip.
-    pub fn sampled(frames: Option<u32>) -> Self {
-        Self { array: None, frames }
+    /// So many frames of a clip, chosen so.
+    pub fn sampled(frames: Option<u32>, by: FramesBy) -> Self {
+        let frames_by = if by == FramesBy::Index { By::Index } else { By::Time };
+        Self { array: None, frames, frames_by, images: false }
     }
 
     /// `--frames`.
     pub fn frames(&self) -> Option<u32> {
         self.frames
+    }
+
+    /// `--frames-by`.
+    pub fn frames_by(&self) -> FramesBy {
+        match self.frames_by {
+            By::Time => FramesBy::Time,
+            By::Index => FramesBy::Index,
+        }
     }
 }
 
@@ -66,9 +99,14 @@ pub struct Inputs {
     items: Vec<Item>,
     pictures: Option<Dataset>,
     clips: Vec<Clip>,
+    /// Which of them is being read, and where that has come to.
+    reading: Mutex<(usize, Cursor)>,
     array: Option<ArrayFile>,
     frames: usize,
+    by: FramesBy,
     filter: foretell_data::Filter,
+    /// How folders were taken.
+    notes: Vec<String>,
     /// Whether a clip's notes have been told.
     told: AtomicBool,
 }
@@ -84,9 +122,12 @@ impl Inputs {
             items: Vec::new(),
             pictures: None,
             clips: Vec::new(),
+            reading: Mutex::default(),
             array: None,
             frames,
+            by: args.frames_by(),
             filter,
+            notes: Vec::new(),
             told: AtomicBool::new(false),
         };
         if let Some(array) = array {
@@ -107,23 +148,15 @@ impl Inputs {
         if paths.is_empty() {
             return Err(DataError::NoInputs.into());
         }
-        let (mut pictures, mut clips) = (Vec::new(), Vec::new());
+        let mut found = Found::default();
         for path in paths {
-            if Clip::is_video(path) {
-                clips.push(path.clone());
-            } else if of_clips && path.is_dir() {
-                let before = clips.len();
-                find_clips(path, 0, &mut clips)?;
-                if clips.len() == before {
-                    return Err(Error::Misuse(format!(
-                        "`{}` holds neither clips (GIF, y4m, .npy, video files) nor folders of frames (.jpg, .jpeg, .png, .webp)",
-                        path.display()
-                    )));
-                }
-            } else {
-                pictures.push(path.clone());
-            }
+            found.take(path, of_clips, args.images)?;
         }
+        inputs.notes = found.notes();
+        for note in &inputs.notes {
+            say(note);
+        }
+        let Found { pictures, clips, .. } = found;
         if !pictures.is_empty() {
             let pictures = open_inputs(&pictures)?;
             inputs.items.extend((0..pictures.len(Part::Train)).map(Item::Picture));
@@ -136,7 +169,7 @@ impl Inputs {
             }
             let clip = Clip::open(&path)?;
             inputs.tell(&clip);
-            let taken = if frames == 0 { (0..clip.frames()).collect() } else { sample_frames(clip.frames(), frames) };
+            let taken = if frames == 0 { (0..clip.frames()).collect() } else { clip.sample(frames, inputs.by) };
             inputs.items.extend(taken.into_iter().map(|frame| Item::Frame(inputs.clips.len(), frame)));
             inputs.clips.push(clip);
         }
@@ -148,6 +181,11 @@ impl Inputs {
         if !clip.notes().is_empty() && !self.told.swap(true, Ordering::Relaxed) {
             say(format_args!("{}: {} (`foretell inspect` tells of each clip)", clip.name(), clip.notes().join("; ")));
         }
+    }
+
+    /// How folders were taken: a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// How many rows.
@@ -230,11 +268,19 @@ impl Inputs {
     }
 
     fn frames_of(&self, clip: usize, frames: &[usize], model: &Model) -> Vec<Result<Pixels, Error>> {
-        let clip = &self.clips[clip];
-        match clip.read(frames) {
+        let of = clip;
+        let clip = &self.clips[of];
+        let images = {
+            let mut reading = self.reading();
+            if reading.0 != of {
+                *reading = (of, Cursor::default());
+            }
+            clip.read_on(frames, &mut reading.1)
+        };
+        match images {
             Ok(images) => {
-                let prepared = images.into_par_iter();
-                prepared.map(|image| prepare(vec![image], model.preprocessing(), self.filter, clip.name())).collect()
+                let prepared = images.into_par_iter().zip(frames);
+                prepared.map(|(image, frame)| self.prepared(clip, vec![image], &[*frame], model)).collect()
             }
             // Each for itself, so that a bad one costs itself alone.
             Err(_) if frames.len() > 1 => frames.iter().map(|frame| self.frame_alone(clip, *frame, model)).collect(),
@@ -244,7 +290,18 @@ impl Inputs {
 
     fn frame_alone(&self, clip: &Clip, frame: usize, model: &Model) -> Result<Pixels, Error> {
         let read = clip.read(&[frame]).map_err(Error::from);
-        read.and_then(|images| prepare(images, model.preprocessing(), self.filter, clip.name()))
+        read.and_then(|images| self.prepared(clip, images, &[frame], model))
+    }
+
+    fn prepared(&self, clip: &Clip, images: Vec<Image>, frames: &[usize], model: &Model) -> Result<Pixels, Error> {
+        let mut pixels = prepare(images, model.preprocessing(), self.filter, clip.name())?;
+        pixels.moments = Some(Moments::of(clip, frames));
+        Ok(pixels)
+    }
+
+    fn reading(&self) -> MutexGuard<'_, (usize, Cursor)> {
+        // What a panic left behind is a cursor all the same.
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn one(&self, item: &Item, model: &Model) -> Result<Pixels, Error> {
@@ -258,8 +315,8 @@ impl Inputs {
             Item::Clip(path) => {
                 let clip = Clip::open(path)?;
                 self.tell(&clip);
-                let frames = clip.read(&sample_frames(clip.frames(), self.frames))?;
-                prepare(frames, model.preprocessing(), self.filter, clip.name())
+                let frames = clip.sample(self.frames, self.by);
+                self.prepared(&clip, clip.read(&frames)?, &frames, model)
             }
             Item::Row(row) => {
                 let Some(array) = &self.array else { return Err(DataError::NoInputs.into()) };
@@ -268,7 +325,7 @@ impl Inputs {
                     [_, c, h, w] => [1, c, h, w],
                     _ => [0; 4],
                 };
-                Ok(Pixels { shape, values: array.row(*row)? })
+                Ok(Pixels { shape, values: array.row(*row)?, moments: None })
             }
             Item::Frame(clip, frame) => {
                 let mut one = self.frames_of(*clip, &[*frame], model);
@@ -299,40 +356,4 @@ fn check(array: &ArrayFile, model: &Model) -> Result<(), Error> {
 pub(crate) fn middle(path: &Path) -> Option<Image> {
     let clip = Clip::open(path).ok()?;
     clip.read(&[clip.frames() / 2]).ok()?.pop()
-}
-
-/// A folder that holds images is one clip; otherwise the clips in it and in its folders, in the order of their names.
-pub(crate) fn find_clips(folder: &Path, depth: usize, clips: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::Misuse(format!("cannot read the folder {}: {e}", folder.display()));
-    if depth > DEEPEST {
-        return Err(Error::Misuse(format!(
-            "{} is nested more than {DEEPEST} folders deep, which is most likely a loop of links",
-            folder.display()
-        )));
-    }
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
-            entries.push(path);
-        }
-    }
-    entries.sort();
-    if entries.iter().any(|path| path.is_file() && is_image(path)) {
-        clips.push(folder.to_owned());
-        return Ok(());
-    }
-    for path in entries {
-        if path.is_dir() {
-            find_clips(&path, depth + 1, clips)?;
-        } else if Clip::is_video(&path) {
-            clips.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    ["jpg", "jpeg", "png", "webp"].contains(&extension.as_str())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use foretell_data::FramesBy;
 use foretell_eval::Features;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct MadeBy {
     official: OfficialArgs,
     /// `--frames`.
     frames: Option<u32>,
+    /// `--frames-by`.
+    #[serde(default, skip_serializing_if = "FramesBy::is_default")]
+    frames_by: FramesBy,
     /// `--layers`: they lie side by side where features are compared.
     layers: Vec<usize>,
     /// How tokens became one vector.
@@ -46,6 +50,7 @@ impl MadeBy {
             model: located(model.model.as_deref()?),
             official: model.official.clone(),
             frames: inputs.frames(),
+            frames_by: inputs.frames_by(),
             layers: layers.to_vec(),
             pool: Pooling::Mean,
             mark: published.mark(),
@@ -95,7 +100,7 @@ impl MadeBy {
 
     /// The inputs at these paths, as the model takes them.
     pub fn inputs(&self, paths: &[PathBuf], published: &Published) -> Result<Inputs, Error> {
-        Inputs::open(&InputArgs::sampled(self.frames), None, paths, &published.model)
+        Inputs::open(&InputArgs::sampled(self.frames, self.frames_by), None, paths, &published.model)
     }
 
     /// Features `[inputs, width]`; of several layers one after the other.

@@ -1,6 +1,7 @@
 //! Published models as the commands take them: opened from a path, given images or clips, and said what they are.
 
 mod array;
+mod clips;
 mod inputs;
 mod made_by;
 mod mark;
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use array::ArrayFile;
+pub(crate) use clips::Found;
+pub use clips::Moments;
+pub(crate) use inputs::middle;
 pub use inputs::{InputArgs, Inputs};
-pub(crate) use inputs::{find_clips, middle};
 pub use made_by::{MadeBy, Pooling};
 pub use pass::{Pass, Rows, Taken};
 pub use pixels::Pixels;

@@ -3,6 +3,7 @@
 use foretell_data::{Image, centre_crop, resize, resize_short};
 use foretell_nn::released::preprocessing::{Filter, Preprocessing, Resize};
 
+use super::Moments;
 use crate::Error;
 
 /// Frames resized to more pixels than this are refused.
@@ -15,6 +16,8 @@ pub struct Pixels {
     pub shape: [usize; 4],
     /// Row-major.
     pub values: Vec<f32>,
+    /// What of a clip they are.
+    pub moments: Option<Moments>,
 }
 
 /// The filter in the resizing to the bit as PIL does it.
@@ -61,7 +64,7 @@ pub(super) fn prepare(
         }
     }
     let (height, width) = size.unwrap_or_default();
-    Ok(Pixels { shape: [count, channels, height, width], values })
+    Ok(Pixels { shape: [count, channels, height, width], values, moments: None })
 }
 
 fn resized(

@@ -9,7 +9,7 @@ use foretell_systems::family;
 
 use super::index::{Index, Input};
 use crate::Error;
-use crate::released::{find_clips, middle};
+use crate::released::{Found, middle};
 
 /// Where a name's picture lies.
 enum Place {
@@ -169,11 +169,11 @@ fn of_others(path: &Path, error: DataError) -> Error {
 
 /// Clips at a path, or below it, with the names that `embed --model` gives them.
 fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
-    let mut clips = Vec::new();
-    if Clip::is_video(path) {
-        clips.push(path.to_owned());
+    let mut found = Found::default();
+    if Clip::is_video(path) || Clip::is_animation(path) {
+        found.clips.push(path.to_owned());
     } else if path.is_dir() {
-        find_clips(path, 0, &mut clips)?;
+        found.search(path, 0)?;
     }
     let named = |clip: PathBuf| {
         let below = clip.strip_prefix(path).unwrap_or(&clip);
@@ -184,5 +184,5 @@ fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
         };
         (name, clip)
     };
-    Ok(clips.into_iter().map(named).collect())
+    Ok(found.clips.into_iter().map(named).collect())
 }

@@ -87,7 +87,7 @@ fn json(arguments: &[&str]) -> Value {
 type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The float arrays of a safetensors file, and its metadata.
-fn arrays(path: &Path) -> (Arrays, HashMap<String, String>) {
+pub(crate) fn arrays(path: &Path) -> (Arrays, HashMap<String, String>) {
     let bytes = fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();

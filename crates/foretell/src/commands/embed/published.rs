@@ -1,5 +1,6 @@
 //! `foretell embed --model`: features of a published model.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use foretell_data::{DataError, Unit};
@@ -13,7 +14,7 @@ use crate::interrupt::stopped;
 use crate::kept_rows::KeptRows;
 use crate::output::{counted, print, print_json, say};
 use crate::progress::Progress;
-use crate::released::{ArrayFile, Inputs, MadeBy, Pass, Rows, Taken};
+use crate::released::{ArrayFile, Inputs, MadeBy, Moments, Pass, Rows, Taken};
 
 /// The outcome for scripts.
 #[derive(Serialize)]
@@ -98,7 +99,11 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         // A path that is no text cannot be kept.
         about["made_by"] = serde_json::to_value(made_by).unwrap_or_default();
     }
-    file.describe(holding, about.to_string())?;
+    if !inputs.notes().is_empty() {
+        about["notes"] = inputs.notes().into();
+    }
+    let made_by = about.to_string();
+    file.describe(holding, made_by.clone())?;
     let count = inputs.len();
     file.check_names((0..count).map(|i| inputs.name(i)))?;
     if count > FEW {
@@ -110,7 +115,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     let mut pass = Pass::new(&published.model, &device, taken);
     let mut progress = Progress::new(count as u64, unit, units);
     let names = || (0..count).map(|i| inputs.name(i));
-    let mut kept = begin(args, &mut file, about.to_string(), names)?;
+    let mut kept = begin(args, &mut file, made_by, names)?;
     let mut sink = Sink { file, shape: (!kept.row.is_empty()).then(|| kept.row.clone()) };
     let (begun, mut first) = (kept.done, kept.done);
     while first < count {
@@ -120,7 +125,10 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         let end = count.min(first + inputs.stride(first));
         for (pixels, index) in inputs.load(&published.model, first, end).into_iter().zip(first..) {
             match pixels {
-                Ok(pixels) => sink.take(pass.push(pixels)?)?,
+                Ok(mut pixels) => {
+                    kept.moments.extend(pixels.moments.take().map(|moments| (index, moments)));
+                    sink.take(pass.push(pixels)?)?;
+                }
                 Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => kept.skipped.push(index),
                 Err(Error::Data(source)) if count > 1 => {
                     return Err(sink.stop(&mut pass, args, kept, named, names(), Stop::Unreadable(source)));
@@ -144,6 +152,10 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
             None => DataError::NoInputs.into(),
         });
     };
+    if !kept.moments.is_empty() {
+        about["clips"] = clips(&kept.moments, &inputs)?;
+        sink.file.describe(holding, about.to_string())?;
+    }
     let (rows, skipped) = (kept.rows(), kept.skipped);
     let shape = [&[rows], per_row.as_slice()].concat();
     let good = |index: &usize| skipped.binary_search(index).is_err();
@@ -163,6 +175,15 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         args.out.display(),
         published.model.name()
     ))
+}
+
+/// What went into rows: of each clip, the frames that were really taken and their times in seconds.
+fn clips(moments: &BTreeMap<usize, Moments>, inputs: &Inputs) -> Result<Value, Error> {
+    let mut clips = serde_json::Map::new();
+    for (row, moments) in moments {
+        clips.insert(inputs.name(*row)?, serde_json::to_value(moments).unwrap_or_default());
+    }
+    Ok(clips.into())
 }
 
 /// Rows for which laying the weights out anew costs more than it saves.

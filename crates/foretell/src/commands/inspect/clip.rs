@@ -15,11 +15,14 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
     let (format, frames, width, height) = (clip.format(), clip.frames(), clip.width(), clip.height());
     let mut text =
         format!("clip      {}\nformat    {format}\nframes    {frames} of {width} × {height}\n", path.display());
+    let times = clip.times();
+    if let Some(last) = times.and_then(<[f64]>::last) {
+        let _ = writeln!(text, "last at   {last} s");
+    }
     for note in clip.notes() {
         let _ = writeln!(text, "note      {note}");
     }
     let notes = clip.notes();
-    let json =
-        json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height, "notes": notes });
+    let json = json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height, "times": times, "notes": notes });
     Ok(Account { text, json })
 }

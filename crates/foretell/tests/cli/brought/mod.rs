@@ -3,3 +3,4 @@
 mod arrays;
 mod images;
 mod lost;
+mod video;
