@@ -46,7 +46,7 @@ pub struct Conduct<'a> {
 }
 
 /// A run that is about to begin or to go on.
-struct Prepared {
+pub(crate) struct Prepared {
     session: Box<dyn Session>,
     learner: Box<dyn Learner>,
     /// Minutes that training should take, where that is known.
@@ -93,15 +93,15 @@ pub fn resume(
     recipe: Table,
     mut conduct: Conduct<'_>,
 ) -> Result<Option<Summary>, Error> {
-    let (session, learner, lost) = again(folder, member, recipe, &conduct.device)?;
-    if let Some(line) = lost.line(session.unit()) {
+    let prepared = again(folder, member, recipe, &conduct.device)?;
+    if let Some(line) = prepared.lost.as_ref().and_then(|lost| lost.line(prepared.session.unit())) {
         conduct.observer.note(&line);
     }
     if !foretell_train::has_checkpoint(folder) {
         let path = folder.path().display();
         conduct.observer.note(&format!("{path} has no checkpoint yet: starting again from its stored config"));
     }
-    carry_out(folder, Prepared { session, learner, expected_minutes: None, lost: Some(lost) }, &mut conduct)
+    carry_out(folder, prepared, &mut conduct)
 }
 
 /// Opens a run again and keeps in its config what has changed since: where its data lie, and what becomes of samples that
@@ -111,7 +111,7 @@ pub(crate) fn again(
     member: &dyn Member,
     recipe: Table,
     device: &Device,
-) -> Result<(Box<dyn Session>, Box<dyn Learner>, Lost), Error> {
+) -> Result<Prepared, Error> {
     let (_, before) = of_run(folder)?;
     let stays = recipe::get(&before, "data.path") == recipe::get(&recipe, "data.path");
     let (mut session, lost) = reopen(folder, member, located(recipe)?, device).map_err(|error| match error {
@@ -130,7 +130,7 @@ pub(crate) fn again(
         let config = toml::to_string(&now).map_err(|error| Error::Failure(error.to_string()))?;
         write_whole(&folder.config(), config.as_bytes())?;
     }
-    Ok((session, learner, lost))
+    Ok(Prepared { session, learner, expected_minutes: None, lost: Some(lost) })
 }
 
 /// A recipe whose data are found from any folder.

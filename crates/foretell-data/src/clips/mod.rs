@@ -56,7 +56,7 @@ type Extent = (usize, usize, usize);
 
 impl Clip {
     /// Opens a clip. A folder's images are its frames in natural order (`9.png` before `10.png`); what a file is, its content
-    /// decides. Videos in containers (mp4, webm, …) are decoded by `ffmpeg` (5.1 or newer), which must be installed.
+    /// decides. Videos in containers (mp4, webm, …) are decoded by `ffmpeg` (4.2 or newer), which must be installed.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         Self::open_with(path, Path::new("ffmpeg"))
     }

@@ -1,5 +1,6 @@
 //! Clips as people have them: beside posters and labels, animated pictures, cut files, uneven times, long videos.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
@@ -78,7 +79,11 @@ esac
 fn words(times: &[f64], wrong: &str) -> String {
     let mut words = "[info] Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'file:v.mp4':\n[info]   Duration: 00:00:03.00, start: 0.000000, bitrate: 8 kb/s\n[info]   Stream #0:0[0x1](und): Video: h264 (High) (avc1 / 0x31637661), yuv420p(progressive), 16x16 [SAR 1:1 DAR 4:3], 8 kb/s, 10 fps, 10 tbr, 10240 tbn (default)\n[Parsed_showinfo_0 @ 0x559283876840] [info] config in time_base: 1/10240, frame_rate: 10/1\n".to_owned();
     for (n, time) in times.iter().enumerate() {
-        words.push_str(&format!("[Parsed_showinfo_0 @ 0x559283876840] [info] n:{n:4} pts:{:7} pts_time:{time}       pos:     1234 fmt:yuv420p sar:1/1 s:16x16 i:P iskey:1 type:I checksum:6D7A9C4E plane_checksum:[6D7A9C4E]\n", (time * 10240.0) as u64));
+        let ticks = (time * 10240.0) as u64;
+        let _ = writeln!(
+            words,
+            "[Parsed_showinfo_0 @ 0x559283876840] [info] n:{n:4} pts:{ticks:7} pts_time:{time}       pos:     1234 fmt:yuv420p sar:1/1 s:16x16 i:P iskey:1 type:I checksum:6D7A9C4E plane_checksum:[6D7A9C4E]"
+        );
     }
     words + wrong
 }
