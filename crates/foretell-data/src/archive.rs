@@ -25,7 +25,7 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
     let mut found: Vec<Found> = Vec::new();
     let mut at: HashMap<String, usize> = HashMap::new();
     let mut last = None::<String>;
-    let (mut links, mut after, mut again, mut odd) = (Vec::new(), 0, 0_usize, 0_usize);
+    let (mut links, mut after, mut again, mut odd, mut joined) = (Vec::new(), 0, 0_usize, 0_usize, 0_usize);
 
     let broken = |last: Option<&str>, source: std::io::Error| {
         let place = last.map_or_else(|| "at its beginning".to_owned(), |member| format!("after the member `{member}`"));
@@ -55,6 +55,7 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
             }
             Err(source) => return Err(broken(last.as_deref(), source)),
         };
+        joined += usize::from(entry.raw_header_position() > after && is_end(&file, after));
         let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let clean =
             clean(&member).ok_or_else(|| DataError::UnsafeMember { path: path.to_owned(), member: member.clone() })?;
@@ -97,6 +98,7 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
             notes.push(format!("in `{}`, {count} {what}", path.display()));
         }
     };
+    tell(joined, "more tars are joined to the first: all of them are read");
     tell(again, "members have the path of an earlier one: the last of each path is read");
     tell(odd, "members are neither files nor folders nor links: they are not read");
     let dead = follow(&mut found, &at, links);

@@ -71,7 +71,7 @@ fn spread(mut image: DynamicImage, [low, high]: [u16; 2]) -> DynamicImage {
     };
     let colours = |numbers: &mut [u16], channels: usize| {
         numbers.chunks_exact_mut(channels).for_each(|pixel| {
-            let alpha = usize::from(channels % 2 == 0);
+            let alpha = usize::from(channels.is_multiple_of(2));
             pixel[..channels - alpha].iter_mut().for_each(to);
         });
     };

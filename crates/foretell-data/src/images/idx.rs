@@ -32,6 +32,10 @@ fn bare(name: &str) -> String {
     name.trim_end_matches(".gz").replace('.', "-").to_ascii_lowercase()
 }
 
+fn packed(file: &Found) -> bool {
+    file.path.strip_suffix(".gz").is_some()
+}
+
 /// The folder that a file lies in; one that only repeats the file's name is none.
 fn home(file: &Found) -> String {
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -55,7 +59,6 @@ pub(crate) struct Official<'a> {
 pub(crate) fn official(found: &[Found]) -> Result<Option<Official<'_>>, DataError> {
     let mut images: Vec<&Found> = Vec::new();
     let mut twins: Vec<String> = Vec::new();
-    let packed = |file: &Found| file.path.ends_with(".gz");
     let mut candidates: Vec<&Found> = found.iter().filter(|file| is_images_name(file.file_name())).collect();
     // Unpacked first, and least deep.
     candidates.sort_by_key(|file| (packed(file), file.path.matches('/').count()));
@@ -94,7 +97,7 @@ pub(crate) fn test_of<'a>(train: &Found, beside: &'a [Found]) -> Option<&'a Foun
     }
     let mut others: Vec<&Found> = beside.iter().filter(|other| is_images_name(other.file_name())).collect();
     // The one that is stored alike.
-    others.sort_by_key(|other| other.path.ends_with(".gz") != train.path.ends_with(".gz"));
+    others.sort_by_key(|other| packed(other) != packed(train));
     let wanted = ["t10k", "test"].map(|word| name.replace("train", word));
     others.into_iter().find(|other| wanted.contains(&bare(other.file_name())))
 }

@@ -97,8 +97,11 @@ fn archives(path: &Path, files: &[Found], notes: &mut Vec<String>) -> Result<(Ve
         let head = if candidate { file.place.head(512)? } else { Vec::new() };
         if archive::is_tar(&head) {
             tars.push(file.path.as_str());
-            if !deep {
-                members.extend(shard(file, &mut told)?);
+            match if deep { Ok(Vec::new()) } else { shard(file, &mut told) } {
+                Ok(more) => members.extend(more),
+                // Beside images, a tar need not be read.
+                Err(error) if !images.is_empty() => told.push(format!("`{}` is not read: {error}", file.path)),
+                Err(error) => return Err(error),
             }
             continue;
         }
@@ -118,7 +121,9 @@ fn archives(path: &Path, files: &[Found], notes: &mut Vec<String>) -> Result<(Ve
     }
     if let [first, ..] = tars[..] {
         let count = tars.len();
-        notes.push(format!("{count} tars beside the images are not read, such as `{first}`: give the path of one, or a folder of tars alone"));
+        notes.push(format!(
+            "{count} tars beside the images are not read, such as `{first}`: give the path of one, or a folder of tars alone"
+        ));
     }
     Ok((Vec::new(), others))
 }
@@ -184,7 +189,11 @@ fn listed(kind: &str, files: Vec<Found>, reading: Reading<'_>) -> Result<Option<
     } else if files.iter().any(Found::is_image) {
         images(files, reading)?
     } else if let Some((train, held_out)) = cifar::official(&files) {
-        cifar::open(&train, &held_out, &files)?
+        let mut contents = cifar::open(&train, &held_out, &files)?;
+        let meta = |name: &str| name.ends_with("meta.txt") || name.ends_with("label_names.txt");
+        let others = files.iter().filter(|file| file.path.strip_suffix(".bin").is_none() && !meta(file.file_name()));
+        contents.notes.extend(unread(others));
+        contents
     } else {
         return Ok(None);
     };

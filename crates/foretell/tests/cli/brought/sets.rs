@@ -77,6 +77,12 @@ fn a_picture_beside_tars_does_not_hide_them_and_tars_beside_many_pictures_are_to
     let found = inspected(root.path());
     assert_eq!(count(&found), 24, "{found:#}");
     says(&found, &["1 images beside the tars are left untouched", "1 .tif", "1 without an ending"]);
+    // A damaged tar beside pictures refuses nothing.
+    let whole = fs::read(root.path().join("pets-0001.tar")).unwrap();
+    fs::write(root.path().join("pets-0001.tar"), &whole[..1000]).unwrap();
+    let found = inspected(root.path());
+    assert_eq!(count(&found), 16, "{found:#}");
+    says(&found, &["`pets-0001.tar` is not read: the tar", "is truncated"]);
     // Folders of pictures stay what they are.
     files(root.path(), "oak/{}.png", 9, 100);
     files(root.path(), "ash/{}.png", 9, 200);
@@ -212,7 +218,7 @@ fn links_in_a_tar_are_followed_and_joined_tars_are_read_to_the_end() {
     fs::write(&path, [packed(0, &links), packed(6, &[]), b"signature".repeat(100)].concat()).unwrap();
     let found = inspected(&path);
     assert_eq!(count(&found), 15);
-    says(&found, &["bytes are behind its end and are no tar"]);
+    says(&found, &["1 more tars are joined to the first", "bytes are behind its end and are no tar"]);
     // The same members twice: the last of each stands, as `tar --ignore-zeros` has it.
     fs::write(&path, [packed(0, &[]), packed(3, &[])].concat()).unwrap();
     let found = inspected(&path);
@@ -420,7 +426,7 @@ fn probes_say_how_many_samples_they_are_of_and_which_classes_stand_in_one_part_a
     let summary = fs::read_to_string(run.join("summary.json")).unwrap();
     assert!(summary.contains("\"n\": 12"), "{summary}");
     let report = fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("n = 12") && report.contains("`yew` (5)"));
+    assert!(report.contains("n = 12") && report.contains("<code>yew</code> (5)"));
 }
 
 #[test]
@@ -432,7 +438,7 @@ fn a_photograph_of_108_megapixels_is_read() {
     let wide = image::GrayImage::from_fn(12_000, 9_000, |x, _| image::Luma([if x < 6_000 { 0 } else { 255 }]));
     fs::write(set.join("a.jpg"), made::encoded(&wide.clone().into(), ImageFormat::Jpeg)).unwrap();
     fs::write(set.join("b.png"), made::encoded(&wide.into(), ImageFormat::Png)).unwrap();
-    (0..10).for_each(|i| fs::write(set.join(format!("{i}.png")), made::png(16, 16, 1, i)).unwrap());
+    (0..24).for_each(|i| fs::write(set.join(format!("{i}.png")), made::png(16, 16, 1, i)).unwrap());
     let run = root.path().join("run");
     trained(&set, &run, &[]);
     let out = root.path().join("rows.safetensors");
