@@ -112,7 +112,9 @@ fn every_kind_of_file_is_counted_in_folders_tars_and_folders_of_tars() {
     let said = ["1 .heic", "1 .mts", "1 .tif,", "1 .tiff", "1 .xyz", "1 without an ending"];
     let folder = root.path().join("folder");
     fs::create_dir(&folder).unwrap();
-    members.iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
+    for (name, bytes) in &members {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
     tar(&root.path().join("one.tar"), &members);
     let tars = root.path().join("tars");
     fs::create_dir(&tars).unwrap();
