@@ -237,7 +237,7 @@ fn a_huge_image_is_refused_by_its_header() {
         .map(|error| error.to_string())
         .collect();
     assert_eq!(found.len(), 1);
-    says(&found[0], &["`b.png` is refused: it is 20000×20000", "100 megapixels"]);
+    says(&found[0], &["`b.png` is refused: it is 20000×20000", "268 megapixels (2^28)"]);
 }
 
 #[test]

@@ -251,7 +251,8 @@ fn idx_files_by_their_official_names_with_and_without_gzip_in_a_folder_or_a_tar(
 #[test]
 fn one_idx_file_finds_its_labels_and_splits_by_hash() {
     let root = tempfile::tempdir().unwrap();
-    folder(root.path(), idx_files());
+    let train_alone = idx_files().into_iter().filter(|(name, _)| name.starts_with("train"));
+    folder(root.path(), train_alone);
     let dataset = open(&root.path().join("train-images-idx3-ubyte.gz"));
     let (train, held_out) = (dataset.len(Part::Train), dataset.len(Part::HeldOut));
     assert!(train + held_out == 30 && held_out > 0, "{train} {held_out}");

@@ -39,6 +39,21 @@ impl Factor {
         right as f64 / self.test.len().max(1) as f64
     }
 
+    /// Labels that stand in one part alone, with their counts: of training, then of the test.
+    pub fn one_sided(&self) -> [BTreeMap<u32, usize>; 2] {
+        let count = |labels: &[u32]| {
+            labels.iter().fold(BTreeMap::new(), |mut counts: BTreeMap<u32, usize>, label| {
+                *counts.entry(*label).or_insert(0) += 1;
+                counts
+            })
+        };
+        let (train, test) = (count(&self.train), count(&self.test));
+        let without = |own: &BTreeMap<u32, usize>, other: &BTreeMap<u32, usize>| {
+            own.iter().filter(|(label, _)| !other.contains_key(label)).map(|(&label, &count)| (label, count)).collect()
+        };
+        [without(&train, &test), without(&test, &train)]
+    }
+
     /// One label for each row of each part.
     pub(crate) fn check(&self, train: &Features, test: &Features) -> Result<(), EvalError> {
         for (part, labels, rows) in [("train", &self.train, train.rows), ("test", &self.test, test.rows)] {
@@ -60,6 +75,13 @@ mod tests {
         let factor = Factor::new("class", vec![2, 7, 7, 2, 7], vec![7, 2, 2, 2]);
         assert_eq!(factor.chance(), 0.25);
         assert_eq!(Factor::new("tied", vec![5, 3], vec![3, 5, 3, 9]).chance(), 0.5);
+    }
+
+    #[test]
+    fn labels_of_one_part_alone_are_counted() {
+        let [train, test] = Factor::new("class", vec![2, 7, 7, 2, 4], vec![7, 2, 9, 9, 1]).one_sided();
+        assert_eq!(train.into_iter().collect::<Vec<_>>(), [(4, 1)]);
+        assert_eq!(test.into_iter().collect::<Vec<_>>(), [(1, 1), (9, 2)]);
     }
 
     #[test]

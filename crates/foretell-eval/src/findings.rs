@@ -28,6 +28,9 @@ pub struct Finding {
     pub title: String,
     /// How to read it, in a sentence or two.
     pub lead: String,
+    /// What to know of these figures in particular.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What was found.
     pub body: Body,
 }
@@ -85,6 +88,9 @@ pub struct Row {
     /// Its standard deviation over folds or seeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
+    /// How many samples it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
 }
 
 /// A level that holds for all rows with these cells.
@@ -169,12 +175,16 @@ impl Cell {
 impl Finding {
     /// A finding of figures.
     pub fn figures(key: &str, title: &str, lead: &str, figures: Figures) -> Self {
-        Self { key: key.to_owned(), title: title.to_owned(), lead: lead.to_owned(), body: Body::Figures(figures) }
+        Self::of(key, title, lead, Body::Figures(figures))
     }
 
     /// A finding of pictures.
     pub fn pictures(key: &str, title: &str, lead: &str, pictures: Pictures) -> Self {
-        Self { key: key.to_owned(), title: title.to_owned(), lead: lead.to_owned(), body: Body::Pictures(pictures) }
+        Self::of(key, title, lead, Body::Pictures(pictures))
+    }
+
+    fn of(key: &str, title: &str, lead: &str, body: Body) -> Self {
+        Self { key: key.to_owned(), title: title.to_owned(), lead: lead.to_owned(), notes: Vec::new(), body }
     }
 
     /// Its figures; none for pictures.
@@ -246,6 +256,9 @@ pub fn records(findings: &[Finding]) -> Map<String, Value> {
             if let Some(spread) = row.spread {
                 record.insert("spread".to_owned(), spread.into());
             }
+            if let Some(samples) = row.samples {
+                record.insert("n".to_owned(), samples.into());
+            }
             add(&finding.key, record);
         }
         for level in references {
@@ -284,7 +297,14 @@ impl Figures {
 
     /// Adds a figure; a cell for each dimension.
     pub fn push(&mut self, cells: impl IntoIterator<Item = Cell>, value: f64) {
-        self.rows.push(Row { cells: cells.into_iter().collect(), value, spread: None });
+        self.rows.push(Row { cells: cells.into_iter().collect(), value, spread: None, samples: None });
+    }
+
+    /// The same with the number of samples that each figure is of.
+    #[must_use]
+    pub fn over(mut self, samples: usize) -> Self {
+        self.rows.iter_mut().for_each(|row| row.samples = Some(samples));
+        self
     }
 
     /// Adds a level to read figures against; a cell for each dimension, none where it holds for all.

@@ -27,8 +27,8 @@ pub fn ridge_heads(probed: &[Probed], factors: &[Factor]) -> Result<Finding, Eva
         "ridge",
         "What a ridge head reads",
         "Share of held-out samples that ridge regression on the classes' indicators labels correctly, its penalty chosen by the \
-         leave-one-out error on the training samples.",
-        figures,
+         leave-one-out error on the training samples; n is the number of held-out samples.",
+        figures.over(probed.first().map_or(0, |probed| probed.test.rows)),
     ))
 }
 

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::Images;
+use crate::images::depth::{FULL, few_levels};
 use crate::images::labels::Factor;
-use crate::images::recognise::{Reading, recognise};
+use crate::images::recognise::{Extent, Reading, recognise};
 use crate::images::records::{Contents, Entry, Header};
 use crate::images::scenes::{self, ScenesConfig};
-use crate::images::split::Folders;
+use crate::images::twins::on_both_sides;
 use crate::modality::{Description, Modality, Part};
 use crate::{DataError, Image};
 
@@ -44,6 +45,8 @@ struct Inner {
     format: String,
     split: String,
     notes: Vec<String>,
+    /// Which numbers of 16 bits are black and white.
+    range: [u16; 2],
 }
 
 #[derive(Debug)]
@@ -55,12 +58,12 @@ enum Source {
 impl Dataset {
     /// Opens a folder, tar, IDX file or CIFAR batch; its content decides what it is.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Self::open_as(path, Folders::Auto)
+        Self::open_as(path, Reading::usual(Extent::Split))
     }
 
-    /// The same with a word on what folders mean.
-    pub fn open_as(path: &Path, folders: Folders) -> Result<Self, DataError> {
-        Self::from_contents(recognise(path, Reading::split(folders))?)
+    /// The same with a word on how it is read.
+    pub(crate) fn open_as(path: &Path, reading: Reading<'_>) -> Result<Self, DataError> {
+        Self::from_contents(recognise(path, reading)?, reading.range)
     }
 
     /// The generated images: a function of the configuration, made when they are asked for. A size outside of what
@@ -75,10 +78,11 @@ impl Dataset {
             source: Source::Scenes(config),
             split: "each part is drawn for itself".to_owned(),
             notes: Vec::new(),
+            range: FULL,
         }))
     }
 
-    pub(crate) fn from_contents(contents: Contents) -> Result<Self, DataError> {
+    pub(crate) fn from_contents(contents: Contents, range: [u16; 2]) -> Result<Self, DataError> {
         let Contents { format, split, mut notes, factors, train, held_out } = contents;
         let headers = sampled_headers(&train)?;
         let colour = headers.iter().filter(|header| !header.grey).count();
@@ -89,6 +93,10 @@ impl Dataset {
         }
         let mut short_sides: Vec<usize> = headers.iter().map(|header| header.width.min(header.height)).collect();
         short_sides.sort_unstable();
+        if range == FULL {
+            notes.extend(few_levels(&train));
+        }
+        notes.extend(on_both_sides(&train, &held_out));
         Ok(Self(Arc::new(Inner {
             channels: if coloured { 3 } else { 1 },
             median_short_side: short_sides.get(short_sides.len() / 2).copied().unwrap_or(0),
@@ -97,6 +105,7 @@ impl Dataset {
             format,
             split,
             notes,
+            range,
         })))
     }
 
@@ -151,7 +160,7 @@ impl Dataset {
                 let (image, labels) = scenes::draw(config, part, index);
                 (scenes::name(part, index), image, labels.to_vec())
             }
-            (_, Some(entry)) => (entry.name.clone(), entry.decode()?, entry.labels.to_vec()),
+            (_, Some(entry)) => (entry.name.clone(), entry.decode(self.0.range)?, entry.labels.to_vec()),
             (Source::Listed { .. }, None) => return Err(self.out_of_range(part, index)),
         };
         Ok(Sample { index, name, image: Arc::new(image.with_channels(self.0.channels)), labels })

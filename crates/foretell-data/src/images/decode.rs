@@ -2,18 +2,29 @@
 
 use std::io::{BufReader, Cursor};
 use std::panic::catch_unwind;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use crate::images::depth::FULL;
 use crate::images::listing::Place;
 use crate::images::records::Header;
 use crate::{DataError, Image};
 
-/// More pixels than this are refused.
-const MOST_PIXELS: u64 = 100_000_000;
+/// More pixels than this are refused: twice the largest photographs.
+pub(crate) const MOST_PIXELS: u64 = 1 << 28;
 
-/// What a decoder may allocate: 100 megapixels of 16-bit RGBA, once over.
-const MOST_BYTES: u64 = 1 << 30;
+/// The same in words.
+pub(crate) const LIMIT: &str = "268 megapixels (2^28)";
+
+/// What a decoder may allocate: so many pixels of 16-bit RGBA, once over.
+const MOST_BYTES: u64 = 8 * MOST_PIXELS;
+
+/// Images of fewer pixels are decoded by as many threads as there are.
+const LARGE: u64 = 1 << 24;
+
+/// What the decoding of large images may take at a time, all threads together, in bytes; one alone may take more.
+const ROOM: u64 = 1 << 30;
 
 /// Enough of a file for the header of almost every image; otherwise the whole file is read.
 const HEAD: usize = 1 << 16;
@@ -22,10 +33,85 @@ const HEAD: usize = 1 << 16;
 ///
 /// A decoder that panics on a damaged file (they are other people's, and large) costs that one image, not the run.
 pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Image, DataError> {
-    catch_unwind(|| decode_or_panic(bytes, name)).unwrap_or_else(|_| Err(bad(name, "the decoder gave up on it")))
+    decode_over(bytes, name, FULL)
 }
 
-fn decode_or_panic(bytes: &[u8], name: &str) -> Result<Image, DataError> {
+/// The same; numbers of 16 bits become 8 by this range, whose ends are black and white.
+pub(crate) fn decode_over(bytes: &[u8], name: &str, range: [u16; 2]) -> Result<Image, DataError> {
+    gently(name, || Ok(to_bytes(spread(dynamic(bytes, name)?, range))))
+}
+
+fn gently<T>(name: &str, read: impl FnOnce() -> Result<T, DataError> + std::panic::UnwindSafe) -> Result<T, DataError> {
+    catch_unwind(read).unwrap_or_else(|_| Err(bad(name, "the decoder gave up on it")))
+}
+
+/// The least and the largest number of an image of 16 bits, alpha aside; `None` for others and for those that cannot be read.
+pub(crate) fn extent(bytes: &[u8], name: &str) -> Option<(u16, u16)> {
+    let image = gently(name, || dynamic(bytes, name)).ok()?;
+    let (numbers, channels, colours): (&[u16], usize, usize) = match &image {
+        DynamicImage::ImageLuma16(image) => (image.as_raw(), 1, 1),
+        DynamicImage::ImageLumaA16(image) => (image.as_raw(), 2, 1),
+        DynamicImage::ImageRgb16(image) => (image.as_raw(), 3, 3),
+        DynamicImage::ImageRgba16(image) => (image.as_raw(), 4, 3),
+        _ => return None,
+    };
+    let values = || numbers.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).copied();
+    values().min().zip(values().max())
+}
+
+/// The same image with the numbers of 16 bits spread over this range; others are as they were.
+fn spread(mut image: DynamicImage, [low, high]: [u16; 2]) -> DynamicImage {
+    if [low, high] == FULL {
+        return image;
+    }
+    let width = u32::from(high.saturating_sub(low)).max(1);
+    let to = |number: &mut u16| {
+        let above = u32::from(number.saturating_sub(low)).min(width);
+        *number = ((above * 65535 + width / 2) / width) as u16;
+    };
+    let colours = |numbers: &mut [u16], channels: usize| {
+        numbers.chunks_exact_mut(channels).for_each(|pixel| {
+            let alpha = usize::from(channels.is_multiple_of(2));
+            pixel[..channels - alpha].iter_mut().for_each(to);
+        });
+    };
+    match &mut image {
+        DynamicImage::ImageLuma16(image) => colours(image, 1),
+        DynamicImage::ImageLumaA16(image) => colours(image, 2),
+        DynamicImage::ImageRgb16(image) => colours(image, 3),
+        DynamicImage::ImageRgba16(image) => colours(image, 4),
+        _ => {}
+    }
+    image
+}
+
+/// Bytes of a large image that is decoded at this moment; given back when it is dropped.
+struct Room(u64);
+
+static TAKEN: Mutex<u64> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Room {
+    /// Waits until there is room beside the other large images.
+    fn take(bytes: u64) -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = FREED
+            .wait_while(taken, |taken| *taken > 0 && *taken + bytes > ROOM)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += bytes;
+        Self(bytes)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        FREED.notify_all();
+    }
+}
+
+/// Upright, in its own type.
+fn dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
     let format = format_of(bytes, name)?;
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
         return Err(bad(name, "the JPEG ends before its end marker, so it is truncated"));
@@ -33,9 +119,13 @@ fn decode_or_panic(bytes: &[u8], name: &str) -> Result<Image, DataError> {
     let mut decoder = decoder(bytes, format, name)?;
     // A damaged EXIF block says nothing about the pixels.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    // A decoder's own buffers, or the copy that is turned upright.
+    let _room = (pixels > LARGE).then(|| Room::take(2 * decoder.total_bytes()));
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| bad(name, error))?;
     image.apply_orientation(orientation);
-    Ok(to_bytes(image))
+    Ok(image)
 }
 
 /// Size and colour from the header alone.
@@ -59,7 +149,8 @@ fn read_header_or_panic(bytes: &[u8], name: &str) -> Result<Header, DataError> {
             decoder.original_color_type(),
             ExtendedColorType::L1 | ExtendedColorType::L2 | ExtendedColorType::L4
         );
-    Ok(Header { width: width as usize, height: height as usize, grey })
+    let deep = matches!(decoder.color_type(), ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16);
+    Ok(Header { width: width as usize, height: height as usize, grey, deep })
 }
 
 /// Whether the bytes begin like an image that we decode.
@@ -88,7 +179,7 @@ fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, name: &str) -> Result<Box<d
         return Err(DataError::TooLarge {
             name: name.to_owned(),
             found: format!("it is {width}×{height}"),
-            limit: "100 megapixels",
+            limit: LIMIT,
         });
     }
     if width == 0 || height == 0 {
@@ -129,8 +220,17 @@ fn to_bytes(image: DynamicImage) -> Image {
             (1, image.into_luma_alpha8().into_raw().chunks_exact(2).map(|p| on_white(p[0], p[1])).collect())
         }
         image => {
-            let rgba = image.into_rgba8().into_raw();
-            (3, rgba.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]].map(|value| on_white(value, p[3]))).collect())
+            // In place: a large photograph is large enough once.
+            let mut pixels = image.into_rgba8().into_raw();
+            for pixel in 0..width * height {
+                let alpha = pixels[4 * pixel + 3];
+                for channel in 0..3 {
+                    pixels[3 * pixel + channel] = on_white(pixels[4 * pixel + channel], alpha);
+                }
+            }
+            pixels.truncate(3 * width * height);
+            pixels.shrink_to_fit();
+            (3, pixels)
         }
     };
     Image { width, height, channels, pixels }

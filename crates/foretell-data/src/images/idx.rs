@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
+use crate::DataError;
+use crate::images::decode::{LIMIT, MOST_PIXELS};
+use crate::images::labels::by_text;
 use crate::images::listing::{Found, Place};
 use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
 use crate::images::split::{BY_INDEX, held_out};
-use crate::{DataError, Factor};
 
 /// Deflate cannot compress by more than this, so a gzip file cannot hold more than this times its own length.
 const DEFLATE_LIMIT: u64 = 1032;
-
-/// More pixels in one image than this are refused.
-const MOST_PIXELS: usize = 100_000_000;
 
 /// Whether the bytes begin like an IDX file.
 pub(crate) fn is_idx(head: &[u8]) -> bool {
@@ -28,11 +27,55 @@ fn is_images_name(name: &str) -> bool {
     name.contains("images") && name.contains("idx")
 }
 
-/// The images files of the listing by their official names, as `(train, held out)`.
-pub(crate) fn official(found: &[Found]) -> Result<Option<(&Found, Option<&Found>)>, DataError> {
-    let images: Vec<&Found> = found.iter().filter(|file| is_images_name(file.file_name())).collect();
-    let is_held_out = |file: &&Found| ["t10k", "test"].iter().any(|word| file.file_name().contains(word));
-    let (held_out, train): (Vec<&Found>, Vec<&Found>) = images.into_iter().partition(is_held_out);
+/// What an IDX file is, however it is stored: `train-images.idx3-ubyte` and `train-images-idx3-ubyte.gz` are the same.
+fn bare(name: &str) -> String {
+    name.trim_end_matches(".gz").replace('.', "-").to_ascii_lowercase()
+}
+
+fn packed(file: &Found) -> bool {
+    file.path.strip_suffix(".gz").is_some()
+}
+
+/// The folder that a file lies in; one that only repeats the file's name is none.
+fn home(file: &Found) -> String {
+    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
+    (if bare(last) == bare(file.file_name()) { above } else { folder }).to_owned()
+}
+
+fn is_held_out(name: &str) -> bool {
+    ["t10k", "test"].iter().any(|word| name.contains(word))
+}
+
+/// The images files of the listing by their official names.
+pub(crate) struct Official<'a> {
+    pub(crate) train: &'a Found,
+    pub(crate) held_out: Option<&'a Found>,
+    /// The same files once more.
+    pub(crate) note: Option<String>,
+}
+
+/// The images files of the listing; of one that lies there packed and unpacked, or in two folders, one is taken.
+pub(crate) fn official(found: &[Found]) -> Result<Option<Official<'_>>, DataError> {
+    let mut images: Vec<&Found> = Vec::new();
+    let mut twins: Vec<String> = Vec::new();
+    let mut candidates: Vec<&Found> = found.iter().filter(|file| is_images_name(file.file_name())).collect();
+    // Unpacked first, and least deep.
+    candidates.sort_by_key(|file| (packed(file), file.path.matches('/').count()));
+    for file in candidates {
+        let same = |other: &&Found| {
+            bare(other.file_name()) == bare(file.file_name())
+                && home(other) == home(file)
+                && (packed(file) != packed(other) || file.place.size() == other.place.size())
+        };
+        match images.iter().find(|other| same(other)) {
+            Some(other) => twins.push(format!("`{}` (`{}` is read)", file.path, other.path)),
+            None => images.push(file),
+        }
+    }
+    let note = (!twins.is_empty()).then(|| format!("the same files once more are not read: {}", twins.join(", ")));
+    let (held_out, train): (Vec<&Found>, Vec<&Found>) =
+        images.into_iter().partition(|file| is_held_out(file.file_name()));
     if let [first, second, ..] = if train.len() > 1 { &train[..] } else { &held_out[..] } {
         return Err(DataError::BadIdx {
             name: second.path.clone(),
@@ -41,9 +84,22 @@ pub(crate) fn official(found: &[Found]) -> Result<Option<(&Found, Option<&Found>
     }
     Ok(match (train.first(), held_out.first()) {
         (None, None) => None,
-        (Some(train), held_out) => Some((train, held_out.copied())),
-        (None, Some(only)) => Some((only, None)),
+        (Some(train), held_out) => Some(Official { train, held_out: held_out.copied(), note }),
+        (None, Some(only)) => Some(Official { train: only, held_out: None, note }),
     })
+}
+
+/// The images file that is held out beside this one, if it trains.
+pub(crate) fn test_of<'a>(train: &Found, beside: &'a [Found]) -> Option<&'a Found> {
+    let name = bare(train.file_name());
+    if is_held_out(&name) || !name.contains("train") {
+        return None;
+    }
+    let mut others: Vec<&Found> = beside.iter().filter(|other| is_images_name(other.file_name())).collect();
+    // The one that is stored alike.
+    others.sort_by_key(|other| packed(other) != packed(train));
+    let wanted = ["t10k", "test"].map(|word| name.replace("train", word));
+    others.into_iter().find(|other| wanted.contains(&bare(other.file_name())))
 }
 
 /// The data set of an images file, its labels beside it and the held-out pair.
@@ -66,10 +122,17 @@ pub(crate) fn open(train: &Found, test: Option<&Found>, listing: &[Found]) -> Re
             part.push(entry);
         }
     }
-    let both = || contents.train.iter().chain(&contents.held_out);
     if labelled {
-        let classes = both().filter_map(|entry| entry.labels.first()).max().map_or(0, |&label| label as usize + 1);
-        contents.factors = vec![Factor::numbered("class", classes)];
+        // The classes are those that occur, under their own numbers.
+        let both = contents.train.iter_mut().chain(&mut contents.held_out);
+        let mut entries: Vec<&mut Entry> = both.collect();
+        let numbers: Vec<String> =
+            entries.iter().map(|entry| entry.labels.first().map(u32::to_string).unwrap_or_default()).collect();
+        let (factor, labels) = by_text(&numbers.iter().map(String::as_str).collect::<Vec<_>>());
+        for (entry, label) in entries.iter_mut().zip(labels) {
+            entry.labels = Box::from([label]);
+        }
+        contents.factors = vec![factor];
     } else {
         contents.notes.push("without a labels file for each images file there are no labels".to_owned());
         for entry in contents.train.iter_mut().chain(&mut contents.held_out) {
@@ -95,10 +158,14 @@ fn entries(file: &Found, images: Arc<Records>, labels: Option<Vec<u8>>) -> Vec<E
 /// The images and, if a file for them lies beside, their labels.
 fn pair(images: &Found, listing: &[Found]) -> Result<(Arc<Records>, Option<Vec<u8>>), DataError> {
     let records = read_images(images)?;
-    let wanted =
-        images.path.trim_end_matches(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
-    let labels = listing.iter().find(|file| file.path != images.path && file.path.trim_end_matches(".gz") == wanted);
-    let Some(labels_file) = labels else {
+    let as_labels = |name: &str| name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1");
+    let wanted = as_labels(images.path.trim_end_matches(".gz"));
+    let beside = || listing.iter().filter(|file| file.path != images.path);
+    let here = beside().find(|file| file.path.trim_end_matches(".gz") == wanted);
+    // In a folder of its own, as some downloads have it.
+    let wanted = as_labels(&bare(images.file_name()));
+    let elsewhere = || beside().find(|file| bare(file.file_name()) == wanted && home(file) == home(images));
+    let Some(labels_file) = here.or_else(elsewhere) else {
         return Ok((records, None));
     };
     let labels = read_labels(labels_file)?;
@@ -128,8 +195,8 @@ fn read_images(file: &Found) -> Result<Arc<Records>, DataError> {
             ));
         }
     };
-    if count == 0 || width == 0 || height == 0 || width.saturating_mul(height) > MOST_PIXELS {
-        return Err(bad(file, format!("expected images of 1 to 100 megapixels, found {count} of {width}×{height}")));
+    if count == 0 || width == 0 || height == 0 || (width as u64).saturating_mul(height as u64) > MOST_PIXELS {
+        return Err(bad(file, format!("expected images of 1 pixel to {LIMIT}, found {count} of {width}×{height}")));
     }
     let start = idx.header;
     let bytes = idx.bytes;

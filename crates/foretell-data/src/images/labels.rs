@@ -58,6 +58,8 @@ pub(crate) struct Beside {
     pub(crate) texts: Option<Vec<Option<String>>>,
     /// What looked like labels and is none.
     pub(crate) notes: Vec<String>,
+    /// Endings of the files that are labels, or of which the notes tell.
+    pub(crate) endings: Vec<&'static str>,
 }
 
 /// One image of so many may lack its label.
@@ -85,6 +87,11 @@ pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Beside, DataE
         let missing = images.len() - count;
         if count == 0 {
             continue;
+        }
+        found.endings.push(extension);
+        let alone = members.len() - distinct(paired);
+        if alone > 0 {
+            found.notes.push(format!("{alone} .{extension} files have no image of their name and are not read"));
         }
         // `.cls` can only be a label; the others may be anything, and then some may well be missing.
         if missing > images.len() / UNLABELLED {
@@ -146,15 +153,15 @@ pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Beside, DataE
 }
 
 /// Its archive, and its path without endings.
-type Key<'a> = (Option<&'a Path>, &'a str);
+pub(crate) type Key<'a> = (Option<&'a Path>, &'a str);
 
-fn up_to_first_dot(found: &Found) -> Key<'_> {
+pub(crate) fn up_to_first_dot(found: &Found) -> Key<'_> {
     let name = found.file_name();
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
     (found.place.archive(), &found.path[..found.path.len() - name.len() + stem.len()])
 }
 
-fn up_to_last_dot(found: &Found) -> Key<'_> {
+pub(crate) fn up_to_last_dot(found: &Found) -> Key<'_> {
     let name = found.file_name();
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     (found.place.archive(), &found.path[..found.path.len() - name.len() + stem.len()])

@@ -126,13 +126,36 @@ pub(crate) fn is_hidden(part: &str) -> bool {
 
 /// Every file below `folder`, sorted by path; links are followed.
 pub(crate) fn walk(folder: &Path) -> Result<Vec<Found>, DataError> {
-    let mut found = Vec::new();
-    descend(folder, "", 0, &mut found)?;
+    walk_telling(folder, &mut Vec::new())
+}
+
+/// The same; what cannot be read goes into the notes.
+pub(crate) fn walk_telling(folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, DataError> {
+    let (mut found, mut passed) = (Vec::new(), Passed::default());
+    descend(folder, "", 0, &mut found, &mut passed)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
+    for (count, what) in [(passed.dead, "links lead nowhere"), (passed.odd, "entries are neither files nor folders")] {
+        if count > 0 {
+            notes.push(format!("{count} {what}: they are not read"));
+        }
+    }
     Ok(found)
 }
 
-fn descend(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Found>) -> Result<(), DataError> {
+/// What a walk passed over, besides what is hidden.
+#[derive(Default)]
+struct Passed {
+    dead: usize,
+    odd: usize,
+}
+
+fn descend(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<Found>,
+    passed: &mut Passed,
+) -> Result<(), DataError> {
     if depth > DEEPEST {
         return Err(DataError::NotADataSet {
             path: folder.to_owned(),
@@ -147,15 +170,18 @@ fn descend(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Found>) ->
             continue;
         }
         let path = entry.path();
-        // A link that leads nowhere is skipped here: what it would have been is unknown.
+        // What a link that leads nowhere would have been is unknown.
         let Ok(metadata) = fs::metadata(&path) else {
+            passed.dead += 1;
             continue;
         };
         let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         if metadata.is_dir() {
-            descend(&path, &relative, depth + 1, found)?;
+            descend(&path, &relative, depth + 1, found, passed)?;
         } else if metadata.is_file() {
             found.push(Found { path: relative, place: Place::File { path, size: metadata.len() } });
+        } else {
+            passed.odd += 1;
         }
     }
     Ok(())

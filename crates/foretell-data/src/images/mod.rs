@@ -6,7 +6,9 @@ pub(crate) mod cifar;
 pub(crate) mod colour;
 pub(crate) mod dataset;
 pub(crate) mod decode;
+pub(crate) mod depth;
 pub(crate) mod idx;
+pub(crate) mod keys;
 pub(crate) mod labels;
 pub(crate) mod listing;
 pub(crate) mod recognise;
@@ -14,9 +16,11 @@ pub(crate) mod records;
 pub(crate) mod resample;
 pub(crate) mod scenes;
 pub(crate) mod shapes;
+pub(crate) mod siblings;
 pub(crate) mod speckle;
 pub(crate) mod split;
 pub(crate) mod transform;
+pub(crate) mod twins;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::dataset::{Dataset, Sample};
 use crate::images::labels::Factor;
-use crate::images::recognise::{open_inputs_as, recognised};
+use crate::images::recognise::{Extent, Reading, open_inputs_as, recognised};
 use crate::images::scenes::ScenesConfig;
 use crate::images::speckle::{Speckle, speckle};
 use crate::images::split::Folders;
@@ -46,6 +50,10 @@ pub struct ImagesConfig {
     pub path: String,
     /// What the folders of images mean.
     pub folders: Folders,
+    /// Which image of a WebDataset's key is the sample where it has several: an ending such as `jpg`; `auto`; `all` takes each.
+    pub member: String,
+    /// Which numbers of 16-bit images are black and white; those between are spread evenly.
+    pub range: [u16; 2],
     /// Side to which images are brought, in pixels.
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
@@ -66,6 +74,8 @@ impl Default for ImagesConfig {
         Self {
             path: String::new(),
             folders: Folders::Auto,
+            member: keys::AUTO.to_owned(),
+            range: depth::FULL,
             image_size: Auto::Auto,
             on_bad_sample: OnBadSample::Fail,
             speckle: 0.0,
@@ -77,6 +87,19 @@ impl Default for ImagesConfig {
 }
 
 impl ImagesConfig {
+    /// How data are opened.
+    fn reading(&self, extent: Extent) -> Result<Reading<'_>, DataError> {
+        let Self { folders, ref member, range, .. } = *self;
+        if range[0] >= range[1] {
+            return Err(DataError::BadSetting {
+                name: "data.range".into(),
+                expected: "two whole numbers from 0 to 65535, the first smaller, such as [0, 4095]",
+                found: format!("{range:?}"),
+            });
+        }
+        Ok(Reading { extent, folders, member, range })
+    }
+
     /// Side of the images in pixels and their channels, of a resolved config.
     pub fn form(&self) -> Result<(usize, usize), DataError> {
         let (mean, std) = (&self.normalise.mean, &self.normalise.std);
@@ -139,7 +162,7 @@ impl Images {
         if config.path.is_empty() {
             return Ok(Dataset::scenes(&ScenesConfig::default()));
         }
-        Dataset::open_as(Path::new(&config.path), config.folders)
+        Dataset::open_as(Path::new(&config.path), config.reading(Extent::Split)?)
     }
 
     /// The side that images are brought to, in pixels.
@@ -194,7 +217,7 @@ impl Modality for Images {
     }
 
     fn of_paths(config: &ImagesConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
-        Self::of(open_inputs_as(paths, config.folders)?, config)
+        Self::of(open_inputs_as(paths, config.reading(Extent::Whole)?)?, config)
     }
 
     fn elsewhere(config: &ImagesConfig, path: &str) -> ImagesConfig {

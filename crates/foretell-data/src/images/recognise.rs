@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 
 use crate::images::dataset::Dataset;
+use crate::images::depth::FULL;
+use crate::images::keys;
 use crate::images::labels::{Factor, beside, by_text, class_folders};
-use crate::images::listing::{Found, Place, walk};
+use crate::images::listing::{Found, Place, walk_telling};
 use crate::images::records::{Content, Contents, Entry};
 use crate::images::split::{Folders, part_folder, shared_folders, split, whole};
 use crate::images::{cifar, decode, idx};
@@ -24,20 +26,24 @@ pub(crate) enum Extent {
 
 /// How a path is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a> {
     pub(crate) extent: Extent,
     pub(crate) folders: Folders,
+    /// Which image of a key is the sample: an ending, or a word.
+    pub(crate) member: &'a str,
+    /// Which numbers of 16 bits are black and white.
+    pub(crate) range: [u16; 2],
 }
 
-impl Reading {
-    /// Split as the folders say.
-    pub(crate) fn split(folders: Folders) -> Self {
-        Self { extent: Extent::Split, folders }
+impl Reading<'static> {
+    /// As the usual settings say.
+    pub(crate) fn usual(extent: Extent) -> Self {
+        Self { extent, folders: Folders::Auto, member: keys::AUTO, range: FULL }
     }
 }
 
 /// Recognises what lies at `path`.
-pub(crate) fn recognise(path: &Path, reading: Reading) -> Result<Contents, DataError> {
+pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
     let contents = if metadata.is_dir() {
         folder(path, reading)?
@@ -55,41 +61,80 @@ pub(crate) fn recognise(path: &Path, reading: Reading) -> Result<Contents, DataE
 
 /// Whether images lie at `path`.
 pub(crate) fn recognised(path: &Path) -> bool {
-    recognise(path, Reading::split(Folders::Auto)).is_ok()
+    recognise(path, Reading::usual(Extent::Split)).is_ok()
 }
 
-fn folder(path: &Path, reading: Reading) -> Result<Contents, DataError> {
-    let files = walk(path)?;
+fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
+    let mut notes = Vec::new();
+    let files = walk_telling(path, &mut notes)?;
     let count = files.len();
-    // Tars count only where there are no images beside them.
-    let archives: Vec<Found> = if files.iter().any(Found::is_image) {
-        Vec::new()
-    } else {
-        files.iter().filter(|file| !file.path.contains('/')).cloned().collect()
-    };
-    if let Some(contents) = listed("a folder", files, reading)? {
-        return Ok(contents);
+    let mut contents =
+        if files.iter().any(Found::is_image) { None } else { listed("a folder", files.clone(), reading)? };
+    if contents.is_none() {
+        let (members, others) = archives(path, &files, &mut notes)?;
+        contents = if members.is_empty() {
+            listed("a folder", files, reading)?
+        } else {
+            notes.extend(unread(others.iter()));
+            listed("a folder of tars", members, reading)?
+        };
     }
-    let mut members = Vec::new();
-    for file in archives {
-        let head = file.place.head(512)?;
+    let mut contents = contents.ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })?;
+    contents.notes.extend(notes);
+    Ok(contents)
+}
+
+/// The members of the tars that lie directly in a folder, and the files beside them; no members where the images in the folder
+/// are the data: one that lies in a folder of its own, or as many as the tars have.
+fn archives(path: &Path, files: &[Found], notes: &mut Vec<String>) -> Result<(Vec<Found>, Vec<Found>), DataError> {
+    let images: Vec<&Found> = files.iter().filter(|file| file.is_image()).collect();
+    let deep = images.iter().any(|image| image.path.contains('/'));
+    let (mut members, mut others, mut tars, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for file in files {
+        let candidate = !file.path.contains('/') && !file.is_image();
+        // Beside images, no file is opened whose name promises nothing.
+        let candidate = candidate && (images.is_empty() || is_tar_name(&file.path));
+        let head = if candidate { file.place.head(512)? } else { Vec::new() };
         if archive::is_tar(&head) {
-            members.extend(shard(&file)?);
-        } else if is_tar_name(&file.path) {
+            tars.push(file.path.as_str());
+            match if deep { Ok(Vec::new()) } else { shard(file, &mut told) } {
+                Ok(more) => members.extend(more),
+                // Beside images, a tar need not be read.
+                Err(error) if !images.is_empty() => told.push(format!("`{}` is not read: {error}", file.path)),
+                Err(error) => return Err(error),
+            }
+            continue;
+        }
+        if candidate && images.is_empty() && is_tar_name(&file.path) {
             refuse_compressed(&path.join(&file.path), &head)?;
         }
+        others.push(file.clone());
     }
-    listed("a folder of tars", members, reading)?
-        .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })
+    let held = members.iter().filter(|member: &&Found| member.is_image()).count();
+    if images.is_empty() || !deep && held > images.len() {
+        if held > 0 && !images.is_empty() {
+            notes.push(format!("{} images beside the tars are left untouched", images.len()));
+            others.retain(|other| !other.is_image());
+        }
+        notes.append(&mut told);
+        return Ok((members, others));
+    }
+    if let [first, ..] = tars[..] {
+        let count = tars.len();
+        notes.push(format!(
+            "{count} tars beside the images are not read, such as `{first}`: give the path of one, or a folder of tars alone"
+        ));
+    }
+    Ok((Vec::new(), others))
 }
 
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
 /// shards of one thing (`images-0001.tar`), or a class of its own.
-fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
+fn shard(file: &Found, notes: &mut Vec<String>) -> Result<Vec<Found>, DataError> {
     let Place::File { path, .. } = &file.place else {
         return Ok(Vec::new());
     };
-    let mut members = archive::index(path)?;
+    let mut members = archive::index(path, notes)?;
     let stem = file.file_name().split_once('.').map_or(file.file_name(), |(stem, _)| stem);
     let without_number = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_']);
     let numbered = without_number.len() + 1 < stem.len() && stem[without_number.len()..].starts_with(['-', '_']);
@@ -103,18 +148,23 @@ fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
     Ok(members)
 }
 
-fn file(path: &Path, found: &Found, reading: Reading) -> Result<Contents, DataError> {
+fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, DataError> {
     let head = found.place.head(512)?;
     if archive::is_tar(&head) {
-        let members = archive::index(path)?;
+        let mut notes = Vec::new();
+        let members = archive::index(path, &mut notes)?;
         let count = members.len();
-        return listed("a tar", members, reading)?
-            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count });
+        let mut contents = listed("a tar", members, reading)?
+            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })?;
+        contents.notes.extend(notes);
+        return Ok(contents);
     }
     if idx::is_idx(&head) || is_packed_idx(&head) {
         let mut beside = idx::siblings(found);
         beside.retain(|sibling| sibling.path != found.path);
-        return idx::open(found, None, &beside);
+        // What is embedded is the file that was named.
+        let test = if reading.extent == Extent::Split { idx::test_of(found, &beside) } else { None };
+        return idx::open(found, test, &beside);
     }
     refuse_compressed(path, &head)?;
     let found_instead = if head.is_empty() {
@@ -130,13 +180,20 @@ fn file(path: &Path, found: &Found, reading: Reading) -> Result<Contents, DataEr
 }
 
 /// The data set in a list of files, of a folder or a tar; `None` if there is none.
-fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Contents>, DataError> {
-    let mut contents = if let Some((train, held_out)) = idx::official(&files)? {
-        idx::open(train, held_out, &files)?
+fn listed(kind: &str, files: Vec<Found>, reading: Reading<'_>) -> Result<Option<Contents>, DataError> {
+    let mut contents = if let Some(official) = idx::official(&files)? {
+        let mut contents = idx::open(official.train, official.held_out, &files)?;
+        contents.notes.extend(official.note);
+        contents.notes.extend(unread(files.iter().filter(|file| !file.file_name().contains("idx"))));
+        contents
     } else if files.iter().any(Found::is_image) {
         images(files, reading)?
     } else if let Some((train, held_out)) = cifar::official(&files) {
-        cifar::open(&train, &held_out, &files)?
+        let mut contents = cifar::open(&train, &held_out, &files)?;
+        let meta = |name: &str| name.ends_with("meta.txt") || name.ends_with("label_names.txt");
+        let others = files.iter().filter(|file| file.path.strip_suffix(".bin").is_none() && !meta(file.file_name()));
+        contents.notes.extend(unread(others));
+        contents
     } else {
         return Ok(None);
     };
@@ -148,7 +205,7 @@ fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Cont
 fn labelled(
     images: Vec<Found>,
     texts: Option<Vec<Option<String>>>,
-    reading: Reading,
+    reading: Reading<'_>,
     told: &mut Vec<String>,
 ) -> (Vec<Found>, Option<Vec<String>>) {
     let Some(texts) = texts else { return (images, None) };
@@ -163,20 +220,20 @@ fn labelled(
     (images, Some(texts))
 }
 
-/// Files that look like samples and are of a kind that is not read, by their endings.
-fn unread(others: &[Found]) -> Option<String> {
-    const ENDINGS: [&str; 24] = [
-        "tif", "tiff", "heic", "heif", "avif", "bmp", "gif", "jp2", "j2k", "jxl", "svg", "psd", "dng", "cr2", "nef",
-        "arw", "dcm", "mp4", "mov", "avi", "mkv", "webm", "mts", "m2ts",
-    ];
+/// Files that are not read, by their endings.
+fn unread<'a>(others: impl Iterator<Item = &'a Found>) -> Option<String> {
+    /// Kinds that are named.
+    const NAMED: usize = 12;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for other in others {
-        let ending = other.file_name().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-        if let Some(ending) = ending.filter(|ending| ENDINGS.contains(&ending.as_str())) {
-            *counts.entry(ending).or_insert(0) += 1;
-        }
+        let ending = other.file_name().rsplit_once('.').map(|(_, ending)| format!(".{}", ending.to_ascii_lowercase()));
+        *counts.entry(ending.unwrap_or_else(|| "without an ending".to_owned())).or_insert(0) += 1;
     }
-    let list: Vec<String> = counts.iter().map(|(ending, count)| format!("{count} .{ending}")).collect();
+    let more: usize = counts.values().skip(NAMED).sum();
+    let mut list: Vec<String> = counts.iter().take(NAMED).map(|(ending, count)| format!("{count} {ending}")).collect();
+    if more > 0 {
+        list.push(format!("{more} of other endings"));
+    }
     (!list.is_empty()).then(|| format!("files of other kinds are not read: {}", list.join(", ")))
 }
 
@@ -184,10 +241,14 @@ fn unread(others: &[Found]) -> Option<String> {
 const STRAYS: usize = 50;
 
 /// Image files, with labels from members beside them or from class folders.
-fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
+fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError> {
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
+    let mut chosen = Vec::new();
+    let images = keys::one_each(images, reading.member, reading.extent == Extent::Split, &mut chosen)?;
     let said = beside(&images, &others)?;
-    let mut told: Vec<String> = said.notes.into_iter().chain(unread(&others)).collect();
+    let labels = |other: &&Found| said.endings.iter().any(|ending| other.file_name().ends_with(&format!(".{ending}")));
+    let rest = unread(others.iter().filter(|other| !labels(other)));
+    let mut told: Vec<String> = chosen.into_iter().chain(said.notes).chain(rest).collect();
     let (images, texts) = labelled(images, said.texts, reading, &mut told);
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match reading.extent {
@@ -292,16 +353,16 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
 /// Names are relative to a single input; with several inputs they begin with the input's path as it was given. Labels
 /// stay where every input that has images names the same factors.
 pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
-    open_inputs_as(paths, Folders::Auto)
+    open_inputs_as(paths, Reading::usual(Extent::Whole))
 }
 
-/// The same with a word on what folders mean.
-pub(crate) fn open_inputs_as(paths: &[PathBuf], folders: Folders) -> Result<Dataset, DataError> {
+/// The same with a word on how they are read.
+pub(crate) fn open_inputs_as(paths: &[PathBuf], reading: Reading<'_>) -> Result<Dataset, DataError> {
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {
         let mut contents = match single_image(path)? {
             Some(entry) => Contents { format: "one image".to_owned(), train: vec![entry], ..Contents::default() },
-            None => recognise(path, Reading { extent: Extent::Whole, folders })?,
+            None => recognise(path, reading)?,
         };
         if paths.len() > 1 {
             let single = matches!(contents.train.as_slice(), [only] if only.name == path.display().to_string());
@@ -312,7 +373,7 @@ pub(crate) fn open_inputs_as(paths: &[PathBuf], folders: Folders) -> Result<Data
         all.push(contents);
     }
     let joined = all.into_iter().reduce(join).ok_or(DataError::NoInputs)?;
-    Dataset::from_contents(Contents { split: "all in one part".to_owned(), ..joined })
+    Dataset::from_contents(Contents { split: "all in one part".to_owned(), ..joined }, reading.range)
 }
 
 fn single_image(path: &Path) -> Result<Option<Entry>, DataError> {

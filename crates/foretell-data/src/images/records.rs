@@ -47,11 +47,19 @@ pub(crate) enum Content {
 }
 
 impl Entry {
-    /// The decoded image, grey or RGB as it is stored.
-    pub(crate) fn decode(&self) -> Result<Image, DataError> {
+    /// The decoded image, grey or RGB as it is stored; numbers of 16 bits are spread over these.
+    pub(crate) fn decode(&self, range: [u16; 2]) -> Result<Image, DataError> {
         match &self.content {
-            Content::Encoded(place) => decode::decode(&place.read(&self.name)?, &self.name),
+            Content::Encoded(place) => decode::decode_over(&place.read(&self.name)?, &self.name, range),
             Content::Record { block, index } => block.image(*index),
+        }
+    }
+
+    /// The bytes of its file, or of its record's pixels.
+    pub(crate) fn stored(&self) -> Result<Vec<u8>, DataError> {
+        match &self.content {
+            Content::Encoded(place) => place.read(&self.name),
+            Content::Record { block, index } => block.pixels(*index),
         }
     }
 
@@ -60,7 +68,7 @@ impl Entry {
         match &self.content {
             Content::Encoded(place) => decode::header(place, &self.name),
             Content::Record { block, .. } => {
-                Ok(Header { width: block.width, height: block.height, grey: block.channels == 1 })
+                Ok(Header { width: block.width, height: block.height, grey: block.channels == 1, deep: false })
             }
         }
     }
@@ -77,6 +85,8 @@ pub(crate) struct Header {
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) grey: bool,
+    /// 16 bits for each channel.
+    pub(crate) deep: bool,
 }
 
 /// Images of one size stored back to back.
@@ -103,17 +113,23 @@ pub(crate) enum RecordBytes {
 }
 
 impl Records {
-    fn image(&self, index: usize) -> Result<Image, DataError> {
+    /// As they are stored.
+    fn pixels(&self, index: usize) -> Result<Vec<u8>, DataError> {
         let size = self.width * self.height * self.channels;
         let at = self.start + index * (self.lead + size) + self.lead;
-        let pixels = match &self.bytes {
-            RecordBytes::Memory(bytes) => bytes[at..at + size].to_vec(),
+        match &self.bytes {
+            RecordBytes::Memory(bytes) => Ok(bytes[at..at + size].to_vec()),
             RecordBytes::File { file, offset } => {
                 let mut pixels = vec![0; size];
                 file.read_exact_at(&mut pixels, offset + at as u64)?;
-                pixels
+                Ok(pixels)
             }
-        };
+        }
+    }
+
+    fn image(&self, index: usize) -> Result<Image, DataError> {
+        let pixels = self.pixels(index)?;
+        let size = pixels.len();
         let pixels = if self.planar && self.channels == 3 {
             let (red, rest) = pixels.split_at(size / 3);
             let (green, blue) = rest.split_at(size / 3);

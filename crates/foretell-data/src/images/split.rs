@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::images::siblings::{OVERRULE, inner, same_folders, same_names};
+
 /// One of so many is held out where no folder says so.
 pub(crate) const ONE_IN: u64 = 10;
 
@@ -19,6 +21,8 @@ pub enum Folders {
     Auto,
     /// The first folders are classes, whatever they are called.
     Classes,
+    /// The folders in the first folders are classes.
+    Inner,
     /// They say nothing.
     Ignore,
 }
@@ -79,7 +83,7 @@ fn worded(folder: &str) -> Option<Named> {
 }
 
 /// Folders of pictures that say something about the pictures in another folder.
-fn is_about(folder: &str) -> bool {
+pub(crate) fn is_about(folder: &str) -> bool {
     const NAMES: [&str; 15] = [
         "mask",
         "masks",
@@ -111,7 +115,7 @@ pub(crate) fn part_folder(stem: &str) -> Option<&'static str> {
     worded(stem).filter(|part| *part != Named::Other).map(Named::word)
 }
 
-fn first(path: &str) -> Option<(&str, &str)> {
+pub(crate) fn first(path: &str) -> Option<(&str, &str)> {
     path.split_once('/')
 }
 
@@ -121,6 +125,9 @@ pub(crate) fn split<'a>(paths: &[&'a str], labelled: bool, folders: Folders) -> 
     let rest: Vec<Cow<'a, str>> = paths.iter().map(|path| Cow::Borrowed(&path[shared..])).collect();
     let mut split = Split { rest, classes: folders != Folders::Ignore, ..Split::default() };
     let mut all: Vec<usize> = (0..paths.len()).collect();
+    if folders == Folders::Inner {
+        inner(&mut split, &all);
+    }
     if folders != Folders::Auto {
         by_hash(&mut split, all, "");
         return split;
@@ -129,6 +136,9 @@ pub(crate) fn split<'a>(paths: &[&'a str], labelled: bool, folders: Folders) -> 
     let parts = outer_parts(&split, &all).or_else(|| inner_parts(&mut split, &all));
     let Some(parts) = parts else {
         same_folders(&mut split, &all);
+        if !labelled {
+            same_names(&mut split, &all);
+        }
         by_hash(&mut split, all, "");
         return split;
     };
@@ -205,9 +215,6 @@ fn without_masks(split: &mut Split<'_>, all: &mut Vec<usize>) {
 /// How deep folders of masks are looked for.
 const LEVELS: usize = 4;
 
-/// How a rule is overruled.
-const OVERRULE: &str = " (`data.folders` overrules this: `classes` or `ignore`)";
-
 /// Names of folders, and the images in them.
 type Gathered<'a> = (BTreeSet<&'a str>, Vec<usize>);
 
@@ -264,36 +271,6 @@ fn inner_parts(split: &mut Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
     Some((gathered, 0))
 }
 
-/// First folders that all hold the same folders, two or more, are no classes: folds, places, archives of one set.
-fn same_folders(split: &mut Split<'_>, all: &[usize]) {
-    let mut children: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for &index in all {
-        let Some((folder, rest)) = first(&split.rest[index]) else { return };
-        let Some((child, _)) = first(rest) else { return };
-        children.entry(folder).or_default().insert(child.to_lowercase());
-    }
-    let mut sets = children.values();
-    let Some(one) = sets.next() else { return };
-    if children.len() < 2 || one.len() < 2 || sets.any(|set| set != one) {
-        return;
-    }
-    let (folders, held) = (listed(children.keys().copied()), listed(one.iter().map(String::as_str)));
-    split.notes.push(format!("{folders} hold the same folders ({held}), which are the classes{OVERRULE}"));
-    for &index in all {
-        let start = split.rest[index].find('/').map_or(0, |slash| slash + 1);
-        cut(&mut split.rest[index], start);
-    }
-}
-
-/// At most four names.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    const MOST: usize = 4;
-    let names: Vec<&str> = names.collect();
-    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}/`")).collect();
-    let more = if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
-    shown.join(", ") + &more
-}
-
 /// Takes off the part's name, and the folder within that names it again for all of the part's images.
 fn strip(split: &mut Split<'_>, parts: &Parts) {
     for (_, indices) in parts.values() {
@@ -334,6 +311,9 @@ fn by_parts(split: &mut Split<'_>, (mut parts, outside): (Parts, usize), labelle
     let classes = |split: &Split<'_>, indices: &[usize]| -> BTreeSet<String> {
         indices.iter().filter_map(|&index| Some(first(&split.rest[index])?.0.to_lowercase())).collect()
     };
+    if !labelled {
+        same_names(split, &train);
+    }
     let (train_classes, known) = (train_classes && deep(split, &train), classes(split, &train));
     // Held-out images are judged by classes that training has.
     let why = |split: &Split<'_>, indices: &[usize]| match () {
@@ -389,6 +369,9 @@ pub(crate) fn whole<'a>(paths: &[&'a str], folders: Folders) -> Split<'a> {
     let rest: Vec<Cow<'a, str>> = paths.iter().map(|path| Cow::Borrowed(&path[shared..])).collect();
     let all: Vec<usize> = (0..paths.len()).collect();
     let mut split = Split { rest, classes: folders != Folders::Ignore, ..Split::default() };
+    if folders == Folders::Inner {
+        inner(&mut split, &all);
+    }
     if folders == Folders::Auto {
         match outer_parts(&split, &all).or_else(|| inner_parts(&mut split, &all)) {
             Some((parts, 0)) => strip(&mut split, &parts),
@@ -402,7 +385,7 @@ pub(crate) fn whole<'a>(paths: &[&'a str], folders: Folders) -> Split<'a> {
 }
 
 /// Takes so many bytes off the front.
-fn cut(path: &mut Cow<'_, str>, count: usize) {
+pub(crate) fn cut(path: &mut Cow<'_, str>, count: usize) {
     match path {
         Cow::Borrowed(path) => *path = &path[count..],
         Cow::Owned(path) => {

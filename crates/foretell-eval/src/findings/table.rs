@@ -95,7 +95,7 @@ impl Figures {
     }
 
     /// A line for each combination of all dimensions but the last, a column for each value of that, and one for each
-    /// reference; the first line names the columns. Also how many columns are names.
+    /// reference and for the number of samples, if it is known; the first line names the columns. Also how many columns are names.
     fn table(&self) -> (Vec<Vec<String>>, usize) {
         let Some(last) = self.dims.len().checked_sub(1) else { return (Vec::new(), 0) };
         let columns = self.distinct(last);
@@ -106,9 +106,10 @@ impl Figures {
             }
         }
         let names = self.dims[..last].iter().cloned();
+        let counted = self.rows.iter().any(|row| row.samples.is_some());
         let head =
             names.chain(columns.iter().map(ToString::to_string)).chain(references.iter().map(ToString::to_string));
-        let mut lines = vec![head.collect::<Vec<_>>()];
+        let mut lines = vec![head.chain(counted.then(|| "n".to_owned())).collect::<Vec<_>>()];
         let missing = || "-".to_owned();
         for group in self.groups(last).into_iter().filter(|group| self.is_shown(group)) {
             let levels = self.references_of(&group, last);
@@ -120,7 +121,11 @@ impl Figures {
                 let level = levels.iter().find(|level| level.name == *name);
                 level.map_or_else(missing, |level| self.digits(level.value))
             });
-            lines.push(group.cells.iter().map(ToString::to_string).chain(figures).chain(levels).collect());
+            let samples = group.rows.iter().find_map(|row| row.samples);
+            let samples = counted.then(|| samples.map_or_else(missing, |samples| samples.to_string()));
+            lines.push(
+                group.cells.iter().map(ToString::to_string).chain(figures).chain(levels).chain(samples).collect(),
+            );
         }
         (lines, last)
     }
@@ -151,7 +156,7 @@ impl fmt::Display for Finding {
             });
             writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
     }
 }
 
@@ -184,6 +189,22 @@ mod tests {
              \x20 shape of it  knn     100.0 ± 1.2       62.5       -    33.3\n\
              \x20 shape of it  linear            -          -     5.1    33.3\n\
              \x20 hue          linear         50.0          -       -       -\n"
+        );
+    }
+
+    #[test]
+    fn the_number_of_samples_stands_beside_every_figure() {
+        let mut figures = Figures::new(&["probe", FEATURES], "accuracy", Figures::PERCENT, Better::Higher);
+        figures.push(["knn".into(), TRAINED.into()], 0.5);
+        figures.refer("chance", [None, None], 0.25);
+        let mut finding = Finding::figures("key", "A title", "", figures.over(40));
+        finding.notes.push("a class is missing".to_owned());
+        assert_eq!(
+            finding.to_string(),
+            "A title (accuracy in %, higher is better)\n\
+             \x20 probe  trained  chance   n\n\
+             \x20 knn       50.0    25.0  40\n\
+             \x20 note: a class is missing\n"
         );
     }
 

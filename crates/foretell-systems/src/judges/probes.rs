@@ -28,13 +28,39 @@ struct Seen {
 /// What the features know of each factor; `None` where there are no labels or nothing is held out.
 pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
-    Ok(Some(foretell_eval::probes(probed, factors, &Budget::default())?))
+    Ok(Some(noted(run, foretell_eval::probes(probed, factors, &Budget::default())?, factors)))
+}
+
+/// The finding with a note of the classes that stand in one part alone.
+fn noted<D: Modality>(run: &Judging<'_, D>, mut finding: Finding, factors: &[Factor]) -> Finding {
+    /// Classes that are named.
+    const NAMED: usize = 8;
+    for (factor, known) in factors.iter().zip(run.data.factors()) {
+        let [train, test] = factor.one_sided();
+        let shown = |classes: &BTreeMap<u32, usize>| {
+            let name = |label: u32| known.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+            let named = classes.iter().take(NAMED).map(|(&label, count)| format!("`{}` ({count})", name(label)));
+            let more = (classes.len() > NAMED).then(|| format!("{} more", classes.len() - NAMED));
+            named.chain(more).collect::<Vec<_>>().join(", ")
+        };
+        let name = &factor.name;
+        if !test.is_empty() {
+            let (shown, samples, all) = (shown(&test), test.values().sum::<usize>(), factor.test.len());
+            finding.notes.push(format!(
+                "{name}: among the held-out samples alone, so that no probe can name them: {shown}; {samples} of n = {all}"
+            ));
+        }
+        if !train.is_empty() {
+            finding.notes.push(format!("{name}: among the training samples alone: {}", shown(&train)));
+        }
+    }
+    finding
 }
 
 /// The same read by ridge regression on the classes' indicators, the penalty chosen by leave-one-out; `None` likewise.
 pub fn ridge<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let Some((probed, factors)) = labelled(run)? else { return Ok(None) };
-    Ok(Some(foretell_eval::ridge_heads(probed, factors)?))
+    Ok(Some(noted(run, foretell_eval::ridge_heads(probed, factors)?, factors)))
 }
 
 /// The linear probe from few labels of each class, drawn several times; `None` likewise, or where a class has not so many.
@@ -58,7 +84,8 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
         for Probed { name, train, test } in probed {
             for fit in settings.probe(train, test, factor)? {
                 let cells = vec![factor.name.as_str().into(), fit.shots.into(), name.as_str().into()];
-                figures.rows.push(Row { cells, value: fit.mean, spread: Some(fit.deviation) });
+                let samples = Some(test.rows);
+                figures.rows.push(Row { cells, value: fit.mean, spread: Some(fit.deviation), samples });
             }
         }
     }

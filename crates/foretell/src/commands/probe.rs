@@ -37,6 +37,8 @@ struct Probed<'a> {
     #[serde(flatten)]
     figures: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<String>,
 }
 
@@ -66,7 +68,12 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     }
     if args.json {
         let figures = foretell_eval::records(&judged.findings);
-        return print_json(&Probed { system: session.row().name, data, figures, skipped: judged.skipped });
+        let mut notes: Vec<&str> =
+            judged.findings.iter().flat_map(|finding| &finding.notes).map(String::as_str).collect();
+        // Two probes of the same labels say the same.
+        notes.dedup();
+        let skipped = judged.skipped;
+        return print_json(&Probed { system: session.row().name, data, figures, notes, skipped });
     }
     print(judged.findings.iter().map(ToString::to_string).collect::<String>())
 }

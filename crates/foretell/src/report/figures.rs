@@ -48,9 +48,10 @@ fn bars(figures: &Figures) -> String {
     let names: String = columns.iter().map(|column| head("col", column)).collect();
     let corner = if named(&rows) { "<th></th>" } else { "" };
     let names = if named(&columns) { format!("<thead><tr>{corner}{names}</tr></thead>\n") } else { String::new() };
+    let samples = figures.rows.iter().find_map(|row| row.samples).map(|samples| format!(", n = {samples}"));
     format!(
         "<div class=\"card wide\"><table class=\"figures\">\n<caption>{}</caption>\n{names}<tbody>\n{}</tbody></table></div>\n",
-        text(&figures.measure()),
+        text(&(figures.measure() + &samples.unwrap_or_default())),
         rows.iter().map(line).collect::<String>(),
     )
 }

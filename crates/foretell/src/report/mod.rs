@@ -87,12 +87,13 @@ pub fn render(report: &Report) -> String {
 
 /// A section for a finding; `None` where there is nothing to show.
 fn section(finding: &Finding) -> Option<Section> {
-    let Finding { key, title, lead, body } = finding;
+    let Finding { key, title, lead, notes, body } = finding;
     let body = match body {
         Body::Figures(figures) => figures::body(figures, title)?,
         Body::Pictures(pictures) => pictures::body(pictures, key)?,
     };
-    Some(Section::new(key, title, lead, body))
+    let lead = notes.iter().fold(lead.clone(), |lead, note| format!("{lead} Note: {note}."));
+    Some(Section::new(key, title, &lead, body))
 }
 
 /// A page: what stands at its `head` is HTML.

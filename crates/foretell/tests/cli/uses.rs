@@ -109,7 +109,7 @@ fn a_finished_run_tells_what_it_found_without_its_data_and_its_networks() {
         lines.map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let inspected = table(&printed(&["inspect", name]));
-    assert!(inspected.len() == 4 && inspected[1].ends_with("trained  untrained  pixels  chance"), "{inspected:?}");
+    assert!(inspected.len() == 4 && inspected[1].ends_with("trained  untrained  pixels  chance  n"), "{inspected:?}");
     // What `train` said at the end, and says again of a run that is finished.
     assert_eq!(table(&printed(&["train", "--resume", name])), inspected);
     assert_eq!(table(&printed(&["probe", name])), inspected);

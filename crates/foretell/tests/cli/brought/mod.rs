@@ -3,4 +3,5 @@
 mod arrays;
 mod images;
 mod lost;
+mod sets;
 mod video;
