@@ -133,6 +133,21 @@ mod tests {
     use crate::feature_file::FeatureFile;
 
     #[test]
+    fn features_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.parquet");
+        let mut file = FeatureFile::create(&out).unwrap();
+        file.append(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        file.finish(&[3, 2], || ["a", "b/ü", "c"].into_iter().map(|name| Ok(name.to_owned()))).unwrap();
+        let read = super::read(&out).unwrap();
+        assert_eq!((read.shape, read.values), (vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(read.names.unwrap(), ["a", "b/ü", "c"]);
+        let bytes = std::fs::read(&out).unwrap();
+        std::fs::write(&out, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(super::read(&out).unwrap_err().to_string().contains("no whole parquet file"));
+    }
+
+    #[test]
     fn a_row_for_each_token_with_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("x.parquet");
