@@ -332,6 +332,7 @@ pub(super) fn check(keys: &Map<String, Value>, architecture: Architecture) -> Re
     if unknown.is_empty() {
         return Ok(Vec::new());
     }
+    unknown.sort();
     Ok(vec![format!("config.json has keys that are not known and change nothing here: {}", unknown.join(", "))])
 }
 
