@@ -21,6 +21,19 @@ pub struct NamedRows {
 }
 
 impl NamedRows {
+    /// Reads an `.npy`: nothing but rows.
+    pub fn read_npy(path: &Path) -> Result<Self, DataError> {
+        let bad = |reason: String| DataError::BadFeatures { name: path.display().to_string(), reason };
+        let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        let Array { shape, values } = Array::parse(&bytes).map_err(bad)?;
+        let Values::Floats(values) = values else {
+            return Err(
+                bad("it holds no floating-point numbers: convert them with `astype(numpy.float32)`".to_owned()),
+            );
+        };
+        Ok(Self { shape, values, names: None, about: None })
+    }
+
     /// Reads an `.npz`.
     pub fn read_npz(path: &Path) -> Result<Self, DataError> {
         let bad = |reason: String| DataError::BadFeatures { name: path.display().to_string(), reason };

@@ -34,7 +34,7 @@ pub use findings::{
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, Lidar, lidar, lidar_of_views};
 pub use linear::{Linear, LinearFit};
-pub use nearest::{Neighbours, nearest};
+pub use nearest::{Neighbours, nearest, nearest_in_order};
 pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;

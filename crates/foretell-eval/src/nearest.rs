@@ -19,7 +19,7 @@ const GALLERY: usize = 1024;
 pub struct Neighbours {
     /// Neighbours of one query.
     pub k: usize,
-    /// Rows of the gallery, `[Q, k]`; the lower row first among equally near ones.
+    /// Rows of the gallery, `[Q, k]`; the lower row first among those whose cosines are the same number.
     pub indices: Vec<usize>,
     /// Their cosines, `[Q, k]`.
     pub similarities: Vec<f32>,
@@ -49,32 +49,80 @@ pub fn nearest(query: &Features, gallery: &Features, k: usize) -> Result<Neighbo
     }
     let k = k.min(gallery.rows);
     let dim = query.dim;
-    let gallery = unit_rows(gallery);
-    let query = unit_rows(query);
-
-    let blocks: Vec<Vec<(f32, usize)>> = query
-        .par_chunks(QUERIES * dim)
-        .map(|queries| {
-            let count = queries.len() / dim;
-            let queries = MatRef::from_column_major_slice(queries, dim, count);
-            let mut best = vec![(f32::NEG_INFINITY, usize::MAX); count * k];
-            let mut similarities = vec![0.0; GALLERY * count];
-            for (block, rows) in gallery.chunks(GALLERY * dim).enumerate() {
-                let height = rows.len() / dim;
-                let rows = MatRef::from_row_major_slice(rows, height, dim);
-                // One query a column.
-                let columns = &mut similarities[..height * count];
-                let out = MatMut::from_column_major_slice_mut(columns, height, count);
-                matmul(out, Accum::Replace, rows, queries, 1.0, Par::Seq);
-                for (column, best) in columns.chunks_exact(height).zip(best.chunks_exact_mut(k)) {
-                    keep_best(best, column, block * GALLERY);
-                }
-            }
-            best
-        })
-        .collect();
+    let (query, gallery) = (unit_rows(query), unit_rows(gallery));
+    let best = |count: usize| vec![(f32::NEG_INFINITY, usize::MAX); count * k];
+    let blocks = sweep(&query, &gallery, dim, best, |best, at, _, first, column| {
+        keep_best(&mut best[at * k..(at + 1) * k], column, first);
+    });
     let (similarities, indices) = blocks.into_iter().flatten().unzip();
     Ok(Neighbours { k, indices, similarities })
+}
+
+/// The same for rows that are listed: among equally near ones the lower row comes first, whatever the matrix product rounds. A
+/// cosine here is a function of its two rows alone, not of where in the gallery they stand; one that is nearly the last of the `k` is
+/// computed again, so that a gallery of nothing but equal rows takes longer than [`nearest`].
+///
+/// # Errors
+/// As [`nearest`].
+pub fn nearest_in_order(query: &Features, gallery: &Features, k: usize) -> Result<Neighbours, EvalError> {
+    let about = nearest(query, gallery, k)?;
+    let (k, dim) = (about.k, query.dim);
+    let (query, gallery) = (unit_rows(query), unit_rows(gallery));
+    // No sum of `dim` products of unit vectors is further off, in whatever order.
+    let off = 2.0 * (dim + 4) as f32 * f32::EPSILON;
+    let none = |count: usize| vec![Vec::new(); count];
+    let near = sweep(&query, &gallery, dim, none, |near: &mut Vec<Vec<usize>>, at, query, first, column| {
+        let least = about.similarities[(query + 1) * k - 1] - off;
+        let rows = column.iter().enumerate().filter(|(_, similarity)| **similarity >= least);
+        near[at].extend(rows.map(|(row, _)| first + row));
+    });
+    let near: Vec<Vec<usize>> = near.into_iter().flatten().collect();
+    let sorted = near.par_iter().zip(query.par_chunks_exact(dim)).map(|(rows, query)| {
+        let one = |row: &usize| (dot(query, &gallery[row * dim..][..dim]), *row);
+        let mut rows: Vec<(f32, usize)> = rows.iter().map(one).collect();
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        rows.truncate(k);
+        rows
+    });
+    let sorted: Vec<Vec<(f32, usize)>> = sorted.collect();
+    let (similarities, indices) = sorted.into_iter().flatten().unzip();
+    Ok(Neighbours { k, indices, similarities })
+}
+
+/// `Σ aᵢbᵢ` in double precision, always in the same order.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // -0 would stand below 0.
+    (a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() + 0.0) as f32
+}
+
+/// The similarities of all queries with all rows, a column at a time: `visit` is given what `begin` made for this many queries, the
+/// query's place among those, its row, and the first row of the column. Tasks come in the order of their queries.
+fn sweep<T: Send>(
+    query: &[f32],
+    gallery: &[f32],
+    dim: usize,
+    begin: impl Fn(usize) -> T + Sync,
+    visit: impl Fn(&mut T, usize, usize, usize, &[f32]) + Sync,
+) -> Vec<T> {
+    let tasks = query.par_chunks(QUERIES * dim).enumerate().map(|(task, queries)| {
+        let count = queries.len() / dim;
+        let queries = MatRef::from_column_major_slice(queries, dim, count);
+        let mut found = begin(count);
+        let mut similarities = vec![0.0; GALLERY * count];
+        for (block, rows) in gallery.chunks(GALLERY * dim).enumerate() {
+            let height = rows.len() / dim;
+            let rows = MatRef::from_row_major_slice(rows, height, dim);
+            // One query a column.
+            let columns = &mut similarities[..height * count];
+            let out = MatMut::from_column_major_slice_mut(columns, height, count);
+            matmul(out, Accum::Replace, rows, queries, 1.0, Par::Seq);
+            for (at, column) in columns.chunks_exact(height).enumerate() {
+                visit(&mut found, at, task * QUERIES + at, block * GALLERY, column);
+            }
+        }
+        found
+    });
+    tasks.collect()
 }
 
 /// Merges `similarities` of the gallery rows from `first` on into `best`, which is sorted, best first.
@@ -160,11 +208,48 @@ mod tests {
     }
 
     #[test]
+    fn equal_rows_come_in_order_wherever_they_stand() {
+        // Copies in the middle of a product, at its edges and in the last one, of a single row; lengths that fill no vector.
+        for (dim, rows) in [(1, 1025), (3, 2049), (31, 1100), (48, 1025), (193, 1030)] {
+            let mut gallery = normal(rows, dim, 7);
+            let copies: Vec<usize> = (0..rows).filter(|row| row % 97 == 5 || *row >= 1023).collect();
+            let one = gallery.row(5).to_vec();
+            for row in &copies {
+                gallery.values[row * dim..][..dim].copy_from_slice(&one);
+            }
+            // Near them, and one that is far from them.
+            for seed in 0..3 {
+                let mut query = normal(1, dim, 50 + seed);
+                if seed < 2 {
+                    query.values.iter_mut().zip(&one).for_each(|(q, one)| *q = one + 0.05 * *q);
+                }
+                let found = nearest_in_order(&query, &gallery, rows).unwrap();
+                let places: Vec<usize> = found.indices.iter().copied().filter(|row| copies.contains(row)).collect();
+                assert_eq!(places, copies, "{dim} wide");
+                for (rank, pair) in found.similarities.array_windows::<2>().enumerate() {
+                    assert!(pair[0] > pair[1] || pair[0] == pair[1] && found.indices[rank] < found.indices[rank + 1]);
+                }
+                let few = nearest_in_order(&query, &gallery, 4).unwrap();
+                assert_eq!(few.indices, found.indices[..4]);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_mirror_each_other_are_equally_near() {
+        // Neither sign nor place matters to the query, so the order is that of the rows: 0.6 twice, then 0.
+        let gallery = Features::new(4, 2, vec![0.0, -3.0, 3.0, -4.0, 6.0, 8.0, 0.0, 1.0]).unwrap();
+        let query = Features::new(1, 2, vec![5.0, 0.0]).unwrap();
+        let found = nearest_in_order(&query, &gallery, 4).unwrap();
+        assert_eq!((found.indices, found.similarities), (vec![1, 2, 0, 3], vec![0.6, 0.6, 0.0, 0.0]));
+    }
+
+    #[test]
     fn threads_change_no_bit() {
         let (query, gallery) = (normal(400, 40, 4), normal(3000, 40, 5));
         let in_pool = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| nearest(&query, &gallery, 20).unwrap())
+            pool.install(|| (nearest(&query, &gallery, 20).unwrap(), nearest_in_order(&query, &gallery, 20).unwrap()))
         };
         assert_eq!(in_pool(1), in_pool(3));
     }

@@ -5,11 +5,14 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use foretell_data::NamedRows;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
+use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 
 use crate::Error;
@@ -71,6 +74,56 @@ pub(crate) fn write<N: Iterator<Item = Result<String, Error>>>(
     writer.into_inner().map_err(failed)
 }
 
+/// Reads features with their names: a row for each sample, `features` a list of floats of one length, and `name` where there is one.
+pub(crate) fn read(path: &Path) -> Result<NamedRows, Error> {
+    let wrong = |what: String| Error::Misuse(format!("{} {what}", path.display()));
+    let damaged = |error: ParquetError| wrong(format!("is no whole parquet file ({error})"));
+    let file = File::open(path).map_err(|error| wrong(format!("cannot be read ({error})")))?;
+    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let (mut values, mut names, mut width) = (Vec::new(), Vec::new(), None);
+    let mut rows = 0;
+    for row in reader.get_row_iter(None).map_err(damaged)? {
+        let row = row.map_err(damaged)?;
+        let before = values.len();
+        for (column, field) in row.get_column_iter() {
+            match (column.as_str(), field) {
+                ("token", _) => {
+                    return Err(wrong(
+                        "holds tokens: expected one vector a sample; run `foretell embed` without `--tokens`"
+                            .to_owned(),
+                    ));
+                }
+                ("name", Field::Str(name)) => names.push(name.clone()),
+                ("features", Field::ListInternal(list)) => {
+                    let floats = list.elements().iter().map(|field| match field {
+                        Field::Float(x) => Some(*x),
+                        Field::Float16(x) => Some(x.to_f32()),
+                        Field::Double(x) => Some(*x as f32),
+                        _ => None,
+                    });
+                    let floats: Option<Vec<f32>> = floats.collect();
+                    let floats = floats.ok_or_else(|| {
+                        wrong(format!("holds in row {rows} `features` that are no floating-point numbers"))
+                    })?;
+                    values.extend(floats);
+                }
+                _ => {}
+            }
+        }
+        let found = values.len() - before;
+        let width = *width.get_or_insert(found);
+        if found != width || found == 0 {
+            return Err(wrong(format!(
+                "holds {found} numbers as `features` in row {rows} where {} were expected",
+                if width == 0 { "some".to_owned() } else { width.to_string() }
+            )));
+        }
+        rows += 1;
+    }
+    let names = (!names.is_empty()).then_some(names);
+    Ok(NamedRows { shape: vec![rows, width.unwrap_or(0)], values, names, about: None })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -78,6 +131,21 @@ mod tests {
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use crate::feature_file::FeatureFile;
+
+    #[test]
+    fn features_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.parquet");
+        let mut file = FeatureFile::create(&out).unwrap();
+        file.append(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        file.finish(&[3, 2], || ["a", "b/ü", "c"].into_iter().map(|name| Ok(name.to_owned()))).unwrap();
+        let read = super::read(&out).unwrap();
+        assert_eq!((read.shape, read.values), (vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(read.names.unwrap(), ["a", "b/ü", "c"]);
+        let bytes = std::fs::read(&out).unwrap();
+        std::fs::write(&out, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(super::read(&out).unwrap_err().to_string().contains("no whole parquet file"));
+    }
 
     #[test]
     fn a_row_for_each_token_with_its_name() {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ReleasedError;
+use super::{ReleasedError, keys};
 use crate::clip_vit::{ClipVitConfig, Code, Positions};
 use crate::masked_predictor::MaskedPredictorConfig;
 use crate::pooler::AttentiveConfig;
@@ -33,6 +33,16 @@ impl Architecture {
             Self::IJepaClassifier => "IJepaForImageClassification",
             Self::VJepa2 => "VJEPA2Model",
             Self::VJepa2Classifier => "VJEPA2ForVideoClassification",
+        }
+    }
+
+    /// A tensor that every one of its files has, by its bare name.
+    pub(crate) fn anchor(self) -> &'static str {
+        match self {
+            Self::IJepa => "embeddings.patch_embeddings.projection.weight",
+            Self::IJepaClassifier => "ijepa.embeddings.patch_embeddings.projection.weight",
+            Self::VJepa2 => "encoder.embeddings.patch_embeddings.proj.weight",
+            Self::VJepa2Classifier => "vjepa2.encoder.embeddings.patch_embeddings.proj.weight",
         }
     }
 
@@ -75,20 +85,8 @@ const MOST_CLASSES: usize = 1_000_000;
 /// Keys that both families share; what is absent has transformers' default.
 #[derive(Deserialize)]
 struct Common {
-    #[serde(default = "gelu")]
-    hidden_act: String,
-    #[serde(default = "yes")]
-    qkv_bias: bool,
     id2label: Option<serde_json::Map<String, Value>>,
     num_labels: Option<usize>,
-}
-
-fn gelu() -> String {
-    "gelu".to_owned()
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Common {
@@ -195,6 +193,8 @@ pub struct FolderConfig {
     pub attentive: Option<AttentiveConfig>,
     /// Class names, empty without a classifier.
     pub labels: Vec<String>,
+    /// What a reader should know of it, such as keys that nobody knows.
+    pub notes: Vec<String>,
 }
 
 impl FolderConfig {
@@ -204,21 +204,13 @@ impl FolderConfig {
         let head: Head = serde_json::from_str(text).map_err(broken)?;
         let architecture = architecture(&head)?;
         let common: Common = serde_json::from_str(text).map_err(broken)?;
-        if common.hidden_act != "gelu" {
-            let found = &common.hidden_act;
-            return Err(ReleasedError::Config(format!(
-                "hidden_act is `{found}` where the released models have `gelu`"
-            )));
-        }
         if common.classes() > MOST_CLASSES {
             let found = common.classes();
             return Err(ReleasedError::Config(format!(
                 "it has {found} classes where at most {MOST_CLASSES} were expected"
             )));
         }
-        if !common.qkv_bias {
-            return Err(ReleasedError::Config("qkv_bias is false where the released models have true".to_owned()));
-        }
+        let notes = keys::check(&serde_json::from_str(text).map_err(broken)?, architecture)?;
         let mut config = match architecture {
             Architecture::IJepa | Architecture::IJepaClassifier => {
                 Self::i_jepa(architecture, &serde_json::from_str(text).map_err(broken)?)?
@@ -227,6 +219,7 @@ impl FolderConfig {
                 Self::v_jepa_2(architecture, &serde_json::from_str(text).map_err(broken)?)?
             }
         };
+        config.notes = notes;
         match architecture {
             Architecture::IJepaClassifier => config.labels = common.labels(),
             Architecture::VJepa2Classifier => {
@@ -259,7 +252,16 @@ impl FolderConfig {
             dense: None,
         };
         let image = (height, width);
-        Ok(Self { architecture, encoder, image, frames: 1, predictor: None, attentive: None, labels: Vec::new() })
+        Ok(Self {
+            architecture,
+            encoder,
+            image,
+            frames: 1,
+            predictor: None,
+            attentive: None,
+            labels: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     fn v_jepa_2(architecture: Architecture, keys: &VJepa2Keys) -> Result<Self, ReleasedError> {
@@ -314,6 +316,7 @@ impl FolderConfig {
             predictor: Some(predictor),
             attentive: (architecture == Architecture::VJepa2Classifier).then_some(attentive),
             labels: Vec::new(),
+            notes: Vec::new(),
         })
     }
 }

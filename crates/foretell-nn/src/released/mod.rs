@@ -4,10 +4,12 @@
 //! in `config.json`; official checkpoints show it in their tensors' [names and shapes](official).
 
 pub mod config;
+mod keys;
 pub mod names;
 pub mod official;
 mod outline;
 pub mod preprocessing;
+mod processors;
 pub mod sizes;
 
 use burn::module::Module;
@@ -22,7 +24,7 @@ use crate::pooler::{AttentiveClassifier, AttentiveConfig};
 use crate::positions::{Grid, RopeStyle};
 use crate::predictor::Predictor;
 use crate::weights::strict::{Ledger, Naming, fill};
-use crate::weights::{TensorStore, WeightsError};
+use crate::weights::{Bare, Outside, TensorStore, WeightsError};
 use config::{Architecture, FolderConfig};
 use names::IJepaLayout;
 use official::{AnyPredictorConfig, Checkpoint, Release, Setting, Told, belongs, may_stay};
@@ -110,6 +112,7 @@ pub struct Model {
     preprocessing: Preprocessing,
     image: (usize, usize),
     frames: usize,
+    notes: Vec<String>,
 }
 
 /// What becomes of a network after all of its tensors have their places.
@@ -143,6 +146,8 @@ impl Model {
         values: Values,
     ) -> Result<Self, ReleasedError> {
         let config = FolderConfig::read(config)?;
+        let bare = Bare::of(store, Some(config.architecture.anchor()), &[], Outside::Kept)?;
+        let store: &dyn TensorStore = &bare;
         let parts = [
             Some(config.encoder.parameters()),
             config.predictor.as_ref().map(MaskedPredictorConfig::parameters),
@@ -200,6 +205,7 @@ impl Model {
             preprocessing,
             image: config.image,
             frames: config.frames,
+            notes: config.notes,
         })
     }
 
@@ -214,6 +220,8 @@ impl Model {
         device: &Device,
         values: Values,
     ) -> Result<Self, ReleasedError> {
+        let bare = official::bare(store)?;
+        let store: &dyn TensorStore = &bare;
         let checkpoint = Checkpoint::recognise(store, told)?;
         let of_predictor = checkpoint.predictor.as_ref().map(|predictor| match predictor {
             AnyPredictorConfig::Image(config) => config.parameters(),
@@ -266,6 +274,7 @@ impl Model {
             preprocessing: Preprocessing::evaluation(image),
             image,
             frames,
+            notes: Vec::new(),
         })
     }
 
@@ -276,6 +285,8 @@ impl Model {
         heads: Option<usize>,
         device: &Device,
     ) -> Result<Self, ReleasedError> {
+        let bare = Bare::of(store, None, &[], Outside::Kept)?;
+        let store: &dyn TensorStore = &bare;
         let (prefix, config) = official::probe(store, heads)?;
         not_beyond(excess([config.parameters()], store))?;
         if config.width != self.encoder.config().width {
@@ -318,6 +329,11 @@ impl Model {
     /// Class names in the order of the logits, empty where nothing classifies.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// What a reader of its config should know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What becomes of a frame before the network.
@@ -429,6 +445,7 @@ impl Model {
                 format!("classifier: {} classes from a learned query after {blocks} blocks", self.labels.len())
             }
         }));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines
     }
 }

@@ -11,7 +11,37 @@ use crate::masked_predictor::MaskedPredictorConfig;
 use crate::pooler::AttentiveConfig;
 use crate::positions::{Grid, Order, Rope, RopeStyle};
 use crate::predictor::PredictorConfig;
-use crate::weights::TensorStore;
+use crate::weights::{Bare, Outside, TensorStore, WeightsError};
+
+/// The encoders of a checkpoint, by their names there.
+pub const ENCODERS: [&str; 3] = ["encoder", "target_encoder", "ema_encoder"];
+
+/// A checkpoint's tensors without what wrappers of the training code and dictionaries around them added to their names.
+pub(super) fn bare(store: &dyn TensorStore) -> Result<Bare<'_>, WeightsError> {
+    Bare::of(store, Some("patch_embed.proj.weight"), &ENCODERS, Outside::Dropped)
+}
+
+/// Which of its encoders a checkpoint has, whatever dictionaries and wrappers are around them.
+///
+/// # Errors
+/// Several networks that are not those of one checkpoint.
+pub fn encoders(store: &dyn TensorStore) -> Result<Vec<&'static str>, WeightsError> {
+    let store = bare(store)?;
+    Ok(ENCODERS.into_iter().filter(|name| holds(&store, name)).collect())
+}
+
+/// Whether a checkpoint has the network of this name, whatever is around it.
+///
+/// # Errors
+/// As [`encoders`].
+pub fn has(store: &dyn TensorStore, network: &str) -> Result<bool, WeightsError> {
+    Ok(holds(&bare(store)?, network))
+}
+
+fn holds(store: &dyn TensorStore, network: &str) -> bool {
+    let within = |name: &str| name.strip_prefix(network).is_some_and(|rest| rest.starts_with('.'));
+    store.entries().iter().any(|entry| within(&entry.name))
+}
 
 /// Which release a checkpoint is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +141,7 @@ pub struct Checkpoint {
 
 /// Shapes by name, after a network's prefix.
 struct Shapes<'a> {
+    store: &'a dyn TensorStore,
     prefix: String,
     shapes: BTreeMap<&'a str, &'a [usize]>,
 }
@@ -129,7 +160,7 @@ impl<'a> Shapes<'a> {
         }
         let named = |name: &'a str| name.strip_prefix(prefix.as_str());
         let shapes = store.entries().iter().filter_map(|e| Some((named(&e.name)?, e.shape.as_slice()))).collect();
-        Some(Self { prefix, shapes })
+        Some(Self { store, prefix, shapes })
     }
 
     fn get(&self, name: &str) -> Option<&'a [usize]> {
@@ -144,14 +175,19 @@ impl<'a> Shapes<'a> {
     fn length(&self, name: &str, axis: usize) -> Result<usize, ReleasedError> {
         let shape = self.get(name).ok_or_else(|| {
             ReleasedError::Checkpoint(format!(
-                "there is no `{}{name}`, which would show the network's lengths",
-                self.prefix
+                "there is no `{}`, which would show the network's lengths",
+                self.shown(name)
             ))
         })?;
         let length = shape.get(axis).copied().filter(|length| *length > 0);
         length.ok_or_else(|| {
-            ReleasedError::Checkpoint(format!("`{}{name}` is {shape:?}, which is no such map", self.prefix))
+            ReleasedError::Checkpoint(format!("`{}` is {shape:?}, which is no such map", self.shown(name)))
         })
+    }
+
+    /// The name of a tensor in the file.
+    fn shown(&self, name: &str) -> String {
+        self.store.shown(&format!("{}{name}", self.prefix))
     }
 
     /// Entries of a list `list.0`, `list.1` …
@@ -256,7 +292,7 @@ fn encoder_config(shapes: &Shapes<'_>, release: Release, told: &Told) -> Result<
             let side = ((tokens / frames) as f64).sqrt().round() as usize;
             if frames * side * side != tokens {
                 let what =
-                    format!("`{}pos_embed` has {tokens} places, which are no {frames} square frames", shapes.prefix);
+                    format!("`{}` has {tokens} places, which are no {frames} square frames", shapes.shown("pos_embed"));
                 return Err(ReleasedError::Checkpoint(what));
             }
             let code = if clip { Code::Clip { uniform: true } } else { Code::Image(Order::ColumnFirst) };

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReleasedError;
+use super::processors::Processor;
 
 /// Mean and standard deviation of ImageNet's channels, in [0, 1].
 pub const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -15,6 +16,41 @@ pub enum Resize {
     Shorter(usize),
     /// To this height and width.
     Exact(usize, usize),
+    /// The shorter side to the first length, keeping the proportions, but the longer one to the second where it would be beyond.
+    Between(usize, usize),
+    /// As large as fits this height and width, keeping the proportions.
+    Inside(usize, usize),
+}
+
+impl Resize {
+    /// Height and width of a picture of this height and width when it is resized, to the pixel as transformers counts them.
+    pub fn target(self, height: usize, width: usize) -> (usize, usize) {
+        let (height, width) = (height.max(1), width.max(1));
+        let short = height.min(width);
+        let shorter = |side: usize| (height.saturating_mul(side) / short, width.saturating_mul(side) / short);
+        match self {
+            Self::Exact(height, width) => (height, width),
+            Self::Shorter(side) => shorter(side),
+            Self::Between(side, most) => {
+                let long = height.max(width) as f64;
+                if long / short as f64 * side as f64 <= most as f64 {
+                    return shorter(side);
+                }
+                // `get_size_with_aspect_ratio` rounds the shorter side, and cuts the longer one off.
+                let exact = most as f64 * short as f64 / long;
+                let side = exact.round_ties_even() as usize;
+                if short == side {
+                    return (height, width);
+                }
+                let longer = (exact * long / short as f64) as usize;
+                if width < height { (longer, side) } else { (side, longer) }
+            }
+            Self::Inside(most_height, most_width) => {
+                let scale = (most_height as f64 / height as f64).min(most_width as f64 / width as f64);
+                ((height as f64 * scale) as usize, (width as f64 * scale) as usize)
+            }
+        }
+    }
 }
 
 /// How pixels between pixels are found.
@@ -73,49 +109,71 @@ impl Preprocessing {
         }
     }
 
-    /// Reads the text of a processor's file; what it does not say is as in `otherwise`.
+    /// Reads the text of a processor's file; what it does not say is as its processor does it, or as in `otherwise` where the file does
+    /// not name one that is known.
     pub fn read(text: &str, otherwise: Self) -> Result<Self, ReleasedError> {
-        let broken = |what: String| ReleasedError::Preprocessing(what);
         let keys: Keys =
             serde_json::from_str(text).map_err(|e| broken(format!("it is not what transformers writes: {e}")))?;
-        let sizes = |key: &str, value: &Option<Value>| value.as_ref().map(|value| size(key, value)).transpose();
-        let crop = sizes("crop_size", &keys.crop_size)?.map(|crop| match crop {
-            Resize::Shorter(side) => (side, side),
-            Resize::Exact(height, width) => (height, width),
-        });
-        let crop = crop.or(otherwise.crop);
-        let of_v_jepa = [&keys.video_processor_type, &keys.image_processor_type];
-        let of_v_jepa = of_v_jepa.into_iter().flatten().any(|name| name.starts_with("VJEPA2"));
-        let resize = match crop {
-            // V-JEPA 2's processor goes by the crop and takes no heed of the size.
-            Some(crop) if of_v_jepa => Some(Resize::Shorter(crop.0 * 256 / 224)),
-            _ => sizes("size", &keys.size)?.or(otherwise.resize),
+        keys.objection()?;
+        let named = [&keys.video_processor_type, &keys.image_processor_type, &keys.feature_extractor_type];
+        let named = named.into_iter().flatten().next().map(String::as_str);
+        let processor = named.and_then(Processor::named);
+        // What is not known squares one number, as transformers' base class does; V-JEPA 2's own does not.
+        let square = match (processor, named) {
+            (Some(processor), _) => processor.square,
+            (None, Some(name)) => !name.starts_with("VJEPA2"),
+            (None, None) => matches!(otherwise.resize, Some(Resize::Exact(..))),
         };
-        let filter = match keys.resample {
-            None => otherwise.filter,
-            Some(0) => Filter::Nearest,
-            Some(1) => Filter::Lanczos,
-            Some(2) => Filter::Bilinear,
-            Some(3) => Filter::Bicubic,
-            Some(other) => {
-                return Err(broken(format!(
-                    "resample is {other}; known are 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic"
-                )));
+        let (otherwise, cuts) = match processor {
+            Some(processor) => processor.defaults(&otherwise),
+            None => (otherwise.clone(), otherwise.crop.is_some()),
+        };
+        let crop = match &keys.crop_size {
+            Some(value) => match size("crop_size", value, true)? {
+                Resize::Shorter(side) => Some((side, side)),
+                Resize::Exact(height, width) => Some((height, width)),
+                _ => return Err(unfit("crop_size", value)),
+            },
+            None => otherwise.crop,
+        };
+        let mut resize = match crop {
+            // V-JEPA 2's processor goes by the crop and takes no heed of the size.
+            Some(crop) if named.is_some_and(|name| name.starts_with("VJEPA2")) => {
+                Some(Resize::Shorter(crop.0 * 256 / 224))
             }
+            _ => keys.size.as_ref().map(|value| size("size", value, square)).transpose()?.or(otherwise.resize),
         };
         let on = |switch: Option<bool>, otherwise: bool| switch.unwrap_or(otherwise);
+        let mut crop = crop.filter(|_| on(keys.do_center_crop, cuts));
+        if on(keys.do_resize, true) {
+            let cut = processor.zip(resize).and_then(|(processor, resize)| processor.cut(resize, keys.crop_pct));
+            if let Some((to, cut)) = cut {
+                (resize, crop) = (Some(to), crop.or(cut));
+            }
+        } else {
+            resize = None;
+        }
+        let filter = keys.resample.as_ref().map(resample).transpose()?.unwrap_or(otherwise.filter);
         let normalised = on(keys.do_normalize, true);
-        let statistics = |key: &str, values: Option<Vec<f32>>, otherwise: Vec<f32>, neutral: f32| {
-            let values = if normalised { values.unwrap_or(otherwise) } else { vec![neutral; 3] };
-            let sound = !values.is_empty()
+        let statistics = |key: &str, values: Option<Statistic>, otherwise: Vec<f32>, neutral: f32| {
+            let values = match values {
+                _ if !normalised => vec![neutral; 3],
+                None => otherwise,
+                Some(Statistic::Each(values)) => values,
+                Some(Statistic::All(value)) => vec![value; 3],
+            };
+            let sound = matches!(values.len(), 1 | 3)
                 && values.iter().all(|x| x.is_finite())
                 && (neutral == 0.0 || !values.contains(&0.0));
-            if sound { Ok(values) } else { Err(broken(format!("{key} is {values:?}, which normalises nothing"))) }
+            if sound {
+                return Ok(values);
+            }
+            Err(broken(format!("{key} is {values:?} where a number, or one for each of three channels, was expected")))
         };
         Ok(Self {
-            resize: resize.filter(|_| on(keys.do_resize, true)),
+            resize,
             filter,
-            crop: crop.filter(|_| on(keys.do_center_crop, otherwise.crop.is_some())),
+            crop,
             scale: if on(keys.do_rescale, true) { keys.rescale_factor.unwrap_or(otherwise.scale) } else { 1.0 },
             mean: statistics("image_mean", keys.image_mean, otherwise.mean, 0.0)?,
             std: statistics("image_std", keys.image_std, otherwise.std, 1.0)?,
@@ -131,32 +189,108 @@ impl Preprocessing {
     }
 }
 
+/// One number for all channels, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Statistic {
+    All(f32),
+    Each(Vec<f32>),
+}
+
 #[derive(Deserialize)]
 struct Keys {
     do_resize: Option<bool>,
     size: Option<Value>,
-    resample: Option<i64>,
+    resample: Option<Value>,
     do_center_crop: Option<bool>,
     crop_size: Option<Value>,
+    /// ConvNeXt's.
+    crop_pct: Option<f64>,
     do_rescale: Option<bool>,
     rescale_factor: Option<f64>,
     do_normalize: Option<bool>,
-    image_mean: Option<Vec<f32>>,
-    image_std: Option<Vec<f32>>,
+    image_mean: Option<Statistic>,
+    image_std: Option<Statistic>,
     video_processor_type: Option<String>,
     image_processor_type: Option<String>,
+    feature_extractor_type: Option<String>,
+    do_flip_channel_order: Option<bool>,
+    do_grayscale: Option<bool>,
+    do_color_quantize: Option<bool>,
+    rescale_offset: Option<bool>,
+    offset: Option<bool>,
 }
 
-/// A number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
-fn size(key: &str, value: &Value) -> Result<Resize, ReleasedError> {
-    let number = |value: &Value| value.as_u64().filter(|n| (1..=1 << 20).contains(n)).map(|n| n as usize);
+impl Keys {
+    /// An error that names a step which would change pixels and is none of ours.
+    fn objection(&self) -> Result<(), ReleasedError> {
+        let steps = [
+            ("do_flip_channel_order", self.do_flip_channel_order),
+            ("do_grayscale", self.do_grayscale),
+            ("do_color_quantize", self.do_color_quantize),
+            ("rescale_offset", self.rescale_offset),
+            ("offset", self.offset),
+        ];
+        match steps.into_iter().find(|(_, step)| *step == Some(true)) {
+            None => Ok(()),
+            Some((step, _)) => Err(broken(format!(
+                "{step} is true, a step that is not known here: set it to false where the model does without, or give pixels normalised elsewhere"
+            ))),
+        }
+    }
+}
+
+fn broken(what: String) -> ReleasedError {
+    ReleasedError::Preprocessing(what)
+}
+
+/// The filter of a number of PIL's, or of a name such as `bicubic`, `BICUBIC` or `PIL.Image.Resampling.BICUBIC`.
+fn resample(value: &Value) -> Result<Filter, ReleasedError> {
+    let word = value.as_str().map(|word| word.rsplit('.').next().unwrap_or_default().trim().to_lowercase());
+    let number = value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64);
+    let number = number.or_else(|| word.as_ref()?.parse().ok());
+    match (number, word.as_deref()) {
+        (Some(0), _) | (_, Some("nearest" | "none")) => Ok(Filter::Nearest),
+        (Some(1), _) | (_, Some("lanczos" | "antialias")) => Ok(Filter::Lanczos),
+        (Some(2), _) | (_, Some("bilinear" | "linear")) => Ok(Filter::Bilinear),
+        (Some(3), _) | (_, Some("bicubic" | "cubic")) => Ok(Filter::Bicubic),
+        _ => Err(broken(format!("resample is {value}; known are 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic"))),
+    }
+}
+
+fn unfit(key: &str, value: &Value) -> ReleasedError {
+    broken(format!(
+        "{key} is {value} where a side, height and width, a shortest_edge (with a longest_edge or without) or max_height and max_width were \
+         expected"
+    ))
+}
+
+/// A number (a square, or the shorter side), `[height, width]`, or one of transformers' dictionaries: `height` and `width`,
+/// `shortest_edge`, `shortest_edge` and `longest_edge`, `max_height` and `max_width`.
+fn size(key: &str, value: &Value, square: bool) -> Result<Resize, ReleasedError> {
+    let number = |value: &Value| {
+        let number = value.as_f64().filter(|n| n.fract() == 0.0 && (1.0..=f64::from(1 << 20)).contains(n));
+        number.map(|n| n as usize)
+    };
     let of = |name: &str| value.get(name).and_then(number);
-    let found = number(value).map(Resize::Shorter).or_else(|| of("shortest_edge").map(Resize::Shorter));
-    found.or_else(|| Some(Resize::Exact(of("height")?, of("width")?))).ok_or_else(|| {
-        ReleasedError::Preprocessing(format!(
-            "{key} is {value} where a side, a shortest_edge or height and width were expected"
-        ))
-    })
+    let found = match value {
+        Value::Array(sides) => match sides.as_slice() {
+            [height, width] => number(height).zip(number(width)).map(|(height, width)| Resize::Exact(height, width)),
+            _ => None,
+        },
+        Value::Object(_) => match (of("shortest_edge"), of("longest_edge")) {
+            (Some(shorter), Some(longer)) => Some(Resize::Between(shorter, longer)),
+            (Some(shorter), None) => Some(Resize::Shorter(shorter)),
+            (None, None) => {
+                let exact = of("height").zip(of("width")).map(|(height, width)| Resize::Exact(height, width));
+                let inside = of("max_height").zip(of("max_width"));
+                exact.or(inside.map(|(height, width)| Resize::Inside(height, width)))
+            }
+            (None, Some(_)) => None,
+        },
+        one => number(one).map(|side| if square { Resize::Exact(side, side) } else { Resize::Shorter(side) }),
+    };
+    found.ok_or_else(|| unfit(key, value))
 }
 
 #[cfg(test)]

@@ -16,7 +16,14 @@ pub(super) enum Known {
 /// What stands behind a name, if it is harmless.
 pub(super) fn known(module: &str, name: &str) -> Result<Known, String> {
     Ok(match (module, name) {
-        ("collections", "OrderedDict") => Known::OrderedDict,
+        // Lightning keeps a training's settings in a dictionary of its own.
+        ("collections", "OrderedDict")
+        | (
+            "lightning.fabric.utilities.data"
+            | "lightning_fabric.utilities.data"
+            | "pytorch_lightning.utilities.parsing",
+            "AttributeDict",
+        ) => Known::OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Known::RebuildTensor,
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Known::RebuildParameter,
         ("torch", "FloatStorage") => Known::Storage(Precision::F32, 4),
@@ -40,6 +47,8 @@ pub(super) fn known(module: &str, name: &str) -> Result<Known, String> {
         | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct")
         | ("_codecs", "encode")
         | ("collections", "Counter")
+        | ("argparse", "Namespace")
+        | ("pathlib", "PosixPath" | "WindowsPath")
         | ("builtins" | "__builtin__", "set" | "frozenset" | "bytearray" | "complex") => Known::Plain,
         _ => {
             let name: String = format!("{module}.{name}").chars().take(120).collect();

@@ -1,5 +1,6 @@
 //! Tensors by their official names: reading a network into them, loading it strictly from them, safetensors files.
 
+mod bare;
 mod known;
 mod lying;
 mod open;
@@ -18,6 +19,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::parameters::{change, look};
 
+pub(crate) use bare::{Bare, Outside};
 pub use open::{are_weights, open};
 pub use store::{Entry, Held, Precision, TensorStore};
 

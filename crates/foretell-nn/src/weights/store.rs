@@ -70,6 +70,11 @@ pub trait TensorStore {
     /// Where they lie, for messages.
     fn place(&self) -> String;
 
+    /// What the file calls the tensor of this name, for messages.
+    fn shown(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     /// What kind of file or folder that is.
     fn format(&self) -> String {
         "tensors".to_owned()

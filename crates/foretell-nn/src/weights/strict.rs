@@ -80,7 +80,7 @@ impl<'a> Ledger<'a> {
     /// that are `stale` may be there or not.
     pub fn close(self, own: impl Fn(&str) -> bool, stale: impl Fn(&str) -> bool) -> Result<(), WeightsError> {
         let unplaced = self.entries.keys().filter(|name| own(name) && !stale(name) && !self.used.contains(**name));
-        let unplaced: Vec<String> = unplaced.map(|name| format!("`{name}`")).collect();
+        let unplaced: Vec<String> = unplaced.map(|name| format!("`{}`", self.store.shown(name))).collect();
         let list = |what: &str, names: &[String]| {
             (!names.is_empty()).then(|| {
                 let are = if names.len() == 1 { "tensor" } else { "tensors" };
@@ -104,7 +104,7 @@ impl<'a> Ledger<'a> {
         for name in source.names() {
             self.used.insert(name.clone());
             let Some(entry) = self.entries.get(name.as_str()) else {
-                let named = format!("`{name}`");
+                let named = format!("`{}`", self.store.shown(name));
                 // Parts of one tensor miss it once.
                 if !self.missing.contains(&named) {
                     self.missing.push(named);
@@ -112,9 +112,10 @@ impl<'a> Ledger<'a> {
                 continue;
             };
             if entry.dtype == Precision::Other {
-                self.misfits.push(format!("`{name}` (of whole numbers)"));
+                self.misfits.push(format!("`{}` (of whole numbers)", self.store.shown(name)));
             } else if entry.shape != expected && !is_image_patch(&entry.shape, &expected) {
-                self.misfits.push(format!("`{name}` ({:?}, where {expected:?} was expected)", entry.shape));
+                let (name, found) = (self.store.shown(name), &entry.shape);
+                self.misfits.push(format!("`{name}` ({found:?}, where {expected:?} was expected)"));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use foretell_data::{Image, shrink};
-use foretell_eval::{Card, Features, Neighbours, Strip, Tile, nearest};
+use foretell_eval::{Card, Features, Strip, Tile, nearest_in_order};
 use foretell_train::write_whole;
 use serde::Serialize;
 
@@ -60,6 +60,8 @@ struct Outcome<'a> {
     rows: usize,
     width: usize,
     queries: Vec<Answer<'a>>,
+    /// What there is to know of the rows.
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -72,7 +74,8 @@ struct Answer<'a> {
 struct Hit<'a> {
     row: usize,
     name: &'a str,
-    similarity: f32,
+    /// None of a row of zeros.
+    similarity: Option<f32>,
 }
 
 /// What is sought: names, features and, where they were given, pictures.
@@ -95,10 +98,10 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
     let (maker, news) = settle_origin(args, &mut index, kept)?;
     let maker = maker_for(args, &index, maker)?;
     let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_samples(args, &index, maker.as_ref())? };
-    let more = usize::from(!queries.rows.is_empty());
-    let found = nearest(&queries.features, &index.rows, args.top as usize + more)?;
+    let (found, notes) = find(args, &index, &queries)?;
+    notes.iter().for_each(|note| say(format_args!("note: {note}")));
     let answers: Vec<Answer<'_>> =
-        queries.names.iter().enumerate().map(|(at, name)| answer(args, &index, &queries, &found, at, name)).collect();
+        queries.names.iter().zip(&found).map(|(name, found)| answer(&index, found, name)).collect();
     if let Some(path) = &args.report {
         let page = page(args, &index, &queries, &answers, maker.as_ref())?;
         write_whole(path, render_search(&page).as_bytes())?;
@@ -107,15 +110,21 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
         keep(args, &index, kept);
     }
     if args.json {
-        return print_json(&Outcome { rows: index.rows.rows, width: index.rows.dim, queries: answers });
+        return print_json(&Outcome { rows: index.rows.rows, width: index.rows.dim, queries: answers, notes: &notes });
     }
     let lines: Vec<String> = answers.iter().map(Answer::lines).collect();
     print(lines.concat())
 }
 
+impl Hit<'_> {
+    fn similarity(&self) -> String {
+        self.similarity.map_or_else(|| "     –".to_owned(), |cosine| format!("{cosine:.4}"))
+    }
+}
+
 impl Answer<'_> {
     fn lines(&self) -> String {
-        let hit = |hit: &Hit<'_>| format!("  {:.4}  {}\n", hit.similarity, hit.name);
+        let hit = |hit: &Hit<'_>| format!("  {}  {}\n", hit.similarity(), hit.name);
         let hits: Vec<String> = self.neighbours.iter().map(hit).collect();
         format!("{}\n{}", self.query, hits.concat())
     }
@@ -258,19 +267,49 @@ fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Make
     }
 }
 
-fn answer<'a>(
-    args: &SearchArgs,
-    index: &'a Index,
-    queries: &Queries,
-    found: &Neighbours,
-    at: usize,
-    query: &'a str,
-) -> Answer<'a> {
-    let itself = queries.rows.get(at);
-    let others = found.of(at).filter(|(row, _)| Some(row) != itself).take(args.top as usize);
+/// The rows nearest to each query, at most `--top`, and their cosines. Rows of zeros have no direction: they come last, without one.
+type Found = Vec<Vec<(usize, Option<f32>)>>;
+
+/// Searches, and says what there is to know of rows of zeros.
+fn find(args: &SearchArgs, index: &Index, queries: &Queries) -> Result<(Found, Vec<String>), Error> {
+    let (directed, zeros) = index.directed();
+    let mut notes = Vec::new();
+    if let Some(first) = zeros.first() {
+        let (zeros, rows, name) = (zeros.len(), index.rows.rows, &index.names[*first]);
+        notes.push(format!(
+            "{zeros} of {} hold nothing but zeros (the first is `{name}`): without a direction they come last",
+            counted(rows, "row")
+        ));
+    }
+    let features = &queries.features;
+    let top = args.top as usize;
+    let neighbours = match directed.as_slice() {
+        [] => None,
+        some if some.len() == index.rows.rows => Some(nearest_in_order(features, &index.rows, top + 1)?),
+        some => Some(nearest_in_order(features, &index.rows.select(some), top + 1)?),
+    };
+    let found = (0..features.rows).map(|at| {
+        if features.row(at).iter().all(|x| *x == 0.0) {
+            notes.push(format!("`{}` holds nothing but zeros: nothing is near it", queries.names[at]));
+            return Vec::new();
+        }
+        let itself = queries.rows.get(at);
+        let near = neighbours.iter().flat_map(|found| found.of(at)).map(|(row, cosine)| (directed[row], Some(cosine)));
+        let others = near.chain(zeros.iter().map(|row| (*row, None))).filter(|(row, _)| Some(row) != itself);
+        others.take(top).collect()
+    });
+    let found = found.collect();
+    Ok((found, notes))
+}
+
+fn answer<'a>(index: &'a Index, found: &[(usize, Option<f32>)], query: &'a str) -> Answer<'a> {
     // Rounding leaves some cosines a little above 1.
-    let hit = |(row, cosine): (usize, f32)| Hit { row, name: &index.names[row], similarity: cosine.clamp(-1.0, 1.0) };
-    Answer { query, neighbours: others.map(hit).collect() }
+    let hit = |(row, cosine): &(usize, Option<f32>)| Hit {
+        row: *row,
+        name: &index.names[*row],
+        similarity: cosine.map(|cosine| cosine.clamp(-1.0, 1.0)),
+    };
+    Answer { query, neighbours: found.iter().map(hit).collect() }
 }
 
 fn page(
@@ -292,7 +331,8 @@ fn page(
         |caption: &str, image: Option<Image>| Tile::new(image.and_then(|image| rgb(&shrink(image, SHOWN))), caption);
     let card = |(at, answer): (usize, &Answer<'_>)| {
         let given = queries.pictures.get(at).cloned().flatten();
-        let hit = |hit: &Hit<'_>| tile(&format!("{:.4}\n{}", hit.similarity, hit.name), gallery.picture(hit.name));
+        let hit =
+            |hit: &Hit<'_>| tile(&format!("{}\n{}", hit.similarity().trim(), hit.name), gallery.picture(hit.name));
         let nearest = Strip { tiles: answer.neighbours.iter().map(hit).collect(), ..Strip::default() };
         Card { tiles: vec![tile(answer.query, given.or_else(|| gallery.picture(answer.query)))], strips: vec![nearest] }
     };

@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use foretell_nn::released::official::{Release, Setting, Told};
+use foretell_nn::released::official::{self, Release, Setting, Told};
 use foretell_nn::released::preprocessing::{Filter, Resize};
 use foretell_nn::released::{Model, Outline, ReleasedError};
 use foretell_nn::weights::{self, TensorStore};
@@ -30,6 +30,7 @@ pub use pass::{Pass, Rows, Taken};
 pub use pixels::Pixels;
 
 use crate::Error;
+use crate::output::say;
 
 /// Longer configs are refused.
 const LONGEST_CONFIG: u64 = 1 << 26;
@@ -190,6 +191,7 @@ fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
         name.clone_into(&mut from);
         texts.update(text.as_bytes());
     }
+    model.notes().iter().for_each(|note| say(format_args!("{}: {note}", path.display())));
     let texts = texts.finalize();
     Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from, texts })
 }
@@ -237,11 +239,11 @@ pub fn outline_official(
     device: &Device,
 ) -> Result<Vec<String>, Error> {
     let mut told = args.told(store)?;
-    told.predictor = told.encoder.is_some() && store.entries().iter().any(|entry| entry.name.starts_with("predictor."));
+    told.predictor = told.encoder.is_some() && official::has(store, "predictor")?;
     told.predictor_heads = predictor_heads;
     let outline = Outline::of_official(store, &told, device).map_err(|e| not_official(path, e))?;
     let mut lines = outline.describe();
-    let others = encoders(store).into_iter().filter(|name| Some(*name) != told.encoder.as_deref());
+    let others = official::encoders(store)?.into_iter().filter(|name| Some(*name) != told.encoder.as_deref());
     lines.extend(others.map(|name| {
         let word = if name == "encoder" { name } else { "target-encoder" };
         format!("{name}: another encoder, taken with `--encoder {word}`")
@@ -261,18 +263,9 @@ fn not_official(path: &Path, error: ReleasedError) -> Error {
     ))
 }
 
-/// The encoders of a checkpoint, by their names there.
-fn encoders(store: &dyn TensorStore) -> Vec<&'static str> {
-    let has = |name: &&str| {
-        let starts = |entry: &weights::Entry| entry.name.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
-        store.entries().iter().any(starts)
-    };
-    ["encoder", "target_encoder", "ema_encoder"].into_iter().filter(has).collect()
-}
-
 /// The name of the encoder that is asked for; nothing where the file is one network's tensors alone.
 fn choose(store: &dyn TensorStore, asked: Option<Encoder>) -> Result<Option<String>, Error> {
-    let there = encoders(store);
+    let there = official::encoders(store)?;
     let online = there.iter().find(|name| **name == "encoder");
     let average = there.iter().find(|name| **name != "encoder");
     let chosen = match asked {
@@ -306,6 +299,8 @@ impl Published {
         let resize = p.resize.map(|resize| match resize {
             Resize::Shorter(side) => json!({ "shortest_edge": side }),
             Resize::Exact(height, width) => json!({ "height": height, "width": width }),
+            Resize::Between(side, most) => json!({ "shortest_edge": side, "longest_edge": most }),
+            Resize::Inside(height, width) => json!({ "max_height": height, "max_width": width }),
         });
         let filter = match p.filter {
             Filter::Nearest => "nearest",

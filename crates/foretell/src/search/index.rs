@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{bf16, f16};
 use foretell_data::NamedRows;
 use foretell_eval::Features;
 use foretell_train::write_whole;
@@ -74,11 +75,12 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// An index's file, or the features of a file: of `.npz` or safetensors, as `embed` writes them. Whether it was the former.
+    /// An index's file, or the features of a file: of `.npz`, `.npy`, safetensors or parquet, by its content. Whether it was the former.
     pub(crate) fn open(path: &Path) -> Result<(Self, bool), Error> {
         let refused = |found: &str| {
             Error::Misuse(format!(
-                "{} {found}: expected features that `foretell embed` wrote (.npz or .safetensors), or an index that `foretell search` made of them",
+                "{} {found}: expected features (.npz, .npy, .safetensors or .parquet, as `foretell embed` writes them), or an index that \
+                 `foretell search` made of them",
                 path.display()
             ))
         };
@@ -86,18 +88,22 @@ impl Index {
         if path.is_dir() {
             return Err(refused("is a folder"));
         }
-        let mut start = [0; 4];
-        let mut file = File::open(path).map_err(reading)?;
-        let begins = file.read(&mut start).map_err(reading)?;
-        if begins == 0 {
-            return Err(refused("is empty"));
-        }
-        if start == *b"PAR1" {
-            return Err(refused("is parquet, which is not read here"));
-        }
+        let mut start = Vec::new();
+        File::open(path).and_then(|file| file.take(6).read_to_end(&mut start)).map_err(reading)?;
+        let rows = match start.as_slice() {
+            [] => return Err(refused("is empty")),
+            #[cfg(feature = "parquet")]
+            [b'P', b'A', b'R', b'1', ..] => Some(crate::parquet_file::read(path)?),
+            #[cfg(not(feature = "parquet"))]
+            [b'P', b'A', b'R', b'1', ..] => {
+                return Err(refused("is parquet, which this build does not read (build it with `--features parquet`)"));
+            }
+            [b'P', b'K', ..] => Some(NamedRows::read_npz(path)?),
+            b"\x93NUMPY" => Some(NamedRows::read_npy(path)?),
+            _ => None,
+        };
         let bytes = fs::read(path).map_err(reading)?;
-        if start.starts_with(b"PK") {
-            let NamedRows { shape, values, names, about } = NamedRows::read_npz(path)?;
+        if let Some(NamedRows { shape, values, names, about }) = rows {
             let shape = side_by_side(&shape, about.as_deref());
             let mut index = Self::of_features(path, &shape, values, names, mark(&bytes))?;
             index.origin.made_by = about.as_deref().and_then(MadeBy::read);
@@ -110,10 +116,9 @@ impl Index {
         let about = metadata.get(ABOUT);
         let name = if about.is_some() { ROWS } else { FEATURES };
         let tensor = tensors.tensor(name).map_err(|_| refused(&format!("has no tensor `{name}`")))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(refused(&format!("holds `{name}` as {:?} where F32 was expected", tensor.dtype())));
-        }
-        let values = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let values = floats(tensor.dtype(), tensor.data()).ok_or_else(|| {
+            refused(&format!("holds `{name}` as {:?} where F16, BF16, F32 or F64 was expected", tensor.dtype()))
+        })?;
         let Some(about) = about else {
             let names = metadata.get("names").map(|names| serde_json::from_str(names)).transpose();
             let names = names.map_err(|e| refused(&format!("has names that are no list of texts ({e})")))?;
@@ -175,6 +180,11 @@ impl Index {
         Ok(Self { rows, names, origin: Origin::default(), features })
     }
 
+    /// Rows that have a direction, and those of nothing but zeros, which have none.
+    pub(crate) fn directed(&self) -> (Vec<usize>, Vec<usize>) {
+        (0..self.rows.rows).partition(|row| self.rows.row(*row).iter().any(|x| *x != 0.0))
+    }
+
     /// Where an index of these features is kept: beside them.
     pub(crate) fn beside(features: &Path) -> PathBuf {
         features.with_extension(END)
@@ -201,6 +211,20 @@ impl Index {
         let metadata = Some([(ABOUT.to_owned(), about)].into());
         let bytes = safetensors::serialize([(ROWS, view)], metadata).map_err(|e| failed(e.to_string()))?;
         Ok(write_whole(path, &bytes)?)
+    }
+}
+
+/// The numbers of a tensor of this type; nothing where they are no floating-point ones.
+fn floats(kind: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
+    }
+    match kind {
+        Dtype::F16 => Some(each(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => Some(each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        Dtype::F32 => Some(each(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(each(bytes, |b| f64::from_le_bytes(b) as f32)),
+        _ => None,
     }
 }
 

@@ -3,5 +3,6 @@
 mod arrays;
 mod images;
 mod lost;
+mod models;
 mod sets;
 mod video;
