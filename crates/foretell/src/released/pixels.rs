@@ -140,7 +140,7 @@ mod tests {
             let text = format!("{{\"image_processor_type\": {text}}}");
             let read = Preprocessing::read(&text, Preprocessing::squeezed((448, 448))).unwrap();
             let filter = filter(&read).unwrap();
-            let Pixels { shape: [_, _, height, width], values } =
+            let Pixels { shape: [_, _, height, width], values, .. } =
                 prepare(vec![image.clone()], &read, filter, "x").unwrap();
             assert_eq!([height, width], shape, "{text}");
             let at = |c: usize, y: usize, x: usize| values[(c * height + y) * width + x];
