@@ -8,10 +8,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::Images;
 use crate::images::labels::Factor;
-use crate::images::recognise::{Reading, recognise};
+use crate::images::recognise::{Asked, Reading, recognise};
 use crate::images::records::{Contents, Entry, Header};
 use crate::images::scenes::{self, ScenesConfig};
-use crate::images::split::Folders;
 use crate::modality::{Description, Modality, Part};
 use crate::{DataError, Image};
 
@@ -55,12 +54,12 @@ enum Source {
 impl Dataset {
     /// Opens a folder, tar, IDX file or CIFAR batch; its content decides what it is.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Self::open_as(path, Folders::Auto)
+        Self::open_as(path, Asked::default())
     }
 
-    /// The same with a word on what folders mean.
-    pub fn open_as(path: &Path, folders: Folders) -> Result<Self, DataError> {
-        Self::from_contents(recognise(path, Reading::split(folders))?)
+    /// The same with words on what is meant.
+    pub(crate) fn open_as(path: &Path, asked: Asked<'_>) -> Result<Self, DataError> {
+        Self::from_contents(recognise(path, Reading::split(asked))?)
     }
 
     /// The generated images: a function of the configuration, made when they are asked for. A size outside of what

@@ -1,14 +1,19 @@
 //! Images as a kind of data: a folder, an archive, IDX files or generated scenes, brought to one size.
 
 pub(crate) mod antialias;
+pub(crate) mod arrays;
 pub(crate) mod augment;
 pub(crate) mod cifar;
 pub(crate) mod colour;
 pub(crate) mod dataset;
 pub(crate) mod decode;
+pub(crate) mod divided;
+pub(crate) mod groups;
 pub(crate) mod idx;
 pub(crate) mod labels;
 pub(crate) mod listing;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
 pub(crate) mod recognise;
 pub(crate) mod records;
 pub(crate) mod resample;
@@ -16,6 +21,7 @@ pub(crate) mod scenes;
 pub(crate) mod shapes;
 pub(crate) mod speckle;
 pub(crate) mod split;
+pub(crate) mod tables;
 pub(crate) mod transform;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::dataset::{Dataset, Sample};
 use crate::images::labels::Factor;
-use crate::images::recognise::{open_inputs_as, recognised};
+use crate::images::recognise::{Asked, open_inputs_as, recognised};
 use crate::images::scenes::ScenesConfig;
 use crate::images::speckle::{Speckle, speckle};
 use crate::images::split::Folders;
@@ -42,10 +48,16 @@ const CPU_IMAGE: usize = 96;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImagesConfig {
-    /// A folder, a tar, IDX files or CIFAR binaries; empty for the built-in generated scenes.
+    /// A folder, a tar, IDX files, CIFAR binaries, an `.npz` or a parquet; empty for the built-in generated scenes.
     pub path: String,
     /// What the folders of images mean.
     pub folders: Folders,
+    /// What gives the labels where several could: a column of a table beside the images or of a parquet, or one of several kinds of
+    /// labels; `none` for no labels.
+    pub label: String,
+    /// A regular expression with one part in parentheses, which tells from an image's name whom or what it belongs to (a patient, a
+    /// video): all of a group are held out, or none of it.
+    pub group: String,
     /// Side to which images are brought, in pixels.
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
@@ -66,6 +78,8 @@ impl Default for ImagesConfig {
         Self {
             path: String::new(),
             folders: Folders::Auto,
+            label: String::new(),
+            group: String::new(),
             image_size: Auto::Auto,
             on_bad_sample: OnBadSample::Fail,
             speckle: 0.0,
@@ -77,6 +91,11 @@ impl Default for ImagesConfig {
 }
 
 impl ImagesConfig {
+    /// How the data are read.
+    fn asked(&self) -> Asked<'_> {
+        Asked { folders: self.folders, label: &self.label, group: &self.group }
+    }
+
     /// Side of the images in pixels and their channels, of a resolved config.
     pub fn form(&self) -> Result<(usize, usize), DataError> {
         let (mean, std) = (&self.normalise.mean, &self.normalise.std);
@@ -139,7 +158,7 @@ impl Images {
         if config.path.is_empty() {
             return Ok(Dataset::scenes(&ScenesConfig::default()));
         }
-        Dataset::open_as(Path::new(&config.path), config.folders)
+        Dataset::open_as(Path::new(&config.path), config.asked())
     }
 
     /// The side that images are brought to, in pixels.
@@ -194,7 +213,7 @@ impl Modality for Images {
     }
 
     fn of_paths(config: &ImagesConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
-        Self::of(open_inputs_as(paths, config.folders)?, config)
+        Self::of(open_inputs_as(paths, config.asked())?, config)
     }
 
     fn elsewhere(config: &ImagesConfig, path: &str) -> ImagesConfig {

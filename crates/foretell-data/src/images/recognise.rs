@@ -8,11 +8,16 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 
 use crate::images::dataset::Dataset;
+use crate::images::groups::apart;
 use crate::images::labels::{Factor, beside, by_text, class_folders};
 use crate::images::listing::{Found, Place, walk};
+#[cfg(feature = "parquet")]
+use crate::images::parquet;
 use crate::images::records::{Content, Contents, Entry};
 use crate::images::split::{Folders, part_folder, shared_folders, split, whole};
-use crate::images::{cifar, decode, idx};
+use crate::images::tables::{self, NONE, Tables};
+use crate::images::{arrays, cifar, decode, idx};
+use crate::kind::{HEAD, foreign, foreign_at, foreign_folder, no_image};
 use crate::{DataError, archive};
 
 /// Whether a data set is split for training, or taken whole as it comes.
@@ -22,24 +27,41 @@ pub(crate) enum Extent {
     Whole,
 }
 
-/// How a path is read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    pub(crate) extent: Extent,
+/// What was said of the data.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
     pub(crate) folders: Folders,
+    /// What gives the labels; nothing where that is open.
+    pub(crate) label: &'a str,
+    /// A pattern of names that tells which belong together, or nothing.
+    pub(crate) group: &'a str,
 }
 
-impl Reading {
+/// How a path is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    pub(crate) extent: Extent,
+    pub(crate) folders: Folders,
+    pub(crate) label: &'a str,
+    pub(crate) group: &'a str,
+}
+
+impl<'a> Reading<'a> {
     /// Split as the folders say.
-    pub(crate) fn split(folders: Folders) -> Self {
-        Self { extent: Extent::Split, folders }
+    pub(crate) fn split(asked: Asked<'a>) -> Self {
+        Self { extent: Extent::Split, folders: asked.folders, label: asked.label, group: asked.group }
+    }
+
+    /// All in one part.
+    fn whole(asked: Asked<'a>) -> Self {
+        Self { extent: Extent::Whole, ..Self::split(asked) }
     }
 }
 
 /// Recognises what lies at `path`.
-pub(crate) fn recognise(path: &Path, reading: Reading) -> Result<Contents, DataError> {
+pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
-    let contents = if metadata.is_dir() {
+    let mut contents = if metadata.is_dir() {
         folder(path, reading)?
     } else if !metadata.is_file() {
         let found = "it is neither a folder nor a regular file, so it cannot be read by position".to_owned();
@@ -50,23 +72,54 @@ pub(crate) fn recognise(path: &Path, reading: Reading) -> Result<Contents, DataE
         let found = Found { path: name, place: Place::File { path: path.to_owned(), size: metadata.len() } };
         file(path, &found, reading)?
     };
-    Ok(if reading.extent == Extent::Whole { contents.merged() } else { contents })
+    only_label(&mut contents, reading)?;
+    if reading.extent == Extent::Whole {
+        return Ok(contents.merged());
+    }
+    if !reading.group.is_empty() {
+        apart(&mut contents, reading.group)?;
+    }
+    Ok(contents)
+}
+
+/// Of several kinds of labels the one that was asked for, or none of them.
+fn only_label(contents: &mut Contents, reading: Reading<'_>) -> Result<(), DataError> {
+    if reading.label.is_empty() {
+        return Ok(());
+    }
+    let at = contents.factors.iter().position(|factor| factor.name == reading.label);
+    // What is embedded may well have none of them.
+    if at.is_none() && reading.label != NONE && reading.extent == Extent::Split {
+        let names: Vec<String> = contents.factors.iter().map(|factor| format!("`{}`", factor.name)).collect();
+        let names =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there is {}", names.join(", ")) };
+        return Err(DataError::Setting(format!(
+            "`data.label`: no labels are called `{}` here; {names}",
+            reading.label
+        )));
+    }
+    contents.factors = at.map(|at| contents.factors.swap_remove(at)).into_iter().collect();
+    for entry in contents.train.iter_mut().chain(&mut contents.held_out) {
+        entry.labels =
+            at.and_then(|at| entry.labels.get(at).copied()).map(|label| Box::from([label])).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Whether images lie at `path`.
 pub(crate) fn recognised(path: &Path) -> bool {
-    recognise(path, Reading::split(Folders::Auto)).is_ok()
+    recognise(path, Reading::split(Asked::default())).is_ok()
 }
 
-fn folder(path: &Path, reading: Reading) -> Result<Contents, DataError> {
+fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     let files = walk(path)?;
-    let count = files.len();
     // Tars count only where there are no images beside them.
     let archives: Vec<Found> = if files.iter().any(Found::is_image) {
         Vec::new()
     } else {
         files.iter().filter(|file| !file.path.contains('/')).cloned().collect()
     };
+    let tables: Vec<Found> = files.iter().filter(|file| is_rows_name(&file.path)).cloned().collect();
     if let Some(contents) = listed("a folder", files, reading)? {
         return Ok(contents);
     }
@@ -79,8 +132,70 @@ fn folder(path: &Path, reading: Reading) -> Result<Contents, DataError> {
             refuse_compressed(&path.join(&file.path), &head)?;
         }
     }
-    listed("a folder of tars", members, reading)?
-        .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })
+    if let Some(contents) = listed("a folder of tars", members, reading)? {
+        return Ok(contents);
+    }
+    // A folder of another tool is told as that, whatever it holds.
+    let contents = if foreign_folder(path).is_none() { rows(path, &tables, reading)? } else { None };
+    contents.ok_or_else(|| empty(path, walk(path).unwrap_or_default()))
+}
+
+/// Files that are looked at where a folder or tar holds no images.
+const LOOKED_AT: usize = 64;
+
+/// Why a folder or a tar holds nothing: perhaps it holds what is known and not read.
+fn empty(path: &Path, files: Vec<Found>) -> DataError {
+    if let Some(whole) = foreign_folder(path) {
+        return whole;
+    }
+    let kind = |file: &Found| {
+        let name = format!("{}/{}", path.display(), file.path);
+        let head = file.place.head(HEAD).ok()?;
+        foreign(&name, &head).or_else(|| no_image(&name, &head))
+    };
+    match files.iter().take(LOOKED_AT).find_map(kind) {
+        Some(source) => DataError::OnlyForeign { path: path.to_owned(), files: files.len(), source: Box::new(source) },
+        None => DataError::Empty { path: path.to_owned(), files: files.len() },
+    }
+}
+
+/// The images that are rows of files in a folder: parquet, or one `.npz` of images.
+fn rows(path: &Path, files: &[Found], reading: Reading<'_>) -> Result<Option<Contents>, DataError> {
+    let (npz, tables): (Vec<&Found>, Vec<&Found>) = files.iter().partition(|file| is_npz_name(&file.path));
+    #[cfg(feature = "parquet")]
+    if !tables.is_empty() {
+        return parquet::open(&tables, reading).map(Some);
+    }
+    #[cfg(not(feature = "parquet"))]
+    drop(tables);
+    let npz: Vec<&Found> = npz.into_iter().filter(|file| !file.path.contains('/')).collect();
+    match npz[..] {
+        [first, ..] if arrays::is_images(&path.join(&first.path)) => {
+            if let Some(second) = npz.get(1) {
+                return Err(DataError::BadArrays {
+                    name: path.display().to_string(),
+                    reason: format!(
+                        "it holds {} sets (`{}`, `{}`{}): give the path of one",
+                        npz.len(),
+                        first.path,
+                        second.path,
+                        if npz.len() > 2 { ", …" } else { "" }
+                    ),
+                });
+            }
+            arrays::open(&path.join(&first.path), &first.path, reading).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn is_npz_name(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".npz")
+}
+
+/// Files whose rows may be images.
+fn is_rows_name(name: &str) -> bool {
+    is_npz_name(name) || name.to_ascii_lowercase().ends_with(".parquet")
 }
 
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several
@@ -103,18 +218,28 @@ fn shard(file: &Found) -> Result<Vec<Found>, DataError> {
     Ok(members)
 }
 
-fn file(path: &Path, found: &Found, reading: Reading) -> Result<Contents, DataError> {
+fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, DataError> {
     let head = found.place.head(512)?;
     if archive::is_tar(&head) {
         let members = archive::index(path)?;
-        let count = members.len();
-        return listed("a tar", members, reading)?
-            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count });
+        return listed("a tar", members, reading)?.ok_or_else(|| empty(path, archive::index(path).unwrap_or_default()));
     }
     if idx::is_idx(&head) || is_packed_idx(&head) {
         let mut beside = idx::siblings(found);
         beside.retain(|sibling| sibling.path != found.path);
         return idx::open(found, None, &beside);
+    }
+    #[cfg(feature = "parquet")]
+    if parquet::is_parquet(&head) {
+        return parquet::open(&[found], reading);
+    }
+    let name = path.display().to_string();
+    // The bytes of a zip say nothing of what is in it.
+    if head.starts_with(b"PK") && arrays::is_images(path) {
+        return arrays::open(path, &found.path, reading);
+    }
+    if let Some(error) = foreign_at(path).or_else(|| no_image(&name, &head)) {
+        return Err(error);
     }
     refuse_compressed(path, &head)?;
     let found_instead = if head.is_empty() {
@@ -130,7 +255,7 @@ fn file(path: &Path, found: &Found, reading: Reading) -> Result<Contents, DataEr
 }
 
 /// The data set in a list of files, of a folder or a tar; `None` if there is none.
-fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Contents>, DataError> {
+fn listed(kind: &str, files: Vec<Found>, reading: Reading<'_>) -> Result<Option<Contents>, DataError> {
     let mut contents = if let Some((train, held_out)) = idx::official(&files)? {
         idx::open(train, held_out, &files)?
     } else if files.iter().any(Found::is_image) {
@@ -148,7 +273,7 @@ fn listed(kind: &str, files: Vec<Found>, reading: Reading) -> Result<Option<Cont
 fn labelled(
     images: Vec<Found>,
     texts: Option<Vec<Option<String>>>,
-    reading: Reading,
+    reading: Reading<'_>,
     told: &mut Vec<String>,
 ) -> (Vec<Found>, Option<Vec<String>>) {
     let Some(texts) = texts else { return (images, None) };
@@ -184,11 +309,22 @@ fn unread(others: &[Found]) -> Option<String> {
 const STRAYS: usize = 50;
 
 /// Image files, with labels from members beside them or from class folders.
-fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
+fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError> {
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
-    let said = beside(&images, &others)?;
-    let mut told: Vec<String> = said.notes.into_iter().chain(unread(&others)).collect();
-    let (images, texts) = labelled(images, said.texts, reading, &mut told);
+    let Tables { column, texts, notes } = match tables::labels(&images, &others, reading.label) {
+        // What is embedded needs no labels.
+        Err(_) if reading.extent == Extent::Whole => Tables::default(),
+        found => found?,
+    };
+    let mut told: Vec<String> = notes.into_iter().chain(unread(&others)).collect();
+    let texts = if texts.is_some() {
+        texts
+    } else {
+        let said = beside(&images, &others)?;
+        told.extend(said.notes);
+        said.texts
+    };
+    let (images, texts) = labelled(images, texts, reading, &mut told);
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match reading.extent {
         Extent::Split => split(&paths, texts.is_some(), reading.folders),
@@ -200,7 +336,13 @@ fn images(files: Vec<Found>, reading: Reading) -> Result<Contents, DataError> {
     let (format, labels) = if let Some(texts) = &texts {
         let of = |index: &usize| texts[*index].as_str();
         let kept: Vec<&str> = parts.iter().flatten().map(of).collect();
-        ("images and label members beside them (WebDataset)", Some(by_text(&kept)))
+        let (mut factor, labels) = by_text(&kept);
+        if column.is_empty() {
+            ("images and label members beside them (WebDataset)", Some((factor, labels)))
+        } else {
+            factor.name = column;
+            ("images and a table of labels beside them", Some((factor, labels)))
+        }
     } else {
         let bare = |index: &usize| split.rest[*index].rfind('/').is_none();
         let strays = parts.iter().flatten().filter(|index| bare(index)).count();
@@ -292,16 +434,16 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
 /// Names are relative to a single input; with several inputs they begin with the input's path as it was given. Labels
 /// stay where every input that has images names the same factors.
 pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
-    open_inputs_as(paths, Folders::Auto)
+    open_inputs_as(paths, Asked::default())
 }
 
-/// The same with a word on what folders mean.
-pub(crate) fn open_inputs_as(paths: &[PathBuf], folders: Folders) -> Result<Dataset, DataError> {
+/// The same with words on what is meant.
+pub(crate) fn open_inputs_as(paths: &[PathBuf], asked: Asked<'_>) -> Result<Dataset, DataError> {
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {
         let mut contents = match single_image(path)? {
             Some(entry) => Contents { format: "one image".to_owned(), train: vec![entry], ..Contents::default() },
-            None => recognise(path, Reading { extent: Extent::Whole, folders })?,
+            None => recognise(path, Reading::whole(asked))?,
         };
         if paths.len() > 1 {
             let single = matches!(contents.train.as_slice(), [only] if only.name == path.display().to_string());

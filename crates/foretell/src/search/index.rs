@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use foretell_data::NamedRows;
+use foretell_data::kind::foreign_at;
 use foretell_eval::Features;
 use foretell_train::write_whole;
 use safetensors::tensor::TensorView;
@@ -94,6 +95,9 @@ impl Index {
         }
         if start == *b"PAR1" {
             return Err(refused("is parquet, which is not read here"));
+        }
+        if let Some(error) = foreign_at(path) {
+            return Err(error.into());
         }
         let bytes = fs::read(path).map_err(reading)?;
         if start.starts_with(b"PK") {
