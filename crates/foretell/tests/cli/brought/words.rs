@@ -101,7 +101,7 @@ fn a_pointer_in_place_of_arrays_weights_or_records_says_so() {
     {
         refused(&["inspect", &place(name)], &[&words[..], &[name]].concat());
     }
-    for (system, name) in [("eb-jepa", "e.npz"), ("g-jepa", "graphs.txt"), ("i-jepa", "images.tar")] {
+    for (system, name) in [("eb-jepa", "e.npz"), ("graph-jepa", "graphs.txt"), ("i-jepa", "images.tar")] {
         refused(&["train", system, "--data", &place(name), "--out", never], &[&words[..], &[name]].concat());
     }
     refused(&["search", &place("features.safetensors"), "--row", "0"], &words);
