@@ -158,7 +158,7 @@ fn containers(name: &str, head: &[u8]) -> Option<Kind> {
             "if you trust it, open it in Python and save its arrays with `numpy.savez` (keys `images` and `labels`, or `observations` and `actions`)",
         ),
         [b'P', b'A', b'R', b'1', ..] => kind("a parquet file", PARQUET),
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xFF, 0xFF, 0xFF, 0xFF, ..] if name.ends_with(".arrow") => {
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xFF, 0xFF, 0xFF, 0xFF, ..] if file.contains(".arrow") => {
             kind("an Arrow file, which is not read", ARROW)
         }
         [b'7', b'z', 0xBC, 0xAF, ..] => kind("a 7-Zip archive", "run `7z x {}` and give the folder"),

@@ -10,6 +10,7 @@ pub(crate) mod decode;
 pub(crate) mod divided;
 pub(crate) mod groups;
 pub(crate) mod idx;
+pub(crate) mod in_files;
 pub(crate) mod labels;
 pub(crate) mod listing;
 #[cfg(feature = "parquet")]

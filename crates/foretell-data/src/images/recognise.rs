@@ -9,15 +9,16 @@ use flate2::read::GzDecoder;
 
 use crate::images::dataset::Dataset;
 use crate::images::groups::apart;
+use crate::images::in_files::{empty, is_rows_name, rows};
 use crate::images::labels::{Factor, beside, by_text, class_folders};
 use crate::images::listing::{Found, Place, walk};
 #[cfg(feature = "parquet")]
 use crate::images::parquet;
 use crate::images::records::{Content, Contents, Entry};
 use crate::images::split::{Folders, part_folder, shared_folders, split, whole};
-use crate::images::tables::{self, NONE, Tables};
+use crate::images::tables::{self, Tables, only_label};
 use crate::images::{arrays, cifar, decode, idx};
-use crate::kind::{HEAD, foreign, foreign_at, foreign_folder, no_image};
+use crate::kind::{foreign_at, foreign_folder, no_image};
 use crate::{DataError, archive};
 
 /// Whether a data set is split for training, or taken whole as it comes.
@@ -82,30 +83,6 @@ pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, D
     Ok(contents)
 }
 
-/// Of several kinds of labels the one that was asked for, or none of them.
-fn only_label(contents: &mut Contents, reading: Reading<'_>) -> Result<(), DataError> {
-    if reading.label.is_empty() {
-        return Ok(());
-    }
-    let at = contents.factors.iter().position(|factor| factor.name == reading.label);
-    // What is embedded may well have none of them.
-    if at.is_none() && reading.label != NONE && reading.extent == Extent::Split {
-        let names: Vec<String> = contents.factors.iter().map(|factor| format!("`{}`", factor.name)).collect();
-        let names =
-            if names.is_empty() { "there are none".to_owned() } else { format!("there is {}", names.join(", ")) };
-        return Err(DataError::Setting(format!(
-            "`data.label`: no labels are called `{}` here; {names}",
-            reading.label
-        )));
-    }
-    contents.factors = at.map(|at| contents.factors.swap_remove(at)).into_iter().collect();
-    for entry in contents.train.iter_mut().chain(&mut contents.held_out) {
-        entry.labels =
-            at.and_then(|at| entry.labels.get(at).copied()).map(|label| Box::from([label])).unwrap_or_default();
-    }
-    Ok(())
-}
-
 /// Whether images lie at `path`.
 pub(crate) fn recognised(path: &Path) -> bool {
     recognise(path, Reading::split(Asked::default())).is_ok()
@@ -138,64 +115,6 @@ fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     // A folder of another tool is told as that, whatever it holds.
     let contents = if foreign_folder(path).is_none() { rows(path, &tables, reading)? } else { None };
     contents.ok_or_else(|| empty(path, walk(path).unwrap_or_default()))
-}
-
-/// Files that are looked at where a folder or tar holds no images.
-const LOOKED_AT: usize = 64;
-
-/// Why a folder or a tar holds nothing: perhaps it holds what is known and not read.
-fn empty(path: &Path, files: Vec<Found>) -> DataError {
-    if let Some(whole) = foreign_folder(path) {
-        return whole;
-    }
-    let kind = |file: &Found| {
-        let name = format!("{}/{}", path.display(), file.path);
-        let head = file.place.head(HEAD).ok()?;
-        foreign(&name, &head).or_else(|| no_image(&name, &head))
-    };
-    match files.iter().take(LOOKED_AT).find_map(kind) {
-        Some(source) => DataError::OnlyForeign { path: path.to_owned(), files: files.len(), source: Box::new(source) },
-        None => DataError::Empty { path: path.to_owned(), files: files.len() },
-    }
-}
-
-/// The images that are rows of files in a folder: parquet, or one `.npz` of images.
-fn rows(path: &Path, files: &[Found], reading: Reading<'_>) -> Result<Option<Contents>, DataError> {
-    let (npz, tables): (Vec<&Found>, Vec<&Found>) = files.iter().partition(|file| is_npz_name(&file.path));
-    #[cfg(feature = "parquet")]
-    if !tables.is_empty() {
-        return parquet::open(&tables, reading).map(Some);
-    }
-    #[cfg(not(feature = "parquet"))]
-    drop(tables);
-    let npz: Vec<&Found> = npz.into_iter().filter(|file| !file.path.contains('/')).collect();
-    match npz[..] {
-        [first, ..] if arrays::is_images(&path.join(&first.path)) => {
-            if let Some(second) = npz.get(1) {
-                return Err(DataError::BadArrays {
-                    name: path.display().to_string(),
-                    reason: format!(
-                        "it holds {} sets (`{}`, `{}`{}): give the path of one",
-                        npz.len(),
-                        first.path,
-                        second.path,
-                        if npz.len() > 2 { ", …" } else { "" }
-                    ),
-                });
-            }
-            arrays::open(&path.join(&first.path), &first.path, reading).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn is_npz_name(name: &str) -> bool {
-    name.to_ascii_lowercase().ends_with(".npz")
-}
-
-/// Files whose rows may be images.
-fn is_rows_name(name: &str) -> bool {
-    is_npz_name(name) || name.to_ascii_lowercase().ends_with(".parquet")
 }
 
 /// The members of a tar in a folder, below the folder that the tar's name stands for: a part (`train.tar`), several

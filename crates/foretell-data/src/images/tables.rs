@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::DataError;
 use crate::images::listing::Found;
+use crate::images::recognise::{Extent, Reading};
+use crate::images::records::Contents;
 
 /// Names of columns that hold a label, in order of preference.
 const NAMES: [&str; 13] = [
@@ -42,6 +44,30 @@ pub(crate) struct Tables {
     /// One text for each image, if a column holds labels; none for the images that have none.
     pub(crate) texts: Option<Vec<Option<String>>>,
     pub(crate) notes: Vec<String>,
+}
+
+/// Of several kinds of labels the one that was asked for, or none of them.
+pub(crate) fn only_label(contents: &mut Contents, reading: Reading<'_>) -> Result<(), DataError> {
+    if reading.label.is_empty() {
+        return Ok(());
+    }
+    let at = contents.factors.iter().position(|factor| factor.name == reading.label);
+    // What is embedded may well have none of them.
+    if at.is_none() && reading.label != NONE && reading.extent == Extent::Split {
+        let names: Vec<String> = contents.factors.iter().map(|factor| format!("`{}`", factor.name)).collect();
+        let names =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there is {}", names.join(", ")) };
+        return Err(DataError::Setting(format!(
+            "`data.label`: no labels are called `{}` here; {names}",
+            reading.label
+        )));
+    }
+    contents.factors = at.map(|at| contents.factors.swap_remove(at)).into_iter().collect();
+    for entry in contents.train.iter_mut().chain(&mut contents.held_out) {
+        entry.labels =
+            at.and_then(|at| entry.labels.get(at).copied()).map(|label| Box::from([label])).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Cells by their columns' names.

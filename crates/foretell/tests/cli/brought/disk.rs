@@ -97,14 +97,15 @@ fn a_table_beside_images_gives_their_labels() {
     );
     // At the root, with folders in the names; tabs.
     let flat = root.path().join("flat");
-    let rows: String = (0..20).map(|i| format!("./a/{i}.png\t{}\n", i % 3)).collect();
+    let rows: String = (0..20).map(|i| format!("./a/{i}.png\t{}\n", i % 3)).collect::<Vec<_>>().concat();
     folder(&flat, (0..20).map(|i| format!("a/{i}.png")), &[("metadata.csv", &format!("file_name\tlabel\n{rows}"))]);
     labelled(&inspected(&flat), "label", &["0", "1", "2"]);
     // Lines of JSON; `image_file_name` is what the library calls a column that becomes `image`.
     let lines = root.path().join("lines");
     let rows: String = (0..20)
         .map(|i| format!("{{\"image_file_name\": \"{i}.png\", \"label\": \"{}\", \"box\": [1, 2]}}\n", i % 2))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     folder(&lines, (0..20).map(|i| format!("{i}.png")), &[("metadata.jsonl", &rows)]);
     labelled(&inspected(&lines), "label", &["0", "1"]);
 }
@@ -113,7 +114,8 @@ fn a_table_beside_images_gives_their_labels() {
 fn where_several_columns_could_be_labels_one_is_named() {
     let root = tempfile::tempdir().unwrap();
     let set = root.path().join("set");
-    let rows: String = (0..24).map(|i| format!("{i}.png,{},{},{}.5\n", ["x", "y"][i % 2], i % 3, i % 4)).collect();
+    let rows: String =
+        (0..24).map(|i| format!("{i}.png,{},{},{}.5\n", ["x", "y"][i % 2], i % 3, i % 4)).collect::<Vec<_>>().concat();
     folder(
         &set,
         (0..24).map(|i| format!("{i}.png")),
@@ -141,7 +143,7 @@ fn a_table_of_captions_or_of_a_few_takes_nothing_away() {
     let root = tempfile::tempdir().unwrap();
     for (name, rows) in [("captions", 20), ("few", 4)] {
         let set = root.path().join(name);
-        let rows: String = (0..rows).map(|i| format!("a/{i}.png,a picture of tree {i}\n")).collect();
+        let rows: String = (0..rows).map(|i| format!("a/{i}.png,a picture of tree {i}\n")).collect::<Vec<_>>().concat();
         let pictures = (0..20).map(|i| format!("a/{i}.png")).chain((0..20).map(|i| format!("b/{i}.png")));
         folder(&set, pictures, &[("metadata.csv", &format!("file_name,text\n{rows}"))]);
         let found = inspected(&set);
@@ -346,7 +348,9 @@ mod parquet_files {
                 "2 rows hold no bytes of an image and are left out: `one.parquet#3:p0_3.png`, `one.parquet#17:p4_17.png`",
             ],
         );
-        all.iter_mut().for_each(|row| row.0 = None);
+        for row in &mut all {
+            row.0 = None;
+        }
         table(&path, &all, None, false);
         declined(
             &path,

@@ -1,8 +1,6 @@
-//! Tables of the Hugging Face Hub: parquet with a column `struct<bytes, path>` of encoded images and columns of labels, whose
-//! names stand in the file's metadata (`huggingface` → `info` → `features` → `ClassLabel`). Several files are shards of one
-//! set, and their names say the parts (`train-00000-of-00003.parquet`). A block of rows is unpacked at a time.
+//! One parquet file: its metadata, its columns, and its rows, of which a block is unpacked at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,18 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use parquet::basic::{LogicalType, Type as Physical};
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::statistics::Statistics;
 use serde_json::Value;
 
 use crate::DataError;
-use crate::images::divided::{Row, divided};
-use crate::images::labels::Factor;
-use crate::images::listing::{Found, Place};
 use crate::images::recognise::{Extent, Reading};
-use crate::images::records::{Content, Contents};
-use crate::images::split::part_folder;
 use crate::kind::foreign;
 
 /// Columns of integers or texts that are labels where the metadata say nothing.
@@ -36,19 +30,21 @@ const BLOCK: i64 = 1 << 20;
 /// Blocks that are kept.
 const KEPT: usize = 128;
 
-/// Rows with null bytes that are named.
-const NAMED: usize = 3;
+/// Whether a file begins like parquet.
+pub(crate) fn is_parquet(head: &[u8]) -> bool {
+    head.starts_with(b"PAR1")
+}
 
 /// Encoded images of rows that follow each other; none where there are no bytes.
 type Block = Arc<Vec<Option<ByteArray>>>;
 
 /// One file, by its metadata.
 pub(crate) struct Table {
-    name: String,
+    pub(super) name: String,
     path: PathBuf,
-    metadata: ParquetMetaData,
+    pub(super) metadata: ParquetMetaData,
     /// The column of encoded images.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The last blocks that were read, by row group and first row; the newest last.
     kept: Mutex<Vec<(usize, usize, Block)>>,
 }
@@ -66,163 +62,8 @@ pub(crate) struct At {
     pub(crate) row: u32,
 }
 
-/// Whether a file begins like parquet.
-pub(crate) fn is_parquet(head: &[u8]) -> bool {
-    head.starts_with(b"PAR1")
-}
-
-/// The data set of such files; those without a column of images are left out where others have one.
-pub(crate) fn open(files: &[&Found], reading: Reading<'_>) -> Result<Contents, DataError> {
-    let (mut tables, mut others) = (Vec::new(), None);
-    for found in files {
-        let Place::File { path, .. } = &found.place else {
-            return Err(bad(&found.path, "it lies in a tar: unpack that".to_owned()));
-        };
-        match Table::open(&found.path, path) {
-            Ok(table) => tables.push(table),
-            Err(error @ DataError::Foreign { .. }) => _ = others.get_or_insert(error),
-            Err(error) => return Err(error),
-        }
-    }
-    let left_out = files.len() - tables.len();
-    if let (true, Some(error)) = (tables.is_empty(), others) {
-        return Err(error);
-    }
-    let mut columns: Vec<Labels> = Vec::new();
-    for name in tables[0].label_columns(reading)? {
-        columns.push(Labels { name, ..Labels::default() });
-    }
-    let (mut rows, mut nulls) = (Vec::new(), Vec::new());
-    for table in tables {
-        let part = part_of(&table.name);
-        let mut texts = Vec::new();
-        for column in &mut columns {
-            texts.push(column.read(&table)?);
-        }
-        let (null, paths) = (table.nulls()?, table.paths()?);
-        let table = Arc::new(table);
-        let mut index = 0;
-        for (group, metadata) in table.metadata.row_groups().iter().enumerate() {
-            let size = metadata.column(table.bytes).compressed_size().unsigned_abs();
-            for row in 0..metadata.num_rows() as usize {
-                let at = At { group: group as u32, row: row as u32 };
-                let name = match &paths[index] {
-                    Some(path) => format!("{}#{index}:{path}", table.name),
-                    None => format!("{}#{index}", table.name),
-                };
-                if null.contains(&index) {
-                    nulls.push(name);
-                } else {
-                    let content = Content::Row { table: Arc::clone(&table), at };
-                    let labels: Vec<Option<String>> = texts.iter().map(|texts| texts[index].clone()).collect();
-                    rows.push((part, name, size, labels, content));
-                }
-                index += 1;
-            }
-        }
-    }
-    if rows.is_empty() {
-        let why = match nulls.len() {
-            0 => "it has no rows".to_owned(),
-            count => format!(
-                "none of its {count} rows holds the images' bytes, only paths: write it again with `to_parquet(…, embed_external_files=True)`, or give the folder of the files"
-            ),
-        };
-        return Err(bad(&files[0].path, why));
-    }
-    let factors: Vec<Factor> = columns.iter().map(Labels::factor).collect();
-    let index: Vec<HashMap<&str, u32>> =
-        factors.iter().map(|factor| factor.classes.iter().map(String::as_str).zip(0..).collect()).collect();
-    let rows = rows
-        .into_iter()
-        .map(|(part, name, size, texts, content)| {
-            let labels: Option<Box<[u32]>> =
-                texts.iter().zip(&index).map(|(text, index)| index.get(text.as_deref()?).copied()).collect();
-            Row { part, name, size, labels, content }
-        })
-        .collect();
-    let format = if files.len() == 1 {
-        "a parquet of images".to_owned()
-    } else {
-        format!("{} parquet files of images", files.len())
-    };
-    let mut contents = divided(format, rows, factors, reading);
-    if left_out > 0 {
-        contents.notes.push(format!("{left_out} parquet files without a column of images are left untouched"));
-    }
-    if !nulls.is_empty() {
-        let more = if nulls.len() > NAMED { format!(" and {} more", nulls.len() - NAMED) } else { String::new() };
-        let named: Vec<String> = nulls.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
-        let count = nulls.len();
-        contents
-            .notes
-            .push(format!("{count} rows hold no bytes of an image and are left out: {}{more}", named.join(", ")));
-    }
-    Ok(contents)
-}
-
-/// The part that a file's name says, or the last of its folders that says one.
-fn part_of(name: &str) -> &'static str {
-    let mut parts = name.rsplit('/');
-    let stem = parts.next().and_then(|file| file.split('.').next()).unwrap_or_default();
-    part_folder(stem).or_else(|| parts.find_map(part_folder)).unwrap_or("")
-}
-
-/// A column of labels over all files.
-#[derive(Default)]
-struct Labels {
-    name: String,
-    /// As the metadata name them.
-    names: Option<Vec<String>>,
-    /// What occurs otherwise.
-    texts: BTreeSet<String>,
-}
-
-impl Labels {
-    /// A text for each row; none where it is null, or a number that means none (-1).
-    fn read(&mut self, table: &Table) -> Result<Vec<Option<String>>, DataError> {
-        let Some(column) = table.column(&self.name) else {
-            return Err(bad(
-                &table.name,
-                format!("it has no column `{}`, which other files of the set have", self.name),
-            ));
-        };
-        self.names = table.class_names(&self.name).or_else(|| self.names.take());
-        let named = |number: i64| match &self.names {
-            Some(names) => usize::try_from(number).ok().and_then(|at| names.get(at).cloned()),
-            None => (number >= 0).then(|| number.to_string()),
-        };
-        let texts: Vec<Option<String>> = match table.physical(column) {
-            Physical::INT64 => {
-                table.all::<Int64Type>(column)?.into_iter().map(|number| number.and_then(named)).collect()
-            }
-            Physical::INT32 => table
-                .all::<Int32Type>(column)?
-                .into_iter()
-                .map(|number| number.and_then(|n| named(i64::from(n))))
-                .collect(),
-            _ => table.texts(column)?,
-        };
-        if self.names.is_none() {
-            self.texts.extend(texts.iter().flatten().cloned());
-        }
-        Ok(texts)
-    }
-
-    fn factor(&self) -> Factor {
-        let classes = self.names.clone().unwrap_or_else(|| {
-            let mut classes: Vec<String> = self.texts.iter().cloned().collect();
-            if classes.iter().all(|class| class.parse::<i64>().is_ok()) {
-                classes.sort_by_key(|class| class.parse::<i64>().unwrap_or(0));
-            }
-            classes
-        });
-        Factor { name: self.name.clone(), classes }
-    }
-}
-
 impl Table {
-    fn open(name: &str, path: &Path) -> Result<Self, DataError> {
+    pub(super) fn open(name: &str, path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| DataError::reading(path, source))?;
         let metadata = safely(name, || ParquetMetaDataReader::new().parse_and_finish(&file));
         let metadata = metadata
@@ -257,12 +98,12 @@ impl Table {
     }
 
     /// The leaf of a plain column of this name.
-    fn column(&self, name: &str) -> Option<usize> {
+    pub(super) fn column(&self, name: &str) -> Option<usize> {
         let schema = self.metadata.file_metadata().schema_descr();
         (0..schema.num_columns()).find(|at| matches!(schema.column(*at).path().parts(), [only] if only == name))
     }
 
-    fn physical(&self, column: usize) -> Physical {
+    pub(super) fn physical(&self, column: usize) -> Physical {
         self.metadata.file_metadata().schema_descr().column(column).physical_type()
     }
 
@@ -274,7 +115,7 @@ impl Table {
     }
 
     /// Names of a column's classes.
-    fn class_names(&self, column: &str) -> Option<Vec<String>> {
+    pub(super) fn class_names(&self, column: &str) -> Option<Vec<String>> {
         let features = self.features()?;
         let feature = features.get(column)?;
         if feature.get("_type")?.as_str()? != "ClassLabel" {
@@ -284,7 +125,10 @@ impl Table {
     }
 
     /// Columns that hold labels: those that the metadata call so, or one that is called so.
-    fn label_columns(&self, Reading { label: asked, extent, .. }: Reading<'_>) -> Result<Vec<String>, DataError> {
+    pub(super) fn label_columns(
+        &self,
+        Reading { label: asked, extent, .. }: Reading<'_>,
+    ) -> Result<Vec<String>, DataError> {
         let schema = self.metadata.file_metadata().schema_descr();
         let is_text = |at: usize| {
             matches!(schema.column(at).logical_type_ref(), Some(LogicalType::String))
@@ -327,11 +171,11 @@ impl Table {
     }
 
     /// The rows that hold no bytes. Where the metadata count none in a row group, it is not read.
-    fn nulls(&self) -> Result<BTreeSet<usize>, DataError> {
+    pub(super) fn nulls(&self) -> Result<BTreeSet<usize>, DataError> {
         let (mut nulls, mut first) = (BTreeSet::new(), 0);
         for (group, metadata) in self.metadata.row_groups().iter().enumerate() {
             let rows = metadata.num_rows() as usize;
-            let counted = metadata.column(self.bytes).statistics().and_then(|s| s.null_count_opt());
+            let counted = metadata.column(self.bytes).statistics().and_then(Statistics::null_count_opt);
             // Files without statistics tell it when a row is read.
             if counted.is_some_and(|count| count > 0) {
                 let read = self.rows::<ByteArrayType>(self.bytes, group, 0, rows)?;
@@ -343,7 +187,7 @@ impl Table {
     }
 
     /// The images' own names; none where the column has none.
-    fn paths(&self) -> Result<Vec<Option<String>>, DataError> {
+    pub(super) fn paths(&self) -> Result<Vec<Option<String>>, DataError> {
         let schema = self.metadata.file_metadata().schema_descr();
         let of = schema.column(self.bytes).path().parts()[0].clone();
         let path = (0..schema.num_columns())
@@ -354,13 +198,13 @@ impl Table {
         }
     }
 
-    fn texts(&self, column: usize) -> Result<Vec<Option<String>>, DataError> {
+    pub(super) fn texts(&self, column: usize) -> Result<Vec<Option<String>>, DataError> {
         let text = |bytes: ByteArray| String::from_utf8_lossy(bytes.data()).into_owned();
         Ok(self.all::<ByteArrayType>(column)?.into_iter().map(|value| value.map(text)).collect())
     }
 
     /// A whole column.
-    fn all<T: DataType>(&self, column: usize) -> Result<Vec<Option<T::T>>, DataError> {
+    pub(super) fn all<T: DataType>(&self, column: usize) -> Result<Vec<Option<T::T>>, DataError> {
         let mut all = Vec::new();
         for (group, metadata) in self.metadata.row_groups().iter().enumerate() {
             all.extend(self.rows::<T>(column, group, 0, metadata.num_rows() as usize)?);
@@ -424,19 +268,18 @@ impl Table {
             kept.push(found);
             Some(block)
         });
-        let block = match kept {
-            Some(block) => block,
-            None => {
-                let count = at_once.min(rows as usize - first);
-                let block = Arc::new(self.rows::<ByteArrayType>(self.bytes, group, first, count)?);
-                if let Ok(mut kept) = self.kept.lock() {
-                    if kept.len() == KEPT {
-                        kept.remove(0);
-                    }
-                    kept.push((group, first, Arc::clone(&block)));
+        let block = if let Some(block) = kept {
+            block
+        } else {
+            let count = at_once.min(rows as usize - first);
+            let block = Arc::new(self.rows::<ByteArrayType>(self.bytes, group, first, count)?);
+            if let Ok(mut kept) = self.kept.lock() {
+                if kept.len() == KEPT {
+                    kept.remove(0);
                 }
-                block
+                kept.push((group, first, Arc::clone(&block)));
             }
+            block
         };
         block
             .get(row - first)
@@ -451,6 +294,10 @@ fn begins_like_it(path: &Path) -> bool {
     File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head)).is_ok() && is_parquet(&head)
 }
 
+/// Of compressions whose libraries are left out.
+const UNREAD: &str =
+    "its pages are compressed with {}, which is not read: write it again with `compression=\"snappy\"`";
+
 /// What the reader says, in a sentence; a file that makes it panic is damaged.
 fn safely<T>(name: &str, read: impl FnOnce() -> Result<T, parquet::errors::ParquetError>) -> Result<T, DataError> {
     match catch_unwind(AssertUnwindSafe(read)) {
@@ -458,9 +305,8 @@ fn safely<T>(name: &str, read: impl FnOnce() -> Result<T, parquet::errors::Parqu
         Ok(Err(error)) => {
             let words = error.to_string();
             let reason = match words.split_once("Disabled feature at compile time: ") {
-                Some((_, codec)) => format!(
-                    "its pages are compressed with {codec}, which is not read: write it again with `compression=\"snappy\"`"
-                ),
+                Some((_, "flate2")) => UNREAD.replace("{}", "gzip"),
+                Some((_, codec)) => UNREAD.replace("{}", codec),
                 None => format!("{words}; copy or download it again"),
             };
             Err(bad(name, reason))
@@ -469,6 +315,6 @@ fn safely<T>(name: &str, read: impl FnOnce() -> Result<T, parquet::errors::Parqu
     }
 }
 
-fn bad(name: &str, reason: String) -> DataError {
+pub(super) fn bad(name: &str, reason: String) -> DataError {
     DataError::BadTable { name: name.to_owned(), reason }
 }
