@@ -27,8 +27,8 @@ pub enum DataError {
     },
     /// A folder or tar without a single image in it.
     #[error(
-        "`{}` holds no images: {files} files were found in it, none with one of the extensions {} (nor IDX files or \
-         CIFAR binaries); point to the folder or tar that has them",
+        "`{}` holds no images: {files} files were found in it, none with one of the extensions {} (nor IDX files, \
+         CIFAR binaries or parquet of images); point to the folder or tar that has them",
         path.display(),
         crate::images::listing::EXTENSIONS.join(", ")
     )]
@@ -41,7 +41,7 @@ pub enum DataError {
     /// A file that is none of the formats.
     #[error(
         "`{}` is not a data set: {found}; expected a folder of images, a tar of images, an IDX images file (plain or \
-         gzip) or CIFAR binary batches",
+         gzip), CIFAR binary batches, an .npz of images or a parquet of images",
         path.display()
     )]
     NotADataSet {
@@ -49,6 +49,26 @@ pub enum DataError {
         path: PathBuf,
         /// What it looks like instead.
         found: String,
+    },
+    /// A file or folder of a kind that is known and not read.
+    #[error("`{name}` is {kind}; {next}")]
+    Foreign {
+        /// The file or folder.
+        name: String,
+        /// What it is.
+        kind: String,
+        /// What makes it readable.
+        next: String,
+    },
+    /// A folder or tar without an image, in which something else was found.
+    #[error("`{}` holds {files} files and no images that are read: {source}", path.display())]
+    OnlyForeign {
+        /// The folder or tar.
+        path: PathBuf,
+        /// How many files it holds.
+        files: usize,
+        /// The first file of a kind that is known.
+        source: Box<DataError>,
     },
     /// An archive that has to be unpacked or decompressed first, because its members cannot be read in any order.
     #[error("`{}` is {kind}, whose members cannot be read in any order; {remedy}", path.display())]
@@ -119,6 +139,14 @@ pub enum DataError {
     /// An `.npz` that is none, or is damaged.
     #[error("the arrays in `{name}` cannot be read: {reason}")]
     BadArrays {
+        /// The file.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
+    /// A parquet file that cannot be read.
+    #[error("the table `{name}` cannot be read: {reason}")]
+    BadTable {
         /// The file.
         name: String,
         /// Expected against found, and what to do.

@@ -12,6 +12,7 @@ mod epochs;
 mod error;
 pub mod graphs;
 mod images;
+pub mod kind;
 mod loader;
 mod modality;
 mod normalise;

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::kind::lfs_pointer;
 use crate::positional::Positional;
 
 /// The longest header of version 1, which NumPy writes unless an array has thousands of fields.
@@ -106,7 +107,8 @@ pub fn write_header(kind: &str, shape: &[usize]) -> Vec<u8> {
 /// The header of a `.npy`, and the byte at which its numbers begin. Of the file no more than [`LONGEST_HEADER`] bytes are
 /// needed.
 pub(crate) fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
-    let start = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no `.npy`: write it with `numpy.save`")?;
+    let no_array = || lfs_pointer(bytes).unwrap_or_else(|| "it is no `.npy`: write it with `numpy.save`".to_owned());
+    let start = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(no_array)?;
     let short = "it ends inside its header; save or copy it again";
     let (version, rest) = start.split_first_chunk::<2>().ok_or(short)?;
     let (length, rest) = if version[0] == 1 {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
+use crate::kind::foreign_at;
 use crate::npy::{Array, Header, header};
 use crate::zip::Zip;
 
@@ -21,7 +22,7 @@ fn key(name: &str) -> &str {
 impl Npz {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| DataError::reading(path, source))?;
-        let zip = Zip::open(file).map_err(|reason| bad(path, reason))?;
+        let zip = Zip::open(file).map_err(|reason| foreign_at(path).unwrap_or_else(|| bad(path, reason)))?;
         Ok(Self { path: path.to_owned(), zip })
     }
 
@@ -31,6 +32,11 @@ impl Npz {
             return Ok(None);
         };
         Ok(Some(((*wanted).to_owned(), self.array(wanted)?)))
+    }
+
+    /// Bytes of the array under this key once it is unpacked, as it claims.
+    pub(crate) fn length(&self, wanted: &str) -> u64 {
+        self.zip.entries.iter().find(|entry| key(&entry.name) == wanted).map_or(0, |entry| entry.length)
     }
 
     /// Whether there is an array under this key.

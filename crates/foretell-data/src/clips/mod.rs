@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use crate::kind::foreign;
 use crate::{DataError, Image};
 use animation::Animation;
 use ffmpeg::Decoded;
@@ -70,6 +71,7 @@ impl Clip {
             (Kind::Frames(reader), extent)
         } else if metadata.is_file() {
             let head = head(path)?;
+            let foreign = foreign(&name, &head);
             match Format::of(path, &head) {
                 Some(Format::Gif) => Gif::open(path).map(|(reader, extent)| (Kind::Gif(reader), extent)),
                 Some(Format::Animation) => {
@@ -86,7 +88,7 @@ impl Clip {
                     &head[..head.len().min(8)]
                 )),
             }
-            .map_err(bad)?
+            .map_err(|reason| foreign.unwrap_or_else(|| bad(reason)))?
         } else {
             return Err(bad("it is neither a folder nor a regular file".to_owned()));
         };
@@ -198,7 +200,7 @@ impl Clip {
 
 fn head(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
     read.map_err(|source| DataError::reading(path, source))?;
     Ok(head)
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
+use crate::kind::{HEAD, foreign};
 
 /// Longer files are refused: the largest sets of graphs have less text.
 const LONGEST: u64 = 1 << 30;
@@ -27,6 +28,9 @@ impl Text {
                 found: "its text has more than 1 GiB".to_owned(),
                 limit: "1 GiB for one file",
             });
+        }
+        if let Some(error) = foreign(&path.display().to_string(), &bytes[..bytes.len().min(HEAD)]) {
+            return Err(error);
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::images::listing::Found;
 use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
 use crate::images::split::{BY_INDEX, held_out};
+use crate::kind::foreign;
 use crate::{DataError, Factor};
 
 /// 32 × 32 × 3.
@@ -124,6 +125,9 @@ fn factor(name: &str, file: &str, classes: usize, listing: &[Found]) -> Result<F
 
 fn layout(file: &Found) -> Result<Layout, DataError> {
     let size = file.place.size();
+    if let Some(error) = foreign(&file.path, &file.place.head(64)?) {
+        return Err(error);
+    }
     let mut reason = format!(
         "expected a whole number of records of 3073 bytes (CIFAR-10) or 3074 bytes (CIFAR-100), found {size} bytes, so \
          it is truncated or something else"

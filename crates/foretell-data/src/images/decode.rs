@@ -9,6 +9,7 @@ use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageForma
 use crate::images::depth::FULL;
 use crate::images::listing::Place;
 use crate::images::records::Header;
+use crate::kind::foreign;
 use crate::{DataError, Image};
 
 /// More pixels than this are refused: twice the largest photographs.
@@ -128,7 +129,7 @@ fn dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
     Ok(image)
 }
 
-/// Size and colour from the header alone.
+/// Size and colour from the header alone, of a file.
 pub(crate) fn header(place: &Place, name: &str) -> Result<Header, DataError> {
     let head = place.head(HEAD)?;
     match read_header(&head, name) {
@@ -137,7 +138,8 @@ pub(crate) fn header(place: &Place, name: &str) -> Result<Header, DataError> {
     }
 }
 
-fn read_header(bytes: &[u8], name: &str) -> Result<Header, DataError> {
+/// The same of bytes.
+pub(crate) fn read_header(bytes: &[u8], name: &str) -> Result<Header, DataError> {
     catch_unwind(|| read_header_or_panic(bytes, name)).unwrap_or_else(|_| Err(bad(name, "the decoder gave up on it")))
 }
 
@@ -165,7 +167,7 @@ fn format_of(bytes: &[u8], name: &str) -> Result<ImageFormat, DataError> {
     }
     match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => Ok(format),
-        _ => Err(bad(name, "its content is neither PNG nor JPEG nor WebP")),
+        _ => Err(foreign(name, bytes).unwrap_or_else(|| bad(name, "its content is neither PNG nor JPEG nor WebP"))),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::images::labels::by_text;
 use crate::images::listing::{Found, Place};
 use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
 use crate::images::split::{BY_INDEX, held_out};
+use crate::kind::foreign;
 
 /// Deflate cannot compress by more than this, so a gzip file cannot hold more than this times its own length.
 const DEFLATE_LIMIT: u64 = 1032;
@@ -228,8 +229,11 @@ struct Idx {
 
 impl Idx {
     fn open(file: &Found) -> Result<Self, DataError> {
-        let head = file.place.head(2)?;
-        if head == [0x1F, 0x8B] { Self::open_gzip(file) } else { Self::open_plain(file) }
+        let head = file.place.head(64)?;
+        if let Some(error) = foreign(&file.path, &head) {
+            return Err(error);
+        }
+        if head[..head.len().min(2)] == [0x1F, 0x8B] { Self::open_gzip(file) } else { Self::open_plain(file) }
     }
 
     fn open_plain(file: &Found) -> Result<Self, DataError> {

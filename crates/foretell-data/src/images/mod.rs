@@ -1,16 +1,22 @@
 //! Images as a kind of data: a folder, an archive, IDX files or generated scenes, brought to one size.
 
 pub(crate) mod antialias;
+pub(crate) mod arrays;
 pub(crate) mod augment;
 pub(crate) mod cifar;
 pub(crate) mod colour;
 pub(crate) mod dataset;
 pub(crate) mod decode;
 pub(crate) mod depth;
+pub(crate) mod divided;
+pub(crate) mod groups;
 pub(crate) mod idx;
+pub(crate) mod in_files;
 pub(crate) mod keys;
 pub(crate) mod labels;
 pub(crate) mod listing;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
 pub(crate) mod recognise;
 pub(crate) mod records;
 pub(crate) mod resample;
@@ -19,6 +25,7 @@ pub(crate) mod shapes;
 pub(crate) mod siblings;
 pub(crate) mod speckle;
 pub(crate) mod split;
+pub(crate) mod tables;
 pub(crate) mod transform;
 pub(crate) mod twins;
 
@@ -46,7 +53,7 @@ const CPU_IMAGE: usize = 96;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImagesConfig {
-    /// A folder, a tar, IDX files or CIFAR binaries; empty for the built-in generated scenes.
+    /// A folder, a tar, IDX files, CIFAR binaries, an `.npz` or a parquet; empty for the built-in generated scenes.
     pub path: String,
     /// What the folders of images mean.
     pub folders: Folders,
@@ -54,6 +61,12 @@ pub struct ImagesConfig {
     pub member: String,
     /// Which numbers of 16-bit images are black and white; those between are spread evenly.
     pub range: [u16; 2],
+    /// What gives the labels where several could: a column of a table beside the images or of a parquet, or one of several kinds of
+    /// labels; `none` for no labels.
+    pub label: String,
+    /// A regular expression with one part in parentheses, which tells from an image's name whom or what it belongs to (a patient, a
+    /// video): all of a group are held out, or none of it.
+    pub group: String,
     /// Side to which images are brought, in pixels.
     pub image_size: Auto<usize>,
     /// What to do with an image that cannot be read.
@@ -76,6 +89,8 @@ impl Default for ImagesConfig {
             folders: Folders::Auto,
             member: keys::AUTO.to_owned(),
             range: depth::FULL,
+            label: String::new(),
+            group: String::new(),
             image_size: Auto::Auto,
             on_bad_sample: OnBadSample::Fail,
             speckle: 0.0,
@@ -89,7 +104,7 @@ impl Default for ImagesConfig {
 impl ImagesConfig {
     /// How data are opened.
     fn reading(&self, extent: Extent) -> Result<Reading<'_>, DataError> {
-        let Self { folders, ref member, range, .. } = *self;
+        let Self { folders, ref member, range, ref label, ref group, .. } = *self;
         if range[0] >= range[1] {
             return Err(DataError::BadSetting {
                 name: "data.range".into(),
@@ -97,7 +112,7 @@ impl ImagesConfig {
                 found: format!("{range:?}"),
             });
         }
-        Ok(Reading { extent, folders, member, range })
+        Ok(Reading { extent, folders, member, range, label, group })
     }
 
     /// Side of the images in pixels and their channels, of a resolved config.

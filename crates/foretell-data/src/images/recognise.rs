@@ -9,12 +9,18 @@ use flate2::read::GzDecoder;
 
 use crate::images::dataset::Dataset;
 use crate::images::depth::FULL;
+use crate::images::groups::apart;
+use crate::images::in_files::{empty, is_rows_name, rows};
 use crate::images::keys;
-use crate::images::labels::{Factor, beside, by_text, class_folders};
+use crate::images::labels::{Beside, Factor, beside, by_text, class_folders};
 use crate::images::listing::{Found, Place, walk_telling};
+#[cfg(feature = "parquet")]
+use crate::images::parquet;
 use crate::images::records::{Content, Contents, Entry};
 use crate::images::split::{Folders, part_folder, shared_folders, split, whole};
-use crate::images::{cifar, decode, idx};
+use crate::images::tables::{self, Tables, only_label};
+use crate::images::{arrays, cifar, decode, idx};
+use crate::kind::{foreign_at, foreign_folder, no_image};
 use crate::{DataError, archive};
 
 /// Whether a data set is split for training, or taken whole as it comes.
@@ -33,19 +39,23 @@ pub(crate) struct Reading<'a> {
     pub(crate) member: &'a str,
     /// Which numbers of 16 bits are black and white.
     pub(crate) range: [u16; 2],
+    /// What gives the labels; nothing where that is open.
+    pub(crate) label: &'a str,
+    /// A pattern of names that tells which belong together, or nothing.
+    pub(crate) group: &'a str,
 }
 
 impl Reading<'static> {
     /// As the usual settings say.
     pub(crate) fn usual(extent: Extent) -> Self {
-        Self { extent, folders: Folders::Auto, member: keys::AUTO, range: FULL }
+        Self { extent, folders: Folders::Auto, member: keys::AUTO, range: FULL, label: "", group: "" }
     }
 }
 
 /// Recognises what lies at `path`.
 pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
-    let contents = if metadata.is_dir() {
+    let mut contents = if metadata.is_dir() {
         folder(path, reading)?
     } else if !metadata.is_file() {
         let found = "it is neither a folder nor a regular file, so it cannot be read by position".to_owned();
@@ -56,7 +66,14 @@ pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, D
         let found = Found { path: name, place: Place::File { path: path.to_owned(), size: metadata.len() } };
         file(path, &found, reading)?
     };
-    Ok(if reading.extent == Extent::Whole { contents.merged() } else { contents })
+    only_label(&mut contents, reading)?;
+    if reading.extent == Extent::Whole {
+        return Ok(contents.merged());
+    }
+    if !reading.group.is_empty() {
+        apart(&mut contents, reading.group)?;
+    }
+    Ok(contents)
 }
 
 /// Whether images lie at `path`.
@@ -67,19 +84,23 @@ pub(crate) fn recognised(path: &Path) -> bool {
 fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     let mut notes = Vec::new();
     let files = walk_telling(path, &mut notes)?;
-    let count = files.len();
+    let tables: Vec<Found> = files.iter().filter(|file| is_rows_name(&file.path)).cloned().collect();
     let mut contents =
         if files.iter().any(Found::is_image) { None } else { listed("a folder", files.clone(), reading)? };
     if contents.is_none() {
         let (members, others) = archives(path, &files, &mut notes)?;
         contents = if members.is_empty() {
-            listed("a folder", files, reading)?
+            listed("a folder", files.clone(), reading)?
         } else {
             notes.extend(unread(others.iter()));
             listed("a folder of tars", members, reading)?
         };
     }
-    let mut contents = contents.ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })?;
+    // A folder of another tool is told as that, whatever it holds.
+    if contents.is_none() && foreign_folder(path).is_none() {
+        contents = rows(path, &tables, reading)?;
+    }
+    let mut contents = contents.ok_or_else(|| empty(path, files))?;
     contents.notes.extend(notes);
     Ok(contents)
 }
@@ -153,9 +174,10 @@ fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, Da
     if archive::is_tar(&head) {
         let mut notes = Vec::new();
         let members = archive::index(path, &mut notes)?;
-        let count = members.len();
-        let mut contents = listed("a tar", members, reading)?
-            .ok_or_else(|| DataError::Empty { path: path.to_owned(), files: count })?;
+        let mut contents = match listed("a tar", members.clone(), reading)? {
+            Some(contents) => contents,
+            None => return Err(empty(path, members)),
+        };
         contents.notes.extend(notes);
         return Ok(contents);
     }
@@ -165,6 +187,18 @@ fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, Da
         // What is embedded is the file that was named.
         let test = if reading.extent == Extent::Split { idx::test_of(found, &beside) } else { None };
         return idx::open(found, test, &beside);
+    }
+    #[cfg(feature = "parquet")]
+    if parquet::is_parquet(&head) {
+        return parquet::open(&[found], reading);
+    }
+    let name = path.display().to_string();
+    // The bytes of a zip say nothing of what is in it.
+    if head.starts_with(b"PK") && arrays::is_images(path) {
+        return arrays::open(path, &found.path, reading);
+    }
+    if let Some(error) = foreign_at(path).or_else(|| no_image(&name, &head)) {
+        return Err(error);
     }
     refuse_compressed(path, &head)?;
     let found_instead = if head.is_empty() {
@@ -243,13 +277,19 @@ const STRAYS: usize = 50;
 /// Image files, with labels from members beside them or from class folders.
 fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError> {
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
-    let mut chosen = Vec::new();
-    let images = keys::one_each(images, reading.member, reading.extent == Extent::Split, &mut chosen)?;
-    let said = beside(&images, &others)?;
+    let mut told = Vec::new();
+    let images = keys::one_each(images, reading.member, reading.extent == Extent::Split, &mut told)?;
+    let Tables { column, texts, notes } = match tables::labels(&images, &others, reading.label) {
+        // What is embedded needs no labels.
+        Err(_) if reading.extent == Extent::Whole => Tables::default(),
+        found => found?,
+    };
+    told.extend(notes);
+    let said = if texts.is_some() { Beside::default() } else { beside(&images, &others)? };
     let labels = |other: &&Found| said.endings.iter().any(|ending| other.file_name().ends_with(&format!(".{ending}")));
-    let rest = unread(others.iter().filter(|other| !labels(other)));
-    let mut told: Vec<String> = chosen.into_iter().chain(said.notes).chain(rest).collect();
-    let (images, texts) = labelled(images, said.texts, reading, &mut told);
+    told.extend(said.notes.clone());
+    told.extend(unread(others.iter().filter(|other| !labels(other) && !tables::is_table(other.file_name()))));
+    let (images, texts) = labelled(images, texts.or(said.texts), reading, &mut told);
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match reading.extent {
         Extent::Split => split(&paths, texts.is_some(), reading.folders),
@@ -261,7 +301,13 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
     let (format, labels) = if let Some(texts) = &texts {
         let of = |index: &usize| texts[*index].as_str();
         let kept: Vec<&str> = parts.iter().flatten().map(of).collect();
-        ("images and label members beside them (WebDataset)", Some(by_text(&kept)))
+        let (mut factor, labels) = by_text(&kept);
+        if column.is_empty() {
+            ("images and label members beside them (WebDataset)", Some((factor, labels)))
+        } else {
+            factor.name = column;
+            ("images and a table of labels beside them", Some((factor, labels)))
+        }
     } else {
         let bare = |index: &usize| split.rest[*index].rfind('/').is_none();
         let strays = parts.iter().flatten().filter(|index| bare(index)).count();

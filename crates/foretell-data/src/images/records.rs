@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::images::decode;
 use crate::images::listing::Place;
+#[cfg(feature = "parquet")]
+use crate::images::parquet::{At, Table};
 use crate::positional::Positional;
 use crate::{DataError, Factor, Image};
 
@@ -43,7 +45,15 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum Content {
     Encoded(Place),
-    Record { block: Arc<Records>, index: usize },
+    Record {
+        block: Arc<Records>,
+        index: usize,
+    },
+    #[cfg(feature = "parquet")]
+    Row {
+        table: Arc<Table>,
+        at: At,
+    },
 }
 
 impl Entry {
@@ -52,6 +62,8 @@ impl Entry {
         match &self.content {
             Content::Encoded(place) => decode::decode_over(&place.read(&self.name)?, &self.name, range),
             Content::Record { block, index } => block.image(*index),
+            #[cfg(feature = "parquet")]
+            Content::Row { table, at } => decode::decode_over(table.read(*at, &self.name)?.data(), &self.name, range),
         }
     }
 
@@ -60,6 +72,8 @@ impl Entry {
         match &self.content {
             Content::Encoded(place) => place.read(&self.name),
             Content::Record { block, index } => block.pixels(*index),
+            #[cfg(feature = "parquet")]
+            Content::Row { table, at } => Ok(table.read(*at, &self.name)?.data().to_vec()),
         }
     }
 
@@ -70,6 +84,8 @@ impl Entry {
             Content::Record { block, .. } => {
                 Ok(Header { width: block.width, height: block.height, grey: block.channels == 1, deep: false })
             }
+            #[cfg(feature = "parquet")]
+            Content::Row { table, at } => decode::read_header(table.read(*at, &self.name)?.data(), &self.name),
         }
     }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::ends::Ends;
 use crate::DataError;
 use crate::axes::Layout;
+use crate::kind::foreign_in;
 use crate::npy::{Array, Values};
 use crate::npz::Npz;
 
@@ -308,7 +309,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     }
     files.sort();
     if files.is_empty() {
-        return Err(bad(path, "the folder holds no `.npz` file".to_owned()));
+        return Err(foreign_in(path).unwrap_or_else(|| bad(path, "the folder holds no `.npz` file".to_owned())));
     }
     Ok(files)
 }

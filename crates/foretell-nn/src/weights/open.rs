@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use foretell_data::kind::lfs_pointer;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
@@ -41,6 +42,9 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorStore>, WeightsError> {
         return unreadable("it is neither a file nor a folder".to_owned());
     }
     let head = head(path).map_err(io)?;
+    if let Some(reason) = lfs_pointer(&head) {
+        return unreadable(reason);
+    }
     match head.as_slice() {
         [b'P', b'K', ..] => Ok(Box::new(torch_file::open(path)?)),
         [0x80, _, rest @ ..] if rest.starts_with(&LEGACY) => unreadable(
@@ -77,7 +81,7 @@ fn named_safetensors(path: &Path) -> bool {
 
 fn head(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path)?.take(16).read_to_end(&mut head)?;
+    File::open(path)?.take(64).read_to_end(&mut head)?;
     Ok(head)
 }
 

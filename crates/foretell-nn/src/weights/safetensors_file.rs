@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::Path;
 
+use foretell_data::kind::lfs_pointer;
 use foretell_data::read_exact_at;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
@@ -70,6 +71,11 @@ pub(super) fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
     read_exact_at(&file, &mut count, 0).map_err(io)?;
     let header = u64::from_le_bytes(count);
     if header > LONGEST_HEADER || header > length - 8 {
+        let mut head = vec![0; length.min(64) as usize];
+        read_exact_at(&file, &mut head, 0).map_err(io)?;
+        if let Some(reason) = lfs_pointer(&head) {
+            return Err(WeightsError::Unreadable { path: path.to_owned(), reason });
+        }
         return Err(damaged(format!("its header claims {header} bytes of {length}")));
     }
     let mut bytes = vec![0; header as usize];

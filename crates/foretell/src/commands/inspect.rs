@@ -8,7 +8,7 @@ mod weights;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use foretell_data::Clip;
+use foretell_data::{Clip, Images, Modality};
 use foretell_nn::weights::are_weights;
 use foretell_systems::family;
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
@@ -69,7 +69,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         weights::account(args)?
     } else if Clip::is_video(path) || Clip::is_animation(path) {
         clip::account(path)?
-    } else if let Some(first) = arrays::first(path) {
+    } else if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path)) {
         arrays::account(path, first)?
     } else {
         let description = family::look(path)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{bf16, f16};
 use foretell_data::NamedRows;
+use foretell_data::kind::foreign_at;
 use foretell_eval::Features;
 use foretell_train::write_whole;
 use safetensors::tensor::TensorView;
@@ -102,6 +103,11 @@ impl Index {
             b"\x93NUMPY" => Some(NamedRows::read_npy(path)?),
             _ => None,
         };
+        if rows.is_none()
+            && let Some(error) = foreign_at(path)
+        {
+            return Err(error.into());
+        }
         let bytes = fs::read(path).map_err(reading)?;
         if let Some(NamedRows { shape, values, names, about }) = rows {
             let shape = side_by_side(&shape, about.as_deref());
