@@ -61,7 +61,7 @@ pub enum DataError {
         next: String,
     },
     /// A folder or tar without an image, in which something else was found.
-    #[error("`{}` holds {files} files and no images that are read: {source}", path.display())]
+    #[error("`{}` holds no images that are read; {files} files were found in it: {source}", path.display())]
     OnlyForeign {
         /// The folder or tar.
         path: PathBuf,
