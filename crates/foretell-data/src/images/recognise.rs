@@ -174,10 +174,7 @@ fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, Da
     if archive::is_tar(&head) {
         let mut notes = Vec::new();
         let members = archive::index(path, &mut notes)?;
-        let mut contents = match listed("a tar", members.clone(), reading)? {
-            Some(contents) => contents,
-            None => return Err(empty(path, members)),
-        };
+        let Some(mut contents) = listed("a tar", members.clone(), reading)? else { return Err(empty(path, members)) };
         contents.notes.extend(notes);
         return Ok(contents);
     }

@@ -143,7 +143,7 @@ pub struct Checkpoint {
 struct Shapes<'a> {
     store: &'a dyn TensorStore,
     prefix: String,
-    shapes: BTreeMap<&'a str, &'a [usize]>,
+    of: BTreeMap<&'a str, &'a [usize]>,
 }
 
 impl<'a> Shapes<'a> {
@@ -159,16 +159,16 @@ impl<'a> Shapes<'a> {
             prefix.push_str(wrapper);
         }
         let named = |name: &'a str| name.strip_prefix(prefix.as_str());
-        let shapes = store.entries().iter().filter_map(|e| Some((named(&e.name)?, e.shape.as_slice()))).collect();
-        Some(Self { store, prefix, shapes })
+        let of = store.entries().iter().filter_map(|e| Some((named(&e.name)?, e.shape.as_slice()))).collect();
+        Some(Self { store, prefix, of })
     }
 
     fn get(&self, name: &str) -> Option<&'a [usize]> {
-        self.shapes.get(name).copied()
+        self.of.get(name).copied()
     }
 
     fn has(&self, name: &str) -> bool {
-        self.shapes.contains_key(name)
+        self.of.contains_key(name)
     }
 
     /// The length of one axis of a tensor that has to be there.
@@ -192,7 +192,7 @@ impl<'a> Shapes<'a> {
 
     /// Entries of a list `list.0`, `list.1` …
     fn list(&self, list: &str) -> usize {
-        entries_of(self.shapes.keys().copied(), &format!("{list}."))
+        entries_of(self.of.keys().copied(), &format!("{list}."))
     }
 }
 

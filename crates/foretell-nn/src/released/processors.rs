@@ -5,7 +5,7 @@ use super::preprocessing::{Filter, IMAGENET, Preprocessing, Resize};
 
 /// Mean and standard deviation of CLIP's training.
 const CLIP: ([f32; 3], [f32; 3]) =
-    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
+    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
 const HALF: ([f32; 3], [f32; 3]) = ([0.5; 3], [0.5; 3]);
 
 /// A processor whose steps are the usual ones.

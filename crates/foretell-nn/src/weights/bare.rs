@@ -100,7 +100,7 @@ impl<'a> Bare<'a> {
             left = left.wrapping_sub(1);
             left != usize::MAX
         });
-        begins.map(|part| format!("{part}.")).collect()
+        begins.flat_map(|part| [part, "."]).collect()
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
         )
     }
 
-    fn bare<'a>(store: &'a Held, outside: Outside) -> Result<Bare<'a>, WeightsError> {
+    fn bare(store: &Held, outside: Outside) -> Result<Bare<'_>, WeightsError> {
         Bare::of(store, Some("patch.weight"), &["encoder", "target_encoder"], outside)
     }
 

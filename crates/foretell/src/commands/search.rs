@@ -99,7 +99,9 @@ pub fn search(args: &SearchArgs) -> Result<(), Error> {
     let maker = maker_for(args, &index, maker)?;
     let queries = if args.query.is_empty() { of_rows(args, &index) } else { of_samples(args, &index, maker.as_ref())? };
     let (found, notes) = find(args, &index, &queries)?;
-    notes.iter().for_each(|note| say(format_args!("note: {note}")));
+    for note in &notes {
+        say(format_args!("note: {note}"));
+    }
     let answers: Vec<Answer<'_>> =
         queries.names.iter().zip(&found).map(|(name, found)| answer(&index, found, name)).collect();
     if let Some(path) = &args.report {
