@@ -62,7 +62,9 @@ pub(crate) fn foreign_in(folder: &Path) -> Option<DataError> {
 
 fn head(path: &Path) -> Option<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
+    // A pipe would wait for whoever writes into it.
+    let file = if path.is_file() { File::open(path).ok()? } else { return None };
+    file.take(HEAD as u64).read_to_end(&mut head).ok()?;
     Some(head)
 }
 
@@ -149,10 +151,15 @@ fn containers(name: &str, head: &[u8]) -> Option<Kind> {
             kind("a MATLAB file of version 7.3, which is HDF5 and not read", HDF5)
         }
         head if head.starts_with(b"MATLAB 5.0 MAT-file") => kind("a MATLAB file, which is not read", MATLAB),
-        [0x80, 2..=5, ..] if ["data_batch", "test_batch", "batches.meta"].iter().any(|n| file.starts_with(n)) => kind(
-            "of CIFAR's Python version, a pickle, which is not read because a pickle may run any program",
-            "download the binary version (cifar-10-binary.tar.gz), or write it: `python -c \"import pickle, numpy; d = pickle.load(open('data_batch_1', 'rb'), encoding='bytes'); numpy.savez('images.npz', images=d[b'data'].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels=d[b'labels'])\"`",
-        ),
+        [0x80, 2..=5, ..]
+            if ["data_batch", "test_batch", "batches.meta"].iter().any(|n| file.starts_with(n))
+                || is_cifar_100(head) =>
+        {
+            kind(
+                "of CIFAR's Python version, a pickle, which is not read because a pickle may run any program",
+                "download the binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz), or write all of it from its folder: `python -c \"import pickle, numpy, glob; r = lambda fs: [pickle.load(open(f, 'rb'), encoding='bytes') for f in sorted(fs)]; x = lambda ds: numpy.concatenate([d[b'data'] for d in ds]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1); y = lambda ds: sum([list(d.get(b'labels', d.get(b'fine_labels'))) for d in ds], []); a, b = r(glob.glob('data_batch_*') or ['train']), r(glob.glob('test*')); numpy.savez('../cifar.npz', train_images=x(a), train_labels=y(a), test_images=x(b), test_labels=y(b))\"`, and give cifar.npz",
+            )
+        }
         [0x80, 2..=5, ..] => kind(
             "a Python pickle, which is not read because it may run any program",
             "if you trust it, open it in Python and save its arrays with `numpy.savez` (keys `images` and `labels`, or `observations` and `actions`)",
@@ -180,12 +187,18 @@ fn containers(name: &str, head: &[u8]) -> Option<Kind> {
 
 const HDF5: &str = "write its arrays into an .npz: `python -c \"import h5py, numpy; f = h5py.File('{}'); numpy.savez('data.npz', **{k: f[k][:] for k in f if hasattr(f[k], 'shape')})\"` (keys `images` and `labels`, or `observations` and `actions`)";
 const MATLAB: &str = "write its arrays into an .npz: `python -c \"import scipy.io, numpy; f = scipy.io.loadmat('{}'); numpy.savez('data.npz', **{k: v for k, v in f.items() if k[0] != '_'})\"` (keys `images` and `labels`, or `observations` and `actions`)";
-const ARROW: &str = "write the data set as parquet: `python -c \"import datasets; datasets.load_from_disk('FOLDER').to_parquet('train.parquet')\"`";
+const ARROW: &str = "write its pictures as files: `python -c \"import datasets; d = datasets.load_from_disk('FOLDER'); d = getattr(d, 'items', lambda: [('train', d)])(); import os; [(os.makedirs(p, exist_ok=True), [r['image'].save(f'{p}/{i}.png') for i, r in enumerate(s)]) for p, s in d]\"`, and put each into the folder of its class if it has one";
 /// Of a table that holds no images, or where the reader was left out of the program.
 #[cfg(feature = "parquet")]
 const PARQUET: &str = "images are read from it where a column is `struct<bytes, path>`, as Hugging Face writes them; save other columns with `numpy.savez`";
 #[cfg(not(feature = "parquet"))]
 const PARQUET: &str = "this program was built without its reader: build it with `cargo build --release --features foretell/parquet`, or save the pictures as files in class folders";
+
+/// The first keys of CIFAR-100's pickles, or what lies between them.
+fn is_cifar_100(head: &[u8]) -> bool {
+    let holds = |words: &[u8]| head.windows(words.len()).any(|part| part == words);
+    holds(b"filenames") || holds(b"fine_label_names") || holds(b"fine_labels") && holds(b"coarse_labels")
+}
 
 fn is_web_page(head: &[u8]) -> bool {
     let start: Vec<u8> = head.trim_ascii_start().iter().take(14).map(u8::to_ascii_lowercase).collect();
@@ -214,7 +227,7 @@ pub(crate) fn foreign_folder(folder: &Path) -> Option<DataError> {
             ),
         );
     }
-    if has("dataset_info.json") && has("state.json") {
+    if has("dataset_info.json") && has("state.json") || has("dataset_dict.json") {
         let step = ARROW.replace("FOLDER", &name);
         return told("a data set of Hugging Face's `save_to_disk`, which is not read", step);
     }

@@ -21,6 +21,11 @@ fn key(name: &str) -> &str {
 
 impl Npz {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
+        let metadata = std::fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
+        if !metadata.is_file() {
+            let found = "it is no regular file, so it cannot be read by position".to_owned();
+            return Err(DataError::NotADataSet { path: path.to_owned(), found });
+        }
         let file = File::open(path).map_err(|source| DataError::reading(path, source))?;
         let zip = Zip::open(file).map_err(|reason| foreign_at(path).unwrap_or_else(|| bad(path, reason)))?;
         Ok(Self { path: path.to_owned(), zip })

@@ -77,7 +77,11 @@ impl Clip {
                 Some(Format::Animation) => {
                     Animation::open(path).map(|(reader, extent)| (Kind::Animation(reader), extent))
                 }
-                Some(Format::Y4m) => Y4m::open(path).map(|(reader, extent)| (Kind::Y4m(reader), extent)),
+                Some(Format::Y4m) => Y4m::open(path).map(|(reader, extent)| (Kind::Y4m(reader), extent)).or_else(|reason| {
+                    // Of more bits, or of colours that are not read here.
+                    let decoded = Decoded::open(path, program).map_err(|_| reason)?;
+                    Ok((Kind::Decoded(decoded.0), decoded.1))
+                }),
                 Some(Format::Npy) => Npy::open(path).map(|(reader, extent)| (Kind::Npy(reader), extent)),
                 Some(Format::Container) => {
                     Decoded::open(path, program).map(|(reader, extent)| (Kind::Decoded(reader), extent))

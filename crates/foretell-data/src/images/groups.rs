@@ -15,7 +15,7 @@ pub(crate) fn apart(contents: &mut Contents, pattern: &str) -> Result<(), DataEr
     let regex = read(pattern)?;
     let group = |entry: &Entry| -> Option<Vec<u8>> {
         let found = regex.captures(entry.name.as_bytes())?;
-        found.get(regex.captures_len() - 1).map(|part| part.as_bytes().to_vec())
+        found.get(1).map(|part| part.as_bytes().to_vec())
     };
     let of = |entries: &[Entry]| entries.iter().filter_map(group).collect::<BTreeSet<_>>();
     let (train, held) = (of(&contents.train), of(&contents.held_out));
@@ -48,6 +48,13 @@ pub(crate) fn apart(contents: &mut Contents, pattern: &str) -> Result<(), DataEr
         return Ok(());
     }
     let groups = |entry: &Entry| group(entry).unwrap_or_else(|| entry.name.clone().into_bytes());
+    // Told before anything is learnt: one group cannot be split.
+    if let [only] = both().map(groups).collect::<BTreeSet<_>>().iter().collect::<Vec<_>>()[..] {
+        return Err(DataError::Setting(format!(
+            "`data.group`: by the pattern `{pattern}` all images are of one group (`{}`), and a group is held out whole or not at all",
+            String::from_utf8_lossy(only)
+        )));
+    }
     // At least one group, and not all of them, whatever the hash says: there may be few.
     let mut sides: BTreeMap<Vec<u8>, bool> = both().map(groups).map(|key| (key.clone(), held_out(&key))).collect();
     let sure = |sides: &mut BTreeMap<Vec<u8>, bool>, side: bool| {
@@ -68,7 +75,7 @@ pub(crate) fn apart(contents: &mut Contents, pattern: &str) -> Result<(), DataEr
     Ok(())
 }
 
-/// A regular expression with one group of parentheses, or none, which means all of it.
+/// A regular expression with one group of parentheses.
 fn read(pattern: &str) -> Result<Regex, DataError> {
     let wrong = |found: String| DataError::BadSetting {
         name: "data.group".into(),
@@ -78,9 +85,9 @@ fn read(pattern: &str) -> Result<Regex, DataError> {
     let regex = RegexBuilder::new(pattern).unicode(false).build();
     let regex =
         regex.map_err(|error| wrong(format!("`{pattern}` ({})", error.to_string().lines().last().unwrap_or(""))))?;
-    if regex.captures_len() > 2 {
+    if regex.captures_len() != 2 {
         return Err(wrong(format!(
-            "`{pattern}`, which has {} (write `(?:…)` for those that only bracket)",
+            "`{pattern}`, which has {} (`(?:…)` are parentheses that only bracket)",
             regex.captures_len() - 1
         )));
     }

@@ -96,11 +96,12 @@ pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Beside, DataE
         // `.cls` can only be a label; the others may be anything, and then some may well be missing.
         if missing > images.len() / UNLABELLED {
             if let (Some(index), "cls") = (paired.iter().position(Option::is_none), extension) {
-                return Err(DataError::LabelCount {
-                    images_name: images[index].path.clone(),
-                    images: images.len(),
-                    labels_name: "the .cls files beside the images".to_owned(),
-                    labels: count,
+                return Err(DataError::BadLabel {
+                    name: format!("{}.cls", up_to_first_dot(&images[index]).1),
+                    reason: format!(
+                        "it is missing: {count} of {} images have a .cls file beside them, and at most one in {UNLABELLED} may lack it; add those that are missing, or move all of them away to go without labels",
+                        images.len()
+                    ),
                 });
             }
             found.notes.push(format!(
@@ -137,7 +138,7 @@ pub(crate) fn beside(images: &[Found], others: &[Found]) -> Result<Beside, DataE
             let without = texts.len() - held;
             found
                 .notes
-                .push(format!("{without} of {} .{extension} files beside the images hold no label{why}", texts.len()));
+                .push(format!("{without} of {} .{extension} files beside the images hold no label{why}, which is more than one in {UNLABELLED}: none of them are taken for labels", texts.len()));
             continue;
         }
         let distinct = texts.iter().flatten().collect::<HashSet<_>>().len();

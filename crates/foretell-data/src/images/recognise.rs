@@ -78,7 +78,8 @@ pub(crate) fn recognise(path: &Path, reading: Reading<'_>) -> Result<Contents, D
 
 /// Whether images lie at `path`.
 pub(crate) fn recognised(path: &Path) -> bool {
-    recognise(path, Reading::usual(Extent::Split)).is_ok()
+    // Arrays of images that do not fit are nobody else's.
+    matches!(recognise(path, Reading::usual(Extent::Split)), Ok(_) | Err(DataError::BadArrays { .. }))
 }
 
 fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {

@@ -73,13 +73,29 @@ fn named(folder: &str) -> Option<Named> {
     }
 }
 
-/// The same where the name stands between separators or digits: `train2017`, `cars_test`, `training_set`.
+/// The same where the name stands between separators or digits, or before a capital: `train2017`, `cars_test`, `trainA`.
 fn worded(folder: &str) -> Option<Named> {
+    word_of(folder).map(|(part, _)| part)
+}
+
+/// Its part, and its name without the word that says so.
+fn word_of(folder: &str) -> Option<(Named, String)> {
     let word = |word: &str| match word.to_ascii_lowercase().as_str() {
         "pred" | "prediction" | "unlabeled" | "unlabelled" => Some(Named::Other),
         word => named(word),
     };
-    folder.split(|c: char| !c.is_ascii_alphabetic()).find_map(word)
+    let letters = folder.as_bytes();
+    let begins = |at: usize| {
+        letters[at].is_ascii_alphabetic()
+            && (at == 0
+                || !letters[at - 1].is_ascii_alphabetic()
+                || letters[at].is_ascii_uppercase() && letters[at - 1].is_ascii_lowercase())
+    };
+    (0..letters.len()).filter(|&at| begins(at)).find_map(|at| {
+        let ends = |end: &usize| !letters[*end].is_ascii_alphabetic() || begins(*end);
+        let end = (at + 1..letters.len()).find(ends).unwrap_or(letters.len());
+        Some((word(&folder[at..end])?, format!("{}{}", &folder[..at], &folder[end..])))
+    })
 }
 
 /// Folders of pictures that say something about the pictures in another folder.
@@ -244,7 +260,13 @@ fn outer_parts(split: &Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
         return Some((whole, outside));
     }
     let (words, outside) = gather(&worded);
-    (outside == 0 && several(&words)).then_some((words, 0))
+    if outside == 0 {
+        return several(&words).then_some((words, 0));
+    }
+    // Some of many: the same name with one word and with another, such as `cars_train` and `cars_test` beside `samples`.
+    let folders: BTreeSet<&str> = all.iter().filter_map(|&index| Some(first(&split.rest[index])?.0)).collect();
+    let rests: BTreeSet<String> = folders.iter().filter_map(|folder| Some(word_of(folder)?.1)).collect();
+    (words.contains_key(&Named::Train) && several(&words) && rests.len() == 1).then_some((words, outside))
 }
 
 /// `CLASS/train`, `CLASS/test`: parts one level lower, in every first folder. The class comes first then.
@@ -258,6 +280,22 @@ fn inner_parts(split: &mut Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
     if found.len() < 2 || !found.contains(&Named::Train) {
         return None;
     }
+    // Folds and places hold the same classes: these are the classes then.
+    let mut classes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (&index, part) in all.iter().zip(&parts) {
+        let (outer, rest) = first(&split.rest[index])?;
+        let names = classes.entry(outer).or_default();
+        if let (Named::Train, Some((class, _))) = (part, first(rest).and_then(|(_, below)| first(below))) {
+            names.insert(class);
+        }
+    }
+    let same = classes.len() > 1
+        && classes.values().all(|names| names.len() > 1)
+        && classes.values().collect::<BTreeSet<_>>().len() == 1;
+    if same {
+        let names = classes.keys().copied().collect::<Vec<_>>().join("`, `");
+        split.notes.push(format!("`{names}` hold the same parts and classes and are no classes themselves"));
+    }
     let mut gathered = Parts::new();
     for (&index, part) in all.iter().zip(parts) {
         let path = split.rest[index].clone();
@@ -265,9 +303,12 @@ fn inner_parts(split: &mut Split<'_>, all: &[usize]) -> Option<(Parts, usize)> {
         let (folder, below) = first(below)?;
         gathered.entry(part).or_insert_with(|| (folder.to_owned(), Vec::new())).1.push(index);
         // The part in front, as elsewhere.
-        split.rest[index] = Cow::Owned(format!("{folder}/{class}/{below}"));
+        let path = if same { format!("{folder}/{below}") } else { format!("{folder}/{class}/{below}") };
+        split.rest[index] = Cow::Owned(path);
     }
-    split.notes.push("each class has folders of its own for the parts".to_owned());
+    if !same {
+        split.notes.push("each class has folders of its own for the parts".to_owned());
+    }
     Some((gathered, 0))
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
             let name = row.remove(&key).unwrap_or_default();
             columns.extend(row.keys().cloned());
             let name = name.replace('\\', "/");
-            let path = format!("{folder}{}", name.trim_start_matches("./"));
+            let path = within(folder, &name);
             match at.get(&(table.place.archive(), path.as_str())) {
                 Some(&index) if rows[index].is_some() => twice += 1,
                 Some(&index) => rows[index] = Some(row),
@@ -121,7 +121,7 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
     }
     if let Some(first) = lost.first() {
         told.notes
-            .push(format!("{} of {all} rows of {table} name a file that is missing, the first `{first}`", lost.len()));
+            .push(format!("{} of {all} rows of {table} name a file that is not below the folder of the images, the first `{first}` (paths count from the table's own folder)", lost.len()));
     }
     if twice > 0 {
         told.notes.push(format!("{twice} rows of {table} name a file that an earlier row names, which stands"));
@@ -143,6 +143,22 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
     ));
     told.column = column;
     Ok(told)
+}
+
+/// A path that counts from a folder, without its `.` and `..`. One that leads out of everything is left as it is.
+fn within(folder: &str, name: &str) -> String {
+    if name.starts_with('/') {
+        return name.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(name.split('/')).filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." && parts.pop().is_none() {
+            return format!("{folder}{name}");
+        } else if part != ".." {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
 }
 
 /// The column that was named, or the only one that can hold labels, or the one that is called so.

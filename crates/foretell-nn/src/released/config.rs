@@ -247,7 +247,7 @@ impl FolderConfig {
             depth: keys.num_hidden_layers,
             heads: keys.num_attention_heads,
             hidden: keys.intermediate_size,
-            eps: keys.layer_norm_eps,
+            eps: positive(keys.layer_norm_eps)?,
             positions: Positions::Added(grid, Code::Image(Order::ColumnFirst)),
             dense: None,
         };
@@ -278,7 +278,7 @@ impl FolderConfig {
         ])?;
         // transformers counts rows and columns by the configured crop, whatever the input's size.
         let rope = Rope { style: RopeStyle::Tiled, counted: Some(keys.crop_size / patch), spread: None };
-        let (width, heads, eps) = (keys.hidden_size, keys.num_attention_heads, keys.layer_norm_eps);
+        let (width, heads, eps) = (keys.hidden_size, keys.num_attention_heads, positive(keys.layer_norm_eps)?);
         let encoder = ClipVitConfig {
             patch,
             tubelet: keys.tubelet_size,
@@ -348,6 +348,14 @@ fn counts(keys: &[(&str, usize)]) -> Result<(), ReleasedError> {
         Some((key, _)) => Err(ReleasedError::Config(format!("{key} is 0 where at least 1 was expected"))),
         None => Ok(()),
     }
+}
+
+/// Of the layers' norms.
+fn positive(eps: f64) -> Result<f64, ReleasedError> {
+    if eps > 0.0 && eps.is_finite() {
+        return Ok(eps);
+    }
+    Err(ReleasedError::Config(format!("layer_norm_eps is {eps} where a number above 0 was expected")))
 }
 
 fn divides(key: &str, divisor: usize, of: &str, number: usize) -> Result<(), ReleasedError> {

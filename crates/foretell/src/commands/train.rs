@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use foretell_nn::weights;
 use foretell_systems::{Member, family, recipe};
 use foretell_train::{Health, RunFolder};
 use toml::{Table, Value};
@@ -104,6 +105,13 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
         folder.path().display(),
         summary.steps
     ));
+    if let Err(error) = weights::read_file(&folder.encoder()) {
+        let config = folder.config();
+        return Err(Error::Misuse(format!(
+            "{error}: restore it from a copy, or train again with `foretell train {}`",
+            config.display()
+        )));
+    }
     if !folder.report().exists() {
         write_report(folder)?;
     }

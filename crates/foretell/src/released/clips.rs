@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use foretell_data::Clip;
+use foretell_data::{Clip, open_inputs};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -38,6 +38,8 @@ pub(crate) struct Found {
     /// Paths of pictures, or of folders and archives of them.
     pub(super) pictures: Vec<PathBuf>,
     pub(crate) clips: Vec<PathBuf>,
+    /// Whether each, in the order that they were given, is one of the pictures.
+    pub(super) order: Vec<bool>,
     /// Folders whose images are the frames of one clip, and the images of the first.
     folders: (usize, Option<(PathBuf, usize)>),
     /// What lies beside clips and is left untouched: how many, what, and the first.
@@ -58,10 +60,29 @@ impl Found {
                     path.display()
                 )));
             }
+        } else if !of_clips
+            && path.is_dir()
+            && open_inputs(std::slice::from_ref(&path.to_owned())).is_err()
+            && self.videos(path)
+        {
+            // Every frame of the videos in it.
         } else {
             self.pictures.push(path.to_owned());
+            self.order.push(true);
+            return Ok(());
         }
+        self.order.resize(self.pictures.len() + self.clips.len(), false);
         Ok(())
+    }
+
+    /// Takes the videos of a folder that holds nothing else to read, if it holds any.
+    fn videos(&mut self, folder: &Path) -> bool {
+        let mut found = Self::default();
+        let any = found.search(folder, 0).is_ok() && !found.clips.is_empty() && found.folders.0 == 0;
+        if any {
+            self.clips.append(&mut found.clips);
+        }
+        any
     }
 
     /// The clips in a folder and in its folders, in the order of their names. Where videos lie, the images beside them are none;

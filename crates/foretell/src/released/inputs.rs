@@ -148,6 +148,12 @@ impl Inputs {
         if paths.is_empty() {
             return Err(DataError::NoInputs.into());
         }
+        if args.images && !of_clips {
+            return Err(Error::Misuse(format!(
+                "`--images` is for models of clips, and {} takes each picture as a row anyway: leave it out",
+                model.name()
+            )));
+        }
         let mut found = Found::default();
         for path in paths {
             found.take(path, of_clips, args.images)?;
@@ -156,13 +162,28 @@ impl Inputs {
         for note in &inputs.notes {
             say(note);
         }
-        let Found { pictures, clips, .. } = found;
+        let Found { pictures, clips, order, .. } = found;
+        let mut counts = Vec::new();
         if !pictures.is_empty() {
-            let pictures = open_inputs(&pictures)?;
-            inputs.items.extend((0..pictures.len(Part::Train)).map(Item::Picture));
-            inputs.pictures = Some(pictures);
+            let opened = open_inputs(&pictures)?;
+            counts = match pictures.len() {
+                count if count == order.len() => vec![0; count - 1],
+                1 => Vec::new(),
+                // Clips lie between them.
+                _ => counted_each(&pictures[..pictures.len() - 1])?,
+            };
+            counts.push(opened.len(Part::Train) - counts.iter().sum::<usize>());
+            inputs.pictures = Some(opened);
         }
-        for path in clips {
+        let (mut counts, mut clips, mut first) = (counts.into_iter(), clips.into_iter(), 0);
+        for is_picture in order {
+            if is_picture {
+                let count = counts.next().unwrap_or(0);
+                inputs.items.extend((first..first + count).map(Item::Picture));
+                first += count;
+                continue;
+            }
+            let Some(path) = clips.next() else { continue };
             if of_clips {
                 inputs.items.push(Item::Clip(path));
                 continue;
@@ -333,6 +354,11 @@ impl Inputs {
             }
         }
     }
+}
+
+/// How many pictures lie at each path.
+fn counted_each(paths: &[PathBuf]) -> Result<Vec<usize>, Error> {
+    paths.iter().map(|path| Ok(open_inputs(std::slice::from_ref(path))?.len(Part::Train))).collect()
 }
 
 /// An error if the model cannot take such an array.

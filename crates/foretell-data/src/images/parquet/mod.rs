@@ -76,9 +76,9 @@ pub(crate) fn open(files: &[&Found], reading: Reading<'_>) -> Result<Contents, D
     if rows.is_empty() {
         let why = match nulls.len() {
             0 => "it has no rows".to_owned(),
-            count => format!(
-                "none of its {count} rows holds the images' bytes, only paths: write it again with `to_parquet(…, embed_external_files=True)`, or give the folder of the files"
-            ),
+            count => {
+                format!("none of its {count} rows holds the images' bytes, only paths: give the folder of those files")
+            }
         };
         return Err(bad(&files[0].path, why));
     }

@@ -47,6 +47,13 @@ impl Sink {
             }
             _ => self.shape = Some(rows.shape),
         }
+        if rows.values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::Misuse(
+                "the model's features are no finite numbers (NaN or infinite): its weights or its config.json are not what it was trained \
+                 with; restore them from where they came"
+                    .to_owned(),
+            ));
+        }
         self.file.append(&rows.values)
     }
 
@@ -127,7 +134,8 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
             match pixels {
                 Ok(mut pixels) => {
                     kept.moments.extend(pixels.moments.take().map(|moments| (index, moments)));
-                    sink.take(pass.push(pixels)?)?;
+                    let rows = pass.push(pixels).map_err(|error| named_misfit(error, &inputs, index))?;
+                    sink.take(rows)?;
                 }
                 Err(Error::Data(_)) if args.reading.on_bad_sample == BadSample::Skip => kept.skipped.push(index),
                 Err(Error::Data(source)) if count > 1 => {
@@ -175,6 +183,16 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         args.out.display(),
         published.model.name()
     ))
+}
+
+/// With the input that does not fit.
+fn named_misfit(error: Error, inputs: &Inputs, index: usize) -> Error {
+    match (error, inputs.name(index)) {
+        (Error::Misuse(what), Ok(name)) => Error::Misuse(format!(
+            "`{name}`: {what} (what its pixels become is said by preprocessor_config.json beside the model's config)"
+        )),
+        (error, _) => error,
+    }
 }
 
 /// What went into rows: of each clip, the frames that were really taken and their times in seconds.

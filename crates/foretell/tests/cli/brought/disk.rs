@@ -251,7 +251,7 @@ fn samples_of_one_group_stand_on_one_side() {
     let two = root.path().join("two");
     folder(&two, (0..40).map(|i| format!("{}-{i}.png", ["anna", "bob"][i % 2])), &[]);
     let run = root.path().join("two-run");
-    trained(&two, &run, &["data.group=^[a-z]+"]);
+    trained(&two, &run, &["data.group=^([a-z]+)"]);
     assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("1 of 2 groups are held out"));
     // Folders said what is held out: shared groups are told.
     let shared = root.path().join("shared");
@@ -262,6 +262,8 @@ fn samples_of_one_group_stand_on_one_side() {
     declined(&set, "data.group=(speaker)", &["data.group", "(speaker)", "none of the names", "patient"]);
     declined(&set, "data.group=(a)(b)", &["data.group", "which has 2"]);
     declined(&set, "data.group=(a", &["data.group", "unclosed group"]);
+    declined(&set, "data.group=patient", &["data.group", "parentheses", "which has 0"]);
+    declined(&set, "data.group=(patient)", &["data.group", "all images are of one group (`patient`)"]);
 }
 
 #[cfg(feature = "parquet")]

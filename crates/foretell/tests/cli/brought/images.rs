@@ -48,7 +48,50 @@ struct Case {
     said: &'static [&'static str],
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 27] = [
+    // CycleGAN's pairs.
+    Case {
+        files: &[("trainA/{}.jpg", 5), ("trainB/{}.jpg", 5), ("testA/{}.jpg", 3), ("testB/{}.jpg", 3)],
+        parts: Some((10, 6)),
+        classes: &[],
+        said: &[],
+    },
+    // Something beside two parts of one name.
+    Case {
+        files: &[
+            ("cars_train/cat/{}.jpg", 5),
+            ("cars_train/dog/{}.jpg", 5),
+            ("cars_test/cat/{}.jpg", 3),
+            ("cars_test/dog/{}.jpg", 3),
+            ("sample_images/{}.jpg", 4),
+        ],
+        parts: Some((10, 6)),
+        classes: &["cat", "dog"],
+        said: &["4 images outside of the folders of the split are left untouched"],
+    },
+    // Words of parts that are about something else.
+    Case {
+        files: &[("train_station/{}.jpg", 20), ("test_tube/{}.jpg", 20), ("apple/{}.jpg", 20)],
+        parts: None,
+        classes: &["apple", "test_tube", "train_station"],
+        said: &[],
+    },
+    // Folds that hold the parts.
+    Case {
+        files: &[
+            ("fold0/train/cat/{}.jpg", 5),
+            ("fold0/train/dog/{}.jpg", 5),
+            ("fold0/test/cat/{}.jpg", 3),
+            ("fold0/test/dog/{}.jpg", 3),
+            ("fold1/train/cat/{}.jpg", 5),
+            ("fold1/train/dog/{}.jpg", 5),
+            ("fold1/test/cat/{}.jpg", 3),
+            ("fold1/test/dog/{}.jpg", 3),
+        ],
+        parts: Some((20, 12)),
+        classes: &["cat", "dog"],
+        said: &["`fold0`, `fold1` hold the same parts and classes"],
+    },
     // COCO's folders.
     Case {
         files: &[("train2017/{}.jpg", 5), ("val2017/{}.jpg", 2), ("test2017/{}.jpg", 3)],

@@ -243,3 +243,26 @@ fn what_is_no_video_is_said() {
         "{said}"
     );
 }
+
+#[test]
+fn rows_follow_the_arguments_whatever_they_are() {
+    let bench = Bench::new();
+    bench.clip("b.gif");
+    pictures(&bench.at("many"), 2, 20);
+    fs::write(bench.at("z.png"), crate::made::png(20, 20, 3, 7)).unwrap();
+    bench.embed("i-jepa", &["z.png", "b.gif", "many"], &["--frames", "2"]).unwrap();
+    let names: Vec<String> = serde_json::from_str(&arrays(&bench.at("y.safetensors")).1["names"]).unwrap();
+    let ends = ["z.png", "b.gif#0", "b.gif#4", "many/000.png", "many/001.png"];
+    assert!(names.len() == 5 && names.iter().zip(ends).all(|(name, end)| name.ends_with(end)), "{names:?}");
+    // The row of a picture is the same wherever it stands.
+    let rows = arrays(&bench.at("y.safetensors")).0.remove("features").unwrap().1;
+    bench.embed("i-jepa", &["many", "z.png"], &[]).unwrap();
+    let others = arrays(&bench.at("y.safetensors")).0.remove("features").unwrap().1;
+    let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far(&rows[..24], &others[48..]) < 1e-5 && far(&rows[72..], &others[..48]) < 1e-5);
+    // A folder that holds videos alone gives their frames.
+    bench.clip("films/c.gif");
+    assert_eq!(bench.embed("i-jepa", &["films"], &["--frames", "2"]).unwrap().0["rows"], 2);
+    let said = bench.embed("i-jepa", &["many"], &["--images"]).unwrap_err();
+    assert!(said.contains("`--images` is for models of clips"), "{said}");
+}
