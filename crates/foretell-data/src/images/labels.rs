@@ -192,6 +192,11 @@ fn cls(found: &Found) -> Result<String, DataError> {
 fn txt(found: &Found) -> Result<Option<String>, DataError> {
     let text = text(found)?;
     let class = text.trim();
+    // A box of a detector (YOLO's): a class and where it lies.
+    let numbers = class.split_whitespace().map(|word| word.parse::<f64>().ok()).collect::<Option<Vec<f64>>>();
+    if numbers.is_some_and(|numbers| numbers.len() > 3) {
+        return Ok(None);
+    }
     Ok((!class.is_empty() && !class.contains('\n') && class.len() <= LONGEST_CLASS).then(|| class.to_owned()))
 }
 

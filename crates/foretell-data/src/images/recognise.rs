@@ -103,6 +103,8 @@ fn folder(path: &Path, reading: Reading<'_>) -> Result<Contents, DataError> {
     }
     let mut contents = contents.ok_or_else(|| empty(path, files))?;
     contents.notes.extend(notes);
+    // Its pictures are images; what it is beyond that is told.
+    contents.notes.extend(foreign_folder(path).map(|what| format!("its images are taken one by one: {what}")));
     Ok(contents)
 }
 

@@ -67,8 +67,8 @@ impl Named {
 fn named(folder: &str) -> Option<Named> {
     match folder.to_ascii_lowercase().as_str() {
         "train" | "training" => Some(Named::Train),
-        "test" | "testing" => Some(Named::Test),
-        "val" | "valid" | "validation" | "dev" => Some(Named::Val),
+        "test" | "testing" | "holdout" | "heldout" => Some(Named::Test),
+        "val" | "valid" | "validate" | "validation" | "dev" | "eval" | "evaluation" => Some(Named::Val),
         _ => None,
     }
 }

@@ -118,8 +118,8 @@ impl Ends {
                     other.keys,
                     other.lengths.len()
                 )),
-                // Lengths are there for this alone; anything else may mean something else.
-                (None, Err(error)) if LENGTHS.contains(&group[0]) => return Err(error),
+                // Lengths and ends are there for this alone; anything else may mean something else.
+                (None, Err(error)) if LENGTHS.contains(&group[0]) || BEHIND.contains(&group[0]) => return Err(error),
                 (None, Err(DataError::BadEpisodes { reason, .. } | DataError::BadArrays { reason, .. })) => {
                     notes.push(format!("`{}` does not say where episodes end: {reason}", keys.join(" | ")));
                 }
@@ -177,7 +177,13 @@ impl Ends {
             Some((lengths, observed)) => Ok(Some(Self { keys, lengths, observed })),
             None if *says == Says::Lengths || *says == Says::Behind => {
                 let sum = lengths.iter().sum::<usize>();
-                Err(bad(path, format!("`{keys}` adds up to {sum}, but there are {actions} actions: expected as many")))
+                let ends = if *says == Says::Lengths { "adds up to" } else { "ends at row" };
+                Err(bad(
+                    path,
+                    format!(
+                        "`{keys}` {ends} {sum}, but there are {actions} actions: expected as many, or one more for each episode (`data.ends = {NONE}` leaves it out of account)"
+                    ),
+                ))
             }
             None => Err(bad(
                 path,

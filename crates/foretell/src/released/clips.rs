@@ -22,13 +22,18 @@ pub struct Moments {
     /// In seconds, of each of them; nothing where the clip does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<Vec<f64>>,
+    /// What else to know of the clip, such as that it is cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 impl Moments {
     /// Of these frames.
     pub(super) fn of(clip: &Clip, frames: &[usize]) -> Self {
         let times = clip.times().map(|times| frames.iter().map(|frame| times[*frame]).collect());
-        Self { frames: frames.to_vec(), times }
+        // Once for a clip, and not for each of its frames.
+        let notes = if frames.len() > 1 { clip.notes().to_vec() } else { Vec::new() };
+        Self { frames: frames.to_vec(), times, notes }
     }
 }
 

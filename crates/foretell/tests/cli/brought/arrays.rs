@@ -304,3 +304,37 @@ fn a_clip_says_how_its_axes_and_its_range_were_taken() {
     let planes = place("planes.npy", bytes("(3, 32, 32)", vec![9; 3072]));
     refused(&["inspect", planes.to_str().unwrap()], &["planes.npy", "[3, 32, 32]", "x[None]", "x[..., None]"]);
 }
+
+#[test]
+fn ends_that_do_not_fit_are_declined_and_can_be_left_out_of_account() {
+    let bench = Bench::new();
+    let data = bench.file(
+        "ends.npz",
+        &[
+            ("observations", bytes("(40, 8, 8, 3)", (0..40 * 192).map(|i| (i * 7 % 251) as u8))),
+            ("actions", floats("(40, 2)", (0..80).map(|i| (i as f32 / 9.0).sin()))),
+            ("episode_ends", wholes(&[10, 20, 30])),
+        ],
+    );
+    let out = bench.root.path().join("never");
+    let arguments =
+        ["train", "le-wm", "--steps", "2", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    refused(&arguments, &["ends.npz", "`episode_ends` ends at row 30", "40 actions", "data.ends = none"]);
+    assert!(!out.exists());
+    bench.train(&data, &["--set", "data.ends=none"]);
+}
+
+#[test]
+fn boxes_beside_images_are_no_classes() {
+    let root = tempfile::tempdir().unwrap();
+    let set = root.path().join("set");
+    fs::create_dir_all(&set).unwrap();
+    for i in 0..20 {
+        fs::write(set.join(format!("{i}.png")), crate::made::png(8, 8, 3, i)).unwrap();
+        fs::write(set.join(format!("{i}.txt")), format!("{} 0.5 0.5 0.25 0.25\n", i % 2)).unwrap();
+    }
+    let output = foretell().args(["inspect", "--json"]).arg(&set).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["factors"].as_array().map_or(0, Vec::len), 0, "{told:#}");
+    assert!(told["notes"].to_string().contains("hold no label"), "{told:#}");
+}

@@ -361,7 +361,7 @@ mod parquet_files {
         declined(
             &path,
             "seed=1",
-            &["one.parquet", "none of its 40 rows holds the images' bytes", "embed_external_files"],
+            &["one.parquet", "none of its 40 rows holds the images' bytes", "give the folder of those files"],
         );
         fs::write(&path, b"PAR1 and then something else PAR1").unwrap();
         declined(&path, "seed=1", &["the table `one.parquet` cannot be read"]);

@@ -34,7 +34,7 @@ const CASES: [Case; 24] = [
     ("x.7z", b"7z\xBC\xAF\x27\x1C", "7-Zip", "7z x"),
     ("x.rar", b"Rar!\x1A\x07", "RAR", "unrar x"),
     ("set.tar", b"\n<!DOCTYPE html><title>404</title>", "web page", "download it again"),
-    ("x.arrow", b"\xFF\xFF\xFF\xFF\x10\0\0\0", "Arrow", "to_parquet"),
+    ("x.arrow", b"\xFF\xFF\xFF\xFF\x10\0\0\0", "Arrow", "load_from_disk("),
     ("x.tfrecord-00000-of-00010", b"\x10\0\0\0\0\0\0\0", "TFRecord", "tensorflow_datasets"),
     ("x.wav", b"RIFF\0\0\0\0WAVEfmt ", "sound", "spectrograms"),
     ("x.gif", b"GIF89a\x01\0\x01\0", "GIF", "ffmpeg -i"),
