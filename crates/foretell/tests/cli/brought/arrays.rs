@@ -311,15 +311,15 @@ fn ends_that_do_not_fit_are_declined_and_can_be_left_out_of_account() {
     let data = bench.file(
         "ends.npz",
         &[
-            ("observations", bytes("(40, 8, 8, 3)", (0..40 * 192).map(|i| (i * 7 % 251) as u8))),
-            ("actions", floats("(40, 2)", (0..80).map(|i| (i as f32 / 9.0).sin()))),
+            ("observations", bytes("(200, 8, 8, 3)", (0..200 * 192).map(|i| (i * 7 % 251) as u8))),
+            ("actions", floats("(200, 2)", (0..400).map(|i| (i as f32 / 9.0).sin()))),
             ("episode_ends", wholes(&[10, 20, 30])),
         ],
     );
     let out = bench.root.path().join("never");
     let arguments =
         ["train", "le-wm", "--steps", "2", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    refused(&arguments, &["ends.npz", "`episode_ends` ends at row 30", "40 actions", "data.ends = none"]);
+    refused(&arguments, &["ends.npz", "`episode_ends` ends at row 30", "200 actions", "data.ends = none"]);
     assert!(!out.exists());
     bench.train(&data, &["--set", "data.ends=none"]);
 }
