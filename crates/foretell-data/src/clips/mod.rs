@@ -78,7 +78,10 @@ impl Clip {
                     Animation::open(path).map(|(reader, extent)| (Kind::Animation(reader), extent))
                 }
                 Some(Format::Y4m) => Y4m::open(path).map(|(reader, extent)| (Kind::Y4m(reader), extent)).or_else(|reason| {
-                    // Of more bits, or of colours that are not read here.
+                    // Of more bits, or of colours that are not read here; a damaged one is no matter for ffmpeg.
+                    if !reason.starts_with("it has the colours") {
+                        return Err(reason);
+                    }
                     let decoded = Decoded::open(path, program).map_err(|_| reason)?;
                     Ok((Kind::Decoded(decoded.0), decoded.1))
                 }),
