@@ -51,6 +51,6 @@ pub use pixels::Image;
 pub use positional::read_exact_at;
 pub use rows::NamedRows;
 pub use source::{Feed, Source, feed};
-pub use visit::{Census, Unreadable, census, for_each, for_each_readable, spread, unreadable};
+pub use visit::{Census, Unreadable, census, for_each, spread, unreadable};
 pub use windows::episodes::{Episodes, EpisodesConfig};
 pub use windows::window::{Places, Window};

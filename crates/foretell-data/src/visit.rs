@@ -21,29 +21,9 @@ pub fn spread(total: Option<usize>, limit: usize) -> impl Iterator<Item = usize>
 
 /// Calls `f` with each of at most `limit` samples of a part, [spread] evenly over it and [prepared](Modality::prepare), in
 /// index order. Where bad samples are passed over they are left out and their names returned; it is an error if none is good.
+/// `on_bad` is usually what the [data say](Modality::on_bad); a judgement passes over them, or it would lose a training that has
+/// ended.
 pub fn for_each<M: Modality>(
-    data: &Arc<M>,
-    part: Part,
-    limit: usize,
-    threads: usize,
-    f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
-) -> Result<Vec<String>, DataError> {
-    for_each_with(data, part, limit, threads, data.on_bad(), f)
-}
-
-/// The same with bad samples passed over whatever the data say of them: a judgement that stopped at one would lose a
-/// training that has ended.
-pub fn for_each_readable<M: Modality>(
-    data: &Arc<M>,
-    part: Part,
-    limit: usize,
-    threads: usize,
-    f: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
-) -> Result<Vec<String>, DataError> {
-    for_each_with(data, part, limit, threads, OnBadSample::Skip, f)
-}
-
-fn for_each_with<M: Modality>(
     data: &Arc<M>,
     part: Part,
     limit: usize,

@@ -208,11 +208,12 @@ fn a_corrupt_image_is_named_and_the_rest_goes_on() {
             seen += 1;
             Ok(())
         };
-        skipped.extend(for_each(&images(OnBadSample::Skip), part, usize::MAX, 2, count).unwrap());
+        skipped.extend(for_each(&images(OnBadSample::Skip), part, usize::MAX, 2, OnBadSample::Skip, count).unwrap());
     }
     skipped.sort();
     assert_eq!((seen, skipped), (37, ["07.png", "20.png", "30.png"].map(str::to_owned).to_vec()));
-    let errors = parts.map(|part| for_each(&images(OnBadSample::Fail), part, usize::MAX, 2, |_, _| Ok(())));
+    let errors =
+        parts.map(|part| for_each(&images(OnBadSample::Fail), part, usize::MAX, 2, OnBadSample::Fail, |_, _| Ok(())));
     let error = errors.into_iter().find_map(Result::err).unwrap();
     says(&error.to_string(), &["`07.png`", "set `data.on_bad_sample` to `skip`"]);
 }

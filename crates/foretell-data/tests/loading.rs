@@ -231,7 +231,7 @@ fn a_whole_part_comes_fitted_and_in_order_with_any_number_of_threads() {
     for (threads, limit, count) in [(1, usize::MAX, 101), (3, usize::MAX, 101), (3, 40, 40), (2, 1000, 101), (1, 0, 0)]
     {
         let mut indices = Vec::new();
-        for_each(&images, Part::Train, limit, threads, |index, sample| {
+        for_each(&images, Part::Train, limit, threads, OnBadSample::Fail, |index, sample| {
             assert_eq!((sample.image.width, sample.image.height, sample.labels.len()), (6, 6, 6));
             assert_eq!(sample.index, index);
             indices.push(index);
@@ -258,7 +258,7 @@ fn what_health_is_judged_on_is_spread_over_a_part_sorted_by_class() {
             samples.push(sample);
             Ok(())
         };
-        for_each(&images, judged_part(images.as_ref()), limit, 2, keep).unwrap();
+        for_each(&images, judged_part(images.as_ref()), limit, 2, OnBadSample::Fail, keep).unwrap();
         samples
     };
     let sizes: Vec<usize> = seen(20).iter().map(|sample| sample.image.pixels.len()).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use foretell_data::{DataError, Epochs, Feed, Modality, Part, feed, for_each, for_each_readable, judged_part};
+use foretell_data::{DataError, Epochs, Feed, Modality, OnBadSample, Part, feed, for_each, judged_part};
 use foretell_eval::{Features, Statistics};
 use foretell_jepa::{Clock, Kept, Latents, Objective, Role, Second};
 use foretell_nn::layers::absorb;
@@ -240,12 +240,8 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learning<O, M> {
         limit: usize,
         keep: impl FnMut(usize, M::Sample) -> Result<(), DataError>,
     ) -> Result<Vec<String>, DataError> {
-        let threads = self.ground.threads;
-        if self.ended {
-            for_each_readable(data, part, limit, threads, keep)
-        } else {
-            for_each(data, part, limit, threads, keep)
-        }
+        let on_bad = if self.ended { OnBadSample::Skip } else { data.on_bad() };
+        for_each(data, part, limit, self.ground.threads, on_bad, keep)
     }
 
     /// The held-out samples of a batch.

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, Frames, ImageDecoder, ImageError, Limits, RgbaImage};
 
-use super::{Extent, MOST_PIXELS, Wanted, check_size};
+use super::{Extent, MOST_PIXELS, Wanted, check_size, guarded};
 use crate::Image;
 
 /// Chunks of a PNG that may stand before its pixels.
@@ -141,11 +140,6 @@ fn said(path: &Path) -> Result<bool, std::io::Error> {
         }
     }
     Ok(false)
-}
-
-/// A decoder that panics on a damaged file costs that file.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the decoder gave up on it".to_owned()))
 }
 
 fn on_white(frame: &RgbaImage) -> Image {

@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::num::NonZeroU64;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ::gif::{ColorOutput, DecodeOptions, Decoder, DisposalMethod, MemoryLimit};
 
-use super::{Extent, Forward, Step, check_size};
+use super::{Extent, Forward, Step, check_size, guarded};
 use crate::Image;
 
 /// Of one frame, four bytes a pixel.
@@ -104,11 +103,6 @@ impl Forward for Drawing {
         self.number += 1;
         Ok(if wanted { Step::Frame(self.canvas.clone()) } else { Step::Passed })
     }
-}
-
-/// A decoder that panics on a damaged file costs that file.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the decoder gave up on it".to_owned()))
 }
 
 fn decoder(path: &Path, options: DecodeOptions) -> Result<Decoder<BufReader<File>>, String> {

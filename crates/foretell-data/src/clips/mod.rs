@@ -12,6 +12,7 @@ mod y4m;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::kind::foreign;
@@ -22,7 +23,7 @@ use frames::Frames;
 use gif::Gif;
 pub use moments::{FramesBy, sample_frames};
 use npy::Npy;
-use y4m::Y4m;
+use y4m::{Refused, Y4m};
 
 /// Wider or higher frames are refused.
 const LONGEST_SIDE: usize = 1 << 14;
@@ -77,14 +78,15 @@ impl Clip {
                 Some(Format::Animation) => {
                     Animation::open(path).map(|(reader, extent)| (Kind::Animation(reader), extent))
                 }
-                Some(Format::Y4m) => Y4m::open(path).map(|(reader, extent)| (Kind::Y4m(reader), extent)).or_else(|reason| {
-                    // Of more bits, or of colours that are not read here; a damaged one is no matter for ffmpeg.
-                    if !reason.starts_with("it has the colours") {
-                        return Err(reason);
+                Some(Format::Y4m) => match Y4m::open(path) {
+                    // Of more bits, or of colours that are not read here.
+                    Err(Refused::Colours(reason)) => {
+                        let decoded = Decoded::open(path, program).map_err(|_| reason);
+                        decoded.map(|(reader, extent)| (Kind::Decoded(reader), extent))
                     }
-                    let decoded = Decoded::open(path, program).map_err(|_| reason)?;
-                    Ok((Kind::Decoded(decoded.0), decoded.1))
-                }),
+                    Err(Refused::Damaged(reason)) => Err(reason),
+                    Ok((reader, extent)) => Ok((Kind::Y4m(reader), extent)),
+                },
                 Some(Format::Npy) => Npy::open(path).map(|(reader, extent)| (Kind::Npy(reader), extent)),
                 Some(Format::Container) => {
                     Decoded::open(path, program).map(|(reader, extent)| (Kind::Decoded(reader), extent))
@@ -256,6 +258,11 @@ fn check_size(width: usize, height: usize) -> Result<(), String> {
         return Err(format!("its frames are {width}×{height}, and the limit is 32 megapixels; make it smaller"));
     }
     Ok(())
+}
+
+/// A decoder that panics on a damaged file costs that file.
+fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the decoder gave up on it".to_owned()))
 }
 
 /// A clip that is read from its first frame on.

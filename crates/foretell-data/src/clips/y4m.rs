@@ -24,6 +24,20 @@ pub(super) struct Y4m {
     full: bool,
 }
 
+/// Why a file is not read.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Others may read it.
+    Colours(String),
+    Damaged(String),
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
 /// How chroma is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chroma {
@@ -33,15 +47,15 @@ enum Chroma {
 }
 
 impl Chroma {
-    fn of(tag: &str) -> Result<Self, String> {
+    fn of(tag: &str) -> Result<Self, Refused> {
         match tag {
             "420" | "420jpeg" | "420mpeg2" | "420paldv" => Ok(Self::Every(2, 2)),
             "422" => Ok(Self::Every(2, 1)),
             "444" => Ok(Self::Every(1, 1)),
             "mono" => Ok(Self::None),
-            _ => Err(format!(
+            _ => Err(Refused::Colours(format!(
                 "it has the colours `C{tag}`: expected C420, C422, C444 or Cmono of 8 bits; convert it with `ffmpeg -i IN -pix_fmt yuv420p OUT.y4m`"
-            )),
+            ))),
         }
     }
 
@@ -55,7 +69,7 @@ impl Chroma {
 }
 
 impl Y4m {
-    pub(super) fn open(path: &Path) -> Result<(Self, Extent), String> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Extent), Refused> {
         let file = Positional::open(path).map_err(|e| e.to_string())?;
         let (line, mut at) = line(&file, 0)?;
         let (mut width, mut height, mut chroma, mut full) = (None, None, Chroma::Every(2, 2), false);
@@ -70,7 +84,7 @@ impl Y4m {
             }
         }
         let (Some(width), Some(height)) = (width, height) else {
-            return Err("its header names no width and height".to_owned());
+            return Err("its header names no width and height".to_owned().into());
         };
         check_size(width, height)?;
         let mut y4m = Self { file, frames: Vec::new(), width, height, chroma, full };
@@ -78,7 +92,7 @@ impl Y4m {
         while at < y4m.file.length() {
             let (line, start) = self::line(&y4m.file, at)?;
             if line.split(' ').next() != Some("FRAME") {
-                return Err(format!("it is damaged behind its frame {}, at byte {at}", y4m.frames.len()));
+                return Err(format!("it is damaged behind its frame {}, at byte {at}", y4m.frames.len()).into());
             }
             at = start + bytes;
             if at > y4m.file.length() {
@@ -86,12 +100,13 @@ impl Y4m {
                     "it is truncated inside its frame {}: {bytes} bytes were expected, but found {}; copy it again",
                     y4m.frames.len(),
                     y4m.file.length() - start
-                ));
+                )
+                .into());
             }
             y4m.frames.push(start);
         }
         if y4m.frames.is_empty() {
-            return Err("it has no frame".to_owned());
+            return Err("it has no frame".to_owned().into());
         }
         let extent = (y4m.frames.len(), width, height);
         Ok((y4m, extent))

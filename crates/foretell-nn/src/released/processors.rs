@@ -32,14 +32,9 @@ const fn plain(
     Processor { name, square, resize, filter, crop: None, cuts: false, statistics }
 }
 
-const fn cutting(
-    name: &'static str,
-    square: bool,
-    resize: Resize,
-    filter: Filter,
-    statistics: ([f32; 3], [f32; 3]),
-) -> Processor {
-    Processor { name, square, resize, filter, crop: Some(224), cuts: true, statistics }
+/// Which cuts 224 pixels out of the middle.
+const fn cutting(plain: Processor) -> Processor {
+    Processor { crop: Some(224), cuts: true, ..plain }
 }
 
 const fn exact(side: usize) -> Resize {
@@ -48,19 +43,19 @@ const fn exact(side: usize) -> Resize {
 
 const PROCESSORS: [Processor; 15] = [
     Processor { crop: Some(224), ..plain("Beit", true, exact(224), Filter::Bicubic, HALF) },
-    cutting("Bit", false, Resize::Shorter(224), Filter::Bicubic, CLIP),
+    cutting(plain("Bit", false, Resize::Shorter(224), Filter::Bicubic, CLIP)),
     plain("Blip", true, exact(384), Filter::Bicubic, CLIP),
-    cutting("ChineseCLIP", false, Resize::Shorter(224), Filter::Bicubic, CLIP),
-    cutting("CLIP", false, Resize::Shorter(224), Filter::Bicubic, CLIP),
+    cutting(plain("ChineseCLIP", false, Resize::Shorter(224), Filter::Bicubic, CLIP)),
+    cutting(plain("CLIP", false, Resize::Shorter(224), Filter::Bicubic, CLIP)),
     plain(CONVNEXT, false, Resize::Shorter(384), Filter::Bicubic, HALF),
-    cutting("DeiT", true, exact(256), Filter::Bicubic, HALF),
-    cutting("MobileNetV1", false, Resize::Shorter(256), Filter::Bilinear, HALF),
-    cutting("MobileNetV2", false, Resize::Shorter(256), Filter::Bilinear, HALF),
+    cutting(plain("DeiT", true, exact(256), Filter::Bicubic, HALF)),
+    cutting(plain("MobileNetV1", false, Resize::Shorter(256), Filter::Bilinear, HALF)),
+    cutting(plain("MobileNetV2", false, Resize::Shorter(256), Filter::Bilinear, HALF)),
     Processor { crop: Some(768), ..plain("OwlViT", true, exact(768), Filter::Bicubic, CLIP) },
     plain("Pvt", true, exact(224), Filter::Bicubic, IMAGENET),
     plain("Segformer", true, exact(512), Filter::Bilinear, IMAGENET),
     plain("Siglip", false, exact(224), Filter::Bicubic, HALF),
-    cutting("VideoMAE", false, Resize::Shorter(224), Filter::Bilinear, HALF),
+    cutting(plain("VideoMAE", false, Resize::Shorter(224), Filter::Bilinear, HALF)),
     plain("ViT", true, exact(224), Filter::Bilinear, HALF),
 ];
 

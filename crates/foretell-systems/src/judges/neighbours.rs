@@ -1,6 +1,6 @@
 //! Nearest neighbours of some held-out samples, by the trained features and by the untrained ones.
 
-use foretell_data::{Image, Modality, Part, for_each_readable, judged_part};
+use foretell_data::{Image, Modality, OnBadSample, Part, for_each, judged_part};
 use foretell_eval::{Card, Features, Finding, Pictures, Strip, TRAINED, Tile, UNTRAINED, nearest};
 use foretell_ops as ops;
 use foretell_train::Which;
@@ -74,7 +74,7 @@ fn gallery<D: Modality>(run: &Judging<'_, D>, part: Part) -> Result<Gallery, Jud
         }
         chunk.clear();
     };
-    let skipped = for_each_readable(run.data, part, GALLERY, run.on.threads, |index, sample| {
+    let skipped = for_each(run.data, part, GALLERY, run.on.threads, OnBadSample::Skip, |index, sample| {
         places.push(index);
         chunk.push(sample);
         if chunk.len() == CHUNK {

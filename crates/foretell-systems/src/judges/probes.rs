@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foretell_data::{DataError, Modality, Part, for_each_readable};
+use foretell_data::{DataError, Modality, OnBadSample, Part, for_each};
 use foretell_eval::{
     Better, Budget, FEATURES, Factor, Features, FewShot, Figures, Finding, Probed, Row, TRAINED, UNTRAINED,
 };
@@ -152,23 +152,24 @@ fn see<D: Modality>(
         }
         chunk.clear();
     };
-    let skipped = for_each_readable(data, part, limit, run.on.threads, |index, sample| -> Result<(), DataError> {
-        let baseline = data.baseline(&sample);
-        if rows == 0 {
-            // Raw pixels are much the widest: without this the vector grows by copies, and for a moment there are two.
-            values[encoders.len()].reserve_exact(expected * baseline.len());
-        }
-        rows += 1;
-        values[encoders.len()].extend(baseline);
-        for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
-            column.push(label);
-        }
-        chunk.push(sample);
-        if chunk.len() == CHUNK {
-            flush(&mut chunk, &mut values);
-        }
-        Ok(())
-    })?;
+    let skipped =
+        for_each(data, part, limit, run.on.threads, OnBadSample::Skip, |index, sample| -> Result<(), DataError> {
+            let baseline = data.baseline(&sample);
+            if rows == 0 {
+                // Raw pixels are much the widest: without this the vector grows by copies, and for a moment there are two.
+                values[encoders.len()].reserve_exact(expected * baseline.len());
+            }
+            rows += 1;
+            values[encoders.len()].extend(baseline);
+            for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
+                column.push(label);
+            }
+            chunk.push(sample);
+            if chunk.len() == CHUNK {
+                flush(&mut chunk, &mut values);
+            }
+            Ok(())
+        })?;
     flush(&mut chunk, &mut values);
     run.skip(skipped);
     let features =

@@ -37,14 +37,19 @@ impl Moments {
     }
 }
 
+/// What an input is.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A picture, or a folder or an archive of pictures.
+    Pictures(PathBuf),
+    Clip(PathBuf),
+}
+
 /// What lies at the paths that were given.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Paths of pictures, or of folders and archives of them.
-    pub(super) pictures: Vec<PathBuf>,
-    pub(crate) clips: Vec<PathBuf>,
-    /// Whether each, in the order that they were given, is one of the pictures.
-    pub(super) order: Vec<bool>,
+    /// In the order that they were given.
+    pub(super) inputs: Vec<Input>,
     /// Folders whose images are the frames of one clip, and the images of the first.
     folders: (usize, Option<(PathBuf, usize)>),
     /// What lies beside clips and is left untouched: how many, what, and the first.
@@ -55,38 +60,50 @@ impl Found {
     /// Sorts one path in. For a model of clips, folders are searched for them, unless each picture is to be a row.
     pub(super) fn take(&mut self, path: &Path, of_clips: bool, images: bool) -> Result<(), Error> {
         if Clip::is_video(path) || of_clips && !images && Clip::is_animation(path) {
-            self.clips.push(path.to_owned());
+            self.inputs.push(Input::Clip(path.to_owned()));
         } else if of_clips && !images && path.is_dir() {
-            let before = self.clips.len();
+            let before = self.inputs.len();
             self.search(path, 0)?;
-            if self.clips.len() == before {
+            if self.inputs.len() == before {
                 return Err(Error::Misuse(format!(
                     "`{}` holds neither clips (GIF, animated WebP or PNG, y4m, .npy, video files) nor folders of frames (.jpg, .jpeg, .png, .webp)",
                     path.display()
                 )));
             }
-        } else if !of_clips
-            && path.is_dir()
-            && open_inputs(std::slice::from_ref(&path.to_owned())).is_err()
-            && self.videos(path)
-        {
-            // Every frame of the videos in it.
         } else {
-            self.pictures.push(path.to_owned());
-            self.order.push(true);
-            return Ok(());
+            self.inputs.push(Input::Pictures(path.to_owned()));
         }
-        self.order.resize(self.pictures.len() + self.clips.len(), false);
         Ok(())
     }
 
-    /// Takes the videos of a folder that holds nothing else to read, if it holds any.
-    fn videos(&mut self, folder: &Path) -> bool {
-        let mut found = Self::default();
-        let any = found.search(folder, 0).is_ok() && !found.clips.is_empty() && found.folders.0 == 0;
-        if any {
-            self.clips.append(&mut found.clips);
+    /// The clips.
+    pub(crate) fn clips(self) -> impl Iterator<Item = PathBuf> {
+        self.inputs.into_iter().filter_map(|input| match input {
+            Input::Clip(path) => Some(path),
+            Input::Pictures(_) => None,
+        })
+    }
+
+    /// Takes a folder that holds no pictures, but videos, for those; whether there was one.
+    pub(super) fn films(&mut self) -> bool {
+        let mut any = false;
+        let mut inputs = Vec::new();
+        for input in std::mem::take(&mut self.inputs) {
+            if let Input::Pictures(folder) = &input
+                && folder.is_dir()
+                && open_inputs(std::slice::from_ref(folder)).is_err()
+            {
+                let mut inside = Self::default();
+                if inside.search(folder, 0).is_ok() && inside.folders.0 == 0 && !inside.inputs.is_empty() {
+                    any = true;
+                    inputs.append(&mut inside.inputs);
+                    self.beside.append(&mut inside.beside);
+                    continue;
+                }
+            }
+            inputs.push(input);
         }
+        self.inputs = inputs;
         any
     }
 
@@ -127,7 +144,7 @@ impl Found {
         let numbered = of(Kind::Image).filter(|path| is_numbered(path)).count();
         let one_clip = images > 0 && (videos == 0 || numbered >= MANY_FRAMES && numbered > 4 * videos);
         if one_clip {
-            self.clips.push(folder.to_owned());
+            self.inputs.push(Input::Clip(folder.to_owned()));
             self.folders.0 += 1;
             self.folders.1.get_or_insert_with(|| (folder.to_owned(), images));
             self.leave("video", of(Kind::Video));
@@ -142,7 +159,7 @@ impl Found {
         for (kind, path) in &entries {
             match kind {
                 Kind::Folder => self.search(path, depth + 1)?,
-                Kind::Video => self.clips.push(path.clone()),
+                Kind::Video => self.inputs.push(Input::Clip(path.clone())),
                 _ => {}
             }
         }

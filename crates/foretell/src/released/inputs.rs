@@ -9,7 +9,7 @@ use foretell_data::{Clip, Cursor, DataError, Dataset, FramesBy, Image, Part, ope
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
-use super::clips::Found;
+use super::clips::{Found, Input};
 use super::pixels::{filter, prepare};
 use super::{ArrayFile, Moments, Pixels};
 use crate::Error;
@@ -158,32 +158,26 @@ impl Inputs {
         for path in paths {
             found.take(path, of_clips, args.images)?;
         }
+        inputs.pictures = open_pictures(&mut found, !of_clips)?;
         inputs.notes = found.notes();
         for note in &inputs.notes {
             say(note);
         }
-        let Found { pictures, clips, order, .. } = found;
-        let mut counts = Vec::new();
-        if !pictures.is_empty() {
-            let opened = open_inputs(&pictures)?;
-            counts = match pictures.len() {
-                count if count == order.len() => vec![0; count - 1],
-                1 => Vec::new(),
-                // Clips lie between them.
-                _ => counted_each(&pictures[..pictures.len() - 1])?,
+        // All pictures are opened together, and named so; where clips lie between them, each input's number counts.
+        let pictures = found.inputs.iter().filter(|input| matches!(input, Input::Pictures(_))).count();
+        let apart = pictures > 1 && pictures < found.inputs.len();
+        let all = inputs.pictures.as_ref().map_or(0, |pictures| pictures.len(Part::Train));
+        let mut first = 0;
+        for input in found.inputs {
+            let path = match input {
+                Input::Clip(path) => path,
+                Input::Pictures(path) => {
+                    let count = if apart { open_inputs(&[path])?.len(Part::Train) } else { all - first };
+                    inputs.items.extend((first..first + count).map(Item::Picture));
+                    first += count;
+                    continue;
+                }
             };
-            counts.push(opened.len(Part::Train) - counts.iter().sum::<usize>());
-            inputs.pictures = Some(opened);
-        }
-        let (mut counts, mut clips, mut first) = (counts.into_iter(), clips.into_iter(), 0);
-        for is_picture in order {
-            if is_picture {
-                let count = counts.next().unwrap_or(0);
-                inputs.items.extend((first..first + count).map(Item::Picture));
-                first += count;
-                continue;
-            }
-            let Some(path) = clips.next() else { continue };
             if of_clips {
                 inputs.items.push(Item::Clip(path));
                 continue;
@@ -356,9 +350,20 @@ impl Inputs {
     }
 }
 
-/// How many pictures lie at each path.
-fn counted_each(paths: &[PathBuf]) -> Result<Vec<usize>, Error> {
-    paths.iter().map(|path| Ok(open_inputs(std::slice::from_ref(path))?.len(Part::Train))).collect()
+/// The pictures among the inputs; folders that hold none may hold `films`.
+fn open_pictures(found: &mut Found, films: bool) -> Result<Option<Dataset>, Error> {
+    let path = |input: &Input| match input {
+        Input::Pictures(path) => Some(path.clone()),
+        Input::Clip(_) => None,
+    };
+    let paths: Vec<PathBuf> = found.inputs.iter().filter_map(path).collect();
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    match open_inputs(&paths) {
+        Err(_) if films && found.films() => open_pictures(found, false),
+        opened => Ok(Some(opened?)),
+    }
 }
 
 /// An error if the model cannot take such an array.

@@ -171,7 +171,7 @@ fn of_others(path: &Path, error: DataError) -> Error {
 fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut found = Found::default();
     if Clip::is_video(path) || Clip::is_animation(path) {
-        found.clips.push(path.to_owned());
+        return Ok(vec![(given.to_owned(), path.to_owned())]);
     } else if path.is_dir() {
         found.search(path, 0)?;
     }
@@ -184,5 +184,5 @@ fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
         };
         (name, clip)
     };
-    Ok(found.clips.into_iter().map(named).collect())
+    Ok(found.clips().map(named).collect())
 }
