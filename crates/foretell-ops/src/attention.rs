@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::count::repeated;
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
-use crate::kernel::{ROWS, Start, transpose};
+use crate::kernel::{self, Start, transpose};
 use crate::matmul::matmul;
 use crate::matrix::{Held, Matrix, product_once, room};
 use crate::sets::{Sets, seen, split_at_lengths};
@@ -164,7 +164,8 @@ const QUERIES: usize = 128;
 /// Queries of a set that are taken at a time: shares of much the same length, in whole strips of the kernel, so that two threads
 /// have as much to do.
 fn share(tokens: usize) -> usize {
-    tokens.div_ceil(tokens.div_ceil(QUERIES).max(1)).next_multiple_of(ROWS).max(ROWS)
+    let rows = kernel::rows();
+    tokens.div_ceil(tokens.div_ceil(QUERIES).max(1)).next_multiple_of(rows).max(rows)
 }
 /// Tasks for each thread where there are queries enough.
 const TASKS: usize = 2;

@@ -1,14 +1,14 @@
-//! Convolutions whose patches are read where they lie, for the kernel for AVX-512.
+//! Convolutions whose patches are read where they lie, by the kernel for vectors.
 
 use crate::conv::Lengths;
-use crate::kernel::{self, PANEL, ROWS, Start, Strip};
+use crate::kernel::{self, Start, Strip};
 use crate::matrix::{Matrix, Placed, Ready, product_once, product_placed, room, takes_panels};
 use crate::simd::dispatch;
 
 /// Where the patches of a piece's samples begin in their padded input.
 pub(crate) struct Places {
     l: Lengths,
-    /// Up to eight positions beside each other, for the whole piece.
+    /// As many positions beside each other as the kernel has rows, for the whole piece.
     strips: Vec<Strip>,
     /// Strips of a sample.
     of_sample: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Scratch {
 }
 
 /// Output columns from which on a strip of them fills the kernel: with four of 256 channels gathering was 5 % quicker.
-const COLUMNS: usize = ROWS;
+const COLUMNS: usize = 8;
 
 /// Values of a patch's row from which on it is worth a pass of its own.
 const RUN: usize = 48;
@@ -40,14 +40,16 @@ impl Places {
             return None;
         }
         let row = l.stride * l.channels;
+        // Of much the same length: 4 and 4 of 8 where there is room for 6.
+        let long = l.out_width().div_ceil(l.out_width().div_ceil(kernel::rows()));
         let strips: Vec<Strip> = (0..samples * l.out_height())
             .flat_map(|line| {
                 let (sample, y) = (line / l.out_height(), line % l.out_height());
                 let left = sample * padded_sample(l) + y * l.stride * padded_row(l);
-                (0..l.out_width()).step_by(ROWS).map(move |x| Strip {
+                (0..l.out_width()).step_by(long).map(move |x| Strip {
                     left: left + x * row,
                     top: line * l.out_width() + x,
-                    rows: ROWS.min(l.out_width() - x),
+                    rows: long.min(l.out_width() - x),
                 })
             })
             .collect();
@@ -92,7 +94,7 @@ impl Places {
     /// `dw += dyᵀ patches` over some samples, `dw` `[O, k·k·C]`.
     pub(crate) fn add_weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32], s: &mut Scratch) {
         let l = self.l;
-        let (n, inner) = (dy.len() / l.outputs, l.kernel * l.channels);
+        let (n, inner, whole) = (dy.len() / l.outputs, l.kernel * l.channels, kernel::panel());
         let Scratch { padded, turned, panel, .. } = s;
         let padded = self.pad(x, padded);
         // Rows a little apart, so that eight of them do not meet in the same lines of the cache.
@@ -106,28 +108,35 @@ impl Places {
         for (chunk, at) in at.chunks(DEPTH).enumerate() {
             let dy = Matrix::strided(&turned[chunk * DEPTH..], l.outputs, at.len(), long);
             for line in 0..l.kernel {
-                for first in (0..inner).step_by(PANEL) {
-                    let width = PANEL.min(inner - first);
-                    let panel = room(panel, DEPTH * PANEL);
-                    copy(&padded[line * padded_row(l) + first..], at, width, panel);
+                for first in (0..inner).step_by(whole) {
+                    let width = whole.min(inner - first);
+                    let panel = room(panel, DEPTH * whole);
+                    copy(&padded[line * padded_row(l) + first..], at, width, (panel, whole));
                     let out = &mut dw[line * inner + first..];
-                    product_once(out, l.patch(), Start::Kept, dy, Matrix::strided(panel, at.len(), width, PANEL));
+                    product_once(out, l.patch(), Start::Kept, dy, Matrix::strided(panel, at.len(), width, whole));
                 }
             }
         }
     }
 }
 
-/// The first `width` values from each of these places on, one row of a panel each.
-fn copy(from: &[f32], at: &[usize], width: usize, panel: &mut [f32]) {
+/// The first `width` values from each of these places on, one row of a panel each, rows `whole` apart.
+fn copy(from: &[f32], at: &[usize], width: usize, (panel, whole): (&mut [f32], usize)) {
+    /// Lengths that the compiler knows.
+    #[inline(always)]
+    fn known<const N: usize>(from: &[f32], at: &[usize], panel: &mut [f32]) {
+        for (to, &at) in panel.chunks_exact_mut(N).zip(at) {
+            to.copy_from_slice(&from[at..at + N]);
+        }
+    }
     dispatch(
         #[inline(always)]
-        || {
-            for (to, &at) in panel.chunks_exact_mut(PANEL).zip(at) {
-                if width == PANEL {
-                    // A length that the compiler knows.
-                    to.copy_from_slice(&from[at..at + PANEL]);
-                } else {
+        || match whole {
+            48 if width == 48 => known::<48>(from, at, panel),
+            24 if width == 24 => known::<24>(from, at, panel),
+            16 if width == 16 => known::<16>(from, at, panel),
+            _ => {
+                for (to, &at) in panel.chunks_exact_mut(whole).zip(at) {
                     to[..width].copy_from_slice(&from[at..at + width]);
                 }
             }

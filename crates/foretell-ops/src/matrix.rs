@@ -1,27 +1,27 @@
 //! Matrix products on slices, with checked bounds.
 //!
-//! Three hands do the work: AMX tiles where the machine has them ([`crate::tiles`]), else the crate's own kernel for
-//! AVX-512 ([`crate::kernel`]), and the `gemm` crate for what neither takes and for every other machine.
+//! Two hands do the work: AMX tiles where the machine has them ([`crate::tiles`]), and for what these do not take and for
+//! every other machine the kernel for its vectors ([`crate::kernel`]).
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::count::count;
 use crate::flex::buffer;
-use crate::kernel::{self, Left, PANEL, Right, Start, Strip};
+use crate::kernel::{self, Left, Right, Start, Strip};
 use crate::tiles::{self, Line, Operand, Side};
+use crate::vectors::{multiply, packed_panels, right_of};
 
 /// A matrix in a slice: element `(i, j)` lies at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
+    pub(crate) values: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
@@ -34,11 +34,6 @@ impl<'a> Matrix<'a> {
     /// Row-major, without gaps.
     pub(crate) fn new(values: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::strided(values, rows, cols, cols)
-    }
-
-    fn left(self) -> Left {
-        let (row, col) = (self.row_stride, self.col_stride);
-        Left { start: self.values.as_ptr(), strip: kernel::ROWS * row, row, col }
     }
 
     /// Its rows (or columns, for [`Side::Right`]) as the outer axis of a product on tiles.
@@ -54,7 +49,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Some of its rows.
-    fn rows(self, rows: Range<usize>) -> Self {
+    pub(crate) fn rows(self, rows: Range<usize>) -> Self {
         Self { values: &self.values[rows.start * self.row_stride..], rows: rows.len(), ..self }
     }
 
@@ -110,7 +105,7 @@ pub(crate) fn product_of_few(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b
 }
 
 /// Rows of the output in one task.
-const SPAN: usize = 256;
+pub(crate) const SPAN: usize = 256;
 
 /// `out = a · b` (or `+=`), `out` row-major with rows `out_stride` apart.
 pub(crate) fn product(
@@ -168,39 +163,6 @@ fn packed(b: Matrix<'_>) -> Vec<Line> {
     right
 }
 
-/// [`product`] by the `gemm` crate.
-fn multiply(out: &mut [f32], out_stride: usize, store: Store, a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert!(m == 0 || n == 0 || (m - 1) * out_stride + n <= out.len(), "product outside its output");
-    let parallelism =
-        if threads == Threads::All && m * n * k > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
-    // SAFETY: `Matrix::strided` and the assertions above bound every address that the strides reach; `out` is a
-    // unique borrow, so it overlaps neither input; `read_dst` is false unless the old content is to be kept.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            out_stride as isize,
-            store == Store::Add,
-            a.values.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.values.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-}
-
 /// A right operand made ready once for many products on one thread.
 pub(crate) struct Ready {
     form: Form,
@@ -208,15 +170,13 @@ pub(crate) struct Ready {
     cols: usize,
 }
 
-/// Whether [`Ready`] operands lie in panels on this machine: with AVX-512 and without tiles.
+/// Whether [`Ready`] operands lie in panels on this machine: where there are no tiles.
 pub(crate) fn takes_panels() -> bool {
-    kernel::available() && !tiles::available()
+    !tiles::available()
 }
 
 /// How a right operand lies in memory.
 enum Form {
-    /// Row-major.
-    Plain(Vec<f32>),
     /// In panels of columns, for the kernel.
     Panels(Vec<f32>),
     /// For tiles.
@@ -230,27 +190,7 @@ impl Ready {
         if on_tiles(usize::MAX, cols, rows) {
             return Self { form: Form::Tiles(packed(b)), rows, cols };
         }
-        assert!(b.col_stride == 1 || b.row_stride == 1, "one axis is without gaps");
-        let panel = if kernel::available() { PANEL } else { cols.max(1) };
-        let mut values = buffer(rows * cols.div_ceil(panel) * panel);
-        values.par_chunks_mut((rows * panel).max(1)).enumerate().for_each(|(i, values)| {
-            let first = i * panel;
-            let width = panel.min(cols - first);
-            if b.col_stride == 1 {
-                for (j, values) in values.chunks_exact_mut(panel).enumerate() {
-                    let at = j * b.row_stride + first;
-                    values[..width].copy_from_slice(&b.values[at..at + width]);
-                    values[width..].fill(0.0);
-                }
-            } else {
-                if width < panel {
-                    values.fill(0.0);
-                }
-                kernel::transpose(&b.values[first * b.col_stride..], b.col_stride, width, rows, values, panel);
-            }
-        });
-        let form = if kernel::available() { Form::Panels(values) } else { Form::Plain(values) };
-        Self { form, rows, cols }
+        Self { form: Form::Panels(packed_panels(b)), rows, cols }
     }
 
     /// Its rows: the width of what it is applied to.
@@ -269,15 +209,9 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
     match &b.form {
         Form::Tiles(right) => tiles::product(out, n, start, a.operand(Side::Left), right, n),
         Form::Panels(values) => {
-            let right = Right { start: values.as_ptr(), row: PANEL, panel: k * PANEL };
-            // SAFETY: panels are made where the instruction set was seen. `Matrix::strided` bounds the left operand;
-            // `Ready::of` made whole panels of `k` rows; the assertions bound output, bias and residual; `out` is a unique
-            // borrow.
-            unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, a.left(), right) };
-        }
-        Form::Plain(values) => {
-            begin(out, n, (m, n), start);
-            multiply(out, n, Store::Add, a, Matrix::new(values, k, n), Threads::One);
+            // SAFETY: `Matrix::strided` bounds the left operand; `Ready::of` made whole panels of `k` rows; the assertions bound
+            // output, bias and residual; `out` is a unique borrow.
+            unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, a.left(), right_of(values, k)) };
         }
     }
 }
@@ -303,16 +237,17 @@ pub(crate) fn product_placed(out: &mut [f32], start: Start<'_>, a: Placed<'_>, b
     check_start(start, out.len() / n.max(1), n);
     for strip in a.strips {
         let Strip { left, top, rows } = *strip;
-        assert!((1..=kernel::ROWS).contains(&rows), "a strip of {rows} rows");
+        assert!((1..=kernel::rows()).contains(&rows), "a strip of {rows} rows");
         assert!(left + (rows - 1) * a.row + k <= a.values.len(), "rows outside the left operand");
         assert!((top + rows) * n <= out.len(), "rows outside the output");
     }
     count(a.strips.iter().map(|strip| strip.rows).sum(), n, k);
     let left = Left { start: a.values.as_ptr(), strip: 0, row: a.row, col: 1 };
-    let right = Right { start: values[first * PANEL..].as_ptr(), row: PANEL, panel: b.rows * PANEL };
+    let right = right_of(values, b.rows);
+    let right = Right { start: values[first * right.row..].as_ptr(), ..right };
     let strips = (a.strips.len(), |i: usize| a.strips[i]);
-    // SAFETY: panels are made where the instruction set was seen, whole ones of `b.rows` rows; the assertions bound every
-    // strip in the left operand and in the output, bias and residual; `out` is a unique borrow.
+    // SAFETY: panels are whole ones of `b.rows` rows; the assertions bound every strip in the left operand and in the output,
+    // bias and residual; `out` is a unique borrow.
     unsafe { kernel::run_strips(strips, (n, k), out.as_mut_ptr(), n, start, left, right) };
 }
 
@@ -373,16 +308,9 @@ pub(crate) fn product_once(out: &mut [f32], out_stride: usize, start: Start<'_>,
         });
         return;
     }
-    if kernel::available() && b.col_stride == 1 {
-        let left = a.left();
-        let right = Right { start: b.values.as_ptr(), row: b.row_stride, panel: PANEL };
-        // SAFETY: `available` saw the instruction set. `Matrix::strided` bounds both operands, the assertions bound output, bias
-        // and residual; `out` is a unique borrow.
-        unsafe { kernel::run((m, n, k), out.as_mut_ptr(), out_stride, start, left, right) };
-        return;
-    }
-    begin(out, out_stride, (m, n), start);
-    multiply(out, out_stride, Store::Add, a, b, Threads::One);
+    assert_eq!(b.col_stride, 1, "rows of the right operand have gaps");
+    // SAFETY: `Matrix::strided` bounds both operands, the assertions bound output, bias and residual; `out` is a unique borrow.
+    unsafe { kernel::run((m, n, k), out.as_mut_ptr(), out_stride, start, a.left(), b.right()) };
 }
 
 fn check_start(start: Start<'_>, m: usize, n: usize) {
@@ -391,40 +319,6 @@ fn check_start(start: Start<'_>, m: usize, n: usize) {
         Start::Bias(bias) => assert_eq!(bias.len(), n, "bias of another length"),
         Start::BiasAnd(bias, plus) => assert_eq!((bias.len(), plus.len()), (n, m * n), "bias or residual"),
     }
-}
-
-/// Writes what the sums begin with, where the kernel does not do it itself.
-fn begin(out: &mut [f32], stride: usize, (m, n): (usize, usize), start: Start<'_>) {
-    for (i, out) in out.chunks_mut(stride.max(1)).take(m).enumerate() {
-        let width = n.min(out.len());
-        let out = &mut out[..width];
-        match start {
-            Start::Zero => out.fill(0.0),
-            Start::Kept => {}
-            Start::Bias(bias) => out.copy_from_slice(bias),
-            Start::BiasAnd(bias, plus) => {
-                for ((out, b), x) in out.iter_mut().zip(bias).zip(&plus[i * n..(i + 1) * n]) {
-                    *out = b + x;
-                }
-            }
-        }
-    }
-}
-
-/// What the machine can do at most, by measurement: 10⁹ floating-point operations a second in a large matrix product on
-/// every core, the best of several.
-pub fn product_ceiling() -> f64 {
-    const SIDE: usize = 1536;
-    let (a, b) = (vec![0.5; SIDE * SIDE], vec![0.25; SIDE * SIDE]);
-    let mut out = vec![0.0; SIDE * SIDE];
-    let mut best = f64::INFINITY;
-    for _ in 0..12 {
-        let started = std::time::Instant::now();
-        let (a, b) = (Matrix::new(&a, SIDE, SIDE), Matrix::new(&b, SIDE, SIDE));
-        multiply(&mut out, SIDE, Store::Replace, a, b, Threads::All);
-        best = best.min(started.elapsed().as_secs_f64());
-    }
-    2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9
 }
 
 #[cfg(test)]
@@ -473,6 +367,47 @@ mod tests {
                         right(&out, n + 3);
                         let gaps = (0..m).all(|i| out[i * (n + 3) + n..(i + 1) * (n + 3)] == [5.0; 3]);
                         assert!(gaps, "gaps are left alone");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_any_layout_are_the_same_for_one_thread_and_for_all() {
+        let value = |i: usize| ((i * 7919) % 23) as f32 - 11.0;
+        let shapes =
+            [(1, 1, 1), (1, 700, 500), (3, 130, 1100), (5, 9, 0), (9, 400, 130), (300, 65, 32), (530, 33, 1030)];
+        for (m, n, k) in shapes {
+            let a: Vec<f32> = (0..m * k).map(value).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| value(i + 3)).collect();
+            let turned = |values: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+                (0..cols * rows).map(|i| values[(i % rows) * cols + i / rows]).collect()
+            };
+            let (at, bt) = (turned(&a, m, k), turned(&b, k, n));
+            let mut exact = vec![0.0_f32; m * n];
+            for i in 0..m {
+                for p in 0..k {
+                    for j in 0..n {
+                        exact[i * n + j] += a[i * k + p] * b[p * n + j];
+                    }
+                }
+            }
+            for a in [Matrix::new(&a, m, k), Matrix::new(&at, k, m).t()] {
+                for b in [Matrix::new(&b, k, n), Matrix::new(&bt, n, k).t()] {
+                    for (store, threads) in [Store::Replace, Store::Add]
+                        .into_iter()
+                        .flat_map(|store| [Threads::One, Threads::All].map(|threads| (store, threads)))
+                    {
+                        let stride = n + 5;
+                        let mut out = vec![2.0_f32; m * stride];
+                        product(&mut out, stride, store, a, b, threads);
+                        for (i, row) in out.chunks_exact(stride).enumerate() {
+                            let begun = if store == Store::Add { 2.0 } else { 0.0 };
+                            let same = row[..n].iter().zip(&exact[i * n..]).all(|(y, exact)| *y == begun + exact);
+                            assert!(same, "{m}x{n}x{k}, row {i}");
+                            assert_eq!(row[n..], [2.0; 5], "gaps are left alone");
+                        }
                     }
                 }
             }

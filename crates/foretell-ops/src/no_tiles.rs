@@ -24,6 +24,10 @@ pub(crate) fn available() -> bool {
     false
 }
 
+pub(crate) fn are_lent() -> bool {
+    false
+}
+
 impl Operand<'_> {
     pub(crate) fn block_lines(self) -> usize {
         unreachable!("guarded by `available`")

@@ -2,12 +2,14 @@
 
 use rayon::prelude::*;
 
-/// Runs `loop_body` compiled for the widest instruction set of this machine.
+use crate::kernel::{Registers, on_current};
+
+/// Runs `loop_body` compiled for the [instruction set](crate::InstructionSet) in use.
 ///
 /// Everything inside must be `#[inline(always)]`, the closure too, or it is compiled for the oldest machine.
 #[inline(always)]
 pub(crate) fn dispatch<R>(loop_body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(loop_body)
+    on_current!(simd => simd.within(loop_body))
 }
 
 /// Values that one task of a parallel elementwise loop takes: 64 KiB, well inside L2.

@@ -21,7 +21,8 @@ use std::sync::LazyLock;
 
 use rayon::prelude::*;
 
-use crate::kernel::{self, LANES, Start, transposed};
+use crate::instruction_set::{InstructionSet, current};
+use crate::kernel::{LANES, Start, transposed};
 
 /// Rows or columns of a block: what one tile holds of the outer axis.
 pub(crate) const BLOCK: usize = 16;
@@ -43,10 +44,15 @@ const NEAR: usize = 4;
 #[derive(Clone, Copy)]
 pub(crate) struct Line([u16; 32]);
 
-/// Whether this machine has tiles, its kernel lends them, and nobody forbids it (see [`kernel::choice_is`]).
+/// Whether products are to be on tiles: [`InstructionSet::Amx`] is in use.
 pub(crate) fn available() -> bool {
-    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| kernel::available() && !kernel::choice_is("vectors") && lent());
-    *AVAILABLE
+    current() == InstructionSet::Amx
+}
+
+/// Whether this machine has tiles and its kernel lends them.
+pub(crate) fn are_lent() -> bool {
+    static LENT: LazyLock<bool> = LazyLock::new(lent);
+    *LENT
 }
 
 /// Asks Linux for the tiles' registers, which it saves for a process only on demand.

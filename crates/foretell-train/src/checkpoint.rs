@@ -35,6 +35,9 @@ pub struct Progress {
     /// Whether the evaluation that was due after this step could not be made.
     #[serde(default)]
     pub health_due: bool,
+    /// The instruction set that the steps before were computed with on the processor; empty where it was not kept.
+    #[serde(default)]
+    pub instruction_set: String,
     /// xxh3 of the two tensor files.
     pub checksums: [u64; 2],
 }
@@ -173,6 +176,7 @@ mod tests {
             seconds: 0.0,
             skipped: Vec::new(),
             health_due: false,
+            instruction_set: String::new(),
             checksums: [0; 2],
         }
     }

@@ -127,6 +127,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
 
     // From here on the order matters: what is read from a checkpoint replaces what is fresh, and files are cut back to
     // what the checkpoint vouches for before anything is appended.
+    let instruction_set = ops::InstructionSet::current().map_err(TrainError::Setting)?.name().to_owned();
     let mut progress = Progress {
         step: 0,
         metrics_bytes: 0,
@@ -135,6 +136,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
         seconds: 0.0,
         skipped: Vec::new(),
         health_due: false,
+        instruction_set: instruction_set.clone(),
         checksums: [0; 2],
     };
     if let Some(checkpoint) = Checkpoint::newest(fit.folder)? {
@@ -149,6 +151,13 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
         learner.load(Which::Trained, checkpoint.model)?;
         learner.load_moments(checkpoint.optimiser)?;
         observer.note(&format!("going on from step {} of {all}", progress.step));
+        let began = std::mem::replace(&mut progress.instruction_set, instruction_set);
+        if !began.is_empty() && began != progress.instruction_set {
+            observer.note(&format!(
+                "the steps before were computed with {began}, these are with {}: the run goes on, and its bits may differ from those of a run on one machine",
+                progress.instruction_set
+            ));
+        }
     }
     let mut metrics = Lines::open(&fit.folder.metrics(), progress.metrics_bytes)?;
     let mut timing = Lines::open(&fit.folder.timing(), progress.timing_bytes)?;

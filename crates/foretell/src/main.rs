@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use foretell::Error;
 use foretell::commands::{bench, classify, embed, export, inspect, plan, play, probe, report, search, systems, train};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
+use foretell_ops::InstructionSet;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -54,7 +56,19 @@ enum Command {
 fn main() -> ExitCode {
     #[cfg(feature = "mimalloc")]
     foretell_ops::keep_freed_memory();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let result = InstructionSet::current().map_err(Error::Misuse).and_then(|_| run(command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
         Command::Train(args) => {
             stop_on_interrupt();
             train::train(&args)
@@ -76,12 +90,5 @@ fn main() -> ExitCode {
         Command::Search(args) => search::search(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Systems(args) => systems::systems(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(format_args!("error: {error}"));
-            ExitCode::from(error.exit_code())
-        }
     }
 }

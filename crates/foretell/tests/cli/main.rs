@@ -7,6 +7,7 @@ mod brought;
 mod export;
 mod graphs;
 mod input;
+mod kernels;
 mod plan;
 mod recorded;
 mod released;
