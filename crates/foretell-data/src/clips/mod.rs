@@ -364,7 +364,6 @@ pub fn planes(frames: &[Image]) -> Vec<u8> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
@@ -382,9 +381,16 @@ case "$*" in
 esac
 "#
         );
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&path, &script);
         path
+    }
+
+    /// Written by another process: a file that this one has open for writing cannot be run while a child that some test began
+    /// meanwhile still holds it.
+    fn executable(path: &Path, script: &str) {
+        let mut write = std::process::Command::new("sh");
+        write.args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#]).arg(path).arg(script);
+        assert!(write.status().unwrap().success());
     }
 
     fn frame(n: usize, seconds: &str, size: &str) -> String {
@@ -467,8 +473,7 @@ esac
             "#!/bin/sh\ncase \"$*\" in\n*fps_mode*) echo \"[fatal] Unrecognized option 'fps_mode'.\" >&2; exit 1 ;;\n*'-vsync passthrough -vf showinfo'*) {words} ;;\n*'-vsync passthrough -pix_fmt'*) printf 'P6\\n1 1\\n255\\nxyz' ;;\nesac\n"
         );
         let program = root.path().join("ffmpeg");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&program, &script);
         let clip = Clip::open_with(&path, &program).unwrap();
         assert_eq!(clip.read(&[0]).unwrap()[0].pixels, b"xyz");
     }
