@@ -230,8 +230,7 @@ fn add_gradients(dw: &mut [f32], db: &mut [f32], dy: &[f32], a: &[f32]) {
     add_sums(db, dy);
 }
 
-/// `dw += dyᵀ a`, rows of `dw` `stride` apart. Both operands are long and used once: the packing of `gemm` beats reading
-/// them where they lie.
+/// `dw += dyᵀ a`, rows of `dw` `stride` apart.
 fn add_product(dw: &mut [f32], stride: usize, dy: &[f32], outputs: usize, a: &[f32], inputs: usize) {
     let rows = dy.len() / outputs.max(1);
     let (dy, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));

@@ -17,8 +17,8 @@ pub(crate) struct Plan {
 
 /// Rows of a group or chunk, about.
 const ROWS: usize = 256;
-/// Rows that a lane of weight gradients has at least.
-const LANE: usize = 1024;
+/// Rows that a lane of weight gradients has at least: lanes are what threads share on the way back.
+const LANE: usize = 384;
 /// Most lanes.
 const LANES: usize = 16;
 /// Rows that a product on tiles takes at a time.

@@ -22,6 +22,17 @@ impl Matrix<'_> {
         Right { start: self.values.as_ptr(), row: self.row_stride, apart: kernel::panel() }
     }
 
+    /// Whether its columns, each in one piece, lie so far apart that they share the same lines of the first cache: a strip of
+    /// such a matrix would fetch every value anew.
+    fn meets_itself(self) -> bool {
+        self.col_stride != 1 && self.col_stride.is_multiple_of(1024)
+    }
+
+    /// Whether the rows of its panels are whole lines of a cache and spread over it, so that packing gains nothing.
+    fn lies_well(self) -> bool {
+        self.col_stride == 1 && kernel::panel().is_multiple_of(16) && !self.row_stride.is_multiple_of(256)
+    }
+
     /// Copied into strips whose columns lie one after the other.
     fn packed_left(self, own: &mut Vec<f32>) -> Left {
         let (rows, depth) = (kernel::rows(), self.cols);
@@ -94,7 +105,7 @@ pub(crate) fn multiply(
     }
     let out = Shared(out.as_mut_ptr());
     // Rows of one strip or two read the right operand where it lies.
-    let lies = b.col_stride == 1 && m <= 2 * kernel::rows();
+    let lies = b.lies_well() || b.col_stride == 1 && m <= 2 * kernel::rows();
     if !many {
         PACKED.with_borrow_mut(|[left, right]| {
             let right = if lies {
@@ -150,8 +161,7 @@ unsafe fn fill(
         for first in (0..k.max(1)).step_by(DEEP) {
             let depth = DEEP.min(k - first);
             let a = a.rows(rows.clone()).cols(first..first + depth);
-            // A column that lies in one piece is read in strips from everywhere in it; copied into strips, once.
-            let left = if a.col_stride == 1 || n <= kernel::panel() { a.left() } else { a.packed_left(room_left) };
+            let left = if a.meets_itself() && n > kernel::panel() { a.packed_left(room_left) } else { a.left() };
             let b = Right { start: b.start.wrapping_add(first * b.row), ..b };
             let out = out.get().wrapping_add(top * stride + columns.start);
             // SAFETY: the caller's; `Matrix::strided` bounds the left operand, or it was packed just now.
