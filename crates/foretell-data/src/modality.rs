@@ -33,7 +33,7 @@ impl Unit {
 }
 
 /// The two parts of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// What a run learns from.
@@ -74,6 +74,8 @@ pub struct Meta {
     pub numbers: Vec<f32>,
     /// Samples of one group (a subject, a recording) never stand on both sides of a split.
     pub group: Option<u32>,
+    /// The length of what is stored of it, where that is apart from all others: such a sample can be lost alone.
+    pub bytes: Option<u64>,
 }
 
 /// What a run brings to its data when it opens them.
@@ -234,6 +236,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
 
     /// What was found.
     fn describe(&self) -> Description;
+
+    /// What to know of samples [at other paths](Self::of_paths), such as how they differ from those that were learnt from.
+    fn cautions(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What the labels tell; empty without labels.
     fn factors(&self) -> &[Factor] {

@@ -2,14 +2,13 @@
 //! shell between the two, compiled once for each system.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use foretell_data::{
-    Auto, Census, DataError, Decision, Description, Modality, Opening, Part, Unit, Unreadable, census, check_batch,
+    Auto, DataError, Decision, Description, Listed, Modality, Opening, Part, Unit, Unreadable, check_batch, roll,
     unreadable,
 };
 use foretell_eval::Encoder;
@@ -88,8 +87,8 @@ pub trait Session {
     fn description(&self) -> Option<Description>;
     /// Samples of the training part; `None` where they are not open or generated without end.
     fn train_len(&self) -> Option<usize>;
-    /// What the open data hold besides some samples; `None` where they are not open or generated without end.
-    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError>;
+    /// What tells the samples of the open data apart; `None` where they are not open, are generated or lie in one block.
+    fn roll(&self) -> Result<Option<Vec<Listed>>, DataError>;
     /// What was chosen, and why.
     fn decisions(&mut self) -> &mut Vec<Decision>;
     /// Threads that may work.
@@ -327,8 +326,8 @@ impl<S: System> Session for Run<S> {
         self.data.as_ref()?.len(Part::Train)
     }
 
-    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError> {
-        self.data.as_ref().map_or(Ok(None), |data| census(data.as_ref(), names))
+    fn roll(&self) -> Result<Option<Vec<Listed>>, DataError> {
+        self.data.as_ref().map_or(Ok(None), |data| roll(data.as_ref()))
     }
 
     fn decisions(&mut self) -> &mut Vec<Decision> {

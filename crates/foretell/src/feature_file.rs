@@ -188,7 +188,7 @@ fn beside(out: &Path, what: &str) -> PathBuf {
 pub(crate) fn wrong(out: &Path, error: io::Error) -> Error {
     let text = format!("cannot write {}: {error}", out.display());
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::Interrupted => Error::Failure(text),
+        io::ErrorKind::Interrupted => Error::Failure(text),
         _ => Error::Misuse(text),
     }
 }

@@ -24,7 +24,7 @@ use crate::kept::{of_run, steps};
 use crate::output::skipped_line;
 use crate::progress::clock;
 use crate::summary::Summary;
-use crate::unreadable::{Lost, keep, reopen};
+use crate::unreadable::{Lost, keep, list, reopen};
 
 /// More than any run takes, and far inside what TOML can write.
 pub const MOST_STEPS: u64 = 1_000_000_000_000;
@@ -75,6 +75,7 @@ pub fn start(
     let config = toml::to_string(&session.recipe()).map_err(|error| Error::Failure(error.to_string()))?;
     let folder = RunFolder::create(&out, &config)?;
     let result = write_decisions(&folder, session.decisions())
+        .and_then(|()| list(&folder, session.as_ref()))
         .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes, lost: None }, &mut conduct));
     if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
         // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
@@ -122,6 +123,9 @@ pub(crate) fn again(
         )),
         other => other,
     })?;
+    if !folder.samples().exists() {
+        list(folder, session.as_ref())?;
+    }
     let mut learner = session.learner(steps(session.as_ref())?)?;
     learner.lose(lost.places.clone());
     let now = session.recipe();
@@ -217,12 +221,12 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         Err(TrainError::Data(DataError::BadSample { name, source }))
             if begun || foretell_train::has_checkpoint(folder) =>
         {
-            keep(folder, session.as_ref(), &lost, std::iter::once(&name))?;
+            keep(folder, std::iter::once(&name))?;
             return Err(saved(folder, all, &source));
         }
         trained => trained?,
     };
-    keep(folder, session.as_ref(), &lost, finished.skipped.iter())?;
+    keep(folder, finished.skipped.iter())?;
     if finished.stopped {
         let place = match finished.steps {
             0 => "before the first step".to_owned(),
@@ -242,7 +246,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         )),
         other => other,
     })?;
-    keep(folder, session.as_ref(), &lost, judged.skipped.iter())?;
+    keep(folder, judged.skipped.iter())?;
     let skipped: BTreeSet<String> =
         finished.skipped.into_iter().chain(judged.skipped).chain(lost.names.iter().cloned()).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();

@@ -340,6 +340,7 @@ impl Modality for Graphs {
                 labels: motifs::labels(config, part, index).to_vec(),
                 numbers: Vec::new(),
                 group: None,
+                bytes: None,
             },
             Source::Listed(listed) => {
                 let Listed { name, graph, fold, .. } = &listed[self.places(part)[index]];
@@ -348,6 +349,7 @@ impl Modality for Graphs {
                     labels: graph.labels().to_vec(),
                     numbers: graph.numbers().to_vec(),
                     group: *fold,
+                    bytes: None,
                 }
             }
         })

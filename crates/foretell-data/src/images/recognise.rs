@@ -402,6 +402,11 @@ pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
     open_inputs_as(paths, Reading::usual(Extent::Whole))
 }
 
+/// The same with 16-bit numbers spread over this range, whose ends are black and white.
+pub fn open_inputs_over(paths: &[PathBuf], range: [u16; 2]) -> Result<Dataset, DataError> {
+    open_inputs_as(paths, Reading { range, ..Reading::usual(Extent::Whole) })
+}
+
 /// The same with a word on how they are read.
 pub(crate) fn open_inputs_as(paths: &[PathBuf], reading: Reading<'_>) -> Result<Dataset, DataError> {
     let mut all = Vec::with_capacity(paths.len());

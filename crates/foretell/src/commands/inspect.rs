@@ -47,6 +47,15 @@ pub struct InspectArgs {
 struct Account {
     text: String,
     json: Value,
+    /// What is wrong with what was inspected, where that was asked.
+    fault: Option<String>,
+}
+
+impl Account {
+    /// Of something that nothing is wrong with.
+    fn of(text: String, json: Value) -> Self {
+        Self { text, json, fault: None }
+    }
 }
 
 /// Runs the command.
@@ -75,9 +84,14 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         let description = family::look(path)?;
         let mut json = json!({ "kind": "data" });
         extend(&mut json, serde_json::to_value(&description).map_err(|e| Error::Failure(e.to_string()))?);
-        Account { text: description.to_string(), json }
+        Account::of(description.to_string(), json)
     };
-    if args.json { print_json(&account.json) } else { print(account.text) }
+    if args.json {
+        print_json(&account.json)?
+    } else {
+        print(account.text)?
+    };
+    account.fault.map_or(Ok(()), |fault| Err(Error::Failure(fault)))
 }
 
 fn extend(json: &mut Value, more: Value) {
@@ -152,7 +166,7 @@ fn run(path: &Path) -> Result<Account, Error> {
         "encoder_parameters": encoder.map(|encoder| encoder.numbers),
     });
     extend(&mut json, summary.map_or(Value::Null, |summary| Value::Object(summary.figures)));
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }
 
 fn last_judgement(folder: &RunFolder) -> Option<foretell_train::Health> {
@@ -183,5 +197,5 @@ fn checkpoint(path: &Path) -> Result<Account, Error> {
         "model": { "tensors": model.len(), "numbers": count(&model) },
         "optimiser": { "tensors": optimiser.len(), "numbers": count(&optimiser) },
     });
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }

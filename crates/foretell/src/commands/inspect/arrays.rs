@@ -97,7 +97,7 @@ pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<A
             "next      foretell train --data {place} --set data.actions=FILE   a model of the world they are from"
         );
     }
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }
 
 /// What training would begin with.

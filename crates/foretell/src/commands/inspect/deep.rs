@@ -50,5 +50,13 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
         .iter()
         .map(|sample| json!({ "name": sample.name, "part": sample.part, "reason": sample.error.to_string() }))
         .collect();
-    Ok(Account { text, json: json!({ "kind": "data", "samples": whole.samples, "unreadable": listed }) })
+    let fault = (!bad.is_empty()).then(|| {
+        format!(
+            "{} of {} in {} cannot be read: replace or remove them, or train with `--on-bad-sample skip`",
+            bad.len(),
+            unit.counted(whole.samples),
+            path.display()
+        )
+    });
+    Ok(Account { text, json: json!({ "kind": "data", "samples": whole.samples, "unreadable": listed }), fault })
 }
