@@ -229,7 +229,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
 
     /// What a path holds, for people: opened with the usual settings, unless less will do.
     fn look(path: &Path) -> Result<Description, DataError> {
-        let mut config = Self::elsewhere(&Self::Config::default(), &path.to_string_lossy());
+        Self::look_as(Self::elsewhere(&Self::Config::default(), &path.to_string_lossy()))
+    }
+
+    /// The same of what a config names.
+    fn look_as(mut config: Self::Config) -> Result<Description, DataError> {
         let mut opening = Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() };
         Self::open(&mut config, &mut opening).map(|data| data.describe())
     }

@@ -315,6 +315,13 @@ mod tests {
         }
     }
 
+    /// As in a training, where the user can mend it.
+    #[test]
+    fn a_full_disk_is_misuse_and_an_interrupt_is_none() {
+        let code = |kind: io::ErrorKind| wrong(Path::new("x.npz"), kind.into()).exit_code();
+        assert_eq!([io::ErrorKind::StorageFull, io::ErrorKind::Interrupted].map(code), [2, 1]);
+    }
+
     #[test]
     fn what_is_not_finished_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();

@@ -336,8 +336,11 @@ fn header(folder: &RunFolder, prepared: &Prepared, device: &Device) -> Vec<Strin
     let decisions: Vec<Decision> = read_decisions(folder);
     lines.extend(decisions.into_iter().map(|Decision { what, value, reason }| format!("  {what} = {value}: {reason}")));
     let many = session.unit().many;
-    if description.is_some_and(|data| data.train > 0 && data.held_out < 2) {
-        lines.push(format!("  no {many} are held out: health is measured on the {many} to train on"));
-    }
+    let few = match description.filter(|data| data.train > 0).map(|data| data.held_out) {
+        Some(0) => Some(format!("no {many} are held out to measure health on")),
+        Some(1) => Some(format!("one {} is held out, too few to measure health on", session.unit().one)),
+        _ => None,
+    };
+    lines.extend(few.map(|few| format!("  {few}: it is measured on the {many} to train on")));
     lines
 }

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::images::depth::FULL;
+use crate::images::listing::is_ring;
 use crate::kind::foreign;
 use crate::{DataError, Image};
 use animation::Animation;
@@ -130,6 +131,11 @@ impl Clip {
     /// Whether a path is a WebP or PNG file of several frames.
     pub fn is_animation(path: &Path) -> bool {
         path.is_file() && Animation::is(path)
+    }
+
+    /// Whether a folder is a link to one that it lies in, so that a search of it would not end.
+    pub fn is_ring(path: &Path) -> bool {
+        is_ring(path)
     }
 
     /// Whether bytes begin a WebP or PNG of several frames.

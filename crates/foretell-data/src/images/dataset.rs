@@ -21,6 +21,9 @@ use crate::{Clip, DataError, Image};
 /// Headers that are read to learn what the images are like.
 const HEADERS: usize = 256;
 
+/// Figures of fewer held-out images say little.
+const FEW: usize = 10;
+
 /// One decoded image with its labels.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -102,6 +105,11 @@ impl Dataset {
         let few_levels = if range == FULL { few_levels(train.len(), file) } else { None };
         notes.extend(few_levels.map(|levels| levels.told(as_setting)));
         notes.extend(on_both_sides(&train, &held_out));
+        if (1..FEW).contains(&held_out.len()) {
+            let few = Images::UNIT.counted(held_out.len());
+            let are = if held_out.len() == 1 { "is" } else { "are" };
+            notes.push(format!("{few} {are} held out: too few to judge by"));
+        }
         Ok(Self(Arc::new(Inner {
             channels: if coloured { 3 } else { 1 },
             median_short_side: short_sides.get(short_sides.len() / 2).copied().unwrap_or(0),

@@ -24,7 +24,7 @@ pub(crate) struct Levels {
     found: [u16; 2],
     /// Images that were looked at.
     read: usize,
-    levels: u32,
+    kept: u32,
     /// What spreads them.
     range: [u16; 2],
 }
@@ -32,9 +32,9 @@ pub(crate) struct Levels {
 impl Levels {
     /// What a person should know; `setting` says how such a range is given.
     pub(crate) fn told(&self, setting: impl Fn([u16; 2]) -> String) -> String {
-        let Self { found: [low, high], read, levels, range } = self;
+        let Self { found: [low, high], read, kept, range } = self;
         format!(
-            "the numbers of the 16-bit images go from {low} to {high} ({read} were looked at), which leaves {levels} of 256 grey \
+            "the numbers of the 16-bit images go from {low} to {high} ({read} were looked at), which leaves {kept} of 256 grey \
              levels: {} spreads them",
             setting(*range)
         )
@@ -73,5 +73,5 @@ pub(crate) fn few_levels<'a>(count: usize, at: impl Fn(usize) -> Option<(&'a Pla
     // A camera's whole range rather than what these images happen to reach.
     let bits = 16 - high.leading_zeros();
     let range = if low < high / 4 { [0, u16::MAX >> (16 - bits)] } else { [low, high] };
-    (levels < FEW).then_some(Levels { found: [low, high], read, levels, range })
+    (levels < FEW).then_some(Levels { found: [low, high], read, kept: levels, range })
 }

@@ -247,8 +247,8 @@ impl Modality for Images {
         recognised(path)
     }
 
-    fn look(path: &Path) -> Result<Description, DataError> {
-        Ok(Dataset::open(path)?.describe())
+    fn look_as(config: ImagesConfig) -> Result<Description, DataError> {
+        Ok(Self::dataset(&config)?.describe())
     }
 
     fn describe(&self) -> Description {

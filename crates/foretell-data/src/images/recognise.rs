@@ -197,6 +197,9 @@ fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, Da
     if head.starts_with(b"PK") && arrays::is_images(path) {
         return arrays::open(path, &found.path, reading);
     }
+    if head.starts_with(b"PK") && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
+        return Err(arrays::none(path));
+    }
     if let Some(error) = foreign_at(path).or_else(|| no_image(&name, &head)) {
         return Err(error);
     }
@@ -279,6 +282,8 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
     let mut told = Vec::new();
     let images = keys::one_each(images, reading.member, reading.extent == Extent::Split, &mut told)?;
+    let images =
+        if reading.extent == Extent::Split { keys::without_masks(images, reading.member, &mut told) } else { images };
     let Tables { column, texts, notes } = match tables::labels(&images, &others, reading.label) {
         // What is embedded needs no labels.
         Err(_) if reading.extent == Extent::Whole => Tables::default(),

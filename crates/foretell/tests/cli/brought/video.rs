@@ -14,21 +14,21 @@ use crate::made::{encoded, npz};
 use crate::released::{arrays, folder};
 use crate::{foretell, pictures, stderr};
 
-struct Bench {
+pub(super) struct Bench {
     root: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
     /// What `embed --model` says and prints of inputs; a program `ffmpeg` that lies in the folder is the one it finds.
-    fn embed(&self, model: &str, inputs: &[&str], more: &[&str]) -> Result<(Value, String), String> {
+    pub(super) fn embed(&self, model: &str, inputs: &[&str], more: &[&str]) -> Result<(Value, String), String> {
         let mut command = foretell();
         let path = format!("{}:{}", self.root.path().display(), std::env::var("PATH").unwrap());
         command
@@ -93,7 +93,7 @@ fn steady(frames: usize) -> Vec<f64> {
 }
 
 /// `[frames, 12, 8]` in an animated WebP, each of one colour and shown so many milliseconds.
-fn webp(frames: &[([u8; 3], u32)]) -> Vec<u8> {
+pub(super) fn webp(frames: &[([u8; 3], u32)]) -> Vec<u8> {
     let chunk = |name: &[u8; 4], body: &[u8]| {
         let mut bytes = name.to_vec();
         bytes.extend((body.len() as u32).to_le_bytes());
