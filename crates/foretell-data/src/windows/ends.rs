@@ -120,10 +120,10 @@ impl Ends {
                 )),
                 // Lengths and ends are there for this alone; anything else may mean something else.
                 (None, Err(error)) if LENGTHS.contains(&group[0]) || BEHIND.contains(&group[0]) => return Err(error),
-                (None, Err(DataError::BadEpisodes { reason, .. } | DataError::BadArrays { reason, .. })) => {
+                (_, Err(DataError::BadEpisodes { reason, .. } | DataError::BadArrays { reason, .. })) => {
                     unusable.push(format!("`{}` does not say where episodes end: {reason}", keys.join(" | ")));
                 }
-                (None, Err(error)) => return Err(error),
+                (_, Err(error)) => return Err(error),
                 (Some(_), _) => {}
             }
         }
