@@ -152,8 +152,12 @@ impl Ends {
     fn of(path: &Path, npz: &mut Npz, keys: &[&str], actions: usize) -> Result<Option<Self>, DataError> {
         let mut arrays = Vec::new();
         for key in keys {
-            if let Some((key, array)) = npz.find(&[key])? {
-                arrays.push((Says::of(&key), Column::of(path, key, array)?));
+            let Some((key, array)) = npz.find(&[key])? else { continue };
+            let says = Says::of(&key);
+            // One flag, number or name for a whole file says nothing of its rows.
+            let one = array.shape.iter().all(|length| *length == 1) && actions > 1;
+            if !one || matches!(says, Says::Lengths | Says::Behind) {
+                arrays.push((says, Column::of(path, key, array)?));
             }
         }
         let Some((says, column)) = arrays.first() else { return Ok(None) };
@@ -170,10 +174,6 @@ impl Ends {
             Says::Behind => column.behind(path)?,
             Says::Number => split(rows, |row| column.values[row] != column.values[row - 1]),
             Says::First | Says::Last => {
-                // One flag for a whole file says nothing of rows.
-                if rows == 1 && actions > 1 {
-                    return Ok(None);
-                }
                 arrays.iter().try_for_each(|(_, flags)| flags.check_flags(path, column))?;
                 let back = usize::from(*says == Says::Last);
                 split(rows, |row| arrays.iter().any(|(_, flags)| flags.values[row - back] != 0))

@@ -88,9 +88,16 @@ fn ends_that_nothing_else_says_are_not_guessed() {
     let told = inspected(&beside);
     assert!(told["notes"].to_string().contains("`is_last` does not say where episodes end"), "{told}");
     assert!(ends(&told).starts_with("terminals, 6 episodes"), "{told}");
-    // One flag for all of a file says only that it ended.
-    let one = bench.file("one.npz", &[("terminated", npy("|b1", "()", &[1]))]);
-    assert!(inspected(&one)["next"].is_string(), "{}", inspected(&one));
+    // One flag, number or name for all of a file says nothing of its rows.
+    let name: Vec<u8> = "ep7".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    for (key, value) in [
+        ("terminated", npy("|b1", "()", &[1])),
+        ("episode_index", wholes(&[7])),
+        ("episode_id", npy("<U3", "(1,)", &name)),
+    ] {
+        let one = bench.file("one.npz", &[(key, value)]);
+        assert!(inspected(&one)["next"].is_string(), "{key}: {}", inspected(&one));
+    }
 }
 
 #[test]
