@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::DataError;
-use crate::images::listing::{Found, Place, is_hidden};
+use crate::images::listing::{Found, Junk, Place, is_hidden};
 use crate::positional::Positional;
 
 /// Bytes of a tar's block; members are padded to it.
@@ -24,7 +24,7 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
     archive.set_ignore_zeros(true);
     let mut found: Vec<Found> = Vec::new();
     let mut at: HashMap<String, usize> = HashMap::new();
-    let mut last = None::<String>;
+    let (mut last, mut junk) = (None::<String>, Junk::default());
     let (mut links, mut after, mut again, mut odd, mut joined) = (Vec::new(), 0, 0_usize, 0_usize, 0_usize);
 
     let broken = |last: Option<&str>, source: std::io::Error| {
@@ -70,6 +70,9 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
         };
         (last, after) = (Some(member), end);
         if clean.split('/').any(is_hidden) {
+            if entry.header().entry_type().is_file() {
+                junk.see(&clean);
+            }
             continue;
         }
         let kind = entry.header().entry_type();
@@ -93,6 +96,7 @@ pub(crate) fn index(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, 
             found.push(Found { path: clean, place });
         }
     }
+    notes.extend(junk.note().map(|note| format!("in `{}`, {note}", path.display())));
     let mut tell = |count: usize, what: &str| {
         if count > 0 {
             notes.push(format!("in `{}`, {count} {what}", path.display()));

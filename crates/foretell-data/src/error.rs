@@ -275,8 +275,7 @@ pub enum DataError {
     },
     /// Data that a run did not begin with.
     #[error(
-        "the {} at `{path}` are not what this run began with (some were added, removed, renamed, relabelled or changed): \
-         put them back, or start a new run",
+        "the {} at `{path}` are not what this run began with ({what}): put them back, or start a new run",
         unit.many
     )]
     Changed {
@@ -284,6 +283,8 @@ pub enum DataError {
         unit: Unit,
         /// Where they lie.
         path: String,
+        /// The first of them, as far as it is known.
+        what: String,
     },
     /// A collator that cannot make a batch of the samples, such as masks that do not fit the images.
     #[error("cannot make a batch: {0}")]
@@ -316,6 +317,12 @@ impl DataError {
             }
             other => other,
         }
+    }
+
+    /// Data that a run did not begin with, where it is not known which of them are others.
+    pub fn changed(unit: Unit, path: &str) -> Self {
+        let what = "some were added, removed, renamed, relabelled or changed".to_owned();
+        Self::Changed { unit, path: path.to_owned(), what }
     }
 
     /// An error of the operating system while reading `path`; a path that does not exist gets its own message.

@@ -33,7 +33,7 @@ impl Unit {
 }
 
 /// The two parts of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// What a run learns from.
@@ -74,6 +74,8 @@ pub struct Meta {
     pub numbers: Vec<f32>,
     /// Samples of one group (a subject, a recording) never stand on both sides of a split.
     pub group: Option<u32>,
+    /// The length of what is stored of it, where that is apart from all others: such a sample can be lost alone.
+    pub bytes: Option<u64>,
 }
 
 /// What a run brings to its data when it opens them.
@@ -227,13 +229,22 @@ pub trait Modality: Send + Sync + Sized + 'static {
 
     /// What a path holds, for people: opened with the usual settings, unless less will do.
     fn look(path: &Path) -> Result<Description, DataError> {
-        let mut config = Self::elsewhere(&Self::Config::default(), &path.to_string_lossy());
+        Self::look_as(Self::elsewhere(&Self::Config::default(), &path.to_string_lossy()))
+    }
+
+    /// The same of what a config names.
+    fn look_as(mut config: Self::Config) -> Result<Description, DataError> {
         let mut opening = Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() };
         Self::open(&mut config, &mut opening).map(|data| data.describe())
     }
 
     /// What was found.
     fn describe(&self) -> Description;
+
+    /// What to know of samples [at other paths](Self::of_paths), such as how they differ from those that were learnt from.
+    fn cautions(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What the labels tell; empty without labels.
     fn factors(&self) -> &[Factor] {

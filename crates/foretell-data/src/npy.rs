@@ -208,7 +208,7 @@ impl Header {
         let fortran = after("fortran_order").ok_or_else(unreadable)?.starts_with("True");
         if let Some("O") = kind.get(1..) {
             return Err(format!(
-                "it is of type `{kind}`, Python objects: where its entries are arrays of one shape, save `numpy.stack(list(x))`; where their lengths differ, `numpy.concatenate(list(x))` and the lengths beside it"
+                "it is of type `{kind}`, Python objects: where its entries are arrays of one shape, save `numpy.stack(list(x))`; where their lengths differ, `numpy.concatenate(list(x))` and the lengths beside it; where they are plain numbers, `x.astype(float)`"
             ));
         }
         let plain = kind.split_at_checked(1).filter(|(order, _)| matches!(*order, "<" | ">" | "=" | "|"));

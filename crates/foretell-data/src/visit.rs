@@ -1,12 +1,11 @@
 //! A whole part in index order, for judgement and for `embed`: read and prepared by several threads, bounded memory.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_128;
+use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::modality::{Modality, OnBadSample, Part};
+use crate::modality::{Meta, Modality, OnBadSample, Part};
 use crate::ordered::Ordered;
 
 /// Samples that a thread prepares at a time: enough that handing them over costs nothing, few enough for large images.
@@ -122,34 +121,31 @@ pub fn unreadable<M: Modality>(
     Ok(found)
 }
 
-/// What a data set holds apart from some samples: by this a run knows data that lost those alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census {
-    /// Changes with the name, the labels and the part of any other sample.
-    pub others: String,
-    /// Those of the named samples that are there; the place of one that is trained on.
-    pub found: BTreeMap<String, Option<usize>>,
+/// What tells a sample from all others without reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Of which part.
+    pub part: Part,
+    /// Its path in the folder or archive, or its place in its file.
+    pub name: String,
+    /// Its labels.
+    pub labels: Vec<u32>,
+    /// The length of what is stored of it.
+    pub bytes: u64,
 }
 
-/// Counts a data set without reading its samples; `None` where they are generated without end.
-pub fn census<M: Modality>(data: &M, names: &BTreeSet<String>) -> Result<Option<Census>, DataError> {
-    let (mut sum, mut found) = (0_u128, BTreeMap::new());
+/// All samples of both parts in their order; `None` where they are generated, or lie in one block of which none can be lost alone.
+pub fn roll<M: Modality>(data: &M) -> Result<Option<Vec<Listed>>, DataError> {
+    let mut all = Vec::new();
     for part in [Part::Train, Part::HeldOut] {
         let Some(len) = data.len(part) else { return Ok(None) };
         for index in 0..len {
-            let meta = data.meta(part, index)?;
-            if names.contains(&meta.name) {
-                found.insert(meta.name, (part == Part::Train).then_some(index));
-                continue;
-            }
-            let mut bytes = vec![u8::from(part == Part::HeldOut)];
-            meta.labels.iter().for_each(|label| bytes.extend(label.to_le_bytes()));
-            bytes.extend(meta.name.as_bytes());
-            // A sum, since the order in which files are listed says nothing.
-            sum = sum.wrapping_add(xxh3_128(&bytes));
+            let Meta { name, labels, bytes, .. } = data.meta(part, index)?;
+            let Some(bytes) = bytes else { return Ok(None) };
+            all.push(Listed { part, name, labels, bytes });
         }
     }
-    Ok(Some(Census { others: format!("{sum:032x}"), found }))
+    Ok(Some(all))
 }
 
 /// The error of a bad sample, with the way round it.

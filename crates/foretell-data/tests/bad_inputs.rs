@@ -233,10 +233,9 @@ fn a_huge_image_is_refused_by_its_header() {
         [("a.png", png(4, 4, 3, 0)), ("b.png", png_header(20_000, 20_000)), ("c.png", png(4, 4, 3, 0))],
     );
     let dataset = Dataset::open(root.path()).unwrap();
-    let found: Vec<String> = (0..dataset.len(Part::Train))
-        .filter_map(|index| dataset.load(Part::Train, index).err())
-        .map(|error| error.to_string())
-        .collect();
+    let all = [Part::Train, Part::HeldOut].into_iter().flat_map(|part| (0..dataset.len(part)).map(move |i| (part, i)));
+    let found: Vec<String> =
+        all.filter_map(|(part, index)| dataset.load(part, index).err()).map(|error| error.to_string()).collect();
     assert_eq!(found.len(), 1);
     says(&found[0], &["`b.png` is refused: it is 20000×20000", "268 megapixels (2^28)"]);
 }

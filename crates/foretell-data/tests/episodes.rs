@@ -306,10 +306,13 @@ fn episodes_end_where_recorders_say_so() {
     );
     let terminal = of("o.npz", &[("is_first", flags(&[0, 8, 13], 22)), ("is_terminal", flags(&[7], 22))]);
     assert_eq!(opened(&terminal, EpisodesConfig::default()).notes(), [""; 0], "two episodes were cut off");
-    // What cannot say it is told, and harms nothing.
-    let other = of("n.npz", &[("done", floats("(3,)", [0.0; 3])), ("episode_id", npy("|O", "(22,)", &[]))]);
+    // What cannot say it is told where another array does, and declined where none does.
+    let cannot = [("done", floats("(3,)", [0.0; 3])), ("episode_id", npy("|O", "(22,)", &[]))];
+    let other = of("n.npz", &[&cannot[..], &[("lengths", wholes(&[8, 5, 9]))]].concat());
     let told = opened(&other, EpisodesConfig::default()).notes().join("; ");
     assert!(told.contains("`done` does not say") && told.contains("`episode_id` does not say"), "{told}");
+    let wrong = refusal(&of("p.npz", &cannot), EpisodesConfig::default());
+    assert!(wrong.contains("`episode_id` does not say") && wrong.contains("`none`"), "{wrong}");
 }
 
 #[test]

@@ -46,6 +46,11 @@ pub trait Samples {
     /// What they are called.
     fn unit(&self) -> Unit;
 
+    /// What to know of all of them, such as how they differ from those that were learnt from.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Name and labels of one.
     fn meta(&self, index: usize) -> Result<Meta, DataError>;
 

@@ -57,6 +57,10 @@ impl<D: Modality> Samples for Opened<'_, D> {
         D::UNIT
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.data.cautions()
+    }
+
     fn meta(&self, index: usize) -> Result<Meta, DataError> {
         self.data.meta(Part::Train, index)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use foretell_data::{DataError, Description};
+use foretell_data::DataError;
 
 use crate::member::{Member, Of};
 use crate::planned;
@@ -105,11 +105,6 @@ pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
             .find(|name| find(name).is_ok_and(|member| member.recognises(path)))
             .unwrap_or("le-jepa"),
     }
-}
-
-/// What a path holds, by the first kind of data that recognises it.
-pub fn look(path: &Path) -> Result<Description, DataError> {
-    looking(path)?.look(path)
 }
 
 /// The member whose kind of data a path is taken for: the first that recognises it.

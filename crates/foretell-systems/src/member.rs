@@ -2,14 +2,13 @@
 //! shell between the two, compiled once for each system.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use foretell_data::{
-    Auto, Census, DataError, Decision, Description, Modality, Opening, Part, Unit, Unreadable, census, check_batch,
+    Auto, DataError, Decision, Description, Listed, Modality, Opening, Part, Unit, Unreadable, check_batch, roll,
     unreadable,
 };
 use foretell_eval::Encoder;
@@ -48,12 +47,12 @@ pub trait Member: Sync {
     /// Whether a path looks like the data that it learns from.
     fn recognises(&self, path: &Path) -> bool;
 
-    /// What a path holds of such data.
-    fn look(&self, path: &Path) -> Result<Description, DataError>;
+    /// What the data of such settings (`path` and the like, without `data.`) hold.
+    fn look(&self, data: Table) -> Result<Description, SystemError>;
 
-    /// Reads every sample at a path: how many there are, and those that cannot be read. `at` is told how many of all have
+    /// Reads every sample of such data: how many there are, and those that cannot be read. `at` is told how many of all have
     /// been read so far.
-    fn read_all(&self, path: &Path, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError>;
+    fn read_all(&self, data: Table, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError>;
 }
 
 /// What came of reading a whole data set.
@@ -88,8 +87,8 @@ pub trait Session {
     fn description(&self) -> Option<Description>;
     /// Samples of the training part; `None` where they are not open or generated without end.
     fn train_len(&self) -> Option<usize>;
-    /// What the open data hold besides some samples; `None` where they are not open or generated without end.
-    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError>;
+    /// What tells the samples of the open data apart; `None` where they are not open, are generated or lie in one block.
+    fn roll(&self) -> Result<Option<Vec<Listed>>, DataError>;
     /// What was chosen, and why.
     fn decisions(&mut self) -> &mut Vec<Decision>;
     /// Threads that may work.
@@ -149,6 +148,16 @@ fn defaults<S: System>(data: Config<S>) -> Recipe<Config<S>, S> {
         judge: JudgeConfig::default(),
         model: S::fitting(&data),
         data,
+    }
+}
+
+impl<S: System> Of<S> {
+    /// The settings of data, with those that were asked on top of the usual ones.
+    fn settings_of(&self, data: Table) -> Result<Config<S>, SystemError> {
+        let asked = [("data".to_owned(), Value::Table(data))].into_iter().collect();
+        let (name, wrong) = ("the command line", |error: RecipeError| SystemError::Setting(error.to_string()));
+        let recipe = self.recipe(&asked, name).map_err(wrong)?;
+        Ok(Recipe::<Config<S>, S>::of_table(recipe, name).map_err(wrong)?.data)
     }
 }
 
@@ -218,21 +227,17 @@ impl<S: System> Member for Of<S> {
         S::Data::recognises(path)
     }
 
-    fn look(&self, path: &Path) -> Result<Description, DataError> {
-        S::Data::look(path)
+    fn look(&self, data: Table) -> Result<Description, SystemError> {
+        Ok(S::Data::look_as(self.settings_of(data)?)?)
     }
 
-    fn read_all(&self, path: &Path, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError> {
-        let path = Value::String(path.to_string_lossy().into_owned());
-        let mut asked: Table = [("path".to_owned(), path)].into_iter().collect();
+    fn read_all(&self, data: Table, at: &mut dyn FnMut(usize, usize)) -> Result<Whole, SystemError> {
+        let mut data = data;
         if get(&self.defaults(), "data.on_bad_sample").is_some() {
             // What is measured of the data when they are opened does not stop at the first.
-            asked.insert("on_bad_sample".to_owned(), Value::String("skip".to_owned()));
+            data.insert("on_bad_sample".to_owned(), Value::String("skip".to_owned()));
         }
-        let asked = [("data".to_owned(), Value::Table(asked))].into_iter().collect();
-        let wrong = |error: RecipeError| SystemError::Setting(error.to_string());
-        let recipe = self.recipe(&asked, "`--deep`").map_err(wrong)?;
-        let mut config = Recipe::<Config<S>, S>::of_table(recipe, "`--deep`").map_err(wrong)?.data;
+        let mut config = self.settings_of(data)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut opening = Opening { seed: 0, batch: 1, threads, decisions: &mut Vec::new() };
         let data = Arc::new(S::Data::open(&mut config, &mut opening)?);
@@ -327,8 +332,8 @@ impl<S: System> Session for Run<S> {
         self.data.as_ref()?.len(Part::Train)
     }
 
-    fn census(&self, names: &BTreeSet<String>) -> Result<Option<Census>, DataError> {
-        self.data.as_ref().map_or(Ok(None), |data| census(data.as_ref(), names))
+    fn roll(&self) -> Result<Option<Vec<Listed>>, DataError> {
+        self.data.as_ref().map_or(Ok(None), |data| roll(data.as_ref()))
     }
 
     fn decisions(&mut self) -> &mut Vec<Decision> {

@@ -86,7 +86,11 @@ impl RunFolder {
     pub fn control(&self) -> PathBuf {
         self.0.join("control.safetensors")
     }
-    /// Names of samples that could not be read, and what tells the others from other data.
+    /// The samples that it began with.
+    pub fn samples(&self) -> PathBuf {
+        self.0.join("samples.jsonl.gz")
+    }
+    /// Names of samples that could not be read.
     pub fn unreadable(&self) -> PathBuf {
         self.0.join("unreadable.json")
     }

@@ -272,10 +272,7 @@ impl Experience {
         decisions.extend_from_slice(episodes.decisions());
         let fingerprint = format!("{:016x}", episodes.fingerprint());
         if !settings.fingerprint.is_empty() && settings.fingerprint != fingerprint {
-            return Err(DataError::Changed {
-                unit: Unit { one: "episode", many: "episodes" },
-                path: settings.path.clone(),
-            });
+            return Err(DataError::changed(Unit { one: "episode", many: "episodes" }, &settings.path));
         }
         settings.fingerprint = fingerprint;
         settings.observation = episodes.observation().to_vec();

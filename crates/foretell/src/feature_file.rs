@@ -188,7 +188,7 @@ fn beside(out: &Path, what: &str) -> PathBuf {
 pub(crate) fn wrong(out: &Path, error: io::Error) -> Error {
     let text = format!("cannot write {}: {error}", out.display());
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::Interrupted => Error::Failure(text),
+        io::ErrorKind::Interrupted => Error::Failure(text),
         _ => Error::Misuse(text),
     }
 }
@@ -313,6 +313,13 @@ mod tests {
             assert_eq!((header.len() % 64, header.last()), (0, Some(&b'\n')));
             assert_eq!(usize::from(u16::from_le_bytes([header[8], header[9]])), header.len() - 10);
         }
+    }
+
+    /// As in a training, where the user can mend it.
+    #[test]
+    fn a_full_disk_is_misuse_and_an_interrupt_is_none() {
+        let code = |kind: io::ErrorKind| wrong(Path::new("x.npz"), kind.into()).exit_code();
+        assert_eq!([io::ErrorKind::StorageFull, io::ErrorKind::Interrupted].map(code), [2, 1]);
     }
 
     #[test]

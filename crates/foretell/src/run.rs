@@ -24,7 +24,7 @@ use crate::kept::{of_run, steps};
 use crate::output::skipped_line;
 use crate::progress::clock;
 use crate::summary::Summary;
-use crate::unreadable::{Lost, keep, reopen};
+use crate::unreadable::{Lost, keep, list, reopen};
 
 /// More than any run takes, and far inside what TOML can write.
 pub const MOST_STEPS: u64 = 1_000_000_000_000;
@@ -75,6 +75,7 @@ pub fn start(
     let config = toml::to_string(&session.recipe()).map_err(|error| Error::Failure(error.to_string()))?;
     let folder = RunFolder::create(&out, &config)?;
     let result = write_decisions(&folder, session.decisions())
+        .and_then(|()| list(&folder, session.as_ref()))
         .and_then(|()| carry_out(&folder, Prepared { session, learner, expected_minutes, lost: None }, &mut conduct));
     if result.as_ref().is_err_and(|error| error.exit_code() == 2) && !foretell_train::has_checkpoint(&folder) {
         // Bad input leaves nothing half-written. The folder holds what this call put there, and no checkpoint.
@@ -122,6 +123,9 @@ pub(crate) fn again(
         )),
         other => other,
     })?;
+    if !folder.samples().exists() {
+        list(folder, session.as_ref())?;
+    }
     let mut learner = session.learner(steps(session.as_ref())?)?;
     learner.lose(lost.places.clone());
     let now = session.recipe();
@@ -217,12 +221,12 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         Err(TrainError::Data(DataError::BadSample { name, source }))
             if begun || foretell_train::has_checkpoint(folder) =>
         {
-            keep(folder, session.as_ref(), &lost, std::iter::once(&name))?;
+            keep(folder, std::iter::once(&name))?;
             return Err(saved(folder, all, &source));
         }
         trained => trained?,
     };
-    keep(folder, session.as_ref(), &lost, finished.skipped.iter())?;
+    keep(folder, finished.skipped.iter())?;
     if finished.stopped {
         let place = match finished.steps {
             0 => "before the first step".to_owned(),
@@ -242,7 +246,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         )),
         other => other,
     })?;
-    keep(folder, session.as_ref(), &lost, judged.skipped.iter())?;
+    keep(folder, judged.skipped.iter())?;
     let skipped: BTreeSet<String> =
         finished.skipped.into_iter().chain(judged.skipped).chain(lost.names.iter().cloned()).collect();
     let skipped: Vec<String> = skipped.into_iter().collect();
@@ -332,8 +336,11 @@ fn header(folder: &RunFolder, prepared: &Prepared, device: &Device) -> Vec<Strin
     let decisions: Vec<Decision> = read_decisions(folder);
     lines.extend(decisions.into_iter().map(|Decision { what, value, reason }| format!("  {what} = {value}: {reason}")));
     let many = session.unit().many;
-    if description.is_some_and(|data| data.train > 0 && data.held_out < 2) {
-        lines.push(format!("  no {many} are held out: health is measured on the {many} to train on"));
-    }
+    let few = match description.filter(|data| data.train > 0).map(|data| data.held_out) {
+        Some(0) => Some(format!("no {many} are held out to measure health on")),
+        Some(1) => Some(format!("one {} is held out, too few to measure health on", session.unit().one)),
+        _ => None,
+    };
+    lines.extend(few.map(|few| format!("  {few}: it is measured on the {many} to train on")));
     lines
 }

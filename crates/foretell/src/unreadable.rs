@@ -1,10 +1,14 @@
-//! Samples of a run that could not be read: a run goes on when they have been removed or repaired, as long as all others are
-//! what it began with.
+//! Samples that a run's data lose, or that cannot be read: a run goes on without them, as long as all others are what it began
+//! with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
 
 use burn::tensor::Device;
-use foretell_data::{DataError, Unit};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use foretell_data::{DataError, Listed, Part, Unit};
 use foretell_systems::{Member, Session, SystemError, recipe};
 use foretell_train::{RunFolder, write_whole};
 use serde::{Deserialize, Serialize};
@@ -12,13 +16,13 @@ use toml::{Table, Value};
 
 use crate::Error;
 
+/// One of so many samples may be lost that the run has not met as unreadable; one always.
+const ONE_IN: usize = 100;
+
 /// `unreadable.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Record {
-    /// Changes with any other sample.
-    others: String,
-    /// The samples' names; where those that are trained on stood when the run began.
-    samples: BTreeMap<String, Option<usize>>,
+    samples: BTreeSet<String>,
 }
 
 /// Samples that a run began with and its data hold no more.
@@ -34,78 +38,131 @@ impl Lost {
     /// A line about them.
     pub(crate) fn line(&self, unit: Unit) -> Option<String> {
         let some = self.names.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+        let more = if self.names.len() > 10 { ", …" } else { "" };
         let are = if self.names.len() == 1 { "is" } else { "are" };
         let count = unit.counted(self.names.len());
-        (!self.names.is_empty())
-            .then(|| format!("{count} that could not be read {are} gone from the data and passed over: {some}"))
+        (!self.names.is_empty()).then(|| format!("{count} {are} gone from the data and passed over: {some}{more}"))
     }
 
-    /// Where a sample stood when the run began, by where it stands now.
-    fn before(&self, now: usize) -> usize {
-        self.places.iter().fold(now, |place, lost| if *lost <= place { place + 1 } else { place })
+    /// What data have lost of these samples, of which those with these names could not be read; an error in words if they have
+    /// lost too many others, or are other data.
+    fn of(began: &[Listed], now: &[Listed], unread: &BTreeSet<String>) -> Result<Self, String> {
+        let mut left: BTreeMap<&str, &Listed> = now.iter().map(|sample| (sample.name.as_str(), sample)).collect();
+        let (mut lost, mut unmet) = (Self::default(), Vec::new());
+        for (place, sample) in began.iter().enumerate() {
+            let Listed { part, name, labels, bytes } = sample;
+            let known = unread.contains(name);
+            match left.remove(name.as_str()) {
+                None => {
+                    lost.names.push(name.clone());
+                    // Those that are trained on come first.
+                    lost.places.extend((*part == Part::Train).then_some(place));
+                    unmet.extend((!known).then_some(name));
+                }
+                Some(now) if now.part != *part => {
+                    return Err(format!("`{name}` was in {} and is in {} now", part.name(), now.part.name()));
+                }
+                Some(now) if now.labels != *labels => return Err(format!("`{name}` has another label")),
+                Some(now) if now.bytes != *bytes && !known => {
+                    return Err(format!("`{name}` had {bytes} bytes and has {} now", now.bytes));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(name) = left.keys().next() {
+            return Err(format!("`{name}` is new"));
+        }
+        match unmet.as_slice() {
+            [first, ..] if unmet.len() > (began.len() / ONE_IN).max(1) => {
+                Err(format!("`{first}` and {} more of {} are missing", unmet.len() - 1, began.len()))
+            }
+            _ => {
+                lost.names.sort_unstable();
+                Ok(lost)
+            }
+        }
     }
 }
 
-fn read(folder: &RunFolder) -> Result<Option<Record>, Error> {
+fn wrong(path: &std::path::Path, error: impl std::fmt::Display) -> Error {
+    Error::Misuse(format!("{} is not what a run writes: {error}", path.display()))
+}
+
+/// The names of samples that a run could not read.
+fn unread(folder: &RunFolder) -> Result<BTreeSet<String>, Error> {
     let path = folder.unreadable();
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-    let wrong = |error| Error::Misuse(format!("{} is not what a run writes: {error}", path.display()));
-    serde_json::from_str(&text).map(Some).map_err(wrong)
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(BTreeSet::new()) };
+    let record: Record = serde_json::from_str(&text).map_err(|error| wrong(&path, error))?;
+    Ok(record.samples)
 }
 
-/// Opens a run's recipe with its data, which may have lost samples that could not be read.
+/// The samples that a run began with, where it has kept them.
+fn began(folder: &RunFolder) -> Result<Option<Vec<Listed>>, Error> {
+    let path = folder.samples();
+    let Ok(file) = std::fs::File::open(&path) else { return Ok(None) };
+    let mut samples = Vec::new();
+    for line in BufReader::new(GzDecoder::new(file)).lines() {
+        let line = line.map_err(|error| wrong(&path, error))?;
+        let (part, name, labels, bytes) = serde_json::from_str(&line).map_err(|error| wrong(&path, error))?;
+        samples.push(Listed { part, name, labels, bytes });
+    }
+    Ok(Some(samples))
+}
+
+/// Keeps the samples that a run begins with, a line each: a few bytes of a path, once they are packed.
+pub(crate) fn list(folder: &RunFolder, session: &dyn Session) -> Result<(), Error> {
+    let Some(samples) = session.roll()? else { return Ok(()) };
+    let names: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+    if names.len() < samples.len() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| Error::Failure(error.to_string());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    for Listed { part, name, labels, bytes } in &samples {
+        let line = serde_json::to_string(&(part, name, labels, bytes));
+        writeln!(packed, "{}", line.map_err(|error| Error::Failure(error.to_string()))?).map_err(failed)?;
+    }
+    Ok(write_whole(&folder.samples(), &packed.finish().map_err(failed)?)?)
+}
+
+/// Opens a run's recipe with its data, which may have lost samples.
 pub(crate) fn reopen(
     folder: &RunFolder,
     member: &dyn Member,
     recipe: Table,
     device: &Device,
 ) -> Result<(Box<dyn Session>, Lost), Error> {
-    let record = read(folder)?;
-    let session = match (member.open(recipe.clone(), device, true), &record) {
-        (Err(changed @ SystemError::Data(DataError::Changed { .. })), Some(record)) => {
+    let began = began(folder)?;
+    let (session, changed) = match (member.open(recipe.clone(), device, true), &began) {
+        (Err(SystemError::Data(DataError::Changed { unit, path, .. })), Some(_)) => {
             let mut forgotten = recipe;
             recipe::set(&mut forgotten, "data.fingerprint", Value::String(String::new()))?;
-            let session = member.open(forgotten, device, true)?;
-            if session.census(&names(record))?.is_none_or(|census| census.others != record.others) {
-                return Err(changed.into());
-            }
-            session
+            (member.open(forgotten, device, true)?, Some((unit, path)))
         }
-        (session, _) => session?,
+        (session, _) => (session?, None),
     };
-    let mut lost = Lost::default();
-    if let Some(record) = &record
-        && let Some(census) = session.census(&names(record))?
-    {
-        let gone = || record.samples.iter().filter(|(name, _)| !census.found.contains_key(*name));
-        lost.names = gone().map(|(name, _)| name.clone()).collect();
-        lost.places = gone().filter_map(|(_, place)| *place).collect();
-        lost.places.sort_unstable();
-    }
+    let (Some(began), Some(now)) = (began, session.roll()?) else {
+        return match changed {
+            Some((unit, path)) => Err(DataError::changed(unit, &path).into()),
+            None => Ok((session, Lost::default())),
+        };
+    };
+    let lost = Lost::of(&began, &now, &unread(folder)?);
+    let changed = |what| {
+        let (unit, path) = changed.unwrap_or((session.unit(), session.source()));
+        DataError::Changed { unit, path, what }
+    };
+    let lost = lost.map_err(changed)?;
     Ok((session, lost))
 }
 
-fn names(record: &Record) -> BTreeSet<String> {
-    record.samples.keys().cloned().collect()
-}
-
-/// Keeps the names of samples that could not be read, with those that were known, and what tells all others.
-pub(crate) fn keep<'a>(
-    folder: &RunFolder,
-    session: &dyn Session,
-    lost: &Lost,
-    unread: impl Iterator<Item = &'a String>,
-) -> Result<(), Error> {
-    let mut samples = read(folder)?.unwrap_or_default().samples;
-    let all: BTreeSet<String> = samples.keys().cloned().chain(unread.cloned()).collect();
-    if all.is_empty() {
+/// Keeps the names of samples that could not be read, with those that were known.
+pub(crate) fn keep<'a>(folder: &RunFolder, unreadable: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    let known = unread(folder)?;
+    let samples: BTreeSet<String> = known.iter().cloned().chain(unreadable.cloned()).collect();
+    if samples == known {
         return Ok(());
     }
-    let Some(census) = session.census(&all)? else { return Ok(()) };
-    for (name, place) in census.found {
-        samples.entry(name).or_insert(place.map(|place| lost.before(place)));
-    }
-    let record = Record { others: census.others, samples };
-    let text = serde_json::to_string_pretty(&record).map_err(|error| Error::Failure(error.to_string()))? + "\n";
-    Ok(write_whole(&folder.unreadable(), text.as_bytes())?)
+    let text = serde_json::to_string_pretty(&Record { samples }).map_err(|error| Error::Failure(error.to_string()))?;
+    Ok(write_whole(&folder.unreadable(), (text + "\n").as_bytes())?)
 }

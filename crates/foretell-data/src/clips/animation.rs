@@ -1,7 +1,7 @@
 //! Animated WebP and PNG: each frame drawn on what the ones before it left, on white. Files of one frame are pictures.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::PngDecoder;
@@ -30,7 +30,12 @@ impl Animation {
 
     /// Whether its header says that there are several frames.
     pub(super) fn is(path: &Path) -> bool {
-        said(path).unwrap_or(false)
+        File::open(path).and_then(|file| said(BufReader::new(file))).unwrap_or(false)
+    }
+
+    /// The same of a file that begins so.
+    pub(super) fn is_in(head: &[u8]) -> bool {
+        said(Cursor::new(head)).unwrap_or(false)
     }
 
     /// Decodes it once to count its frames.
@@ -114,8 +119,7 @@ fn is_png(head: &[u8]) -> bool {
 }
 
 /// What the header says. WebP has a bit for it (its extended header's second); PNG has a chunk that stands before the pixels.
-fn said(path: &Path) -> Result<bool, std::io::Error> {
-    let mut file = BufReader::new(File::open(path)?);
+fn said(mut file: impl Read + Seek) -> Result<bool, std::io::Error> {
     let mut head = [0; 21];
     file.read_exact(&mut head)?;
     if !is_png(&head) {
@@ -136,7 +140,7 @@ fn said(path: &Path) -> Result<bool, std::io::Error> {
                 return Ok(u32::from_be_bytes(frames) > 1);
             }
             b"IDAT" | b"IEND" => return Ok(false),
-            _ => file.seek_relative(i64::from(length) + 4)?,
+            _ => _ = file.seek(SeekFrom::Current(i64::from(length) + 4))?,
         }
     }
     Ok(false)

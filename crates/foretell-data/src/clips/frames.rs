@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::path::Path;
 
 use super::{Extent, check_size};
-use crate::images::decode::{decode, header};
+use crate::images::decode::{decode, decode_over, header};
+use crate::images::depth::{FULL, Levels, as_option, few_levels};
 use crate::images::listing::{Found, walk};
 use crate::{DataError, Image};
 
@@ -12,10 +13,13 @@ use crate::{DataError, Image};
 #[derive(Debug)]
 pub(super) struct Frames {
     files: Vec<Found>,
+    /// Which numbers of 16 bits are black and white.
+    range: [u16; 2],
+    few_levels: Option<Levels>,
 }
 
 impl Frames {
-    pub(super) fn open(path: &Path) -> Result<(Self, Extent), DataError> {
+    pub(super) fn open(path: &Path, range: [u16; 2]) -> Result<(Self, Extent), DataError> {
         let all = walk(path)?;
         let count = all.len();
         let mut files: Vec<Found> =
@@ -30,13 +34,20 @@ impl Frames {
         // Upright as it is decoded: a photograph's header is of the picture that lies.
         let upright = decode(&first.place.read(&first.path)?, &first.path)?;
         let extent = (files.len(), upright.width, upright.height);
-        Ok((Self { files }, extent))
+        let file = |index: usize| Some((&files[index].place, files[index].path.as_str()));
+        let few_levels = if range == FULL { few_levels(files.len(), file) } else { None };
+        Ok((Self { files, range, few_levels }, extent))
+    }
+
+    /// What to know of them.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.few_levels.map(|levels| levels.told(as_option)).into_iter().collect()
     }
 
     pub(super) fn read(&self, wanted: &[usize], width: usize, height: usize) -> Result<Vec<Image>, DataError> {
         let frame = |index: &usize| {
             let file = &self.files[*index];
-            let image = decode(&file.place.read(&file.path)?, &file.path)?.with_channels(3);
+            let image = decode_over(&file.place.read(&file.path)?, &file.path, self.range)?.with_channels(3);
             if (image.width, image.height) != (width, height) {
                 let reason = format!(
                     "it is {}×{}, but the first frame of its clip is {width}×{height}: frames must be of one size",

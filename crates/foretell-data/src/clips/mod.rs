@@ -15,6 +15,8 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use crate::images::depth::FULL;
+use crate::images::listing::is_ring;
 use crate::kind::foreign;
 use crate::{DataError, Image};
 use animation::Animation;
@@ -60,15 +62,20 @@ impl Clip {
     /// Opens a clip. A folder's images are its frames in natural order (`9.png` before `10.png`); what a file is, its content
     /// decides. Videos in containers (mp4, webm, …) are decoded by `ffmpeg` (4.2 or newer), which must be installed.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Self::open_with(path, Path::new("ffmpeg"))
+        Self::open_over(path, FULL)
     }
 
-    fn open_with(path: &Path, program: &Path) -> Result<Self, DataError> {
+    /// The same with the numbers of frames of 16 bits, in a folder, spread over this range, whose ends are black and white.
+    pub fn open_over(path: &Path, range: [u16; 2]) -> Result<Self, DataError> {
+        Self::open_with(path, range, Path::new("ffmpeg"))
+    }
+
+    fn open_with(path: &Path, range: [u16; 2], program: &Path) -> Result<Self, DataError> {
         let name = path.display().to_string();
         let metadata = fs::metadata(path).map_err(|source| DataError::reading(path, source))?;
         let bad = |reason: String| DataError::BadClip { name: name.clone(), reason };
         let (kind, (frames, width, height)) = if metadata.is_dir() {
-            let (reader, extent) = Frames::open(path)?;
+            let (reader, extent) = Frames::open(path, range)?;
             (Kind::Frames(reader), extent)
         } else if metadata.is_file() {
             let head = head(path)?;
@@ -106,7 +113,8 @@ impl Clip {
             Kind::Gif(gif) => (gif.times().to_vec(), Vec::new()),
             Kind::Animation(animation) => (animation.times().to_vec(), Vec::new()),
             Kind::Decoded(decoded) => (decoded.times().to_vec(), decoded.notes().to_vec()),
-            Kind::Frames(_) | Kind::Y4m(_) => (Vec::new(), Vec::new()),
+            Kind::Frames(frames) => (Vec::new(), frames.notes()),
+            Kind::Y4m(_) => (Vec::new(), Vec::new()),
         };
         let times = if moments::are_usable(&times, frames) { times } else { Vec::new() };
         notes.extend(moments::note(&times));
@@ -123,6 +131,16 @@ impl Clip {
     /// Whether a path is a WebP or PNG file of several frames.
     pub fn is_animation(path: &Path) -> bool {
         path.is_file() && Animation::is(path)
+    }
+
+    /// Whether a folder is a link to one that it lies in, so that a search of it would not end.
+    pub fn is_ring(path: &Path) -> bool {
+        is_ring(path)
+    }
+
+    /// Whether bytes begin a WebP or PNG of several frames.
+    pub(crate) fn is_animated(head: &[u8]) -> bool {
+        Animation::is_in(head)
     }
 
     /// Whether a path is a `.npy` file that cannot be a clip, such as labels beside clips.
@@ -406,7 +424,7 @@ esac
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("clip.mp4");
         fs::write(&path, b"\0\0\0\x18ftypisom").unwrap();
-        let open = |words: &str, work: &str| Clip::open_with(&path, &program(root.path(), words, work));
+        let open = |words: &str, work: &str| Clip::open_with(&path, FULL, &program(root.path(), words, work));
         let two = frame(0, "0", "2x1") + &frame(1, "0.1", "2x1");
         let clip = open(&two, r"printf 'P6\n2 1\n255\nabcdefP6\n2 1\n255\nghijkl'; yes complaint | head -c 200000 >&2")
             .unwrap();
@@ -445,7 +463,7 @@ esac
         let path = root.path().join("clip.mp4");
         fs::write(&path, b"\0\0\0\x18ftypisom").unwrap();
         let notes =
-            |words: &str| Clip::open_with(&path, &program(root.path(), words, "true")).unwrap().notes().to_vec();
+            |words: &str| Clip::open_with(&path, FULL, &program(root.path(), words, "true")).unwrap().notes().to_vec();
         let all: String = (0..30).map(|n| frame(n, &format!("{}", n as f64 / 10.0), "2x1")).collect();
         assert!(notes(&format!("{HEAD}{all}")).is_empty());
         let five: String = (0..5).map(|n| frame(n, &format!("{}", n as f64 / 10.0), "2x1")).collect();
@@ -474,7 +492,7 @@ esac
         );
         let program = root.path().join("ffmpeg");
         executable(&program, &script);
-        let clip = Clip::open_with(&path, &program).unwrap();
+        let clip = Clip::open_with(&path, FULL, &program).unwrap();
         assert_eq!(clip.read(&[0]).unwrap()[0].pixels, b"xyz");
     }
 
@@ -483,7 +501,7 @@ esac
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("clip.webm");
         fs::write(&path, b"\x1A\x45\xDF\xA3").unwrap();
-        let refusal = Clip::open_with(&path, &root.path().join("nothing")).unwrap_err().to_string();
+        let refusal = Clip::open_with(&path, FULL, &root.path().join("nothing")).unwrap_err().to_string();
         for part in ["clip.webm", "takes `ffmpeg`, which is not installed", "apt install ffmpeg", "a GIF, a y4m"] {
             assert!(refusal.contains(part), "{refusal}");
         }

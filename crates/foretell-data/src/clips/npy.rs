@@ -156,9 +156,18 @@ impl Npy {
             ));
         }
         let mut npy = Self { file, layout, channels, one, width, height, scale: 1.0, notes };
+        let mut white = "255".to_owned();
         if !whole {
             npy.scale = npy.scale()?;
+            white = (255.0 / npy.scale).to_string();
         }
+        let axes = match (npy.file.header().shape.len(), layout) {
+            (3, _) if one => "[H, W, C]",
+            (3, _) => "[T, H, W]",
+            (_, Layout::ChannelsLast) => "[T, H, W, C]",
+            (_, Layout::ChannelsFirst) => "[T, C, H, W]",
+        };
+        npy.notes.push(format!("its axes {:?} are taken as {axes}, and {white} as white", npy.file.header().shape));
         Ok((npy, (frames, width, height)))
     }
 
@@ -207,8 +216,10 @@ impl Npy {
             let out = |value: f32| value < -margin || value > white + margin || near && (value < 0.0 || value > white);
             let hint = if range.least < 0.0 && range.least >= -1.0 && range.most <= 1.0 {
                 "; from -1 to 1, save `(x + 1) / 2`"
+            } else if range.least < 0.0 {
+                "; where they are normalised, save `x * std + mean` with what they were normalised by, or give them as they are with `foretell embed --model MODEL --input X.npy` ([B, 3, H, W], or [B, T, 3, H, W] of clips)"
             } else {
-                ""
+                "; save uint8, or clip what is out of range with `numpy.clip`"
             };
             self.floats(|frame, value| {
                 if out(value) {

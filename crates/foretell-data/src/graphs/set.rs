@@ -301,11 +301,11 @@ impl Modality for Graphs {
         raw::recognises(path)
     }
 
-    fn look(path: &Path) -> Result<Description, DataError> {
+    fn look_as(config: GraphsConfig) -> Result<Description, DataError> {
         // What a training refuses, looking tells in a note.
-        let usual = GraphsConfig { edgeless: Edgeless::Keep, ..GraphsConfig::default() };
+        let mut config = GraphsConfig { edgeless: Edgeless::Keep, ..config };
         let mut opening = Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() };
-        Self::open(&mut Self::elsewhere(&usual, &path.to_string_lossy()), &mut opening).map(|data| data.describe())
+        Self::open(&mut config, &mut opening).map(|data| data.describe())
     }
 
     fn describe(&self) -> Description {
@@ -340,6 +340,7 @@ impl Modality for Graphs {
                 labels: motifs::labels(config, part, index).to_vec(),
                 numbers: Vec::new(),
                 group: None,
+                bytes: None,
             },
             Source::Listed(listed) => {
                 let Listed { name, graph, fold, .. } = &listed[self.places(part)[index]];
@@ -348,6 +349,7 @@ impl Modality for Graphs {
                     labels: graph.labels().to_vec(),
                     numbers: graph.numbers().to_vec(),
                     group: *fold,
+                    bytes: None,
                 }
             }
         })

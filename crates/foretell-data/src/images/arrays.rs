@@ -34,6 +34,19 @@ pub(crate) fn is_images(path: &Path) -> bool {
     Npz::open(path).is_ok_and(|npz| !recorded(&npz) && KEYS.iter().any(|(images, _, _)| npz.has(images)))
 }
 
+/// Why an `.npz` without such keys holds no images.
+pub(crate) fn none(path: &Path) -> DataError {
+    match Npz::open(path) {
+        Ok(npz) => DataError::Foreign {
+            name: path.display().to_string(),
+            kind: format!("an .npz that holds no images: it holds {}", npz.keys()),
+            next: "expected `images`, or `train_images` and `test_images` (uint8, [N, H, W] or [N, H, W, 3])"
+                .to_owned(),
+        },
+        Err(error) => error,
+    }
+}
+
 /// The data set of such a file.
 pub(crate) fn open(path: &Path, name: &str, reading: Reading<'_>) -> Result<Contents, DataError> {
     let bad = |reason: String| DataError::BadArrays { name: path.display().to_string(), reason };
@@ -101,6 +114,10 @@ fn one_each(Array { shape, values }: Array, count: usize) -> Result<Vec<i64>, St
     }
     match values {
         Values::Bytes(bytes) => Ok(bytes.into_iter().map(i64::from).collect()),
+        // What is beyond has become the largest: classes would be one.
+        Values::Whole(whole) if whole.contains(&i64::MAX) => {
+            Err("holds numbers of 2^63 or more: save it as int64".to_owned())
+        }
         Values::Whole(whole) => Ok(whole),
         Values::Floats(floats) if floats.iter().all(|x| x.fract() == 0.0) => {
             Ok(floats.into_iter().map(|x| x as i64).collect())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::images::listing::Found;
 use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::images::split::{BY_INDEX, held_out};
+use crate::images::split::{BY_INDEX, by_hashes};
 use crate::kind::foreign;
 use crate::{DataError, Factor};
 
@@ -91,9 +91,10 @@ pub(crate) fn open(train: &[&Found], test: &[&Found], listing: &[Found]) -> Resu
     }
     if test.is_empty() {
         contents.split = String::from(BY_INDEX);
-        for (index, entry) in std::mem::take(&mut contents.train).into_iter().enumerate() {
-            let part =
-                if held_out(&(index as u64).to_le_bytes()) { &mut contents.held_out } else { &mut contents.train };
+        let all = std::mem::take(&mut contents.train);
+        let sides = by_hashes(all.len(), |index| (index as u64).to_le_bytes());
+        for (entry, held) in all.into_iter().zip(sides) {
+            let part = if held { &mut contents.held_out } else { &mut contents.train };
             part.push(entry);
         }
     } else {

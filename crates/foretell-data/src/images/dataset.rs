@@ -7,17 +7,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::Images;
-use crate::images::depth::{FULL, few_levels};
+use crate::images::depth::{FULL, Levels, as_option, as_setting, few_levels};
 use crate::images::labels::Factor;
+use crate::images::listing::Place;
 use crate::images::recognise::{Extent, Reading, recognise};
 use crate::images::records::{Contents, Entry, Header};
 use crate::images::scenes::{self, ScenesConfig};
 use crate::images::twins::on_both_sides;
 use crate::modality::{Description, Modality, Part};
-use crate::{DataError, Image};
+use crate::visit::spread;
+use crate::{Clip, DataError, Image};
 
 /// Headers that are read to learn what the images are like.
 const HEADERS: usize = 256;
+
+/// Figures of fewer held-out images say little.
+const FEW: usize = 10;
 
 /// One decoded image with its labels.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ struct Inner {
     notes: Vec<String>,
     /// Which numbers of 16 bits are black and white.
     range: [u16; 2],
+    /// Of the training part, where that is the whole range.
+    few_levels: Option<Levels>,
 }
 
 #[derive(Debug)]
@@ -79,6 +86,7 @@ impl Dataset {
             split: "each part is drawn for itself".to_owned(),
             notes: Vec::new(),
             range: FULL,
+            few_levels: None,
         }))
     }
 
@@ -93,10 +101,15 @@ impl Dataset {
         }
         let mut short_sides: Vec<usize> = headers.iter().map(|header| header.width.min(header.height)).collect();
         short_sides.sort_unstable();
-        if range == FULL {
-            notes.extend(few_levels(&train));
-        }
+        let file = |index: usize| train[index].file();
+        let few_levels = if range == FULL { few_levels(train.len(), file) } else { None };
+        notes.extend(few_levels.map(|levels| levels.told(as_setting)));
         notes.extend(on_both_sides(&train, &held_out));
+        if (1..FEW).contains(&held_out.len()) {
+            let few = Images::UNIT.counted(held_out.len());
+            let are = if held_out.len() == 1 { "is" } else { "are" };
+            notes.push(format!("{few} {are} held out: too few to judge by"));
+        }
         Ok(Self(Arc::new(Inner {
             channels: if coloured { 3 } else { 1 },
             median_short_side: short_sides.get(short_sides.len() / 2).copied().unwrap_or(0),
@@ -106,7 +119,27 @@ impl Dataset {
             split,
             notes,
             range,
+            few_levels,
         })))
+    }
+
+    /// What to know of pictures that are taken one by one: that 16 bits keep few levels, and that some are animated.
+    pub fn cautions(&self) -> Vec<String> {
+        self.cautions_as(as_option)
+    }
+
+    /// The same; `setting` says how a range of 16 bits is given.
+    pub(crate) fn cautions_as(&self, setting: impl Fn([u16; 2]) -> String) -> Vec<String> {
+        let Source::Listed { train, .. } = &self.0.source else { return Vec::new() };
+        let looked = spread(Some(train.len()), HEADERS);
+        let animated =
+            looked.clone().filter_map(|index| train[index].file()).filter(|(place, _)| is_animated(place)).count();
+        let animated = (animated > 0).then(|| {
+            let are = if animated == 1 { "1 picture is".to_owned() } else { format!("{animated} pictures are") };
+            let of = if train.len() > HEADERS { format!(" of {HEADERS} that were looked at") } else { String::new() };
+            format!("{are} animated{of}: the first frame is taken")
+        });
+        self.0.few_levels.map(|levels| levels.told(setting)).into_iter().chain(animated).collect()
     }
 
     /// How many samples a part has.
@@ -150,6 +183,11 @@ impl Dataset {
             Some(entry) => entry.name.clone(),
             None => scenes::name(part, index),
         })
+    }
+
+    /// The length of a sample's file; `None` where it has none of its own.
+    pub(crate) fn bytes(&self, part: Part, index: usize) -> Option<u64> {
+        self.entry(part, index).filter(|entry| !entry.is_raw()).map(|entry| entry.size)
     }
 
     /// Reads and decodes one sample.
@@ -243,6 +281,13 @@ impl Dataset {
     fn out_of_range(&self, part: Part, index: usize) -> DataError {
         DataError::OutOfRange { part: part.name(), index, len: self.len(part) }
     }
+}
+
+/// Whether a picture has several frames.
+fn is_animated(place: &Place) -> bool {
+    /// Nearly always enough for what stands before the pixels.
+    const HEAD: usize = 4096;
+    place.head(HEAD).is_ok_and(|head| Clip::is_animated(&head))
 }
 
 /// Whether any of the images is coloured, by their headers; those that cannot be read are passed over.

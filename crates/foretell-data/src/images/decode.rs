@@ -245,5 +245,9 @@ fn on_white(value: u8, alpha: u8) -> u8 {
 }
 
 fn bad(name: &str, reason: impl ToString) -> DataError {
-    DataError::BadImage { name: name.to_owned(), reason: reason.to_string() }
+    let said = reason.to_string();
+    // Of PNG: a decoder's word for bytes that are not what was written.
+    let changed = "its checksum does not fit its content, so bytes of it have changed since it was written";
+    let reason = if said.contains("CRC") { changed.to_owned() } else { said };
+    DataError::BadImage { name: name.to_owned(), reason }
 }

@@ -12,7 +12,7 @@ use crate::images::decode::{LIMIT, MOST_PIXELS};
 use crate::images::labels::by_text;
 use crate::images::listing::{Found, Place};
 use crate::images::records::{Content, Contents, Entry, RecordBytes, Records};
-use crate::images::split::{BY_INDEX, held_out};
+use crate::images::split::{BY_INDEX, by_hashes};
 use crate::kind::foreign;
 
 /// Deflate cannot compress by more than this, so a gzip file cannot hold more than this times its own length.
@@ -117,9 +117,9 @@ pub(crate) fn open(train: &Found, test: Option<&Found>, listing: &[Found]) -> Re
         contents.train = all;
     } else {
         contents.split = String::from(BY_INDEX);
-        for (index, entry) in all.into_iter().enumerate() {
-            let part =
-                if held_out(&(index as u64).to_le_bytes()) { &mut contents.held_out } else { &mut contents.train };
+        let sides = by_hashes(all.len(), |index| (index as u64).to_le_bytes());
+        for (entry, held) in all.into_iter().zip(sides) {
+            let part = if held { &mut contents.held_out } else { &mut contents.train };
             part.push(entry);
         }
     }

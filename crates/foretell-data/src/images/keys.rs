@@ -1,6 +1,6 @@
 //! Several images of one key, as WebDataset's shards have them (`0001.jpg`, `0001.seg.png`): one of them is the sample.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::DataError;
 use crate::images::labels::{Key, up_to_first_dot, up_to_last_dot};
@@ -90,6 +90,43 @@ pub(crate) fn one_each(
         return Ok(images.into_iter().zip(out).filter_map(|(image, out)| (!out).then_some(image)).collect());
     }
     Ok(images)
+}
+
+/// Words behind an image's name that say that another file is about it.
+const BEHIND: [&str; 10] =
+    ["mask", "masks", "seg", "segmentation", "label", "labels", "gt", "groundtruth", "annotation", "depth"];
+
+/// The name of the image that a file of this name is about, by a word behind it: `x_mask.png`, `x-seg.png`, `x_mask_1.png`.
+fn image_of(stem: &str) -> Option<&str> {
+    let counted = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['_', '-']);
+    [stem, counted].into_iter().find_map(|stem| {
+        let (image, word) = stem.rsplit_once(['_', '-'])?;
+        BEHIND.contains(&word.to_ascii_lowercase().as_str()).then_some(image)
+    })
+}
+
+/// Leaves out images that are named as masks of others in their folder, where nine in ten of those have one.
+pub(crate) fn without_masks(images: Vec<Found>, member: &str, notes: &mut Vec<String>) -> Vec<Found> {
+    if member != AUTO {
+        return images;
+    }
+    let stem = |image: &Found| image.path.rsplit_once('.').map_or(image.path.as_str(), |(stem, _)| stem).to_owned();
+    let stems: HashSet<String> = images.iter().map(stem).collect();
+    let of: Vec<Option<String>> = images
+        .iter()
+        .map(|image| image_of(&stem(image)).filter(|image| stems.contains(*image)).map(str::to_owned))
+        .collect();
+    let masks = of.iter().flatten().count();
+    let masked: HashSet<&String> = of.iter().flatten().collect();
+    if masks == 0 || masked.len() * 10 < (images.len() - masks) * 9 {
+        return images;
+    }
+    let first =
+        images.iter().zip(&of).find_map(|(image, of)| of.is_some().then(|| image.path.clone())).unwrap_or_default();
+    notes.push(format!(
+        "{masks} images are named as masks of others beside them, such as `{first}`, and are left untouched (`data.member = \"{ALL}\"` takes each)"
+    ));
+    images.into_iter().zip(of).filter_map(|(image, of)| of.is_none().then_some(image)).collect()
 }
 
 /// The images with this ending.

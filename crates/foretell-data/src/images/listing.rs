@@ -1,5 +1,6 @@
 //! What lies in a folder or a tar: relative paths, sizes, and where the bytes are. No file is opened to list it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -119,9 +120,39 @@ pub(crate) fn is_image_name(name: &str) -> bool {
 
 /// Hidden files, and what systems and network storage leave in folders and archives, are nobody's data.
 pub(crate) fn is_hidden(part: &str) -> bool {
-    const LEFT: [&str; 6] =
-        ["__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"];
-    (part.starts_with('.') && part != "." && part != "..") || LEFT.contains(&part)
+    part.starts_with('.') && part != "." && part != ".." || LEFT.contains(&part)
+}
+
+/// Folders that systems and network storage leave.
+const LEFT: [&str; 6] = ["__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"];
+
+/// Files that systems left beside the data, by the folder or the beginning of the name that tells them.
+#[derive(Debug, Default)]
+pub(crate) struct Junk(BTreeMap<&'static str, usize>);
+
+impl Junk {
+    /// Counts a file at this path, if it is one.
+    pub(crate) fn see(&mut self, path: &str) {
+        let folder = || path.split('/').rev().skip(1).find_map(|part| LEFT.into_iter().find(|left| *left == part));
+        let file = || path.rsplit('/').next().is_some_and(|name| name.starts_with("._")).then_some("._*");
+        if let Some(kind) = folder().or_else(file) {
+            *self.0.entry(kind).or_insert(0) += 1;
+        }
+    }
+
+    /// A note of them.
+    pub(crate) fn note(&self) -> Option<String> {
+        let of = |(kind, count): (&&str, &usize)| {
+            let files = if *count == 1 { "file" } else { "files" };
+            if kind.starts_with('.') {
+                format!("{count} {files} named {kind}")
+            } else {
+                format!("{count} {files} in {kind}")
+            }
+        };
+        let list = self.0.iter().map(of).collect::<Vec<_>>().join(", ");
+        (!list.is_empty()).then(|| format!("what systems and network storage left is not read: {list}"))
+    }
 }
 
 /// Every file below `folder`, sorted by path; links are followed.
@@ -134,7 +165,12 @@ pub(crate) fn walk_telling(folder: &Path, notes: &mut Vec<String>) -> Result<Vec
     let (mut found, mut passed) = (Vec::new(), Passed::default());
     descend(folder, "", 0, &mut found, &mut passed)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    for (count, what) in [(passed.dead, "links lead nowhere"), (passed.odd, "entries are neither files nor folders")] {
+    notes.extend(passed.junk.note());
+    for (count, what) in [
+        (passed.dead, "links lead nowhere"),
+        (passed.rings, "links lead to a folder that they lie in"),
+        (passed.odd, "entries are neither files nor folders"),
+    ] {
         if count > 0 {
             notes.push(format!("{count} {what}: they are not read"));
         }
@@ -147,6 +183,27 @@ pub(crate) fn walk_telling(folder: &Path, notes: &mut Vec<String>) -> Result<Vec
 struct Passed {
     dead: usize,
     odd: usize,
+    /// Links to a folder above.
+    rings: usize,
+    junk: Junk,
+}
+
+/// Whether a folder is a link to one that it lies in.
+pub(crate) fn is_ring(path: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).ok();
+    path.is_symlink() && whole(path).zip(path.parent().and_then(whole)).is_some_and(|(to, from)| from.starts_with(to))
+}
+
+/// Counts what lies below a folder that is not read.
+fn count_junk(folder: &Path, prefix: &str, depth: usize, junk: &mut Junk) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), format!("{prefix}/{}", entry.file_name().to_string_lossy()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && depth < DEEPEST {
+            count_junk(&path, &name, depth + 1, junk);
+        } else {
+            junk.see(&name);
+        }
+    }
 }
 
 fn descend(
@@ -166,17 +223,24 @@ fn descend(
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path();
         if is_hidden(&name) {
+            if LEFT.contains(&name.as_str()) {
+                count_junk(&path, &name, depth, &mut passed.junk);
+            } else {
+                passed.junk.see(&name);
+            }
             continue;
         }
-        let path = entry.path();
         // What a link that leads nowhere would have been is unknown.
         let Ok(metadata) = fs::metadata(&path) else {
             passed.dead += 1;
             continue;
         };
         let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        if metadata.is_dir() {
+        if metadata.is_dir() && is_ring(&path) {
+            passed.rings += 1;
+        } else if metadata.is_dir() {
             descend(&path, &relative, depth + 1, found, passed)?;
         } else if metadata.is_file() {
             found.push(Found { path: relative, place: Place::File { path, size: metadata.len() } });

@@ -207,7 +207,7 @@ impl Modality for Images {
         crate::epochs::check_batch::<Self>(dataset.len(Part::Train), opening.batch)?;
         let fingerprint = format!("{:016x}", dataset.fingerprint());
         if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
-            return Err(DataError::Changed { unit: Self::UNIT, path: config.path.clone() });
+            return Err(DataError::changed(Self::UNIT, &config.path));
         }
         config.fingerprint = fingerprint;
         let median = dataset.median_short_side();
@@ -247,12 +247,18 @@ impl Modality for Images {
         recognised(path)
     }
 
-    fn look(path: &Path) -> Result<Description, DataError> {
-        Ok(Dataset::open(path)?.describe())
+    fn look_as(config: ImagesConfig) -> Result<Description, DataError> {
+        Ok(Self::dataset(&config)?.describe())
     }
 
     fn describe(&self) -> Description {
         self.dataset.describe()
+    }
+
+    fn cautions(&self) -> Vec<String> {
+        let grey = self.channels == 1 && self.dataset.channels() == 3;
+        let grey = grey.then(|| "the encoder learnt from grey images: coloured ones are made grey".to_owned());
+        grey.into_iter().chain(self.dataset.cautions_as(depth::as_setting)).collect()
     }
 
     fn factors(&self) -> &[Factor] {
@@ -265,7 +271,7 @@ impl Modality for Images {
 
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
         let (name, labels) = (self.dataset.name(part, index)?, self.dataset.labels(part, index)?);
-        Ok(Meta { name, labels, ..Meta::default() })
+        Ok(Meta { name, labels, bytes: self.dataset.bytes(part, index), ..Meta::default() })
     }
 
     fn load(&self, part: Part, index: usize) -> Result<Sample, DataError> {

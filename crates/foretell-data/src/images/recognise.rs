@@ -197,6 +197,9 @@ fn file(path: &Path, found: &Found, reading: Reading<'_>) -> Result<Contents, Da
     if head.starts_with(b"PK") && arrays::is_images(path) {
         return arrays::open(path, &found.path, reading);
     }
+    if head.starts_with(b"PK") && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
+        return Err(arrays::none(path));
+    }
     if let Some(error) = foreign_at(path).or_else(|| no_image(&name, &head)) {
         return Err(error);
     }
@@ -279,6 +282,8 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
     let (images, others): (Vec<Found>, Vec<Found>) = files.into_iter().partition(Found::is_image);
     let mut told = Vec::new();
     let images = keys::one_each(images, reading.member, reading.extent == Extent::Split, &mut told)?;
+    let images =
+        if reading.extent == Extent::Split { keys::without_masks(images, reading.member, &mut told) } else { images };
     let Tables { column, texts, notes } = match tables::labels(&images, &others, reading.label) {
         // What is embedded needs no labels.
         Err(_) if reading.extent == Extent::Whole => Tables::default(),
@@ -400,6 +405,11 @@ fn refuse_compressed(path: &Path, head: &[u8]) -> Result<(), DataError> {
 /// stay where every input that has images names the same factors.
 pub fn open_inputs(paths: &[PathBuf]) -> Result<Dataset, DataError> {
     open_inputs_as(paths, Reading::usual(Extent::Whole))
+}
+
+/// The same with 16-bit numbers spread over this range, whose ends are black and white.
+pub fn open_inputs_over(paths: &[PathBuf], range: [u16; 2]) -> Result<Dataset, DataError> {
+    open_inputs_as(paths, Reading { range, ..Reading::usual(Extent::Whole) })
 }
 
 /// The same with a word on how they are read.

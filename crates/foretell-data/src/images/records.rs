@@ -77,6 +77,11 @@ impl Entry {
         }
     }
 
+    /// Where it lies and what it is called, if it is a file or a member of an archive.
+    pub(crate) fn file(&self) -> Option<(&Place, &str)> {
+        if let Content::Encoded(place) = &self.content { Some((place, &self.name)) } else { None }
+    }
+
     /// What the header says, without decoding where that is possible.
     pub(crate) fn header(&self) -> Result<Header, DataError> {
         match &self.content {

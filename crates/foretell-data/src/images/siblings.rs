@@ -85,6 +85,23 @@ pub(crate) fn same_names(split: &mut Split<'_>, all: &[usize]) {
         }
     }
     let Some(most) = alike.iter().map(|(_, count)| *count).max() else { return };
+    // Numbers behind the same letters are given by any program that counts.
+    let lettered = |index: &&usize| {
+        alike.iter().any(|(class, _)| first(&split.rest[**index]).is_some_and(|(own, _)| own == *class))
+    };
+    let letters: BTreeSet<&str> = all
+        .iter()
+        .filter(lettered)
+        .filter_map(|&index| {
+            let name = split.rest[index].rsplit('/').next()?;
+            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+            let letters = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+            Some(if letters.len() < stem.len() { letters } else { name })
+        })
+        .collect();
+    if letters.len() == 1 {
+        return;
+    }
     let note = format!(
         "{} hold files of the same names ({most}): they may be copies, masks or views of each other rather than classes{OVERRULE}",
         listed(alike.iter().map(|(class, _)| *class))

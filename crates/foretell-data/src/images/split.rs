@@ -396,11 +396,17 @@ fn same_case(split: &mut Split<'_>, train: &[usize], held_out: &[usize]) {
     if by_lower.len() < spelt.len() {
         return;
     }
+    let mut merged: BTreeSet<String> = BTreeSet::new();
     for &index in held_out {
         let Some((class, rest)) = first(&split.rest[index]) else { continue };
         if let Some(other) = by_lower.get(&class.to_lowercase()).filter(|other| **other != class) {
+            merged.insert(format!("`{class}` of what is held out is `{other}` of training"));
             split.rest[index] = Cow::Owned(format!("{other}/{rest}"));
         }
+    }
+    if let Some(some) = merged.first() {
+        let more = if merged.len() > 1 { format!(" and {} more", merged.len() - 1) } else { String::new() };
+        split.notes.push(format!("classes whose names differ in case alone are the same: {some}{more}"));
     }
 }
 
@@ -440,6 +446,25 @@ pub(crate) fn held_out(key: &[u8]) -> bool {
     xxh3_64(key).is_multiple_of(ONE_IN)
 }
 
+/// Whether each of so many is held out, by the hash of its key: at least one of several, two of twenty or more, and not all.
+pub(crate) fn by_hashes<K: AsRef<[u8]>>(count: usize, key: impl Fn(usize) -> K) -> Vec<bool> {
+    let mut held: Vec<bool> = (0..count).map(|index| held_out(key(index).as_ref())).collect();
+    let least = usize::from(count > 1) + usize::from(count >= 20);
+    let missing = least.saturating_sub(held.iter().filter(|held| **held).count());
+    if missing > 0 {
+        let mut others: Vec<usize> = (0..count).filter(|&index| !held[index]).collect();
+        others.sort_by_key(|&index| xxh3_64(key(index).as_ref()));
+        others.iter().take(missing).for_each(|&index| held[index] = true);
+    }
+    // With a handful the hash may leave nothing to train on.
+    if !held.contains(&false)
+        && let Some(first) = (0..count).min_by_key(|&index| xxh3_64(key(index).as_ref()))
+    {
+        held[first] = false;
+    }
+    held
+}
+
 /// How [`held_out`] is told to people.
 pub(crate) const BY_HASH: &str = "10 % are held out by a hash of the path";
 
@@ -447,10 +472,10 @@ pub(crate) const BY_HASH: &str = "10 % are held out by a hash of the path";
 pub(crate) const BY_INDEX: &str = "10 % are held out by a hash of the index";
 
 fn by_hash(split: &mut Split<'_>, indices: Vec<usize>, before: &str) {
-    let (held, train): (Vec<usize>, Vec<usize>) =
-        indices.into_iter().partition(|&index| held_out(split.rest[index].as_bytes()));
-    // With a handful of images the hash may leave nothing to train on.
-    (split.train, split.held_out) = if train.is_empty() { (held, train) } else { (train, held) };
+    let sides = by_hashes(indices.len(), |at| split.rest[indices[at]].as_bytes());
+    for (index, held) in indices.into_iter().zip(sides) {
+        if held { split.held_out.push(index) } else { split.train.push(index) }
+    }
     split.how = format!("{before}{BY_HASH}");
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value};
 
 use crate::DataError;
-use crate::images::listing::Found;
+use crate::images::listing::{Found, Place};
 use crate::images::recognise::{Extent, Reading};
 use crate::images::records::Contents;
 
@@ -87,6 +87,7 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
     }
     let at: HashMap<(Option<&std::path::Path>, &str), usize> =
         images.iter().enumerate().map(|(index, image)| ((image.place.archive(), image.path.as_str()), index)).collect();
+    let roots = roots(images);
     let mut rows: Vec<Option<Row>> = vec![None; images.len()];
     let (mut columns, mut all, mut lost, mut twice) = (BTreeSet::new(), 0, Vec::new(), 0);
     for table in &tables {
@@ -104,7 +105,8 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
             let name = row.remove(&key).unwrap_or_default();
             columns.extend(row.keys().cloned());
             let name = name.replace('\\', "/");
-            let path = within(folder, &name);
+            let below = roots.iter().find_map(|root| name.strip_prefix(root.as_str())?.strip_prefix('/'));
+            let path = below.map_or_else(|| within(folder, &name), |below| within("", below));
             match at.get(&(table.place.archive(), path.as_str())) {
                 Some(&index) if rows[index].is_some() => twice += 1,
                 Some(&index) => rows[index] = Some(row),
@@ -117,6 +119,9 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
         _ => format!("the {} tables beside the images", tables.len()),
     };
     if all == 0 {
+        if told.notes.is_empty() {
+            told.notes.push(format!("{table} has no rows, so it gives no labels"));
+        }
         return Ok(told);
     }
     if let Some(first) = lost.first() {
@@ -143,6 +148,18 @@ pub(crate) fn labels(images: &[Found], others: &[Found], label: &str) -> Result<
     ));
     told.column = column;
     Ok(told)
+}
+
+/// Where the images' paths count from, from the root of the file system and with links followed or not: tables that a program
+/// wrote name whole paths.
+fn roots(images: &[Found]) -> Vec<String> {
+    let Some((Place::File { path, .. }, image)) = images.first().map(|image| (&image.place, image)) else {
+        return Vec::new();
+    };
+    let below = image.path.split('/').count();
+    let Some(root) = path.ancestors().nth(below) else { return Vec::new() };
+    let whole = [std::path::absolute(root).ok(), std::fs::canonicalize(root).ok()];
+    whole.into_iter().flatten().map(|root| root.to_string_lossy().replace('\\', "/")).collect()
 }
 
 /// A path that counts from a folder, without its `.` and `..`. One that leads out of everything is left as it is.
@@ -228,12 +245,17 @@ fn read(table: &Found) -> Result<(Vec<Row>, String), String> {
     let bytes = table.place.read(&table.path).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "expected text in UTF-8, found other bytes".to_owned())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
     let (rows, columns) = if table.file_name().ends_with("csv") { csv(text)? } else { jsonl(text)? };
+    let lower = |column: &String| column.to_lowercase();
     let names_files = |column: &&String| {
-        column.as_str() == "file_name" || column.ends_with("_file_name") || column.as_str() == "image"
+        let column = lower(column);
+        column == "file_name" || column.ends_with("_file_name") || column == "image"
     };
     let mut naming: Vec<&String> = columns.iter().filter(names_files).collect();
-    naming.sort_by_key(|column| (column.as_str() != "file_name", column.as_str() == "image"));
+    naming.sort_by_key(|column| (*column != "file_name", lower(column) != "file_name", lower(column) == "image"));
     let key = naming
         .first()
         .ok_or_else(|| format!("expected a column `file_name` with the images' paths, found {}", columns.join(", ")))?;

@@ -103,7 +103,7 @@ impl Ends {
             }
             return Self::of(path, npz, &keys, actions);
         }
-        let mut told: Option<Self> = None;
+        let (mut told, mut unusable): (Option<Self>, Vec<String>) = (None, Vec::new());
         let single = [&LENGTHS[..], &BEHIND, &NUMBERS, &FIRST].into_iter().flat_map(|keys| keys.chunks(1));
         for group in single.chain([&LAST[..], &FLAGS[..]]) {
             let keys: Vec<&str> = group.iter().copied().filter(|key| npz.has(key)).collect();
@@ -120,13 +120,23 @@ impl Ends {
                 )),
                 // Lengths and ends are there for this alone; anything else may mean something else.
                 (None, Err(error)) if LENGTHS.contains(&group[0]) || BEHIND.contains(&group[0]) => return Err(error),
-                (None, Err(DataError::BadEpisodes { reason, .. } | DataError::BadArrays { reason, .. })) => {
-                    notes.push(format!("`{}` does not say where episodes end: {reason}", keys.join(" | ")));
+                (_, Err(DataError::BadEpisodes { reason, .. } | DataError::BadArrays { reason, .. })) => {
+                    unusable.push(format!("`{}` does not say where episodes end: {reason}", keys.join(" | ")));
                 }
-                (None, Err(error)) => return Err(error),
+                (_, Err(error)) => return Err(error),
                 (Some(_), _) => {}
             }
         }
+        // Where nothing else says it, others would silently be taken for the episodes.
+        if let (None, Some(first)) = (&told, unusable.first()) {
+            return Err(bad(
+                path,
+                format!(
+                    "{first}; repair it, or set `data.ends` to the array that says it, or to `{NONE}` where each file is one episode"
+                ),
+            ));
+        }
+        notes.append(&mut unusable);
         Ok(told)
     }
 
@@ -142,8 +152,12 @@ impl Ends {
     fn of(path: &Path, npz: &mut Npz, keys: &[&str], actions: usize) -> Result<Option<Self>, DataError> {
         let mut arrays = Vec::new();
         for key in keys {
-            if let Some((key, array)) = npz.find(&[key])? {
-                arrays.push((Says::of(&key), Column::of(path, key, array)?));
+            let Some((key, array)) = npz.find(&[key])? else { continue };
+            let says = Says::of(&key);
+            // One flag, number or name for a whole file says nothing of its rows.
+            let one = array.shape.iter().all(|length| *length == 1) && actions > 1;
+            if !one || matches!(says, Says::Lengths | Says::Behind) {
+                arrays.push((says, Column::of(path, key, array)?));
             }
         }
         let Some((says, column)) = arrays.first() else { return Ok(None) };
@@ -231,6 +245,10 @@ impl Column {
             Values::Text(_) => None,
         };
         match (whole, shape.as_slice()) {
+            // What is beyond has become the largest: others would be told apart no more.
+            (Some(values), _) if values.contains(&i64::MAX) => {
+                Err(bad(path, format!("`{key}` holds numbers of 2^63 or more: save it as int64")))
+            }
             (Some(values), [] | [_] | [_, 1]) => Ok(Self { key, values }),
             (Some(_), _) => Err(bad(path, format!("`{key}` must be one column of numbers, found the shape {shape:?}"))),
             (None, _) => Err(bad(path, format!("`{key}` must be whole numbers or bool, found others"))),
@@ -272,13 +290,9 @@ impl Column {
         }
         match values.iter().position(|x| !matches!(x, 0 | 1)) {
             None => Ok(()),
-            Some(row) => Err(bad(
-                path,
-                format!(
-                    "`{key}` holds {} in row {row} where 0 or 1 was expected; say in `data.ends` which array tells where episodes end, or `{NONE}`",
-                    values[row]
-                ),
-            )),
+            Some(row) => {
+                Err(bad(path, format!("`{key}` holds {} in row {row} where 0 or 1 was expected", values[row])))
+            }
         }
     }
 }

@@ -106,6 +106,9 @@ pub(crate) fn bad(path: &Path, reason: String) -> DataError {
     DataError::BadEpisodes { name: path.display().to_string(), reason }
 }
 
+/// What helps where something is no number.
+const REPAIR: &str = "; leave its episode out, or save what was meant, such as `numpy.nan_to_num(x)` where 0 was";
+
 /// Rows of numbers, `[N, width]`.
 struct Rows {
     key: String,
@@ -123,6 +126,15 @@ impl Rows {
             [_, width] => width,
             _ => 0,
         };
+        if let Values::Text(texts) = &values {
+            let first = texts.first().map(|text| format!(" (`{text}`)")).unwrap_or_default();
+            return Err(bad(
+                path,
+                format!(
+                    "`{key}` holds texts{first} where numbers were expected: save the number of each, such as `numpy.unique(x, return_inverse=True)[1]`"
+                ),
+            ));
+        }
         match numbers(values) {
             Some(values) if width > 0 => Ok(Self { key, width, values, whole }),
             _ => Err(bad(path, format!("`{key}` must be numbers in rows, [N] or [N, A], found the shape {shape:?}"))),
@@ -139,7 +151,7 @@ impl Rows {
         let hint = if row == rows.start && rows.len() > 1 && self.all_finite(row + 1..rows.end) {
             "; it is the first of its episode: where each action led to the observation beside it, save `actions[1:]` of each episode"
         } else {
-            ""
+            REPAIR
         };
         Err(bad(path, format!("`{key}` holds {} in row {row}, column {column}{hint}", values[at])))
     }
@@ -269,7 +281,7 @@ impl Seen {
                 };
                 if let Some(at) = values.iter().position(|x| !x.is_finite()) {
                     let frame = at / (values.len() / frames);
-                    return Err(bad(path, format!("`{key}` holds {} in observation {frame}", values[at])));
+                    return Err(bad(path, format!("`{key}` holds {} in observation {frame}{REPAIR}", values[at])));
                 }
                 Pixels::Floats(values)
             }
@@ -398,9 +410,10 @@ impl Recordings {
     fn frames(
         file: &Path,
         seen: &Seen,
-        (rows, observed): (&[usize], bool),
+        (rows, ends): (&[usize], Option<&Ends>),
         every: usize,
     ) -> Result<Vec<usize>, DataError> {
+        let observed = ends.is_some_and(|ends| ends.observed);
         if let [_] = rows {
             return Ok(vec![seen.frames]);
         }
@@ -417,11 +430,13 @@ impl Recordings {
             Ok(some)
         } else {
             let found = seen.frames;
-            let ask = if found < fewest {
-                format!("fewer than its lengths ask for: {fewest}, or {most} with one behind each last action")
-            } else {
-                format!("but its lengths ask for {fewest}, or {most} with one behind each last action")
-            };
+            let keys = ends.map_or("lengths", |ends| ends.keys.as_str());
+            let sum: usize = rows.iter().sum();
+            let ask = format!(
+                "{} its `{keys}` ({} episodes, {sum} actions in all) asks for {fewest}, or {most} with one behind each last action",
+                if found < fewest { "fewer than" } else { "and" },
+                rows.len()
+            );
             let hint = if every > 1 {
                 ""
             } else {
@@ -442,8 +457,7 @@ impl Recordings {
         let several = numbers.len() > 1;
         let of = |number: usize| steps.range(number).expect("a number that was looked up");
         let rows: Vec<usize> = numbers.clone().map(|number| of(number).len()).collect();
-        let observed = steps.ends.as_ref().is_some_and(|ends| ends.observed);
-        let frames_of = Self::frames(file, seen, (&rows, observed), every)?;
+        let frames_of = Self::frames(file, seen, (&rows, steps.ends.as_ref()), every)?;
         let mut first = 0;
         for (number, frames) in numbers.zip(frames_of) {
             let rows = of(number);

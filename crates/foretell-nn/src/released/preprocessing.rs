@@ -155,12 +155,13 @@ impl Preprocessing {
         }
         let filter = keys.resample.as_ref().map(resample).transpose()?.unwrap_or(otherwise.filter);
         let normalised = on(keys.do_normalize, true);
-        let statistics = |key: &str, values: Option<Statistic>, otherwise: Vec<f32>, neutral: f32| {
-            let values = match values {
+        let statistics = |key: &str, given: Option<Value>, otherwise: Vec<f32>, neutral: f32| {
+            let number = |value: &Value| value.as_f64().map(|value| value as f32);
+            let values = match &given {
                 _ if !normalised => vec![neutral; 3],
                 None => otherwise,
-                Some(Statistic::Each(values)) => values,
-                Some(Statistic::All(value)) => vec![value; 3],
+                Some(Value::Array(each)) => each.iter().map(number).collect::<Option<_>>().unwrap_or_default(),
+                Some(all) => number(all).map(|value| vec![value; 3]).unwrap_or_default(),
             };
             let sound = matches!(values.len(), 1 | 3)
                 && values.iter().all(|x| x.is_finite())
@@ -168,7 +169,8 @@ impl Preprocessing {
             if sound {
                 return Ok(values);
             }
-            Err(broken(format!("{key} is {values:?} where a number, or one for each of three channels, was expected")))
+            let found = given.map_or_else(|| format!("{values:?}"), |given| given.to_string());
+            Err(broken(format!("{key} is {found} where a number, or one for each of three channels, was expected")))
         };
         Ok(Self {
             resize,
@@ -189,14 +191,6 @@ impl Preprocessing {
     }
 }
 
-/// One number for all channels, or one for each.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Statistic {
-    All(f32),
-    Each(Vec<f32>),
-}
-
 #[derive(Deserialize)]
 struct Keys {
     do_resize: Option<bool>,
@@ -209,8 +203,8 @@ struct Keys {
     do_rescale: Option<bool>,
     rescale_factor: Option<f64>,
     do_normalize: Option<bool>,
-    image_mean: Option<Statistic>,
-    image_std: Option<Statistic>,
+    image_mean: Option<Value>,
+    image_std: Option<Value>,
     video_processor_type: Option<String>,
     image_processor_type: Option<String>,
     feature_extractor_type: Option<String>,

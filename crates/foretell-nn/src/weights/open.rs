@@ -55,6 +55,14 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorStore>, WeightsError> {
         [0x80, ..] => unreadable(
             "it is a bare pickle without tensors' bytes: expected what `torch.save` writes, or safetensors".to_owned(),
         ),
+        [0x89, b'H', b'D', b'F', ..] => unreadable(
+            "it is an HDF5 file, as Keras writes weights: expected a safetensors file or one of PyTorch's `torch.save`; look for the model's `model.safetensors`, or write its arrays anew in Python (`h5py`, then `safetensors.numpy.save_file`) under the names that PyTorch's model has"
+                .to_owned(),
+        ),
+        [b'G', b'G', b'U', b'F', ..] => unreadable(
+            "it is a GGUF file, which llama.cpp reads: expected a safetensors file or one of PyTorch's `torch.save`; look for the model's `model.safetensors`"
+                .to_owned(),
+        ),
         [] => unreadable("the file is empty".to_owned()),
         _ => unreadable(format!(
             "it begins with the bytes {:02x?}: expected a safetensors file or one of PyTorch's `torch.save`; if it was downloaded, do so again",

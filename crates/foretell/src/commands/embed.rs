@@ -108,6 +108,9 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
             first.display()
         ))),
         _ if model => published::embed(args),
+        _ if let Some(option) = args.inputs.of_a_model() => Err(Error::Misuse(format!(
+            "`{option}` is for published models: name one with `--model DIR|FILE`, or leave `{option}` out"
+        ))),
         Some((run, input)) if !input.is_empty() => of_run(args, run, input),
         _ => Err(Error::Misuse(
             "`embed` needs a run's folder and then data (`foretell embed RUN INPUT… --out FILE`), or a published model (`foretell \
@@ -122,6 +125,12 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
     let encoder = KeptRun::finished(run, &args.reading.device.open()?, false)?.encoder()?;
     let samples = encoder.open(input)?;
     let (count, unit) = (samples.len(), samples.unit());
+    if count == 0 {
+        return Err(nothing(input, unit));
+    }
+    for note in samples.notes() {
+        say(note);
+    }
     let name = |index: usize| -> Result<String, Error> { Ok(samples.meta(index)?.name) };
     file.check_names((0..count).map(name))?;
 
@@ -263,6 +272,14 @@ fn stop(
         }
         Stop::At(what) => Error::Misuse(format!("{what} ({behind})")),
     }
+}
+
+/// An error for inputs that hold nothing.
+pub(super) fn nothing(inputs: &[PathBuf], unit: Unit) -> Error {
+    let (first, more) =
+        (inputs.first().map(|path| path.display().to_string()).unwrap_or_default(), inputs.len().saturating_sub(1));
+    let others = if more > 0 { format!(" and {more} more inputs hold") } else { " holds".to_owned() };
+    Error::Misuse(format!("`{first}`{others} no {}: give files or folders that hold some", unit.many))
 }
 
 /// A sample that cannot be read, and how to go on without it.

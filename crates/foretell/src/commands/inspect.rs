@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use foretell_data::{Clip, Images, Modality};
 use foretell_nn::weights::are_weights;
-use foretell_systems::family;
+use foretell_systems::{family, recipe};
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
 use serde_json::{Value, json};
+use toml::Table;
 
 use crate::findings::RunFindings;
 use crate::kept::{of_run, steps};
@@ -33,6 +34,9 @@ pub struct InspectArgs {
     /// Read every sample of a data set and list those that cannot be read.
     #[arg(long)]
     deep: bool,
+    /// Look at a data set with a setting of its data changed, as `train` would: `data.label=COLUMN`, `data.group=PATTERN`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     official: OfficialArgs,
     /// The predictor's heads, where an official file has not the released ones.
@@ -47,6 +51,15 @@ pub struct InspectArgs {
 struct Account {
     text: String,
     json: Value,
+    /// What is wrong with what was inspected, where that was asked.
+    fault: Option<String>,
+}
+
+impl Account {
+    /// Of something that nothing is wrong with.
+    fn of(text: String, json: Value) -> Self {
+        Self { text, json, fault: None }
+    }
 }
 
 /// Runs the command.
@@ -60,24 +73,69 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         )));
     }
     let account = if args.deep {
-        deep::account(path)?
+        deep::account(path, args.data()?)?
+    } else if !args.set.is_empty() {
+        args.set_account()?
     } else if path.join("config.toml").is_file() {
         run(path)?
     } else if path.join("progress.json").is_file() {
         checkpoint(path)?
     } else if are_weights(path) {
         weights::account(args)?
+    } else if let Some(features) = arrays::features(path) {
+        features
     } else if Clip::is_video(path) || Clip::is_animation(path) {
         clip::account(path)?
-    } else if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path)) {
-        arrays::account(path, first)?
     } else {
-        let description = family::look(path)?;
+        args.data_account()?
+    };
+    if args.json {
+        print_json(&account.json)?;
+    } else {
+        print(account.text)?;
+    }
+    account.fault.map_or(Ok(()), |fault| Err(Error::Failure(fault)))
+}
+
+impl InspectArgs {
+    /// The settings of the data: where they lie, and what was set.
+    fn data(&self) -> Result<Table, Error> {
+        let mut asked = Table::new();
+        for entry in &self.set {
+            let (key, value) = recipe::entry(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
+            if !key.starts_with("data.") || key == "data.path" {
+                return Err(Error::Misuse(format!(
+                    "`--set {entry}`: `inspect` looks at data, and takes what begins with `data.` (but no path)"
+                )));
+            }
+            recipe::set(&mut asked, key, value)?;
+        }
+        recipe::set(&mut asked, "data.path", toml::Value::String(self.path.to_string_lossy().into_owned()))?;
+        Ok(asked.remove("data").and_then(|data| data.try_into().ok()).unwrap_or_default())
+    }
+
+    /// The account of a data set.
+    fn data_account(&self) -> Result<Account, Error> {
+        let (path, data) = (self.path.as_path(), self.data()?);
+        if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path)) {
+            return arrays::account(path, first, (&data, &self.set));
+        }
+        let description = family::looking(path)?.look(data)?;
         let mut json = json!({ "kind": "data" });
         extend(&mut json, serde_json::to_value(&description).map_err(|e| Error::Failure(e.to_string()))?);
-        Account { text: description.to_string(), json }
-    };
-    if args.json { print_json(&account.json) } else { print(account.text) }
+        Ok(Account::of(description.to_string(), json))
+    }
+
+    /// The same where something was set.
+    fn set_account(&self) -> Result<Account, Error> {
+        match deep::no_data(&self.path) {
+            Some(what) => Err(Error::Misuse(format!(
+                "`--set` changes how a data set is read, and {} is {what}: leave `--set` out",
+                self.path.display()
+            ))),
+            None => self.data_account(),
+        }
+    }
 }
 
 fn extend(json: &mut Value, more: Value) {
@@ -152,7 +210,7 @@ fn run(path: &Path) -> Result<Account, Error> {
         "encoder_parameters": encoder.map(|encoder| encoder.numbers),
     });
     extend(&mut json, summary.map_or(Value::Null, |summary| Value::Object(summary.figures)));
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }
 
 fn last_judgement(folder: &RunFolder) -> Option<foretell_train::Health> {
@@ -183,5 +241,5 @@ fn checkpoint(path: &Path) -> Result<Account, Error> {
         "model": { "tensors": model.len(), "numbers": count(&model) },
         "optimiser": { "tensors": optimiser.len(), "numbers": count(&optimiser) },
     });
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }

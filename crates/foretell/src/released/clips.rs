@@ -127,7 +127,7 @@ impl Found {
         entries.sort();
         let kind = |path: &Path| {
             if path.is_dir() {
-                Kind::Folder
+                if Clip::is_ring(path) { Kind::Ring } else { Kind::Folder }
             } else if Clip::is_other_array(path) {
                 Kind::Array
             } else if Clip::is_video(path) || Clip::is_animation(path) {
@@ -153,6 +153,7 @@ impl Found {
             self.leave("image", of(Kind::Image));
         }
         self.leave("array", of(Kind::Array));
+        self.leave("endless link", of(Kind::Ring));
         if one_clip {
             return Ok(());
         }
@@ -198,6 +199,8 @@ impl Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Folder,
+    /// A link to a folder that it lies in.
+    Ring,
     Video,
     Image,
     /// A `.npy` file that can be no clip.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
-use foretell_data::{Clip, Cursor, DataError, Dataset, FramesBy, Image, Part, open_inputs};
+use foretell_data::{Clip, Cursor, DataError, Dataset, FULL_RANGE, FramesBy, Image, Part, open_inputs_over};
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
@@ -26,29 +26,33 @@ pub struct InputArgs {
     array: Option<PathBuf>,
     /// Frames of a clip, spread evenly over it; by default as many as the model was trained on, and all of them where it
     /// takes images.
-    #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Published models")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Published models")]
     frames: Option<u32>,
     /// By what those frames are spread evenly: by their times where a clip's frames come at uneven times, or always by their
     /// numbers, as official evaluations do.
-    #[arg(
-        long,
-        value_name = "time|index",
-        requires = "model",
-        default_value = "time",
-        hide_default_value = true,
-        help_heading = "Published models"
-    )]
-    frames_by: By,
+    #[arg(long, value_name = "time|index", help_heading = "Published models")]
+    frames_by: Option<By>,
     /// With a model of clips: each picture of a folder is a row of its own, and not a frame of one clip.
-    #[arg(long, requires = "model", help_heading = "Published models")]
+    #[arg(long, help_heading = "Published models")]
     images: bool,
+    /// Which numbers of 16-bit pictures are black and white, such as 0,4095 for 12 bits in 16; by default 0,65535.
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, help_heading = "Published models")]
+    range: Option<[u16; 2]>,
+}
+
+/// `--range`.
+fn range(text: &str) -> Result<[u16; 2], String> {
+    let numbers =
+        text.split_once(',').and_then(|(low, high)| Some([low.trim().parse().ok()?, high.trim().parse().ok()?]));
+    numbers
+        .filter(|[low, high]| low < high)
+        .ok_or_else(|| "expected two whole numbers from 0 to 65535, the first smaller, such as 0,4095".to_owned())
 }
 
 /// `--frames-by`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum By {
     /// Their times where those are uneven.
-    #[default]
     Time,
     /// Their numbers.
     Index,
@@ -60,10 +64,31 @@ impl InputArgs {
         self.array.as_deref()
     }
 
-    /// So many frames of a clip, chosen so.
-    pub fn sampled(frames: Option<u32>, by: FramesBy) -> Self {
-        let frames_by = if by == FramesBy::Index { By::Index } else { By::Time };
-        Self { array: None, frames, frames_by, images: false }
+    /// As features were made before: see the methods of these names.
+    pub fn as_made(frames: Option<u32>, by: FramesBy, images: bool, range: Option<[u16; 2]>) -> Self {
+        let frames_by = (by == FramesBy::Index).then_some(By::Index);
+        Self { array: None, frames, frames_by, images, range }
+    }
+
+    /// The first option that only a published model has and that was given.
+    pub fn of_a_model(&self) -> Option<&'static str> {
+        let given = [
+            ("--frames", self.frames.is_some()),
+            ("--frames-by", self.frames_by.is_some()),
+            ("--images", self.images),
+            ("--range", self.range.is_some()),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+
+    /// `--images`.
+    pub fn images(&self) -> bool {
+        self.images
+    }
+
+    /// `--range`.
+    pub fn range(&self) -> Option<[u16; 2]> {
+        self.range
     }
 
     /// `--frames`.
@@ -74,8 +99,8 @@ impl InputArgs {
     /// `--frames-by`.
     pub fn frames_by(&self) -> FramesBy {
         match self.frames_by {
-            By::Time => FramesBy::Time,
-            By::Index => FramesBy::Index,
+            None | Some(By::Time) => FramesBy::Time,
+            Some(By::Index) => FramesBy::Index,
         }
     }
 }
@@ -104,6 +129,8 @@ pub struct Inputs {
     array: Option<ArrayFile>,
     frames: usize,
     by: FramesBy,
+    /// Which numbers of 16 bits are black and white.
+    range: [u16; 2],
     filter: foretell_data::Filter,
     /// How folders were taken.
     notes: Vec<String>,
@@ -126,6 +153,7 @@ impl Inputs {
             array: None,
             frames,
             by: args.frames_by(),
+            range: args.range.unwrap_or(FULL_RANGE),
             filter,
             notes: Vec::new(),
             told: AtomicBool::new(false),
@@ -134,11 +162,10 @@ impl Inputs {
             if !paths.is_empty() {
                 return Err(Error::Misuse("`--input X.npy` takes the place of INPUT: give one of the two".to_owned()));
             }
-            if asked.is_some() {
-                return Err(Error::Misuse(
-                    "`--frames` samples clips, and `--input` takes an array as it is: leave one of the two out"
-                        .to_owned(),
-                ));
+            if let Some(option) = args.of_a_model() {
+                return Err(Error::Misuse(format!(
+                    "`{option}` says how files are read, and `--input` takes an array as it is: leave one of the two out"
+                )));
             }
             check(&array, model)?;
             inputs.items = (0..array.shape()[0]).map(Item::Row).collect();
@@ -154,12 +181,22 @@ impl Inputs {
                 model.name()
             )));
         }
+        if args.frames_by.is_some() && !of_clips && asked.is_none() {
+            return Err(Error::Misuse(format!(
+                "`--frames-by` says how frames are chosen, and {} takes all frames of a video, a row each: leave it out, or say how many with `--frames N`",
+                model.name()
+            )));
+        }
         let mut found = Found::default();
         for path in paths {
             found.take(path, of_clips, args.images)?;
         }
-        inputs.pictures = open_pictures(&mut found, !of_clips)?;
+        inputs.pictures = open_pictures(&mut found, !of_clips, inputs.range)?;
         inputs.notes = found.notes();
+        inputs.notes.extend(inputs.pictures.iter().flat_map(Dataset::cautions));
+        if of_clips && !args.images {
+            inputs.notes.extend(inputs.pictures.as_ref().map(still));
+        }
         for note in &inputs.notes {
             say(note);
         }
@@ -172,7 +209,8 @@ impl Inputs {
             let path = match input {
                 Input::Clip(path) => path,
                 Input::Pictures(path) => {
-                    let count = if apart { open_inputs(&[path])?.len(Part::Train) } else { all - first };
+                    let count =
+                        if apart { open_inputs_over(&[path], inputs.range)?.len(Part::Train) } else { all - first };
                     inputs.items.extend((first..first + count).map(Item::Picture));
                     first += count;
                     continue;
@@ -182,7 +220,7 @@ impl Inputs {
                 inputs.items.push(Item::Clip(path));
                 continue;
             }
-            let clip = Clip::open(&path)?;
+            let clip = Clip::open_over(&path, inputs.range)?;
             inputs.tell(&clip);
             let taken = if frames == 0 { (0..clip.frames()).collect() } else { clip.sample(frames, inputs.by) };
             inputs.items.extend(taken.into_iter().map(|frame| Item::Frame(inputs.clips.len(), frame)));
@@ -328,7 +366,7 @@ impl Inputs {
                 prepare(vec![image], model.preprocessing(), self.filter, &sample.name)
             }
             Item::Clip(path) => {
-                let clip = Clip::open(path)?;
+                let clip = Clip::open_over(path, self.range)?;
                 self.tell(&clip);
                 let frames = clip.sample(self.frames, self.by);
                 self.prepared(&clip, clip.read(&frames)?, &frames, model)
@@ -350,8 +388,16 @@ impl Inputs {
     }
 }
 
+/// What becomes of pictures that are given to a model of clips.
+fn still(pictures: &Dataset) -> String {
+    match pictures.len(Part::Train) {
+        1 => "a still picture is taken as a clip that shows it all the time".to_owned(),
+        count => format!("{count} still pictures are taken as a clip each, which shows it all the time"),
+    }
+}
+
 /// The pictures among the inputs; folders that hold none may hold `films`.
-fn open_pictures(found: &mut Found, films: bool) -> Result<Option<Dataset>, Error> {
+fn open_pictures(found: &mut Found, films: bool, range: [u16; 2]) -> Result<Option<Dataset>, Error> {
     let path = |input: &Input| match input {
         Input::Pictures(path) => Some(path.clone()),
         Input::Clip(_) => None,
@@ -360,8 +406,8 @@ fn open_pictures(found: &mut Found, films: bool) -> Result<Option<Dataset>, Erro
     if paths.is_empty() {
         return Ok(None);
     }
-    match open_inputs(&paths) {
-        Err(_) if films && found.films() => open_pictures(found, false),
+    match open_inputs_over(&paths, range) {
+        Err(_) if films && found.films() => open_pictures(found, false, range),
         opened => Ok(Some(opened?)),
     }
 }

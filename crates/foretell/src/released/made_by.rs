@@ -32,6 +32,12 @@ pub struct MadeBy {
     /// `--frames-by`.
     #[serde(default, skip_serializing_if = "FramesBy::is_default")]
     frames_by: FramesBy,
+    /// `--images`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    images: bool,
+    /// `--range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range: Option<[u16; 2]>,
     /// `--layers`: they lie side by side where features are compared.
     layers: Vec<usize>,
     /// How tokens became one vector.
@@ -51,6 +57,8 @@ impl MadeBy {
             official: model.official.clone(),
             frames: inputs.frames(),
             frames_by: inputs.frames_by(),
+            images: inputs.images(),
+            range: inputs.range(),
             layers: layers.to_vec(),
             pool: Pooling::Mean,
             mark: published.mark(),
@@ -100,7 +108,8 @@ impl MadeBy {
 
     /// The inputs at these paths, as the model takes them.
     pub fn inputs(&self, paths: &[PathBuf], published: &Published) -> Result<Inputs, Error> {
-        Inputs::open(&InputArgs::sampled(self.frames, self.frames_by), None, paths, &published.model)
+        let asked = InputArgs::as_made(self.frames, self.frames_by, self.images, self.range);
+        Inputs::open(&asked, None, paths, &published.model)
     }
 
     /// Features `[inputs, width]`; of several layers one after the other.

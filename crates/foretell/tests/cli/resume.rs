@@ -607,10 +607,23 @@ fn metrics_that_were_cut_and_data_that_changed() {
     let mut command = foretell();
     command.args(System::LeJepa.arguments()).arg("--data").arg(&data).arg("--out").arg(&run);
     assert!(command.output().unwrap().status.success());
-    fs::remove_file(data.join("017.png")).unwrap();
+    fs::write(data.join("017.png"), crate::made::png(32, 32, 3, 18)).unwrap();
     fs::remove_file(run.join("summary.json")).unwrap();
     let said = refused(&resume(&run));
-    assert!(said.contains("are not what this run began with") && said.contains("changing"), "{said}");
+    assert!(said.contains("017.png") && said.contains("changing"), "{said}");
+    // One picture of 150 that is gone is passed over; of three the first is named.
+    fs::remove_file(data.join("017.png")).unwrap();
+    let without = world.place("changed-data-again");
+    copy(&run, &without);
+    assert!(resumed(&without).contains("1 image is gone from the data and passed over: 017.png"));
+    for more in ["018.png", "019.png"] {
+        fs::remove_file(data.join(more)).unwrap();
+    }
+    let said = refused(&resume(&run));
+    assert!(said.contains("017.png") && said.contains("changing"), "{said}");
+    for i in [18, 19] {
+        fs::write(data.join(format!("{i:03}.png")), crate::made::png(32, 32, 3, i)).unwrap();
+    }
     // Put back, it is the same data again.
     fs::write(data.join("017.png"), crate::made::png(32, 32, 3, 17)).unwrap();
     resumed(&run);

@@ -45,6 +45,7 @@ pub(crate) fn open(files: &[&Found], reading: Reading<'_>) -> Result<Contents, D
         columns.push(Labels { name, ..Labels::default() });
     }
     let (mut rows, mut nulls) = (Vec::new(), Vec::new());
+    let (first, several) = (tables[0].name.clone(), tables.len() - 1);
     for table in tables {
         let part = part_of(&table.name);
         let mut texts = Vec::new();
@@ -77,10 +78,15 @@ pub(crate) fn open(files: &[&Found], reading: Reading<'_>) -> Result<Contents, D
         let why = match nulls.len() {
             0 => "it has no rows".to_owned(),
             count => {
-                format!("none of its {count} rows holds the images' bytes, only paths: give the folder of those files")
+                let its = if several > 0 {
+                    format!("the {count} rows of it and {several} more")
+                } else {
+                    format!("its {count} rows")
+                };
+                format!("none of {its} holds the images' bytes, only paths: give the folder of those files")
             }
         };
-        return Err(bad(&files[0].path, why));
+        return Err(bad(&first, why));
     }
     let factors: Vec<Factor> = columns.iter().map(Labels::factor).collect();
     let index: Vec<HashMap<&str, u32>> =

@@ -7,7 +7,7 @@ use foretell_data::{DataError, Unit};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{BadSample, EmbedArgs, Stop, begin, stop, unreadable};
+use super::{BadSample, EmbedArgs, Stop, begin, nothing, stop, unreadable};
 use crate::Error;
 use crate::feature_file::FeatureFile;
 use crate::interrupt::stopped;
@@ -106,12 +106,17 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         // A path that is no text cannot be kept.
         about["made_by"] = serde_json::to_value(made_by).unwrap_or_default();
     }
+    // Notes count the inputs, of which one may have gone when rows that were kept are gone on with.
+    let made_by = about.to_string();
     if !inputs.notes().is_empty() {
         about["notes"] = inputs.notes().into();
     }
-    let made_by = about.to_string();
-    file.describe(holding, made_by.clone())?;
+    file.describe(holding, about.to_string())?;
     let count = inputs.len();
+    if count == 0 {
+        let (one, many) = inputs.unit();
+        return Err(nothing(&args.paths, Unit { one, many }));
+    }
     file.check_names((0..count).map(|i| inputs.name(i)))?;
     if count > FEW {
         published.model.prepare();

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use foretell_data::npy::Header;
+use foretell_data::npy::{Header, NpyFile};
 use foretell_data::npz::contents;
 use foretell_data::{DataError, Decision, Description};
 use foretell_systems::{Member, family};
@@ -42,8 +42,12 @@ fn word(Header { kind, size, .. }: &Header) -> String {
     format!("{name}{}", 8 * size)
 }
 
-/// The account of the first of so many files.
-pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<Account, Error> {
+/// The account of the first of so many files, with these settings of the data, some of which were set.
+pub(super) fn account(
+    path: &Path,
+    (first, files): (PathBuf, usize),
+    (data, set): (&Table, &[String]),
+) -> Result<Account, Error> {
     let arrays = contents(&first)?;
     let mut text = format!("arrays    {}\n", first.display());
     if files > 1 {
@@ -67,7 +71,7 @@ pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<A
     let mut json = json!({ "kind": "arrays", "files": files, "arrays": told });
     let place = path.display();
     if holds(["observations", "frames"]) && holds(["actions", "action"]) {
-        match trained(path) {
+        match trained(path, data, set) {
             Ok(Trained { command, description, decisions }) => {
                 let Description { train, held_out, unit, facts, notes, .. } = description;
                 let _ = writeln!(text, "{:10}{train} to train, {held_out} held out", unit.many);
@@ -97,7 +101,26 @@ pub(super) fn account(path: &Path, (first, files): (PathBuf, usize)) -> Result<A
             "next      foretell train --data {place} --set data.actions=FILE   a model of the world they are from"
         );
     }
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
+}
+
+/// Of a `.npy` that is rows of features and no clip.
+pub(super) fn features(path: &Path) -> Option<Account> {
+    let file = NpyFile::open(path).ok().filter(|_| path.is_file())?;
+    let header = file.header();
+    let [rows, width] = *header.shape.as_slice() else { return None };
+    if !header.is_floating() || rows == 0 || width == 0 {
+        return None;
+    }
+    let next = format!("foretell search {} --row 0", path.display());
+    let text = format!(
+        "features  {}, {} {:?}\nrows      {rows}\nwidth     {width}\nnext      {next}   the rows nearest to its first one\n",
+        path.display(),
+        word(header),
+        header.shape
+    );
+    let json = json!({ "kind": "features", "type": word(header), "rows": rows, "width": width, "next": next });
+    Some(Account::of(text, json))
 }
 
 /// What training would begin with.
@@ -109,16 +132,17 @@ struct Trained {
 }
 
 /// By the first system that takes what lies at a path, the usual one before others.
-fn trained(path: &Path) -> Result<Trained, Error> {
+fn trained(path: &Path, data: &Table, set: &[String]) -> Result<Trained, Error> {
     let usual = family::find(family::usual(Some(path), false)).map_err(Error::Misuse)?;
     let name = usual.row().name;
     let others = family::members().filter(|member| member.row().name != name && member.recognises(path));
     let mut declined = None;
     for member in [usual].into_iter().chain(others) {
-        match begun(member, path, None) {
+        match begun(member, data, None) {
             Ok(mut trained) => {
                 let system = if member.row().name == name { String::new() } else { format!("{} ", member.row().name) };
-                trained.command = format!("foretell train {system}--data {}{}", path.display(), trained.command);
+                let set = set.iter().map(|entry| format!(" --set '{entry}'")).collect::<Vec<_>>().concat();
+                trained.command = format!("foretell train {system}--data {}{}{set}", path.display(), trained.command);
                 return Ok(trained);
             }
             Err(error) => {
@@ -131,20 +155,17 @@ fn trained(path: &Path) -> Result<Trained, Error> {
 
 /// A run of a system up to its first step, with batches as usual or, where there are too few samples for those, of fewer; what
 /// must be set for that is the command.
-fn begun(member: &dyn Member, path: &Path, batch: Option<usize>) -> Result<Trained, Error> {
+fn begun(member: &dyn Member, data: &Table, batch: Option<usize>) -> Result<Trained, Error> {
     let mut asked = Table::new();
     asked.insert("system".to_owned(), member.row().name.into());
-    asked.insert(
-        "data".to_owned(),
-        Table::from_iter([("path".to_owned(), path.to_string_lossy().as_ref().into())]).into(),
-    );
+    asked.insert("data".to_owned(), data.clone().into());
     if let Some(batch) = batch {
         asked.insert("train".to_owned(), Table::from_iter([("batch".to_owned(), (batch as i64).into())]).into());
     }
     let recipe = member.recipe(&asked, "the usual recipe")?;
     let mut session = match member.open(recipe, &DeviceChoice::default().open()?, true).map_err(Error::from) {
         Err(Error::Data(DataError::TooFew { found, .. })) if batch.is_none() && found >= 4 => {
-            return begun(member, path, Some(1 << (found / 2).ilog2()));
+            return begun(member, data, Some(1 << (found / 2).ilog2()));
         }
         session => session?,
     };

@@ -24,5 +24,5 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
     }
     let notes = clip.notes();
     let json = json!({ "kind": "clip", "format": format, "frames": frames, "width": width, "height": height, "times": times, "notes": notes });
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }

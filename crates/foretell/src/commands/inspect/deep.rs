@@ -7,6 +7,7 @@ use foretell_data::Clip;
 use foretell_nn::weights::are_weights;
 use foretell_systems::family;
 use serde_json::json;
+use toml::Table;
 
 use super::Account;
 use crate::Error;
@@ -15,14 +16,20 @@ use crate::progress::Progress;
 /// Bad samples that are listed in text; all of them are in the JSON.
 const LISTED: usize = 100;
 
-pub(super) fn account(path: &Path) -> Result<Account, Error> {
+/// What lies at a path, if it is no data set.
+pub(super) fn no_data(path: &Path) -> Option<&'static str> {
     let what = [
         ("a run", path.join("config.toml").is_file()),
         ("a checkpoint", path.join("progress.json").is_file()),
         ("weights", are_weights(path)),
         ("a clip", path.is_file() && Clip::is_video(path)),
     ];
-    if let Some((what, _)) = what.into_iter().find(|(_, is)| *is) {
+    what.into_iter().find_map(|(what, is)| is.then_some(what))
+}
+
+/// The account of the data of such settings.
+pub(super) fn account(path: &Path, data: Table) -> Result<Account, Error> {
+    if let Some(what) = no_data(path) {
         return Err(Error::Misuse(format!(
             "`--deep` reads the samples of a data set, and {} is {what}: leave `--deep` out",
             path.display()
@@ -31,7 +38,7 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
     let member = family::looking(path)?;
     let unit = member.unit();
     let mut progress: Option<Progress> = None;
-    let whole = member.read_all(path, &mut |done, all| {
+    let whole = member.read_all(data, &mut |done, all| {
         let progress = progress.get_or_insert_with(|| Progress::new(all as u64, unit.one, unit.many));
         progress.at(done as u64, || "read".to_owned());
     })?;
@@ -50,5 +57,13 @@ pub(super) fn account(path: &Path) -> Result<Account, Error> {
         .iter()
         .map(|sample| json!({ "name": sample.name, "part": sample.part, "reason": sample.error.to_string() }))
         .collect();
-    Ok(Account { text, json: json!({ "kind": "data", "samples": whole.samples, "unreadable": listed }) })
+    let fault = (!bad.is_empty()).then(|| {
+        format!(
+            "{} of {} in {} cannot be read: replace or remove them, or train with `--on-bad-sample skip`",
+            bad.len(),
+            unit.counted(whole.samples),
+            path.display()
+        )
+    });
+    Ok(Account { text, json: json!({ "kind": "data", "samples": whole.samples, "unreadable": listed }), fault })
 }

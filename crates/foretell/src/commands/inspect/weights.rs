@@ -84,7 +84,7 @@ pub(super) fn account(args: &InspectArgs) -> Result<Account, Error> {
         Ok(lines) => json["architecture"] = lines.into(),
         Err(why) => json["not_loadable"] = why.into(),
     }
-    Ok(Account { text, json })
+    Ok(Account::of(text, json))
 }
 
 /// The published network that would be loaded from here, with all of its parts, in words; or why there is none.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::inspected;
 use crate::made::npz::{Method, bytes, floats, fortran, npy, wholes, write};
 use crate::plan::{refused, succeeded};
 use crate::{foretell, stderr};
@@ -75,10 +76,6 @@ impl Bench {
         }
         trained
     }
-}
-
-fn inspected(path: &Path) -> Value {
-    serde_json::from_str(&succeeded(&["inspect", "--json", path.to_str().unwrap()], "2")).unwrap()
 }
 
 /// The arguments of the command that `inspect` recommends.

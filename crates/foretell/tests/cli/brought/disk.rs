@@ -5,15 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::{inspected, parts, says};
 use crate::made::npz::{Method, bytes, npy, write};
 use crate::plan::refused;
 use crate::{findings, foretell, made, stderr};
-
-fn inspected(path: &Path) -> Value {
-    let output = foretell().args(["inspect", "--json"]).arg(path).output().unwrap();
-    assert!(output.status.success(), "{}: {}", path.display(), stderr(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// Names of the labels, and of their classes.
 fn labels(found: &Value) -> Vec<(String, Vec<String>)> {
@@ -26,17 +21,6 @@ fn labels(found: &Value) -> Vec<(String, Vec<String>)> {
 fn labelled(found: &Value, name: &str, classes: &[&str]) {
     let classes = classes.iter().map(|class| (*class).to_owned()).collect();
     assert_eq!(labels(found), [(name.to_owned(), classes)], "{found:#}");
-}
-
-#[track_caller]
-fn says(found: &Value, words: &[&str]) {
-    for part in words {
-        assert!(found["notes"].to_string().replace("\\\"", "\"").contains(part), "`{part}` is not in {found:#}");
-    }
-}
-
-fn parts(found: &Value) -> (u64, u64) {
-    (found["train"].as_u64().unwrap(), found["held_out"].as_u64().unwrap())
 }
 
 /// Pictures of these names below a folder, and other files.

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
-
+use super::{classes, inspected, notes};
 use crate::{foretell, made, stderr};
 
 /// A folder with a small picture at each of these paths.
@@ -19,25 +18,6 @@ fn folder(root: &Path, paths: &[String]) {
 /// `{}` as 0, 1 and so on.
 fn numbered(pattern: &str, count: usize) -> Vec<String> {
     (0..count).map(|i| pattern.replace("{}", &i.to_string())).collect()
-}
-
-fn inspected(path: &Path) -> Value {
-    let output = foretell().args(["inspect", "--json"]).arg(path).output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn classes(found: &Value) -> Vec<&str> {
-    let factors = found["factors"].as_array().unwrap();
-    factors
-        .iter()
-        .flat_map(|factor| factor["classes"].as_array().unwrap())
-        .map(|class| class.as_str().unwrap())
-        .collect()
-}
-
-fn notes(found: &Value) -> String {
-    found["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect::<Vec<_>>().join("; ")
 }
 
 /// Patterns with counts; how many train and are held out (`None` where a hash says); the classes; words of the notes.

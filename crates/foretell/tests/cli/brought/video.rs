@@ -3,32 +3,32 @@
 use std::fmt::Write;
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
 
+use super::executable;
 use crate::made::{encoded, npz};
 use crate::released::{arrays, folder};
 use crate::{foretell, pictures, stderr};
 
-struct Bench {
+pub(super) struct Bench {
     root: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
     /// What `embed --model` says and prints of inputs; a program `ffmpeg` that lies in the folder is the one it finds.
-    fn embed(&self, model: &str, inputs: &[&str], more: &[&str]) -> Result<(Value, String), String> {
+    pub(super) fn embed(&self, model: &str, inputs: &[&str], more: &[&str]) -> Result<(Value, String), String> {
         let mut command = foretell();
         let path = format!("{}:{}", self.root.path().display(), std::env::var("PATH").unwrap());
         command
@@ -70,8 +70,7 @@ esac
 "#,
             log.display()
         );
-        fs::write(self.at("ffmpeg"), script).unwrap();
-        fs::set_permissions(self.at("ffmpeg"), fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&self.at("ffmpeg"), &script);
     }
 }
 
@@ -93,7 +92,7 @@ fn steady(frames: usize) -> Vec<f64> {
 }
 
 /// `[frames, 12, 8]` in an animated WebP, each of one colour and shown so many milliseconds.
-fn webp(frames: &[([u8; 3], u32)]) -> Vec<u8> {
+pub(super) fn webp(frames: &[([u8; 3], u32)]) -> Vec<u8> {
     let chunk = |name: &[u8; 4], body: &[u8]| {
         let mut bytes = name.to_vec();
         bytes.extend((body.len() as u32).to_le_bytes());
@@ -235,9 +234,7 @@ fn what_is_no_video_is_said() {
     let (told, _) = bench.embed("v-jepa-2", &["clips"], &[]).unwrap();
     assert_eq!(told["rows"], 1, "a photograph is no video");
     fs::write(bench.at("sound.mp4"), b"\0\0\0\x18ftypM4A ").unwrap();
-    fs::write(bench.at("ffmpeg"), "#!/bin/sh\necho \"[fatal] Stream map '0:v:0' matches no streams.\" >&2\nexit 1\n")
-        .unwrap();
-    fs::set_permissions(bench.at("ffmpeg"), fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&bench.at("ffmpeg"), "#!/bin/sh\necho \"[fatal] Stream map '0:v:0' matches no streams.\" >&2\nexit 1\n");
     let said = bench.embed("v-jepa-2", &["sound.mp4"], &[]).unwrap_err();
     assert!(
         said.contains("sound.mp4") && said.contains("no video stream") && said.trim().lines().count() == 1,
