@@ -315,7 +315,7 @@ impl ClipVit {
     /// Lays the blocks' maps out for many passes: in f32 at the cost of memory for the weights once more, in fewer bits in their
     /// place. Whether they are at that precision now.
     pub fn prepare(&mut self, precision: Precision) -> bool {
-        self.blocks.iter_mut().fold(true, |all, block| block.pack(precision) && all)
+        self.blocks.iter_mut().all(|block| block.pack(precision))
     }
 
     fn norm_of(&self, layer: usize) -> &LayerNorm {

@@ -237,7 +237,7 @@ impl ImageNetwork for Vit {
     }
 
     fn prepare(&mut self, precision: Precision) -> bool {
-        self.blocks.iter_mut().fold(true, |all, block| block.pack(precision) && all)
+        self.blocks.iter_mut().all(|block| block.pack(precision))
     }
 
     fn width(&self) -> usize {

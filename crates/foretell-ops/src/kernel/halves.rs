@@ -51,7 +51,7 @@ pub(crate) fn run(
     match start {
         Start::Bias(bias) => assert_eq!(bias.len(), n, "bias of another length"),
         Start::BiasAnd(bias, plus) => {
-            assert_eq!([bias.len(), plus.len()], [n, m * n], "bias or residual of another shape")
+            assert_eq!([bias.len(), plus.len()], [n, m * n], "bias or residual of another shape");
         }
         Start::Zero | Start::Kept => {}
     }
@@ -152,7 +152,7 @@ impl<S: Registers> Pairs for Widened<S> {
 
 #[cfg(target_arch = "x86_64")]
 mod dots {
-    use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_set1_epi32};
+    use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_set1_epi32};
     use std::mem::transmute;
 
     use pulp::f32x16;
@@ -216,7 +216,9 @@ mod dots {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let a = _mm512_set1_epi32((*left.add(r * row)).cast_signed());
                     for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = transmute(_mm512_dpbf16_ps(transmute(*sum), transmute(a), transmute(b)));
+                        let (before, a) = (transmute::<f32x16, __m512>(*sum), transmute::<__m512i, __m512bh>(a));
+                        let after = _mm512_dpbf16_ps(before, a, transmute::<[u32; 16], __m512bh>(b));
+                        *sum = transmute::<__m512, f32x16>(after);
                     }
                 }
             }

@@ -56,7 +56,8 @@ fn a_runs_features_in_fewer_bits_are_near_and_a_search_makes_its_query_likewise(
             assert!(compared(&at(precision), &at("again")).1, "{precision} with {threads} threads");
         }
         let query = data.join("second/007.png");
-        let arguments = ["search", text(&at(precision)), "--run", text(&run), "--data", text(&data)];
+        let rows = at(precision);
+        let arguments = ["search", text(&rows), "--run", text(&run), "--data", text(&data)];
         let found = json(&[&arguments[..], &["--query", text(&query), "--json"]].concat());
         assert!(found["queries"][0]["neighbours"][0]["similarity"].as_f64().unwrap() > 0.999_999, "{found}");
         // The index remembers it: the same query, by the index alone.
@@ -81,7 +82,8 @@ fn a_published_models_features_say_their_precision_and_keep_the_models_mark() {
     pictures(&data, 9, 20);
     let at = |name: &str| root.path().join(format!("{name}.safetensors"));
     let embed = |name: &str, more: &[&str]| {
-        let arguments = ["embed", "--model", text(&model), text(&data), "--json", "--out", text(&at(name))];
+        let out = at(name);
+        let arguments = ["embed", "--model", text(&model), text(&data), "--json", "--out", text(&out)];
         json(&[&arguments[..], more].concat())
     };
     let plain = embed("f32", &[]);
@@ -139,6 +141,8 @@ fn what_cannot_be_held_in_fewer_bits_is_one_sentence() {
     let embed = ["embed", text(&run), text(&data), "--out", text(&out), "--precision"];
     let output = foretell().args(embed).arg("int8").output().unwrap();
     one_sentence(&output, &["`--precision int8`", "the encoder of", "leave `--precision` out"]);
+    let plan = foretell().args(["plan", "--episodes", "1", "--precision", "int8"]).output().unwrap();
+    one_sentence(&plan, &["`--precision int8`", "the built-in model", "leave `--precision` out"]);
     assert!(!out.exists());
     let output = foretell().args(embed).arg("int4").output().unwrap();
     let said = crate::stderr(&output);
