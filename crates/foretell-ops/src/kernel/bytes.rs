@@ -190,6 +190,9 @@ trait Dots: Copy {
     type Weights: Copy;
     /// Four values of a row, ready.
     type Row: Copy;
+    /// Rows of sums: as many as there are registers for beside the weights of a panel. A sum that is put aside waits for memory at
+    /// every step, which halves the speed.
+    const ROWS: usize;
 
     fn simd(self) -> Self::S;
     fn weights(self, values: <Self::S as Simd>::i32s) -> Self::Weights;
@@ -219,7 +222,7 @@ unsafe fn tiles<H: Dots>(
     a: Rows<'_>,
     b: Columns<'_>,
 ) {
-    let (most, panel, lanes) = (<H::S as Registers>::ROWS, <H::S as Registers>::PANEL, <H::S as Simd>::F32_LANES);
+    let (most, panel, lanes) = (H::ROWS, <H::S as Registers>::PANEL, <H::S as Simd>::F32_LANES);
     let out = out.as_mut_ptr();
     for (i, column) in (0..n).step_by(panel).enumerate() {
         let width = panel.min(n - column);
@@ -296,7 +299,7 @@ impl<H: Dots> Tile<H> {
 
     #[inline(always)]
     unsafe fn go<const R: usize, const V: usize>(&self) {
-        if const { R > <H::S as Registers>::ROWS } {
+        if const { R > H::ROWS } {
             unreachable!("no strip of {R} rows");
         }
         self.hand.within(

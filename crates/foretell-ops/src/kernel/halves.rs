@@ -76,6 +76,8 @@ trait Pairs: Copy {
     type Left;
     /// Values of it in a pair.
     const LEFT: usize;
+    /// Rows of sums: as many as leave registers for both halves of the right operand.
+    const ROWS: usize;
 
     fn simd(self) -> Self::S;
 
@@ -103,6 +105,7 @@ impl<S: Registers> Pairs for Widened<S> {
     type S = S;
     type Left = f32;
     const LEFT: usize = 2;
+    const ROWS: usize = if S::ROWS < 8 { S::ROWS - 1 } else { S::ROWS };
 
     #[inline(always)]
     fn simd(self) -> S {
@@ -131,7 +134,7 @@ impl<S: Registers> Pairs for Widened<S> {
                     *sum = simd.multiply_add(a, b, *sum);
                 }
             }
-            // Loaded again: not every set has registers for both halves.
+            // The compiler keeps or loads them again as it has registers.
             for (v, b) in b.iter_mut().enumerate() {
                 *b = simd.transmute_f32s_u32s(simd.and_u32s(load(v), simd.splat_u32s(0xffff_0000)));
             }
@@ -158,7 +161,7 @@ mod dots {
     use pulp::f32x16;
     use pulp::x86::V4;
 
-    use super::{Pairs, Start};
+    use super::{Pairs, Registers, Start};
 
     /// AVX-512 BF16, which the machine has.
     #[derive(Clone, Copy)]
@@ -192,6 +195,7 @@ mod dots {
         type S = V4;
         type Left = u32;
         const LEFT: usize = 1;
+        const ROWS: usize = <V4 as Registers>::ROWS;
 
         #[inline(always)]
         fn simd(self) -> V4 {
@@ -257,7 +261,7 @@ unsafe fn tiles<P: Pairs>(
     a: &[P::Left],
     b: &[u32],
 ) {
-    let (most, panel, lanes) = (<P::S as Registers>::ROWS, <P::S as Registers>::PANEL, <P::S as Simd>::F32_LANES);
+    let (most, panel, lanes) = (P::ROWS, <P::S as Registers>::PANEL, <P::S as Simd>::F32_LANES);
     let out = out.as_mut_ptr();
     let row = pairs * P::LEFT;
     for (i, column) in (0..n).step_by(panel).enumerate() {
@@ -332,7 +336,7 @@ impl<P: Pairs> Tile<P> {
 
     #[inline(always)]
     unsafe fn go<const R: usize, const V: usize>(&self) {
-        if const { R > <P::S as Registers>::ROWS } {
+        if const { R > P::ROWS } {
             unreachable!("no strip of {R} rows");
         }
         self.hand.within(
