@@ -4,7 +4,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use foretell_ops as ops;
+use foretell_ops::{self as ops, Precision};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
@@ -312,9 +312,10 @@ impl ClipVit {
         }
     }
 
-    /// Lays the blocks' maps out for many passes, at the cost of memory for the weights once more.
-    pub fn prepare(&mut self) {
-        self.blocks.iter_mut().for_each(Block::pack);
+    /// Lays the blocks' maps out for many passes: in f32 at the cost of memory for the weights once more, in fewer bits in their
+    /// place. Whether they are at that precision now.
+    pub fn prepare(&mut self, precision: Precision) -> bool {
+        self.blocks.iter_mut().all(|block| block.pack(precision))
     }
 
     fn norm_of(&self, layer: usize) -> &LayerNorm {

@@ -5,7 +5,7 @@ use std::any::Any;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{Normalise, Sample, Window};
-use foretell_ops::Sets;
+use foretell_ops::{Precision, Sets};
 
 use crate::layers::Pass;
 use crate::weights::{self, NamedTensors, WeightsError};
@@ -88,8 +88,11 @@ pub trait Encode<S>: Send {
     /// Replaces every one of its tensors; missing, unused and mis-shaped ones are an error.
     fn load(&mut self, tensors: NamedTensors) -> Result<(), WeightsError>;
 
-    /// Makes ready for many passes, at the cost of memory for the weights once more.
-    fn prepare(&mut self) {}
+    /// Makes ready for many passes, in f32 at the cost of memory for the weights once more, in fewer bits in their place: there is no
+    /// state to be read then. Whether the network is at that precision now.
+    fn prepare(&mut self, precision: Precision) -> bool {
+        precision == Precision::F32
+    }
 
     /// The network itself, for those who know its type, such as an export.
     fn network(&self) -> &dyn Any;
@@ -117,8 +120,11 @@ pub trait ImageNetwork: Send {
     /// Channels of the images that it takes.
     fn channels(&self) -> usize;
 
-    /// Makes ready for many passes, at the cost of memory for the weights once more.
-    fn prepare(&mut self) {}
+    /// Makes ready for many passes, in f32 at the cost of memory for the weights once more, in fewer bits in their place: there is no
+    /// state to be read then. Whether the network is at that precision now.
+    fn prepare(&mut self, precision: Precision) -> bool {
+        precision == Precision::F32
+    }
 
     /// What probes are given of images `[B, C, H, W]`: `[B, F]`; the mean of the tokens unless its paper says otherwise.
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {
@@ -198,8 +204,8 @@ macro_rules! encodes {
             fn load(&mut self, tensors: NamedTensors) -> Result<(), WeightsError> {
                 self.loaded(tensors)
             }
-            fn prepare(&mut self) {
-                self.network.prepare();
+            fn prepare(&mut self, precision: Precision) -> bool {
+                self.network.prepare(precision)
             }
             fn network(&self) -> &dyn Any {
                 &self.network

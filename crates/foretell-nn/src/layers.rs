@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
-use foretell_ops as ops;
+use foretell_ops::{self as ops, Precision};
 
 use crate::Init;
 use crate::parameters::change;
@@ -223,6 +223,8 @@ pub struct Block {
     pub mlp: Mlp,
     #[module(skip)]
     packed: Option<ops::PackedBlock>,
+    #[module(skip)]
+    lean: Option<ops::LeanBlock>,
 }
 
 impl Block {
@@ -244,6 +246,7 @@ impl Block {
             norm2: LayerNorm::new(width, eps, init),
             mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
             packed: None,
+            lean: None,
         }
     }
 
@@ -260,12 +263,29 @@ impl Block {
 
     /// The same with queries and keys [turned](ops::turn) by where their tokens lie.
     pub fn forward_turned(&self, x: Tensor<2>, sets: &ops::Sets, turns: Option<&ops::Turns>) -> Tensor<2> {
-        ops::turned_block(x, sets, turns, self.weights(), self.attn.heads, self.norm1.eps)
+        let (heads, eps) = (self.attn.heads, self.norm1.eps);
+        match &self.lean {
+            Some(lean) => lean.forward(x, sets, turns, heads, eps),
+            None => ops::turned_block(x, sets, turns, self.weights(), heads, eps),
+        }
     }
 
-    /// Lays the maps out for many passes: for a block that is used and no longer trained.
-    pub fn pack(&mut self) {
-        self.packed = ops::PackedBlock::of(&self.weights());
+    /// Lays the maps out for many passes: for a block that is used and no longer trained. In fewer bits than f32 the maps' tensors
+    /// are let go, so that the block has no state to be read any more. Whether it is at that precision now: it is not where the fused
+    /// body does not run.
+    pub fn pack(&mut self, precision: Precision) -> bool {
+        if precision == Precision::F32 {
+            self.packed = ops::PackedBlock::of(&self.weights());
+            return true;
+        }
+        self.lean = ops::LeanBlock::of(&self.weights(), precision);
+        if self.lean.is_some() {
+            for map in [&mut self.attn.qkv, &mut self.attn.proj, &mut self.mlp.fc1, &mut self.mlp.fc2] {
+                let device = map.weight.val().device();
+                map.weight = Param::from_tensor(Tensor::zeros([0, 0], &device));
+            }
+        }
+        self.lean.is_some()
     }
 
     fn weights(&self) -> ops::BlockWeights {

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_ops as ops;
+use foretell_ops::{self as ops, Precision};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -236,8 +236,8 @@ impl ImageNetwork for Vit {
         Tensor::cat(pooled, 1)
     }
 
-    fn prepare(&mut self) {
-        self.blocks.iter_mut().for_each(Block::pack);
+    fn prepare(&mut self, precision: Precision) -> bool {
+        self.blocks.iter_mut().all(|block| block.pack(precision))
     }
 
     fn width(&self) -> usize {

@@ -12,9 +12,11 @@ use rayon::prelude::*;
 use crate::count::repeated;
 use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
+use crate::kernel::halves::takes_pairs;
 use crate::kernel::{self, Start, transpose};
 use crate::matmul::matmul;
 use crate::matrix::{Held, Matrix, product_once, room};
+use crate::precision::{Paired, Words};
 use crate::sets::{Sets, seen, split_at_lengths};
 use crate::softmax::{softmax_rows, softmax_rows_backward};
 use crate::tiles::Line;
@@ -183,17 +185,33 @@ pub(crate) struct Packed<'a> {
     step: usize,
     /// See [`hadamard_attention`], `[N, N]`.
     factors: Option<&'a [f32]>,
+    /// Whether its products are in pairs of bf16.
+    in_pairs: bool,
 }
 
 impl<'a> Packed<'a> {
     /// `rows` of `3 · width` values.
     pub(crate) fn new(rows: &'a [f32], width: usize, heads: usize, step: usize) -> Self {
-        Self { rows, tokens: rows.len() / (3 * width).max(1), heads, head: width / heads, step, factors: None }
+        Self {
+            rows,
+            tokens: rows.len() / (3 * width).max(1),
+            heads,
+            head: width / heads,
+            step,
+            factors: None,
+            in_pairs: false,
+        }
     }
 
     /// The same with probabilities multiplied by these, `[N, N]`.
     fn times(self, factors: Option<&'a [f32]>) -> Self {
         Self { factors, ..self }
+    }
+
+    /// The same with products in pairs of bf16, for outputs without gradients, where the machine multiplies them.
+    pub(crate) fn leaner(self, lean: bool) -> Self {
+        let in_pairs = lean && self.factors.is_none() && self.head.is_multiple_of(2) && takes_pairs();
+        Self { in_pairs, ..self }
     }
 
     /// Multiplies what belongs to some queries by their factors: `[Q, N]`, rows [`stride`](Self::stride) apart.
@@ -236,8 +254,14 @@ impl<'a> Packed<'a> {
 
     /// `softmax(q kᵀ · scale)` of one head and some queries, `[Q, N]`, rows [`stride`](Self::stride) apart; `keys` is `kᵀ`.
     fn probabilities(self, head: usize, queries: Range<usize>, keys: &Held<'_>, scores: &mut [f32]) {
-        let (n, stride) = (self.tokens, self.stride());
+        let stride = self.stride();
         keys.product(scores, stride, Start::Zero, self.part(0, head, queries.clone()));
+        self.shares(queries, scores);
+    }
+
+    /// `softmax(scores · scale)` over what each of some queries sees.
+    fn shares(self, queries: Range<usize>, scores: &mut [f32]) {
+        let (n, stride) = (self.tokens, self.stride());
         fill_ends(scores, n, stride, f32::NEG_INFINITY);
         if self.step > 0 {
             for (row, query) in scores.chunks_exact_mut(stride).zip(queries) {
@@ -252,6 +276,9 @@ impl<'a> Packed<'a> {
         let (n, width) = (self.tokens, self.width());
         // A set of no tokens has no places to point to.
         let heads = if tokens.is_empty() { 0 } else { self.heads };
+        if self.in_pairs {
+            return (0..heads).for_each(|head| self.attend_in_pairs(head, &tokens, out, s));
+        }
         let [held_keys, held_values, _] = &mut s.held;
         for head in 0..heads {
             let keys = room(&mut s.keys, self.head * n);
@@ -267,6 +294,24 @@ impl<'a> Packed<'a> {
                 let out = &mut out[(start - tokens.start) * width + head * self.head..];
                 values.product(out, width, Start::Zero, Matrix::strided(p, queries.len(), n, self.stride()));
             }
+        }
+    }
+
+    /// Output columns of one head for some tokens.
+    fn attend_in_pairs(self, head: usize, tokens: &Range<usize>, out: &mut [f32], s: &mut Scratch) {
+        let (n, width, stride) = (self.tokens, self.width(), self.stride());
+        s.right[0].columns(self.part(1, head, 0..n));
+        s.right[1].rows(self.part(2, head, 0..n), stride);
+        for start in tokens.clone().step_by(share(n)) {
+            let queries = start..tokens.end.min(start + share(n));
+            let m = queries.len();
+            let p = room(&mut s.p, m * stride);
+            let q = s.words.of(self.part(0, head, queries.clone()));
+            s.right[0].product((p, stride), q, (m, n, self.head));
+            self.shares(queries, p);
+            let out = &mut out[(start - tokens.start) * width + head * self.head..];
+            let p = s.words.of(Matrix::new(p, m, stride));
+            s.right[1].product((out, width), p, (m, self.head, stride));
         }
     }
 
@@ -330,6 +375,9 @@ pub(crate) struct Scratch {
     weighed: Vec<f32>,
     /// Right operands of one head, for all its queries.
     held: [Vec<Line>; 3],
+    /// Keys and values in pairs of bf16, and rows that meet them.
+    right: [Paired; 2],
+    words: Words,
 }
 
 /// Writes a value behind the first `n` of each row.
@@ -340,12 +388,19 @@ fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
 }
 
 /// Attention within each set, rows of `width` values each.
-pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, out: &mut [f32]) {
-    forward_within(qkv, sets, None, width, heads, out);
+pub(crate) fn forward_sets(qkv: &[f32], sets: &Sets, width: usize, heads: usize, lean: bool, out: &mut [f32]) {
+    forward_within(qkv, sets, (None, lean), width, heads, out);
 }
 
 /// [`forward_sets`], with probabilities multiplied where there are factors.
-fn forward_within(qkv: &[f32], sets: &Sets, pairs: Option<&Pairs>, width: usize, heads: usize, out: &mut [f32]) {
+fn forward_within(
+    qkv: &[f32],
+    sets: &Sets,
+    (pairs, lean): (Option<&Pairs>, bool),
+    width: usize,
+    heads: usize,
+    out: &mut [f32],
+) {
     // Queries are tasks: one long set keeps every thread busy. A task lays out keys and values for itself, so that tasks
     // are as long as there are enough of them; they end where the queries do that are in memory at a time, and so change no bit.
     let pieces: usize = (0..sets.count()).map(|set| sets.range(set).len().div_ceil(QUERIES)).sum();
@@ -361,7 +416,7 @@ fn forward_within(qkv: &[f32], sets: &Sets, pairs: Option<&Pairs>, width: usize,
     outs.into_par_iter().zip(tasks).for_each_init(Scratch::default, |s, (out, (set, tokens))| {
         let rows = sets.range(set);
         let packed = Packed::new(&qkv[3 * width * rows.start..3 * width * rows.end], width, heads, sets.step());
-        packed.times(pairs.map(|pairs| pairs.of(set))).attend(tokens, out, s);
+        packed.times(pairs.map(|pairs| pairs.of(set))).leaner(lean).attend(tokens, out, s);
     });
 }
 
@@ -420,7 +475,7 @@ pub(crate) fn forward(qkv: &FlexTensor, sets: &Sets, pairs: Option<&Pairs>, head
     let shape = dims(qkv);
     let width = shape[1] / 3;
     let mut out = buffer(shape[0] * width);
-    forward_within(slice(qkv), sets, pairs, width, heads, &mut out);
+    forward_within(slice(qkv), sets, (pairs, false), width, heads, &mut out);
     tensor(out, [shape[0], width])
 }
 

@@ -23,9 +23,12 @@ use crate::flex::{buffer, contiguous, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
 use crate::linear::linear_composed;
-use crate::matrix::{Matrix, NARROW, Ready, Store, Threads, are_few, product, product_of_few, product_ready, room};
+use crate::matrix::{
+    Matrix, NARROW, Ready, Store, Threads, are_few, product, product_given, product_of_few, product_ready, room,
+};
 use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
 use crate::pieces::Plan;
+use crate::precision::{Given, Precision, Room};
 use crate::reduce::add_in_order;
 use crate::sets::{Sets, split_at_lengths};
 use crate::simd::dispatch;
@@ -59,10 +62,6 @@ impl PackedBlock {
     /// Of these weights; `None` where the fused body does not run.
     pub fn of(weights: &BlockWeights) -> Option<Self> {
         let w = weights;
-        let plain = |t: &Tensor<2>| {
-            let t = if t.device().is_autodiff() { t.clone().inner() } else { t.clone() };
-            is_fused(&t).then(|| contiguous(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex")))
-        };
         let tensors = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
         let [qkv, proj, fc1, fc2] = tensors.each_ref().map(slice);
         let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
@@ -76,6 +75,79 @@ impl PackedBlock {
         let same = tensors.iter().zip([w.qkv, w.proj, w.fc1, w.fc2]).all(|(t, values)| std::ptr::eq(slice(t), values));
         same.then_some(maps)
     }
+}
+
+/// A block for use alone, which holds its maps in fewer bits and nothing else of them: the tensors that it was made of may go.
+#[derive(Clone)]
+pub struct LeanBlock(Arc<Lean>);
+
+struct Lean {
+    maps: Maps,
+    norm1: [Vec<f32>; 2],
+    norm2: [Vec<f32>; 2],
+    /// Of queries, keys and values, after attention, and of the MLP's two maps.
+    biases: [Vec<f32>; 4],
+}
+
+impl LeanBlock {
+    /// Of these weights; `None` in f32, and where the fused body does not run.
+    pub fn of(weights: &BlockWeights, precision: Precision) -> Option<Self> {
+        let w = weights;
+        if precision == Precision::F32 {
+            return None;
+        }
+        let [qkv, proj, fc1, fc2] = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
+        let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
+        let maps =
+            MapWeights { qkv: slice(&qkv), proj: slice(&proj), fc1: slice(&fc1), fc2: slice(&fc2), width, hidden };
+        let maps = Maps::at(maps, true, precision);
+        let values = |t: &Tensor<1>| crate::values(t.clone());
+        let norm = |(gain, bias): &(Tensor<1>, Tensor<1>)| [values(gain), values(bias)];
+        let biases = [&w.qkv.1, &w.proj.1, &w.fc1.1, &w.fc2.1].map(values);
+        Some(Self(Arc::new(Lean { maps, norm1: norm(&w.norm1), norm2: norm(&w.norm2), biases })))
+    }
+
+    /// [`turned_block`](crate::turned_block) with these maps, without gradients.
+    ///
+    /// # Panics
+    /// If `x` is not f32 on the CPU, or rows or heads differ from the sets' or the turns'.
+    pub fn forward(&self, x: Tensor<2>, sets: &Sets, turns: Option<&Turns>, heads: usize, eps: f64) -> Tensor<2> {
+        let lean = self.0.as_ref();
+        let [rows, width] = x.dims();
+        let [qkv, proj, fc1, fc2] = &lean.biases;
+        assert_eq!((rows, width), (sets.rows(), proj.len()), "rows and sets differ, or rows of another width");
+        let fits = |turns: &Turns| turns.rows() == rows && turns.head() * heads == width;
+        assert!(turns.is_none_or(fits), "rows or heads differ from the turns'");
+        let x = plain(&x).expect("values in f32 on the CPU");
+        let none: &[f32] = &[];
+        let [[gain1, bias1], [gain2, bias2]] = [&lean.norm1, &lean.norm2];
+        let w = Weights {
+            norm1: [gain1, bias1],
+            qkv: [none, qkv],
+            proj: [none, proj],
+            norm2: [gain2, bias2],
+            fc1: [none, fc1],
+            fc2: [none, fc2],
+            width,
+            hidden: fc1.len(),
+            eps: eps as f32,
+        };
+        let shape = Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, packed: None };
+        let (y, _) = pass(&w, &lean.maps, slice(&x), &shape, false);
+        Tensor::from_primitive::<Flex>(tensor(y, [rows, width]))
+    }
+}
+
+impl std::fmt::Debug for LeanBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LeanBlock")
+    }
+}
+
+/// The values of a tensor that the fused body takes, tracked or not.
+fn plain(t: &Tensor<2>) -> Option<FlexTensor> {
+    let t = if t.device().is_autodiff() { t.clone().inner() } else { t.clone() };
+    is_fused(&t).then(|| contiguous(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex")))
 }
 
 impl std::fmt::Debug for PackedBlock {
@@ -262,6 +334,7 @@ struct Scratch {
     narrow: Vec<f32>,
     wide: Vec<f32>,
     wide2: Vec<f32>,
+    given: [Room; 2],
     attention: attention::Scratch,
 }
 
@@ -274,6 +347,8 @@ struct Maps {
     fc2: Vec<Ready>,
     /// On the way back alone: the first map as on the way forward.
     fc1_again: Vec<Ready>,
+    /// Whether they are in fewer bits than f32.
+    lean: bool,
 }
 
 /// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2: as many as the rows are
@@ -301,15 +376,20 @@ struct MapWeights<'a> {
 
 impl Maps {
     fn of(w: MapWeights<'_>, forward: bool) -> Self {
+        Self::at(w, forward, Precision::F32)
+    }
+
+    fn at(w: MapWeights<'_>, forward: bool, precision: Precision) -> Self {
         let (d, h) = (w.width, w.hidden);
         let fc1 = |columns: Range<usize>| Matrix::new(&w.fc1[columns.start * d..columns.end * d], columns.len(), d);
         let fc2 = |columns: Range<usize>| Matrix::strided(&w.fc2[columns.start..], d, columns.len(), h);
-        let turned = |weight: Matrix<'_>| Ready::of(if forward { weight.t() } else { weight });
+        let turned = |weight: Matrix<'_>| Ready::at(if forward { weight.t() } else { weight }, precision);
         Self {
             qkv: turned(Matrix::new(w.qkv, 3 * d, d)),
             proj: turned(Matrix::new(w.proj, d, d)),
             fc1: shares(d, h).map(|columns| turned(fc1(columns))).collect(),
             fc2: shares(d, h).map(|columns| turned(fc2(columns))).collect(),
+            lean: precision != Precision::F32,
             fc1_again: shares(d, if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
         }
     }
@@ -358,7 +438,7 @@ impl<'a> Weights<'a> {
         let mut qkv = apply(&normed(x, self.norm1), d, self.qkv[0], 3 * d, Start::Bias(self.qkv[1]));
         shape.turn(0..rows, &mut qkv, d);
         let mut attended = buffer(rows * d);
-        forward_sets(&qkv, sets, d, heads, &mut attended);
+        forward_sets(&qkv, sets, d, heads, false, &mut attended);
         let middle = apply(&attended, d, self.proj[0], d, Start::BiasAnd(self.proj[1], x));
         let mut hidden = apply(&normed(&middle, self.norm2), d, self.fc1[0], h, Start::Bias(self.fc1[1]));
         hidden.par_chunks_mut((FEW_ROWS * h).max(1)).for_each(|hidden| {
@@ -378,20 +458,25 @@ impl<'a> Weights<'a> {
     fn before(&self, ready: &Maps, x: &[f32], qkv: &mut [f32], s: &mut Scratch) {
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
-        apply(&ready.qkv, normed, Start::Bias(self.qkv[1]), qkv);
+        let given = ready.qkv.given(normed, &mut s.given[0]);
+        product_given(qkv, Start::Bias(self.qkv[1]), given, &ready.qkv);
     }
 
     /// From the attention's output to the block's.
     #[allow(clippy::too_many_arguments)]
     fn after(&self, ready: &Maps, x: &[f32], attended: &[f32], middle: &mut [f32], y: &mut [f32], s: &mut Scratch) {
-        apply(&ready.proj, attended, Start::BiasAnd(self.proj[1], x), middle);
+        let given = ready.proj.given(attended, &mut s.given[0]);
+        product_given(middle, Start::BiasAnd(self.proj[1], x), given, &ready.proj);
         let normed = room(&mut s.narrow, x.len());
         normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
         let rows = x.len() / self.width.max(1);
         let mut start = Start::BiasAnd(self.fc2[1], middle);
+        let [of_normed, of_active] = &mut s.given;
+        // Once for all the shares.
+        let given = ready.fc1.first().map_or(Given::Values(normed), |fc1| fc1.given(normed, of_normed));
         for (columns, (fc1, fc2)) in shares(self.width, self.hidden).zip(ready.fc1.iter().zip(&ready.fc2)) {
             let active = room(&mut s.wide, rows * columns.len());
-            apply(fc1, normed, Start::Bias(&self.fc1[1][columns]), active);
+            product_given(active, Start::Bias(&self.fc1[1][columns]), given, fc1);
             dispatch(
                 #[inline(always)]
                 || {
@@ -400,7 +485,7 @@ impl<'a> Weights<'a> {
                     }
                 },
             );
-            apply(fc2, active, start, y);
+            product_given(y, start, fc2.given(active, of_active), fc2);
             start = Start::Kept;
         }
     }
@@ -493,14 +578,20 @@ pub(crate) fn forward(
     keep: bool,
 ) -> (FlexTensor, Option<Saved>) {
     let w = Weights::of(weights, shape.eps);
-    let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
-    let d = w.width;
+    let (values, rows, d) = (slice(x), shape.sets.rows(), w.width);
     let packed = shape.packed.as_ref().and_then(|packed| packed.maps_of(w.maps()));
     if !keep && packed.is_none() && are_few(rows) && w.are_wide() {
         return (tensor(w.few(values, shape), [rows, d]), None);
     }
     let made = packed.is_none().then(|| Maps::of(w.maps(), true));
     let ready = packed.or(made.as_ref()).expect("one of the two");
+    let (y, saved) = pass(&w, ready, values, shape, keep);
+    (tensor(y, [rows, d]), saved)
+}
+
+/// The block's output over rows of values, and what the backward pass needs if that is to be kept.
+fn pass(w: &Weights<'_>, ready: &Maps, values: &[f32], shape: &Shape, keep: bool) -> (Vec<f32>, Option<Saved>) {
+    let (sets, rows, d) = (&shape.sets, shape.sets.rows(), w.width);
     let mut y = buffer(rows * d);
     let plan = if keep { Plan::of(sets) } else { Plan::forward(sets, d) };
     // What is not kept lies in scratch, one piece at a time; but between chunks, attention needs it whole.
@@ -514,7 +605,7 @@ pub(crate) fn forward(
             w.before(ready, plan.piece(i, values, d), qkv, s);
             shape.turn(plan.spans[i].clone(), qkv, d);
         });
-        forward_sets(&qkv, sets, d, shape.heads, &mut attended);
+        forward_sets(&qkv, sets, d, shape.heads, ready.lean, &mut attended);
     }
     let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
     let parts = parts.zip(plan.lend(&mut middle, d));
@@ -534,14 +625,13 @@ pub(crate) fn forward(
                 for set in groups[i].clone() {
                     let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
                     let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads, sets.step());
-                    packed.attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
+                    packed.leaner(ready.lean).attend(0..to - from, &mut attended[d * from..d * to], &mut s.attention);
                 }
             }
             w.after(ready, x, attended, middle, y, s);
         },
     );
-    let saved = keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle })));
-    (tensor(y, [rows, d]), saved)
+    (y, keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle }))))
 }
 
 /// The gradients of the input and of each weight.

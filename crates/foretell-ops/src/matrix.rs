@@ -11,6 +11,9 @@ use rayon::prelude::*;
 use crate::count::count;
 use crate::flex::buffer;
 use crate::kernel::{self, Left, Right, Start, Strip};
+use crate::precision::{
+    Bytes, Given, Halves, Precision, Room, in_bytes, in_pairs, product_in_bytes, product_in_halves,
+};
 use crate::tiles::{self, Line, Operand, Side};
 use crate::vectors::{multiply, packed_panels, right_of};
 
@@ -181,6 +184,10 @@ enum Form {
     Panels(Vec<f32>),
     /// For tiles.
     Tiles(Vec<Line>),
+    /// In bf16.
+    Halves(Halves),
+    /// In whole numbers.
+    Bytes(Bytes),
 }
 
 impl Ready {
@@ -191,6 +198,25 @@ impl Ready {
             return Self { form: Form::Tiles(packed(b)), rows, cols };
         }
         Self { form: Form::Panels(packed_panels(b)), rows, cols }
+    }
+
+    /// The same in fewer bits, where that is asked for and can be.
+    pub(crate) fn at(b: Matrix<'_>, precision: Precision) -> Self {
+        let form = match precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Halves::of(b).map(Form::Halves),
+            Precision::Int8 => Bytes::of(b).map(Form::Bytes),
+        };
+        form.map_or_else(|| Self::of(b), |form| Self { form, rows: b.rows, cols: b.cols })
+    }
+
+    /// Rows as this takes them; so do all that are made of as many rows at the same precision.
+    pub(crate) fn given<'a>(&self, rows: &'a [f32], room: &'a mut Room) -> Given<'a> {
+        match &self.form {
+            Form::Panels(_) | Form::Tiles(_) => Given::Values(rows),
+            Form::Halves(_) => in_pairs(rows, self.rows, room),
+            Form::Bytes(_) => in_bytes(rows, self.rows, room),
+        }
     }
 
     /// Its rows: the width of what it is applied to.
@@ -207,12 +233,26 @@ pub(crate) fn product_ready(out: &mut [f32], start: Start<'_>, a: Matrix<'_>, b:
     check_start(start, m, n);
     count(m, n, k);
     match &b.form {
+        Form::Halves(_) | Form::Bytes(_) => panic!("the right operand takes rows that are given to it"),
         Form::Tiles(right) => tiles::product(out, n, start, a.operand(Side::Left), right, n),
         Form::Panels(values) => {
             // SAFETY: `Matrix::strided` bounds the left operand; `Ready::of` made whole panels of `k` rows; the assertions bound
             // output, bias and residual; `out` is a unique borrow.
             unsafe { kernel::run((m, n, k), out.as_mut_ptr(), n, start, a.left(), right_of(values, k)) };
         }
+    }
+}
+
+/// `out = start + a b` on the calling thread, `out` without gaps, `a` as [`Ready::given`] made it.
+pub(crate) fn product_given(out: &mut [f32], start: Start<'_>, a: Given<'_>, b: &Ready) {
+    let shape = (b.cols, b.rows);
+    match (&b.form, a) {
+        (Form::Halves(right), a) => product_in_halves(out, start, a, right, shape),
+        (Form::Bytes(right), Given::Bytes(a)) => product_in_bytes(out, start, a, right, shape),
+        (_, Given::Values(a)) => {
+            product_ready(out, start, Matrix::new(a, a.len() / b.rows.max(1), b.rows), b);
+        }
+        _ => panic!("rows of another precision"),
     }
 }
 

@@ -15,6 +15,7 @@ use foretell_eval::Encoder;
 use foretell_jepa::Kept;
 use foretell_jepa::dynamics::TrainedModel;
 use foretell_nn::NamedTensors;
+use foretell_ops::Precision;
 use foretell_train::{Learner, TrainConfig, Which};
 use foretell_world::{ExperienceConfig, Imagination, Playground};
 use toml::{Table, Value};
@@ -106,13 +107,15 @@ pub trait Session {
         encoder: Option<NamedTensors>,
         path: Option<&Path>,
     ) -> Result<Judged, JudgeError>;
-    /// What a run has learnt as something that makes features, likewise; `mark` tells its weights from others.
+    /// What a run has learnt as something that makes features, likewise; `mark` tells its weights from others. `None` where its maps
+    /// cannot be held at this precision.
     fn encoder(
         &self,
         learner: &dyn Learner,
         encoder: Option<NamedTensors>,
         mark: &str,
-    ) -> Result<Box<dyn Encoder>, SystemError>;
+        precision: Precision,
+    ) -> Result<Option<Box<dyn Encoder>>, SystemError>;
     /// Whether it keeps a model of a world besides its encoder.
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
@@ -410,14 +413,20 @@ impl<S: System> Session for Run<S> {
         learner: &dyn Learner,
         tensors: Option<NamedTensors>,
         mark: &str,
-    ) -> Result<Box<dyn Encoder>, SystemError> {
+        precision: Precision,
+    ) -> Result<Option<Box<dyn Encoder>>, SystemError> {
         let mut encoder = Self::kept(learner)?.encoder;
         if let Some(tensors) = tensors {
             encoder.load(tensors)?;
         }
-        encoder.prepare();
-        let about = serde_json::json!({ "system": S::ROW.name, "encoder": mark });
-        Ok(Box::new(RunEncoder::<S::Data>::new(encoder, self.recipe.data.clone(), about)))
+        if !encoder.prepare(precision) {
+            return Ok(None);
+        }
+        let mut about = serde_json::json!({ "system": S::ROW.name, "encoder": mark });
+        if precision != Precision::F32 {
+            about["precision"] = precision.name().into();
+        }
+        Ok(Some(Box::new(RunEncoder::<S::Data>::new(encoder, self.recipe.data.clone(), about))))
     }
 
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {

@@ -10,10 +10,10 @@ use foretell_systems::{Imaginer, Member, Session};
 use foretell_train::{Checkpoint, Learner, RunFolder, Which as Networks, checkpoint_steps};
 use toml::Table;
 
-use crate::Error;
 use crate::asked::Asked;
 use crate::output::say;
 use crate::unreadable::reopen;
+use crate::{Error, PrecisionChoice};
 
 /// What a run was asked, all of it.
 fn asked(folder: &RunFolder) -> Result<Asked, Error> {
@@ -135,10 +135,16 @@ impl KeptRun {
 
     /// As something that makes features.
     pub fn encoder(&self) -> Result<Box<dyn Encoder>, Error> {
+        self.encoder_at(PrecisionChoice::F32)
+    }
+
+    /// The same with the encoder's maps at this precision; an error where they cannot be held so.
+    pub fn encoder_at(&self, precision: PrecisionChoice) -> Result<Box<dyn Encoder>, Error> {
         let file = self.folder.encoder();
         let mark = std::fs::read(&file).map(|bytes| mark(&bytes)).unwrap_or_default();
-        let made = self.session.encoder(self.learner.as_ref(), self.encoder.clone(), &mark);
-        made.map_err(|error| self.misfit(&file, error.into()))
+        let made = self.session.encoder(self.learner.as_ref(), self.encoder.clone(), &mark, precision.get());
+        let made = made.map_err(|error| self.misfit(&file, error.into()))?;
+        made.ok_or_else(|| precision.unfit(&format!("the encoder of {}", self.folder.path().display())))
     }
 
     /// What is wrong with weights, in a sentence that names the run's config.

@@ -20,6 +20,7 @@ mod library;
 pub mod output;
 #[cfg(feature = "parquet")]
 mod parquet_file;
+mod precision;
 mod progress;
 pub mod released;
 pub mod report;
@@ -33,6 +34,7 @@ pub use asked::Steps;
 pub use device::DeviceChoice;
 pub use error::Error;
 pub use library::{Opened, Run, open, open_member};
+pub use precision::PrecisionChoice;
 
 /// The layers below, for those who build on them.
 pub use {

@@ -14,12 +14,14 @@ pub mod sizes;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use foretell_ops::Precision;
 
 use crate::Init;
 use crate::ac_predictor::AcPredictor;
 use crate::clip_vit::{ClipVit, Positions};
 use crate::layers::Linear;
 use crate::masked_predictor::{MaskedPredictor, MaskedPredictorConfig};
+use crate::parameters::{Parameter, look};
 use crate::pooler::{AttentiveClassifier, AttentiveConfig};
 use crate::positions::{Grid, RopeStyle};
 use crate::predictor::Predictor;
@@ -56,6 +58,9 @@ pub enum ReleasedError {
         /// Of [`official::Told`], or the probe's heads.
         setting: Setting,
     },
+    /// Fewer bits than the blocks can be held in there.
+    #[error("blocks in {0} run on the processor alone")]
+    Precision(Precision),
     /// Pixels that the network cannot take.
     #[error("the input does not fit the model: {0}")]
     Input(String),
@@ -124,6 +129,40 @@ enum Values {
     Left,
 }
 
+/// How an encoder's values are read where its maps are to be held in fewer bits: block by block, so that there is never more than one
+/// block in f32.
+pub struct Leaner<'a> {
+    /// In how many bits.
+    pub precision: Precision,
+    /// Is told every parameter of the encoder as it was read.
+    pub seen: &'a mut dyn FnMut(Parameter<'_>, Tensor<1>),
+}
+
+impl Leaner<'_> {
+    fn of(
+        &mut self,
+        mut encoder: ClipVit,
+        store: &dyn TensorStore,
+        naming: &Naming<'_>,
+    ) -> Result<ClipVit, ReleasedError> {
+        let blocks = std::mem::take(&mut encoder.blocks);
+        let mut encoder = fill(encoder, store, naming)?;
+        look(&encoder, self.seen);
+        for (i, block) in blocks.into_iter().enumerate() {
+            let name = |path: &str| format!("blocks.{i}.{path}");
+            let mut block = fill(block, store, &|path: &str| naming(&name(path)))?;
+            look(&block, &mut |parameter, values| {
+                (self.seen)(Parameter { name: &name(parameter.name), ..parameter }, values);
+            });
+            if !block.pack(self.precision) {
+                return Err(ReleasedError::Precision(self.precision));
+            }
+            encoder.blocks.push(block);
+        }
+        Ok(encoder)
+    }
+}
+
 impl Values {
     fn of<M: Module>(self, module: M, store: &dyn TensorStore, naming: &Naming<'_>) -> Result<M, WeightsError> {
         match self {
@@ -136,7 +175,17 @@ impl Values {
 impl Model {
     /// A Hugging Face folder's model from the text of its `config.json` and from its tensors, all of which must have a place.
     pub fn open_config(config: &str, store: &dyn TensorStore, device: &Device) -> Result<Self, ReleasedError> {
-        Self::of_config(config, store, device, Values::Read)
+        Self::of_config(config, store, device, Values::Read, None)
+    }
+
+    /// The same with an encoder in fewer bits.
+    pub fn open_config_leaner(
+        config: &str,
+        store: &dyn TensorStore,
+        device: &Device,
+        leaner: Leaner<'_>,
+    ) -> Result<Self, ReleasedError> {
+        Self::of_config(config, store, device, Values::Read, Some(leaner))
     }
 
     fn of_config(
@@ -144,6 +193,7 @@ impl Model {
         store: &dyn TensorStore,
         device: &Device,
         values: Values,
+        leaner: Option<Leaner<'_>>,
     ) -> Result<Self, ReleasedError> {
         let config = FolderConfig::read(config)?;
         let bare = Bare::of(store, Some(config.architecture.anchor()), &[], Outside::Kept)?;
@@ -188,7 +238,10 @@ impl Model {
             ledger.look_up(head, &of_mean);
         }
         ledger.close(|_| true, |_| false)?;
-        let encoder = values.of(encoder, store, &of_encoder)?;
+        let encoder = match leaner {
+            Some(mut leaner) => leaner.of(encoder, store, &of_encoder)?,
+            None => values.of(encoder, store, &of_encoder)?,
+        };
         let predictor = predictor.map(|predictor| values.of(predictor, store, &of_predictor)).transpose()?;
         let attentive = attentive.map(|head| values.of(head, store, &names::v_jepa_2_classifier)).transpose()?;
         let mean = mean.map(|head| values.of(head, store, &of_mean)).transpose()?;
@@ -211,7 +264,17 @@ impl Model {
 
     /// An official checkpoint's model, of the networks that were asked for; every tensor of those must have a place.
     pub fn open_official(store: &dyn TensorStore, told: &Told, device: &Device) -> Result<Self, ReleasedError> {
-        Self::of_official(store, told, device, Values::Read)
+        Self::of_official(store, told, device, Values::Read, None)
+    }
+
+    /// The same with an encoder in fewer bits.
+    pub fn open_official_leaner(
+        store: &dyn TensorStore,
+        told: &Told,
+        device: &Device,
+        leaner: Leaner<'_>,
+    ) -> Result<Self, ReleasedError> {
+        Self::of_official(store, told, device, Values::Read, Some(leaner))
     }
 
     fn of_official(
@@ -219,6 +282,7 @@ impl Model {
         told: &Told,
         device: &Device,
         values: Values,
+        leaner: Option<Leaner<'_>>,
     ) -> Result<Self, ReleasedError> {
         let bare = official::bare(store)?;
         let store: &dyn TensorStore = &bare;
@@ -251,7 +315,10 @@ impl Model {
         let mut own = vec![checkpoint.encoder_prefix.as_str()];
         own.extend(predictor.is_some().then_some(checkpoint.predictor_prefix.as_str()));
         ledger.close(|name| belongs(name, &own), |name| may_stay(name, &own))?;
-        let encoder = values.of(encoder, store, &of_encoder)?;
+        let encoder = match leaner {
+            Some(mut leaner) => leaner.of(encoder, store, &of_encoder)?,
+            None => values.of(encoder, store, &of_encoder)?,
+        };
         let predictor = match predictor {
             Some(AnyPredictor::Image(net)) => Some(AnyPredictor::Image(values.of(net, store, &of_predictor)?)),
             Some(AnyPredictor::Masked(net)) => Some(AnyPredictor::Masked(values.of(net, store, &of_predictor)?)),
@@ -392,9 +459,10 @@ impl Model {
         Ok(head.forward(self.features(clips)?))
     }
 
-    /// Makes ready for many passes, at the cost of memory for the encoder's weights once more.
-    pub fn prepare(&mut self) {
-        self.encoder.prepare();
+    /// Makes ready for many passes, in f32 at the cost of memory for the encoder's weights once more, in fewer bits in their place.
+    /// Whether the encoder is at that precision now.
+    pub fn prepare(&mut self, precision: Precision) -> bool {
+        self.encoder.prepare(precision)
     }
 
     /// What it is and how long its parts are, a line each.

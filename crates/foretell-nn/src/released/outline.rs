@@ -13,12 +13,12 @@ pub struct Outline(Model);
 impl Outline {
     /// What [`Model::open_config`] would open.
     pub fn of_config(config: &str, store: &dyn TensorStore, device: &Device) -> Result<Self, ReleasedError> {
-        Model::of_config(config, store, device, Values::Left).map(Self)
+        Model::of_config(config, store, device, Values::Left, None).map(Self)
     }
 
     /// What [`Model::open_official`] would open.
     pub fn of_official(store: &dyn TensorStore, told: &Told, device: &Device) -> Result<Self, ReleasedError> {
-        Model::of_official(store, told, device, Values::Left).map(Self)
+        Model::of_official(store, told, device, Values::Left, None).map(Self)
     }
 
     /// What [`Model::with_preprocessing`] would find wrong.

@@ -8,6 +8,7 @@ use foretell_nn::masked_predictor::{Asked, MaskedPredictor, Modality};
 use foretell_nn::positions::{Grid, Order, Rope, RopeStyle, sincos_2d_in, sincos_3d};
 use foretell_nn::released::official::{Release, Told};
 use foretell_nn::released::{AnyPredictor, Model, names};
+use foretell_ops::Precision;
 
 use crate::golden::{Golden, filled};
 
@@ -56,7 +57,7 @@ fn v_jepa_2_is_transformers() {
     let clips = golden.tensor("input.clips");
     for prepared in [false, true] {
         if prepared {
-            model.prepare();
+            model.prepare(Precision::F32);
         }
         golden.check("output.tokens", model.features(clips.clone()).unwrap());
         golden.check("output.image_tokens", model.features(golden.tensor("input.image")).unwrap());

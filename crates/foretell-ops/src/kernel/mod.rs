@@ -7,15 +7,17 @@
 //! The vectors are `pulp`'s. What an instruction set adds is how many rows and vectors of sums it holds in
 //! [registers](Registers), how a product and a sum are one instruction, and how a square of values is transposed.
 
+pub(crate) mod bytes;
+pub(crate) mod halves;
 mod tile;
 mod transpose;
 
 use pulp::{Scalar128b, Simd};
 
 use tile::strips_on;
-pub(crate) use transpose::transpose;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use transpose::{LANES, transposed};
+pub(crate) use transpose::{transpose, transpose_words};
 
 /// Rows of a panel that are run through at a time: with its columns they stay in L1.
 pub(super) const DEPTH: usize = 256;

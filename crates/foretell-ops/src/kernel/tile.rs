@@ -28,8 +28,7 @@ pub(super) unsafe fn strips_on<S: Registers>(
             let width = S::PANEL.min(n - column);
             let vectors = width.div_ceil(S::F32_LANES);
             let last = width - (vectors - 1) * S::F32_LANES;
-            // Without the table of functions that `pulp` would jump into.
-            let mask = MemMask::new(simd.mask_between_m32s(0, last as u32).mask());
+            let mask = mask_of(simd, last);
             // SAFETY: the caller's, as `panel`, `first` and `column` stay within `n` and `k`.
             let right = unsafe { b.start.add(panel * b.apart + first * b.row) };
             // While these strips meet this panel, the next one is fetched, an even share by each of them.
@@ -62,12 +61,69 @@ pub(super) unsafe fn strips_on<S: Registers>(
     }
 }
 
+/// The first `count` lanes of a vector.
+#[inline(always)]
+pub(super) fn mask_of<S: Simd>(simd: S, count: usize) -> MemMask<S::m32s> {
+    // Without the table of functions that `pulp` would jump into.
+    MemMask::new(simd.mask_between_m32s(0, count as u32).mask())
+}
+
 /// Where a tile's sums begin: null pointers stand for nothing.
 #[derive(Clone, Copy)]
-struct Begin {
-    bias: *const f32,
-    plus: *const f32,
-    stride: usize,
+pub(super) struct Begin {
+    pub(super) bias: *const f32,
+    pub(super) plus: *const f32,
+    pub(super) stride: usize,
+}
+
+impl Begin {
+    /// Of the tile at a row and column of an output `n` wide, whose rows lie `stride` apart.
+    #[inline(always)]
+    pub(super) fn of(
+        start: Start<'_>,
+        (out, stride): (*const f32, usize),
+        (top, column): (usize, usize),
+        n: usize,
+    ) -> Self {
+        let none = std::ptr::null();
+        match start {
+            Start::Zero => Self { bias: none, plus: none, stride: 0 },
+            Start::Kept => Self { bias: none, plus: out.wrapping_add(top * stride + column), stride },
+            Start::Bias(bias) => Self { bias: bias[column..].as_ptr(), plus: none, stride: 0 },
+            Start::BiasAnd(bias, plus) => {
+                Self { bias: bias[column..].as_ptr(), plus: plus[top * n + column..].as_ptr(), stride: n }
+            }
+        }
+    }
+
+    /// A vector of it, `column` columns on, as far as a mask allows if there is one.
+    ///
+    /// # Safety
+    /// Bias and residual must hold it.
+    #[inline(always)]
+    pub(super) unsafe fn at<S: Simd>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+        mask: Option<MemMask<S::m32s>>,
+    ) -> S::f32s {
+        // SAFETY: the caller's.
+        let load = |at: *const f32| unsafe {
+            match mask {
+                Some(mask) => simd.mask_load_ptr_f32s(mask, at),
+                None => at.cast::<S::f32s>().read_unaligned(),
+            }
+        };
+        let mut sum = simd.splat_f32s(0.0);
+        if !self.bias.is_null() {
+            sum = load(self.bias.wrapping_add(column));
+        }
+        if !self.plus.is_null() {
+            sum = simd.add_f32s(sum, load(self.plus.wrapping_add(row * self.stride + column)));
+        }
+        sum
+    }
 }
 
 /// Some rows and vectors of the output.

@@ -9,6 +9,19 @@ use std::arch::x86_64::{__m256, __m512};
 #[cfg(target_arch = "x86_64")]
 pub(crate) const LANES: usize = 16;
 
+/// [`transpose`] of words of 32 bits.
+pub(crate) fn transpose_words(from: &[u32], from_row: usize, rows: usize, cols: usize, to: &mut [u32], to_row: usize) {
+    // SAFETY: a float is a word of any bits, as long and as aligned, and a transpose moves them as they are; the borrows go on.
+    let (from, to) = unsafe {
+        let (from_len, to_len) = (from.len(), to.len());
+        (
+            std::slice::from_raw_parts(from.as_ptr().cast::<f32>(), from_len),
+            std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<f32>(), to_len),
+        )
+    };
+    transpose(from, from_row, rows, cols, to, to_row);
+}
+
 /// `to[j · to_row + i] = from[i · from_row + j]` for `i < rows`, `j < cols`.
 pub(crate) fn transpose(from: &[f32], from_row: usize, rows: usize, cols: usize, to: &mut [f32], to_row: usize) {
     if rows == 0 || cols == 0 {

@@ -210,3 +210,37 @@ fn the_thread_count_changes_no_bit() {
     assert_eq!(one, with(2));
     assert_eq!(one, with(5));
 }
+
+#[test]
+fn a_lean_block_is_near_the_exact_one_and_keeps_nothing_of_the_tensors() {
+    let device = Device::flex();
+    for (lengths, d, h, heads) in some_and_wide_sets() {
+        let sets = ops::Sets::of_lengths(&lengths);
+        let inputs = block_inputs(sets.rows(), d, h, 1.0);
+        let leaves = |dtype| -> Vec<Tensor<1>> {
+            let leaf = |v: &Vec<f64>| Tensor::from_data(TensorData::new(v.clone(), [v.len()]), (&device, dtype));
+            inputs.iter().map(leaf).collect()
+        };
+        let (t, exact) = (leaves(DType::F32), leaves(DType::F64));
+        let x = |t: &[Tensor<1>]| t[12].clone().reshape([sets.rows(), d]);
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+        let weights = block_weights(&t, d, h);
+        assert!(ops::LeanBlock::of(&weights, ops::Precision::F32).is_none());
+        let y64 = composed::transformer_block(x(&exact), &sets, block_weights(&exact, d, h), heads, 1e-6);
+        let x64 = wide(ops::values(x(&exact)));
+        let y64 = wide(ops::values(y64));
+        // What the block adds to its input, of which the maps make everything.
+        let size = |y: &[f64]| y.iter().zip(&x64).map(|(y, x)| (y - x).powi(2)).sum::<f64>().sqrt();
+        for (precision, most) in [(ops::Precision::Bf16, 0.01), (ops::Precision::Int8, 0.03)] {
+            let lean = ops::LeanBlock::of(&weights, precision).expect("the fused body runs");
+            let y = wide(ops::values(lean.forward(x(&t), &sets, None, heads, 1e-6)));
+            let off = y.iter().zip(&y64).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / size(&y64);
+            assert!(off < most && off > 0.0, "{precision}, {lengths:?}: off by {off} of what the block adds");
+            let with = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| ops::values(lean.forward(x(&t), &sets, None, heads, 1e-6)))
+            };
+            assert_eq!(with(1), with(3), "{precision}, {lengths:?}: bits of any number of threads");
+        }
+    }
+}

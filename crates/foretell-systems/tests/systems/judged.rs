@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use foretell_data::{Auto, Dataset, Part, ScenesConfig};
 use foretell_eval::{FEATURES, Finding, TRAINED, UNTRAINED};
+use foretell_ops::Precision;
 use foretell_systems::family::{find, members};
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::recipe::{parse, set};
@@ -113,7 +114,7 @@ fn whatever_is_found_stands_beside_its_controls() {
         assert_eq!(reopened.state(Which::Untrained), learner.state(Which::Untrained), "{name}");
         reopened.load(Which::Trained, learner.state(Which::Trained)).unwrap();
         assert_eq!(reopened.encoder_state(), learner.encoder_state(), "{name}");
-        let encoder = again.encoder(reopened.as_ref(), None, "mark").unwrap();
+        let encoder = again.encoder(reopened.as_ref(), None, "mark", Precision::F32).unwrap().unwrap();
         assert_eq!(encoder.about()["system"], name);
         assert!(encoder.width() > 0);
         seen += 1;

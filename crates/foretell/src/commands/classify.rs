@@ -59,7 +59,7 @@ struct Guess {
 pub fn classify(args: &ClassifyArgs) -> Result<(), Error> {
     let array = args.inputs.array().map(ArrayFile::open).transpose()?;
     let device = args.reading.device.open()?;
-    let published = args.published.open(&device)?;
+    let published = args.published.open(&device, args.reading.precision)?;
     let model = &published.model;
     if model.labels().is_empty() {
         return Err(Error::Misuse(format!(

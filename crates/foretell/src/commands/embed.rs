@@ -16,7 +16,7 @@ use crate::kept_rows::KeptRows;
 use crate::output::{print, print_json, say};
 use crate::progress::Progress;
 use crate::released::{InputArgs, ModelArgs, Pooling};
-use crate::{DeviceChoice, Error};
+use crate::{DeviceChoice, Error, PrecisionChoice};
 
 /// What `embed` was asked.
 #[derive(Debug, clap::Args)]
@@ -72,6 +72,9 @@ pub(super) struct ReadingArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub(super) device: DeviceChoice,
+    /// In how many bits to hold the weights of transformer blocks.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) precision: PrecisionChoice,
     /// Print one JSON object at the end instead of text.
     #[arg(long)]
     pub(super) json: bool,
@@ -122,7 +125,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
 
 fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
-    let encoder = KeptRun::finished(run, &args.reading.device.open()?, false)?.encoder()?;
+    let encoder = KeptRun::finished(run, &args.reading.device.open()?, false)?.encoder_at(args.reading.precision)?;
     let samples = encoder.open(input)?;
     let (count, unit) = (samples.len(), samples.unit());
     if count == 0 {
@@ -133,6 +136,10 @@ fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> 
     }
     let name = |index: usize| -> Result<String, Error> { Ok(samples.meta(index)?.name) };
     file.check_names((0..count).map(name))?;
+    if !args.reading.precision.is_f32() {
+        // A search makes queries likewise.
+        file.describe(FEATURES, encoder.about().to_string())?;
+    }
 
     let started = Instant::now();
     let pool = match (args.tokens, args.probed) {
@@ -286,6 +293,9 @@ pub(super) fn nothing(inputs: &[PathBuf], unit: Unit) -> Error {
 pub(super) fn unreadable(source: &DataError) -> Error {
     Error::Misuse(format!("{source} (to go on without such samples: `--on-bad-sample skip`)"))
 }
+
+/// The array that holds one row for each sample.
+const FEATURES: &str = "features";
 
 /// Samples that go through an encoder at a time.
 const CHUNK: usize = 128;

@@ -7,9 +7,10 @@ use foretell_nn::vit::Vit;
 use foretell_systems::recipe;
 use serde::Serialize;
 
+use crate::export::Numbers;
 use crate::kept::KeptRun;
 use crate::output::{print, print_json};
-use crate::{DeviceChoice, Error, export};
+use crate::{DeviceChoice, Error, PrecisionChoice, export};
 
 /// What `export` was asked.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ pub struct ExportArgs {
     /// The folder (hf; new or empty) or file (onnx; replaced if it exists) to write.
     #[arg(long, value_name = "DIR|FILE")]
     out: PathBuf,
+    /// In what to write the weights of the blocks (onnx): f32, or int8 for a file of about a quarter.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     /// Print one JSON object instead of a line.
     #[arg(long)]
     json: bool,
@@ -42,6 +46,8 @@ pub enum Format {
 struct Exported {
     out: PathBuf,
     format: Format,
+    #[serde(skip_serializing_if = "PrecisionChoice::is_f32")]
+    precision: PrecisionChoice,
     channels: usize,
     height: usize,
     width: usize,
@@ -51,6 +57,7 @@ struct Exported {
 
 /// Runs the command.
 pub fn export(args: &ExportArgs) -> Result<(), Error> {
+    let maps = numbers(args.format, args.precision)?;
     check_place(args.format, &args.out)?;
     let kept = KeptRun::finished(&args.run, &DeviceChoice::default().open()?, false)?;
     let encoder = kept.encoder()?;
@@ -63,7 +70,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Error> {
     let normalise = &normalise(&kept)?;
     match args.format {
         Format::Hf => export::hugging_face(vit, normalise, &args.out)?,
-        Format::Onnx => export::onnx(vit, normalise, &args.out)?,
+        Format::Onnx => export::onnx(vit, normalise, maps, &args.out)?,
     }
     let config = vit.config();
     let (rows, columns) = config.grid();
@@ -73,6 +80,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Error> {
         return print_json(&Exported {
             out: args.out.clone(),
             format: args.format,
+            precision: args.precision,
             channels,
             height,
             width,
@@ -88,6 +96,21 @@ pub fn export(args: &ExportArgs) -> Result<(), Error> {
     print(format_args!(
         "{shown}: {opens}, pixel_values [batch, {channels}, {height}, {width}] to last_hidden_state [batch, {tokens}, {dim}]\n"
     ))
+}
+
+/// In what the maps are written, or why they cannot be.
+fn numbers(format: Format, precision: PrecisionChoice) -> Result<Numbers, Error> {
+    match (format, precision) {
+        (_, PrecisionChoice::F32) => Ok(Numbers::F32),
+        (Format::Onnx, PrecisionChoice::Int8) => Ok(Numbers::Int8),
+        (Format::Onnx, PrecisionChoice::Bf16) => Err(Error::Misuse(
+            "`--precision bf16`: runtimes of ONNX multiply bf16 on few processors; take int8, or leave `--precision` out for f32".to_owned(),
+        )),
+        (Format::Hf, _) => Err(Error::Misuse(format!(
+            "`--precision {}` is for `--format onnx`; transformers itself brings a folder in f32 to fewer bits (`dtype=`)",
+            precision.get()
+        ))),
+    }
 }
 
 /// An error where nothing can be written, before the run is read.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::kept::{KeptModel, steps};
 use crate::output::{counted, print, print_json};
 use crate::timed::Timed;
-use crate::{DeviceChoice, Error};
+use crate::{DeviceChoice, Error, PrecisionChoice};
 
 /// What `plan` was asked.
 #[derive(Debug, clap::Args)]
@@ -77,6 +77,9 @@ pub(super) struct PlanningArgs {
     /// Random seed of starts, goals, layouts and plans.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// In how many bits to hold the weights of transformer blocks, where the model has such.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceChoice,
@@ -103,6 +106,10 @@ impl PlanningArgs {
             None => KeptModel::built_in(&device)?,
         };
         let (whose, system) = (kept.whose(), kept.session.row().name);
+        if !self.precision.is_f32() {
+            // What imagines is a recurrent network, or blocks that actions modulate.
+            return Err(self.precision.unfit(&format!("what {whose} imagines with")));
+        }
         if let Some(name) = &self.world {
             WorldConfig::named(name)?;
             let own = kept.session.source();

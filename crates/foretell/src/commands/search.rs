@@ -140,8 +140,9 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Op
         // An index that is damaged or of other features is made anew.
         let other = Index::open(&beside).ok().filter(|(other, made)| *made && other.is_of_the_same(index));
         known = other.map(|(other, _)| other.origin);
-        let said = index.origin.made_by.take();
+        let (said, precision) = (index.origin.made_by.take(), index.origin.precision);
         index.origin = known.clone().unwrap_or_default();
+        index.origin.precision = precision;
         // The index knows where the model went.
         index.origin.made_by = index.origin.made_by.take().or(said);
     }
@@ -151,7 +152,7 @@ fn settle_origin(args: &SearchArgs, index: &mut Index, kept: bool) -> Result<(Op
     }
     let mut maker = None;
     if let Some(run) = &args.run {
-        let opened = Maker::open(run, args.device)?;
+        let opened = Maker::open(run, args.device, index.origin.precision)?;
         index.origin.run = Some(std::path::absolute(run).unwrap_or_else(|_| run.clone()));
         index.origin.encoder = Some(opened.mark.clone());
         maker = Some(opened);
@@ -230,7 +231,7 @@ fn maker_for(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<O
     if !args.query.is_empty() {
         return of_run(args, index, maker).map(Some);
     }
-    let opens = |run: &PathBuf| Maker::open(run, args.device).ok();
+    let opens = |run: &PathBuf| Maker::open(run, args.device, index.origin.precision).ok();
     Ok(maker.or_else(|| index.origin.run.as_ref().filter(|_| args.report.is_some()).and_then(opens)))
 }
 
@@ -250,7 +251,7 @@ fn of_run(args: &SearchArgs, index: &Index, maker: Option<Maker>) -> Result<Make
     match (maker, &index.origin.run) {
         (Some(maker), _) => Ok(maker),
         (None, Some(run)) => {
-            let opened = Maker::open(run, args.device).map_err(|error| {
+            let opened = Maker::open(run, args.device, index.origin.precision).map_err(|error| {
                 Error::Misuse(format!("the run that made the index cannot be used, name it with `--run`: {error}"))
             })?;
             if index.origin.encoder.as_ref().is_some_and(|encoder| *encoder != opened.mark) {

@@ -3,6 +3,8 @@
 mod hugging_face;
 mod onnx;
 
+pub(crate) use onnx::Numbers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -58,12 +60,12 @@ pub(crate) fn hugging_face(vit: &Vit, normalise: &Normalise, out: &Path) -> Resu
 }
 
 /// Writes the file, whole or not at all; one that exists is replaced.
-pub(crate) fn onnx(vit: &Vit, normalise: &Normalise, out: &Path) -> Result<(), Error> {
+pub(crate) fn onnx(vit: &Vit, normalise: &Normalise, maps: Numbers, out: &Path) -> Result<(), Error> {
     let (height, width) = vit.config().image;
     let notes = [
         ("image_size", format!("[{height}, {width}]")),
         ("image_mean", format!("{:?}", normalise.mean)),
         ("image_std", format!("{:?}", normalise.std)),
     ];
-    Ok(write_whole(out, &onnx::model(vit, &notes)?)?)
+    Ok(write_whole(out, &onnx::model(vit, &notes, maps)?)?)
 }

@@ -8,7 +8,7 @@ use foretell_eval::Features;
 use serde::{Deserialize, Serialize};
 
 use super::{InputArgs, Inputs, ModelArgs, OfficialArgs, Pass, Published, Taken};
-use crate::Error;
+use crate::{Error, PrecisionChoice};
 
 /// How tokens become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -44,6 +44,9 @@ pub struct MadeBy {
     pool: Pooling,
     /// [`Published::mark`].
     mark: String,
+    /// In how many bits the encoder's maps were held.
+    #[serde(default, skip_serializing_if = "PrecisionChoice::is_f32")]
+    precision: PrecisionChoice,
 }
 
 impl MadeBy {
@@ -62,6 +65,7 @@ impl MadeBy {
             layers: layers.to_vec(),
             pool: Pooling::Mean,
             mark: published.mark(),
+            precision: published.precision,
         })
     }
 
@@ -92,7 +96,7 @@ impl MadeBy {
         }
         let args =
             ModelArgs { model: Some(self.model.clone()), official: self.official.clone(), ..ModelArgs::default() };
-        let published = args.open(device).map_err(|error| {
+        let published = args.open(device, self.precision).map_err(|error| {
             Error::Misuse(format!(
                 "the model that made the features cannot be used (say where it is with `--model DIR|FILE`, or embed again): {error}"
             ))

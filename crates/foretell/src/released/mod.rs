@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use foretell_nn::released::official::{self, Release, Setting, Told};
 use foretell_nn::released::preprocessing::{Filter, Resize};
-use foretell_nn::released::{Model, Outline, ReleasedError};
+use foretell_nn::released::{Leaner, Model, Outline, ReleasedError};
 use foretell_nn::weights::{self, TensorStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,8 +29,9 @@ pub use made_by::{MadeBy, Pooling};
 pub use pass::{Pass, Rows, Taken};
 pub use pixels::Pixels;
 
-use crate::Error;
+use self::mark::Marks;
 use crate::output::say;
+use crate::{Error, PrecisionChoice};
 
 /// Longer configs are refused.
 const LONGEST_CONFIG: u64 = 1 << 26;
@@ -109,6 +110,10 @@ pub struct Published {
     preprocessing_from: String,
     /// CRC-32 of the folder's texts that were read: 0 where there are none.
     texts: u32,
+    /// In how many bits the encoder's maps are held.
+    precision: PrecisionChoice,
+    /// The encoder's, where it has let go of what they are made of.
+    marks: Option<Marks>,
 }
 
 impl OfficialArgs {
@@ -140,14 +145,18 @@ impl OfficialArgs {
 }
 
 impl ModelArgs {
-    /// Opens the model; everything that does not fit is an error.
-    pub fn open(&self, device: &Device) -> Result<Published, Error> {
+    /// Opens the model with the encoder's maps at this precision; everything that does not fit is an error.
+    pub fn open(&self, device: &Device, precision: PrecisionChoice) -> Result<Published, Error> {
         let Some(path) = &self.model else {
             return Err(Error::Misuse(
                 "a published model is needed: give its folder or file with `--model DIR|FILE`".to_owned(),
             ));
         };
-        let mut published = if path.is_dir() { self.folder(path, device)? } else { self.official(path, device)? };
+        if !precision.is_f32() && !foretell_ops::on_cpu(device) {
+            return Err(precision.unfit("the model on another device"));
+        }
+        let mut published =
+            if path.is_dir() { self.folder(path, device, precision)? } else { self.official(path, device, precision)? };
         if let Some(probe) = &self.probe {
             let store = weights::open(probe)?;
             let model = published.model.with_probe(store.as_ref(), self.probe_heads, device);
@@ -156,17 +165,17 @@ impl ModelArgs {
         Ok(published)
     }
 
-    fn folder(&self, path: &Path, device: &Device) -> Result<Published, Error> {
+    fn folder(&self, path: &Path, device: &Device, precision: PrecisionChoice) -> Result<Published, Error> {
         let shown = path.display();
         if let Some(option) = self.official.given() {
             return Err(Error::Misuse(format!(
                 "`{option}` is for official files; {shown} is a folder, whose config.json says it: leave `{option}` out"
             )));
         }
-        open_folder(path, device)
+        open_folder(path, device, precision)
     }
 
-    fn official(&self, path: &Path, device: &Device) -> Result<Published, Error> {
+    fn official(&self, path: &Path, device: &Device, precision: PrecisionChoice) -> Result<Published, Error> {
         if !path.exists() {
             return Err(Error::Misuse(format!(
                 "there is no `{}`: give a Hugging Face folder or an official .pth, .pth.tar or .pt file with `--model`",
@@ -175,14 +184,21 @@ impl ModelArgs {
         }
         let store = weights::open(path)?;
         let told = self.official.told(store.as_ref())?;
-        open_official(path, store.as_ref(), told, device)
+        open_official(path, store.as_ref(), told, device, precision)
     }
 }
 
 /// A Hugging Face folder's model.
-fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
+fn open_folder(path: &Path, device: &Device, precision: PrecisionChoice) -> Result<Published, Error> {
     let (config, store) = folder_parts(path)?;
-    let mut model = Model::open_config(&config, store.as_ref(), device).map_err(|e| at(path, e))?;
+    let (store, mut marks) = (store.as_ref(), Marks::default());
+    let model = if precision.is_f32() {
+        Model::open_config(&config, store, device)
+    } else {
+        let leaner = Leaner { precision: precision.get(), seen: &mut |parameter, values| marks.see(parameter, values) };
+        Model::open_config_leaner(&config, store, device, leaner)
+    };
+    let mut model = model.map_err(|e| at(path, e))?;
     let mut from = "the architecture's default".to_owned();
     let mut texts = crc32fast::Hasher::new();
     texts.update(config.as_bytes());
@@ -193,7 +209,9 @@ fn open_folder(path: &Path, device: &Device) -> Result<Published, Error> {
     }
     model.notes().iter().for_each(|note| say(format_args!("{}: {note}", path.display())));
     let texts = texts.finalize();
-    Ok(Published { model, path: path.to_owned(), encoder: None, preprocessing_from: from, texts })
+    let marks = (!precision.is_f32()).then_some(marks);
+    let path = path.to_owned();
+    Ok(Published { model, path, encoder: None, preprocessing_from: from, texts, precision, marks })
 }
 
 /// What a Hugging Face folder holds, in words; no tensor is read.
@@ -223,10 +241,25 @@ fn folder_parts(path: &Path) -> Result<(String, Box<dyn TensorStore>), Error> {
 }
 
 /// An official checkpoint's model.
-fn open_official(path: &Path, store: &dyn TensorStore, told: Told, device: &Device) -> Result<Published, Error> {
-    let model = Model::open_official(store, &told, device).map_err(|e| not_official(path, e))?;
+fn open_official(
+    path: &Path,
+    store: &dyn TensorStore,
+    told: Told,
+    device: &Device,
+    precision: PrecisionChoice,
+) -> Result<Published, Error> {
+    let mut marks = Marks::default();
+    let model = if precision.is_f32() {
+        Model::open_official(store, &told, device)
+    } else {
+        let leaner = Leaner { precision: precision.get(), seen: &mut |parameter, values| marks.see(parameter, values) };
+        Model::open_official_leaner(store, &told, device, leaner)
+    };
+    let model = model.map_err(|e| not_official(path, e))?;
     let from = "the papers' evaluations".to_owned();
-    Ok(Published { model, path: path.to_owned(), encoder: told.encoder, preprocessing_from: from, texts: 0 })
+    let marks = (!precision.is_f32()).then_some(marks);
+    let (path, encoder) = (path.to_owned(), told.encoder);
+    Ok(Published { model, path, encoder, preprocessing_from: from, texts: 0, precision, marks })
 }
 
 /// What an official checkpoint holds beside other encoders, in words; no tensor is read. `predictor_heads` where they are not the
@@ -308,7 +341,7 @@ impl Published {
             Filter::Bilinear => "bilinear",
             Filter::Bicubic => "bicubic",
         };
-        json!({
+        let mut about = json!({
             "model": self.model.name(),
             "path": self.path.display().to_string(),
             "encoder": self.encoder.as_deref().unwrap_or("the only one"),
@@ -322,13 +355,18 @@ impl Published {
                 "mean": numbers(&p.mean),
                 "std": numbers(&p.std),
             },
-        })
+        });
+        if let Some(precision) = self.precision.noted() {
+            about["precision"] = precision.into();
+        }
+        about
     }
 
     /// The encoder's numbers and the folder's settings in a few characters: who has the same makes the same features. Call
     /// before [`Model::prepare`].
     pub fn mark(&self) -> String {
-        mark::mark(self.model.encoder(), self.texts)
+        let own = || Marks::of(self.model.encoder());
+        self.marks.as_ref().map_or_else(|| own().text(self.texts), |marks| marks.text(self.texts))
     }
 
     /// Where it comes from.

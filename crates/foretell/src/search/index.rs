@@ -15,9 +15,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::kept::mark;
 use crate::released::MadeBy;
+use crate::{Error, PrecisionChoice};
 
 /// The name of the tensor in an index's file, and in one of features.
 const ROWS: &str = "rows";
@@ -48,6 +48,9 @@ pub(crate) struct Origin {
     /// The published model that made the rows, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_by: Option<MadeBy>,
+    /// In how many bits a run's encoder held its maps; a published model says it with everything else.
+    #[serde(default, skip_serializing_if = "PrecisionChoice::is_f32")]
+    pub(crate) precision: PrecisionChoice,
     /// The samples.
     pub(crate) images: Vec<Input>,
 }
@@ -113,6 +116,7 @@ impl Index {
             let shape = side_by_side(&shape, about.as_deref());
             let mut index = Self::of_features(path, &shape, values, names, mark(&bytes))?;
             index.origin.made_by = about.as_deref().and_then(MadeBy::read);
+            index.origin.precision = about.as_deref().map_or_else(Default::default, precision);
             return Ok((index, false));
         }
         let damaged = |what: String| refused(&format!("is no whole safetensors file ({what})"));
@@ -132,6 +136,7 @@ impl Index {
             let shape = side_by_side(tensor.shape(), about);
             let mut index = Self::of_features(path, &shape, values, names, mark(&bytes))?;
             index.origin.made_by = about.and_then(MadeBy::read);
+            index.origin.precision = about.map_or_else(Default::default, precision);
             return Ok((index, false));
         };
         let about: About =
@@ -234,6 +239,12 @@ fn floats(kind: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     }
 }
 
+/// What the JSON text beside features says of the encoder's maps.
+fn precision(about: &str) -> PrecisionChoice {
+    let about: Option<serde_json::Value> = serde_json::from_str(about).ok();
+    about.and_then(|about| serde_json::from_value(about.get("precision")?.clone()).ok()).unwrap_or_default()
+}
+
 /// The shape `[N, L, D]` of features after L layers, which `about` names, as `[N, L · D]`: they are compared side by side.
 fn side_by_side(shape: &[usize], about: Option<&str>) -> Vec<usize> {
     let about: Option<serde_json::Value> = about.and_then(|about| serde_json::from_str(about).ok());
@@ -262,7 +273,13 @@ mod tests {
         let mut made = index(&[3.0, 4.0, 0.0, 0.0], 2, &["ü \"1\"", "b"]).unwrap();
         assert_eq!(made.rows.values, [0.6, 0.8, 0.0, 0.0]);
         let images = vec![Input { given: "a".to_owned(), path: "/x/a".into() }];
-        made.origin = Origin { run: Some("/x/run".into()), encoder: Some("7-0".to_owned()), made_by: None, images };
+        made.origin = Origin {
+            run: Some("/x/run".into()),
+            encoder: Some("7-0".to_owned()),
+            made_by: None,
+            precision: PrecisionChoice::F32,
+            images,
+        };
         made.write(&path).unwrap();
         assert_eq!(Index::open(&path).unwrap(), (made.clone(), true));
         let bytes = fs::read(&path).unwrap();

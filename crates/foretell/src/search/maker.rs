@@ -9,7 +9,7 @@ use foretell_eval::{Encoder, Features, Pool, Samples};
 
 use crate::kept::{KeptRun, mark};
 use crate::released::MadeBy;
-use crate::{DeviceChoice, Error};
+use crate::{DeviceChoice, Error, PrecisionChoice};
 
 /// A row is its picture's if their cosine is at least this: rounding apart, it is 1.
 const SAME: f64 = 0.999;
@@ -55,13 +55,13 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// Opens a run.
-    pub(crate) fn open(run: &Path, device: DeviceChoice) -> Result<Self, Error> {
+    /// Opens a run, the encoder's maps at the precision of the rows.
+    pub(crate) fn open(run: &Path, device: DeviceChoice, precision: PrecisionChoice) -> Result<Self, Error> {
         let kept = KeptRun::finished(run, &device.open()?, false)?;
         let file = kept.folder.encoder();
         let bytes =
             fs::read(&file).map_err(|error| Error::Misuse(format!("{} cannot be read: {error}", file.display())))?;
-        Ok(Self { run: run.to_owned(), encoder: kept.encoder()?, mark: mark(&bytes) })
+        Ok(Self { run: run.to_owned(), encoder: kept.encoder_at(precision)?, mark: mark(&bytes) })
     }
 
     /// What makes the features.

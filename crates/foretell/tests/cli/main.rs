@@ -9,6 +9,7 @@ mod graphs;
 mod input;
 mod kernels;
 mod plan;
+mod precision;
 mod recorded;
 mod released;
 mod resume;

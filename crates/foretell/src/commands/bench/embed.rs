@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde::Serialize;
 
 use super::{ceiling, counted, median, peak_memory, positive, rounded, show};
-use crate::{DeviceChoice, Error};
+use crate::{DeviceChoice, Error, PrecisionChoice};
 
 /// What `bench embed` was asked.
 #[derive(Debug, clap::Args)]
@@ -38,6 +38,9 @@ pub(super) struct EmbedArgs {
     /// Batches before them.
     #[arg(long, default_value_t = 2)]
     warmup: usize,
+    /// In how many bits to hold the weights of the blocks.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceChoice,
@@ -76,7 +79,9 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         hidden: 4 * args.width,
     };
     let mut vit = config.init(&mut rng(0, Stream::Init, 0, 0), &device);
-    vit.prepare();
+    if !vit.prepare(args.precision.get()) {
+        return Err(args.precision.unfit("the network on another device"));
+    }
     let mut noise = rng(0, Stream::Augment, 0, 0);
     let values: Vec<f32> =
         (0..args.batch * 3 * args.image * args.image).map(|_| noise.random::<f32>() * 2.0 - 1.0).collect();

@@ -81,7 +81,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
     // Its header is read before the model's gigabytes.
     let array = args.inputs.array().map(ArrayFile::open).transpose()?;
     let device = args.reading.device.open()?;
-    let mut published = args.published.open(&device)?;
+    let mut published = args.published.open(&device, args.reading.precision)?;
     let inputs = Inputs::open(&args.inputs, array, &args.paths, &published.model)?;
     let (taken, holding) = match (&args.layers, args.tokens) {
         (layers, tokens) if !layers.is_empty() => {
@@ -118,8 +118,8 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Error> {
         return Err(nothing(&args.paths, Unit { one, many }));
     }
     file.check_names((0..count).map(|i| inputs.name(i)))?;
-    if count > FEW {
-        published.model.prepare();
+    if count > FEW && args.reading.precision.is_f32() {
+        published.model.prepare(args.reading.precision.get());
     }
 
     let (started, (unit, units)) = (Instant::now(), inputs.unit());
