@@ -32,22 +32,22 @@ pub(crate) struct Outcome {
     pub(crate) converged: bool,
 }
 
-/// Moves `point` to a minimum of `function`, which writes its gradient and returns its value.
-pub(crate) fn minimise(
+/// Moves `point` to a minimum of `function`, which writes its gradient and returns its value, or fails.
+pub(crate) fn minimise<E>(
     point: &mut [f64],
     limits: Limits,
-    mut function: impl FnMut(&[f64], &mut [f64]) -> f64,
-) -> Outcome {
+    mut function: impl FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
+) -> Result<Outcome, E> {
     let size = point.len();
     let mut gradient = vec![0.0; size];
-    let mut value = function(point, &mut gradient);
+    let mut value = function(point, &mut gradient)?;
     let mut trial = vec![0.0; size];
     let mut trial_gradient = vec![0.0; size];
     let mut pairs: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     for iteration in 0..=limits.iterations {
         let largest = gradient.iter().fold(0.0f64, |largest, entry| largest.max(entry.abs()));
         if largest <= limits.gradient {
-            return Outcome { iterations: iteration, converged: true };
+            return Ok(Outcome { iterations: iteration, converged: true });
         }
         if iteration == limits.iterations {
             break;
@@ -66,7 +66,7 @@ pub(crate) fn minimise(
             for ((trial, &from), &along) in trial.iter_mut().zip(&*point).zip(&direction) {
                 *trial = from + step * along;
             }
-            let trial_value = function(&trial, &mut trial_gradient);
+            let trial_value = function(&trial, &mut trial_gradient)?;
             if trial_value <= value + SUFFICIENT * step * slope + NOISE * value.abs() {
                 found = Some(trial_value);
                 break;
@@ -76,7 +76,7 @@ pub(crate) fn minimise(
             step = if parabola.is_finite() { parabola.clamp(0.1 * step, 0.5 * step) } else { 0.1 * step };
         }
         let Some(trial_value) = found else {
-            return Outcome { iterations: iteration, converged: false };
+            return Ok(Outcome { iterations: iteration, converged: false });
         };
         let pair = Pair::new(&trial, point, &trial_gradient, &gradient);
         if let Some(pair) = pair {
@@ -89,7 +89,7 @@ pub(crate) fn minimise(
         std::mem::swap(&mut gradient, &mut trial_gradient);
         value = trial_value;
     }
-    Outcome { iterations: limits.iterations, converged: false }
+    Ok(Outcome { iterations: limits.iterations, converged: false })
 }
 
 /// A step `s` and the change `y` of the gradient over it.
@@ -153,7 +153,12 @@ fn add(to: &mut [f64], factor: f64, what: &[f64]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Limits, Outcome, dot};
+
+    /// A function that does not fail.
+    fn minimise(point: &mut [f64], limits: Limits, mut f: impl FnMut(&[f64], &mut [f64]) -> f64) -> Outcome {
+        super::minimise(point, limits, |at, gradient| Ok::<f64, ()>(f(at, gradient))).unwrap()
+    }
 
     const LIMITS: Limits = Limits { iterations: 300, gradient: 1e-8 };
 
@@ -208,5 +213,16 @@ mod tests {
             0.5 * dot(point, point)
         });
         assert_eq!((outcome.iterations, outcome.converged), (0, true));
+    }
+
+    #[test]
+    fn what_fails_ends_the_search() {
+        let mut calls = 0;
+        let outcome = super::minimise(&mut [1.0], LIMITS, |point, gradient| {
+            calls += 1;
+            gradient[0] = 2.0 * point[0];
+            if calls == 2 { Err("no more") } else { Ok(point[0] * point[0]) }
+        });
+        assert_eq!((outcome.unwrap_err(), calls), ("no more", 2));
     }
 }
