@@ -33,6 +33,7 @@ mod matmul;
 mod matrix;
 #[cfg(feature = "allocator")]
 mod memory;
+mod narrow;
 mod norm;
 mod optimise;
 mod pieces;
