@@ -337,13 +337,13 @@ struct MapWeights<'a> {
 
 impl Maps {
     fn of(w: MapWeights<'_>, what: For) -> Self {
+        fn matrix((values, outputs, inputs, stride): (&[f32], usize, usize, usize)) -> Matrix<'_> {
+            Matrix::strided(values, outputs, inputs, stride)
+        }
         let (d, h) = (w.width, w.hidden);
         // Values of a map `[outputs, inputs]`, and how far apart its rows lie.
         let fc1 = |columns: Range<usize>| (&w.fc1[columns.start * d..columns.end * d], columns.len(), d, d);
         let fc2 = |columns: Range<usize>| (&w.fc2[columns.start..], d, columns.len(), h);
-        fn matrix((values, outputs, inputs, stride): (&[f32], usize, usize, usize)) -> Matrix<'_> {
-            Matrix::strided(values, outputs, inputs, stride)
-        }
         let turned = |weight: (&[f32], usize, usize, usize)| match what {
             For::Forward { narrow: true } => Map::Narrow(Narrow::of(weight.0, weight.1, weight.2, weight.3)),
             For::Forward { narrow: false } => Map::Exact(Ready::of(matrix(weight).t())),

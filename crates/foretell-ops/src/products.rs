@@ -7,7 +7,7 @@ use crate::matrix::{Matrix, Ready, product_once, product_ready};
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     values: &'a [f32],
-    rows: usize,
+    count: usize,
     width: usize,
     stride: usize,
 }
@@ -19,7 +19,7 @@ impl<'a> Rows<'a> {
     /// If the values do not fill them.
     pub fn new(values: &'a [f32], rows: usize, width: usize) -> Self {
         assert_eq!(values.len(), rows * width, "values of another shape");
-        Self { values, rows, width, stride: width }
+        Self { values, count: rows, width, stride: width }
     }
 
     /// `[rows, width]`, the rows `stride` apart.
@@ -28,11 +28,11 @@ impl<'a> Rows<'a> {
     /// If the rows overlap or reach beyond the values.
     pub fn apart(values: &'a [f32], rows: usize, width: usize, stride: usize) -> Self {
         assert!(width <= stride && (rows == 0 || (rows - 1) * stride + width <= values.len()), "rows outside");
-        Self { values, rows, width, stride }
+        Self { values, count: rows, width, stride }
     }
 
     fn matrix(self) -> Matrix<'a> {
-        Matrix::strided(self.values, self.rows, self.width, self.stride)
+        Matrix::strided(self.values, self.count, self.width, self.stride)
     }
 }
 
@@ -45,7 +45,7 @@ impl<'a> Rows<'a> {
 /// # Panics
 /// If the shapes do not match.
 pub fn multiply_rows(out: &mut [f32], a: Rows<'_>, b: Rows<'_>) {
-    assert_eq!(out.len(), a.rows * b.width, "output of another shape");
+    assert_eq!(out.len(), a.count * b.width, "output of another shape");
     product_once(out, b.width, Start::Zero, a.matrix(), b.matrix());
 }
 
@@ -54,7 +54,7 @@ pub fn multiply_rows(out: &mut [f32], a: Rows<'_>, b: Rows<'_>) {
 /// # Panics
 /// If the shapes do not match.
 pub fn add_product(out: &mut [f32], a: Rows<'_>, b: Rows<'_>) {
-    assert_eq!(out.len(), a.rows * b.width, "output of another shape");
+    assert_eq!(out.len(), a.count * b.width, "output of another shape");
     product_once(out, b.width, Start::Kept, a.matrix(), b.matrix());
 }
 
