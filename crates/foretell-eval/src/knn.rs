@@ -123,26 +123,4 @@ mod tests {
         let error = Knn::default().accuracy(&features, &features, &factor).unwrap_err();
         assert!(matches!(error, EvalError::LabelCount { found: 29, rows: 30, .. }));
     }
-
-    /// Cosines, neighbours and votes in double precision, row by row.
-    #[test]
-    fn the_vote_is_that_of_double_precision() {
-        let (train, train_labels) = clusters(900, 24, 5, 1.5, 6);
-        let (test, test_labels) = clusters(400, 24, 5, 1.5, 7);
-        let knn = Knn { neighbours: 11, temperature: 0.1 };
-        let found = knn.accuracy(&train, &test, &[Factor::new("class", train_labels.clone(), test_labels.clone())]);
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        let mut right = 0;
-        for (row, label) in test_labels.iter().enumerate() {
-            let query = test.row(row);
-            let cosine = |other: &[f32]| dot(query, other) / (dot(query, query) * dot(other, other)).sqrt();
-            let mut near: Vec<(f64, u32)> =
-                train_labels.iter().enumerate().map(|(at, label)| (cosine(train.row(at)), *label)).collect();
-            near.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let votes = |class: u32| near[..11].iter().filter(|n| n.1 == class).map(|n| (n.0 / 0.1).exp()).sum::<f64>();
-            right += usize::from((0..5).max_by(|a, b| votes(*a).total_cmp(&votes(*b))) == Some(*label));
-        }
-        assert!((100..390).contains(&right), "the task is neither trivial nor hopeless: {right}");
-        assert_eq!(found.unwrap(), [right as f64 / 400.0]);
-    }
 }

@@ -356,46 +356,4 @@ mod tests {
         assert!((gradient[2] - (0.5 - 1.0 / 3.0)).abs() < 1e-6 && (gradient[2] + gradient[3]).abs() < 1e-6);
         assert_eq!(classify(inputs, &[0, 1], &[0.0, 0.0, 0.1, 0.2], 2).unwrap(), [1, 1]);
     }
-
-    /// Newton's method would do as well: plain descent in double precision on a strongly convex loss ends at its one minimum.
-    #[test]
-    fn the_fit_ends_where_descent_in_double_precision_ends() {
-        let (features, targets, _) = problem(300, 4, 3);
-        let targets: Vec<u32> = targets
-            .iter()
-            .enumerate()
-            .map(|(row, target)| if features.row(row)[1] > 0.3 { 2 } else { *target })
-            .collect();
-        let (scale, rows) = plain(&features);
-        let inputs = Inputs { features: &features, scale: &scale };
-        let logistic = Logistic { inputs, rows: &rows, targets: &targets, classes: 3, strength: 0.1 };
-        let mut fitted = vec![0.0; 15];
-        let limits = crate::lbfgs::Limits { iterations: 300, gradient: 1e-7 };
-        crate::lbfgs::minimise(&mut fitted, limits, |at, gradient| logistic.evaluate(at, gradient)).unwrap();
-
-        let mut right = vec![0.0_f64; 15];
-        for _ in 0..4000 {
-            let mut gradient: Vec<f64> =
-                right.iter().enumerate().map(|(i, w)| if i < 12 { 0.1 * w } else { 0.0 }).collect();
-            for (row, target) in targets.iter().enumerate() {
-                let x: Vec<f64> = features.row(row).iter().map(|x| f64::from(*x)).collect();
-                let logit = |k: usize| right[12 + k] + (0..4).map(|d| right[4 * k + d] * x[d]).sum::<f64>();
-                let total: f64 = (0..3).map(|k| logit(k).exp()).sum();
-                for k in 0..3 {
-                    let away = (logit(k).exp() / total - f64::from(u32::from(*target as usize == k))) / 300.0;
-                    gradient[12 + k] += away;
-                    (0..4).for_each(|d| gradient[4 * k + d] += away * x[d]);
-                }
-            }
-            right.iter_mut().zip(gradient).for_each(|(w, gradient)| *w -= 0.5 * gradient);
-        }
-        // Nothing pulls the biases' mean anywhere.
-        for parameters in [&mut fitted, &mut right] {
-            let mean = parameters[12..].iter().sum::<f64>() / 3.0;
-            parameters[12..].iter_mut().for_each(|bias| *bias -= mean);
-        }
-        for (found, right) in fitted.iter().zip(&right) {
-            assert!((found - right).abs() < 1e-4, "{fitted:?} and {right:?}");
-        }
-    }
 }

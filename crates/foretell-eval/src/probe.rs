@@ -107,7 +107,7 @@ fn both(
 mod tests {
     use super::*;
     use crate::features::tests::{clusters, normal};
-    use crate::{Features, Memory, Store, TRAINED, UNTRAINED};
+    use crate::{Features, TRAINED, UNTRAINED};
 
     fn probed(name: &str, train: Features, test: Features) -> Probed {
         Probed { name: name.to_owned(), train: train.into(), test: test.into() }
@@ -149,34 +149,5 @@ mod tests {
         assert!(rows.len() == 2 && rows.iter().all(|row| row.value > 0.97), "{rows:?}");
         let none = Budget { train_rows: Some(0), ..Budget::default() };
         assert!(matches!(probes(&all, &factors, &none), Err(EvalError::TooFewRows { found: 0, .. })));
-    }
-
-    #[test]
-    fn where_rows_lie_changes_no_figure() {
-        let (mut train, train_labels) = clusters(700, 30, 3, 1.0, 7);
-        let (mut test, test_labels) = clusters(200, 30, 3, 1.0, 8);
-        for features in [&mut train, &mut test] {
-            // Pixels, which are kept as bytes wherever they lie.
-            let byte = |value: &f32| (128.0 + 30.0 * value).clamp(0.0, 255.0).round() / 255.0;
-            features.values = features.values.iter().map(byte).collect();
-        }
-        let factors = [Factor::new("class", train_labels, test_labels)];
-        let within = |bytes: usize| {
-            let memory = Memory::of(bytes);
-            let taken = |features: &Features| {
-                let mut store = Store::new(features.rows, &memory);
-                features.values.chunks_exact(30).for_each(|row| store.push(row).unwrap());
-                store.finish().unwrap()
-            };
-            let all = [Probed { name: "pixels".to_owned(), train: taken(&train), test: taken(&test) }];
-            probes(&all, &factors, &Budget::default()).unwrap()
-        };
-        let all = within(1 << 20);
-        assert_eq!(within(0), all);
-        // As f32 a value may be the next number.
-        let plain = probes(&[probed("pixels", train.clone(), test.clone())], &factors, &Budget::default()).unwrap();
-        let rows =
-            |finding: &Finding| finding.as_figures().unwrap().rows.iter().map(|row| row.value).collect::<Vec<_>>();
-        assert!(rows(&plain).iter().zip(rows(&all)).all(|(a, b)| (a - b).abs() < 0.011), "{plain} and {all}");
     }
 }

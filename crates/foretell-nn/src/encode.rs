@@ -91,12 +91,6 @@ pub trait Encode<S>: Send {
     /// Makes ready for many passes, at the cost of memory for the weights once more.
     fn prepare(&mut self) {}
 
-    /// The same for passes whose features need not have f32's last digits, where the machine is quicker then: they differ by less than
-    /// a thousandth.
-    fn prepare_narrow(&mut self) {
-        self.prepare();
-    }
-
     /// The network itself, for those who know its type, such as an export.
     fn network(&self) -> &dyn Any;
 }
@@ -125,12 +119,6 @@ pub trait ImageNetwork: Send {
 
     /// Makes ready for many passes, at the cost of memory for the weights once more.
     fn prepare(&mut self) {}
-
-    /// The same for passes whose features need not have f32's last digits, where the machine is quicker then: they differ by less than
-    /// a thousandth.
-    fn prepare_narrow(&mut self) {
-        self.prepare();
-    }
 
     /// What probes are given of images `[B, C, H, W]`: `[B, F]`; the mean of the tokens unless its paper says otherwise.
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {
@@ -212,9 +200,6 @@ macro_rules! encodes {
             }
             fn prepare(&mut self) {
                 self.network.prepare();
-            }
-            fn prepare_narrow(&mut self) {
-                self.network.prepare_narrow();
             }
             fn network(&self) -> &dyn Any {
                 &self.network

@@ -268,11 +268,6 @@ impl Block {
         self.packed = ops::PackedBlock::of(&self.weights());
     }
 
-    /// The same in [fewer bits](ops::PackedBlock::narrow), where the machine is quicker with those.
-    pub fn pack_narrow(&mut self) {
-        self.packed = ops::PackedBlock::narrow(&self.weights());
-    }
-
     fn weights(&self) -> ops::BlockWeights {
         ops::BlockWeights {
             norm1: (self.norm1.weight.val(), self.norm1.bias.val()),

@@ -240,10 +240,6 @@ impl ImageNetwork for Vit {
         self.blocks.iter_mut().for_each(Block::pack);
     }
 
-    fn prepare_narrow(&mut self) {
-        self.blocks.iter_mut().for_each(Block::pack_narrow);
-    }
-
     fn width(&self) -> usize {
         self.config.width
     }

@@ -24,7 +24,6 @@ use crate::fused::Fused;
 use crate::kernel::Start;
 use crate::linear::linear_composed;
 use crate::matrix::{Matrix, NARROW, Ready, Store, Threads, are_few, product, product_of_few, product_ready, room};
-use crate::narrow::{self, Narrow};
 use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
 use crate::pieces::Plan;
 use crate::reduce::add_in_order;
@@ -59,16 +58,6 @@ pub struct PackedBlock(Arc<(Maps, [FlexTensor; 4])>);
 impl PackedBlock {
     /// Of these weights; `None` where the fused body does not run.
     pub fn of(weights: &BlockWeights) -> Option<Self> {
-        Self::with(weights, false)
-    }
-
-    /// The same for products of whole numbers of 16 bits, at twice the rate, where the machine has them: features differ by less than
-    /// a thousandth. Elsewhere it is [`PackedBlock::of`].
-    pub fn narrow(weights: &BlockWeights) -> Option<Self> {
-        Self::with(weights, narrow::available())
-    }
-
-    fn with(weights: &BlockWeights, narrow: bool) -> Option<Self> {
         let w = weights;
         let plain = |t: &Tensor<2>| {
             let t = if t.device().is_autodiff() { t.clone().inner() } else { t.clone() };
@@ -77,7 +66,7 @@ impl PackedBlock {
         let tensors = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
         let [qkv, proj, fc1, fc2] = tensors.each_ref().map(slice);
         let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
-        let maps = Maps::of(MapWeights { qkv, proj, fc1, fc2, width, hidden }, For::Forward { narrow });
+        let maps = Maps::of(MapWeights { qkv, proj, fc1, fc2, width, hidden }, true);
         Some(Self(Arc::new((maps, tensors))))
     }
 
@@ -277,39 +266,15 @@ struct Scratch {
     attention: attention::Scratch,
 }
 
-/// A map as a right operand.
-enum Map {
-    Exact(Ready),
-    Narrow(Narrow),
-}
-
-impl Map {
-    fn inputs(&self) -> usize {
-        match self {
-            Self::Exact(ready) => ready.inputs(),
-            Self::Narrow(narrow) => narrow.inputs(),
-        }
-    }
-}
-
-/// What maps are laid out for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum For {
-    /// Passes forward, in f32 or in [whole numbers](crate::narrow).
-    Forward { narrow: bool },
-    /// The way back.
-    Back,
-}
-
 /// The maps as right operands: transposed on the way forward, as they are on the way back. The MLP's two come in
 /// [`shares`] of the hidden width.
 struct Maps {
-    qkv: Map,
-    proj: Map,
-    fc1: Vec<Map>,
-    fc2: Vec<Map>,
+    qkv: Ready,
+    proj: Ready,
+    fc1: Vec<Ready>,
+    fc2: Vec<Ready>,
     /// On the way back alone: the first map as on the way forward.
-    fc1_again: Vec<Map>,
+    fc1_again: Vec<Ready>,
 }
 
 /// Columns of the MLP's hidden layer that are computed, activated and multiplied on while they lie in L2: as many as the rows are
@@ -336,38 +301,24 @@ struct MapWeights<'a> {
 }
 
 impl Maps {
-    fn of(w: MapWeights<'_>, what: For) -> Self {
-        fn matrix((values, outputs, inputs, stride): (&[f32], usize, usize, usize)) -> Matrix<'_> {
-            Matrix::strided(values, outputs, inputs, stride)
-        }
+    fn of(w: MapWeights<'_>, forward: bool) -> Self {
         let (d, h) = (w.width, w.hidden);
-        // Values of a map `[outputs, inputs]`, and how far apart its rows lie.
-        let fc1 = |columns: Range<usize>| (&w.fc1[columns.start * d..columns.end * d], columns.len(), d, d);
-        let fc2 = |columns: Range<usize>| (&w.fc2[columns.start..], d, columns.len(), h);
-        let turned = |weight: (&[f32], usize, usize, usize)| match what {
-            For::Forward { narrow: true } => Map::Narrow(Narrow::of(weight.0, weight.1, weight.2, weight.3)),
-            For::Forward { narrow: false } => Map::Exact(Ready::of(matrix(weight).t())),
-            For::Back => Map::Exact(Ready::of(matrix(weight))),
-        };
-        let again = if what == For::Back { h } else { 0 };
+        let fc1 = |columns: Range<usize>| Matrix::new(&w.fc1[columns.start * d..columns.end * d], columns.len(), d);
+        let fc2 = |columns: Range<usize>| Matrix::strided(&w.fc2[columns.start..], d, columns.len(), h);
+        let turned = |weight: Matrix<'_>| Ready::of(if forward { weight.t() } else { weight });
         Self {
-            qkv: turned((w.qkv, 3 * d, d, d)),
-            proj: turned((w.proj, d, d, d)),
+            qkv: turned(Matrix::new(w.qkv, 3 * d, d)),
+            proj: turned(Matrix::new(w.proj, d, d)),
             fc1: shares(d, h).map(|columns| turned(fc1(columns))).collect(),
             fc2: shares(d, h).map(|columns| turned(fc2(columns))).collect(),
-            fc1_again: shares(d, again).map(|columns| Map::Exact(Ready::of(matrix(fc1(columns)).t()))).collect(),
+            fc1_again: shares(d, if forward { 0 } else { h }).map(|columns| Ready::of(fc1(columns).t())).collect(),
         }
     }
 }
 
 /// `out = start + rows · map`.
-fn apply(map: &Map, rows: &[f32], start: Start<'_>, out: &mut [f32]) {
-    match map {
-        Map::Exact(ready) => {
-            product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), ready);
-        }
-        Map::Narrow(narrow) => narrow.product(out, start, rows),
-    }
+fn apply(map: &Ready, rows: &[f32], start: Start<'_>, out: &mut [f32]) {
+    product_ready(out, start, Matrix::new(rows, rows.len() / map.inputs().max(1), map.inputs()), map);
 }
 
 impl<'a> Weights<'a> {
@@ -549,7 +500,7 @@ pub(crate) fn forward(
     if !keep && packed.is_none() && are_few(rows) && w.are_wide() {
         return (tensor(w.few(values, shape), [rows, d]), None);
     }
-    let made = packed.is_none().then(|| Maps::of(w.maps(), For::Forward { narrow: false }));
+    let made = packed.is_none().then(|| Maps::of(w.maps(), true));
     let ready = packed.or(made.as_ref()).expect("one of the two");
     let mut y = buffer(rows * d);
     let plan = if keep { Plan::of(sets) } else { Plan::forward(sets, d) };
@@ -607,7 +558,7 @@ pub(crate) fn backward(
     let d = w.width;
     let (dy, kept) = (slice(dy), saved.0.as_ref());
     let plan = Plan::of(sets);
-    let ready = Maps::of(w.maps(), For::Back);
+    let ready = Maps::of(w.maps(), false);
     let in_lane = plan.spans.len() / plan.lanes;
     let mut dx = buffer(rows * d);
     let total: usize = w.lengths().iter().sum();

@@ -33,7 +33,6 @@ mod matmul;
 mod matrix;
 #[cfg(feature = "allocator")]
 mod memory;
-mod narrow;
 mod norm;
 mod optimise;
 mod pieces;

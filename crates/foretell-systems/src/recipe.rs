@@ -46,25 +46,11 @@ pub struct JudgeConfig {
     pub train_samples: Auto<usize>,
     /// What features and raw pixels may take of the memory, in MiB; those beyond it lie in a temporary file. No figure depends on it.
     pub memory: usize,
-    /// In what the networks that are probed compute.
-    pub precision: Precision,
-}
-
-/// What products of a network with its weights are computed in where nothing is learnt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// Whole numbers of 16 bits, scaled row by row, on machines that are twice as quick with them (AVX-512 VNNI without AMX); f32
-    /// elsewhere. Features differ by less than a thousandth.
-    #[default]
-    Narrow,
-    /// f32.
-    F32,
 }
 
 impl Default for JudgeConfig {
     fn default() -> Self {
-        Self { train_samples: Auto::default(), memory: 1024, precision: Precision::default() }
+        Self { train_samples: Auto::default(), memory: 1024 }
     }
 }
 

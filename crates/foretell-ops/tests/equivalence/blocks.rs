@@ -167,35 +167,6 @@ fn a_packed_block_agrees_and_notices_other_weights() {
     }
 }
 
-/// Whole numbers of 16 bits: a rounding of a thousandth of each row's and column's largest value at most.
-#[test]
-fn a_block_in_fewer_bits_is_near() {
-    let device = Device::flex();
-    for (lengths, d, h, heads) in some_and_wide_sets() {
-        let sets = ops::Sets::of_lengths(&lengths);
-        let inputs = block_inputs(sets.rows(), d, h, 1.0);
-        let leaves = |dtype| -> Vec<Tensor<1>> {
-            let leaf = |v: &Vec<f64>| Tensor::from_data(TensorData::new(v.clone(), [v.len()]), (&device, dtype));
-            inputs.iter().map(leaf).collect()
-        };
-        let (t, exact) = (leaves(DType::F32), leaves(DType::F64));
-        let weights = block_weights(&t, d, h);
-        let x = |t: &[Tensor<1>]| t[12].clone().reshape([sets.rows(), d]);
-        let packed = ops::PackedBlock::narrow(&weights);
-        let y = ops::transformer_block(x(&t), &sets, ops::BlockWeights { packed, ..weights }, heads, 1e-6);
-        let right = composed::transformer_block(x(&exact), &sets, block_weights(&exact, d, h), heads, 1e-6);
-        let size = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let (y, right, from): (Vec<f64>, Vec<f64>, Vec<f64>) = (
-            ops::values(y).into_iter().map(f64::from).collect(),
-            ops::values(right).into_iter().map(f64::from).collect(),
-            inputs[12].clone(),
-        );
-        let away: Vec<f64> = y.iter().zip(&right).map(|(a, b)| a - b).collect();
-        let change: Vec<f64> = right.iter().zip(&from).map(|(a, b)| a - b).collect();
-        assert!(size(&away) < 2e-3 * size(&change), "{} of {} ({d} wide)", size(&away), size(&change));
-    }
-}
-
 #[test]
 fn the_thread_count_changes_no_bit() {
     let device = Device::flex();

@@ -12,7 +12,6 @@ use foretell_ops as ops;
 use foretell_train::Which;
 
 use crate::judging::Judging;
-use crate::recipe::Precision;
 use crate::system::JudgeError;
 
 /// Samples that go through an encoder at a time.
@@ -118,13 +117,7 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
     if few || factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
     }
-    let (mut trained, mut untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
-    for encoder in [&mut trained, &mut untrained] {
-        match run.settings.precision {
-            Precision::Narrow => encoder.prepare_narrow(),
-            Precision::F32 => encoder.prepare(),
-        }
-    }
+    let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
     let encoders = [trained.as_ref(), untrained.as_ref()];
     let memory = Memory::of(run.settings.memory.saturating_mul(1 << 20));
     let train = see(run, Part::Train, &encoders, run.train_samples(), &memory)?;
