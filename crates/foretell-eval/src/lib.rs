@@ -3,6 +3,7 @@
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
+mod curvature;
 mod encoder;
 mod error;
 mod factor;

@@ -32,8 +32,6 @@ pub(crate) struct Standardisation {
     mean: Vec<f32>,
     /// What deviations are multiplied by; 0 where a dimension does not vary, so that it tells nothing.
     scale: Vec<f32>,
-    /// Dimensions that vary.
-    pub(crate) varying: usize,
 }
 
 impl Standardisation {
@@ -47,8 +45,7 @@ impl Standardisation {
         let varies = |(std, mean): (&f64, &f64)| *std > ROUNDING * mean.abs().max(f64::MIN_POSITIVE);
         let scale = |pair| if varies(pair) { pair.0.max(floor).recip() as f32 } else { 0.0 };
         let scale: Vec<f32> = std.iter().zip(&mean).map(scale).collect();
-        let varying = std.iter().zip(&mean).filter(|pair| varies(*pair)).count();
-        Ok(Self { mean: mean.into_iter().map(|mean| mean as f32).collect(), scale, varying })
+        Ok(Self { mean: mean.into_iter().map(|mean| mean as f32).collect(), scale })
     }
 }
 
@@ -125,6 +122,6 @@ impl Inputs<'_> {
 #[cfg(test)]
 impl Standardisation {
     pub(crate) fn none(features: &crate::Features) -> Self {
-        Self { mean: vec![0.0; features.dim], scale: vec![1.0; features.dim], varying: features.dim }
+        Self { mean: vec![0.0; features.dim], scale: vec![1.0; features.dim] }
     }
 }
