@@ -94,6 +94,16 @@ pub enum EvalError {
         /// What was given.
         found: String,
     },
+    /// A file of features beyond the memory that was granted.
+    #[error(
+        "could not {doing} a temporary file for features that `judge.memory` has no room for: {error}; raise that setting, or set TMPDIR to a folder with room"
+    )]
+    Storage {
+        /// make, write or read.
+        doing: &'static str,
+        /// What the system said.
+        error: String,
+    },
     /// A factorisation that failed on finite input.
     #[error("{what} failed: {hint}")]
     Factorisation {

@@ -10,7 +10,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, Factor, Features, Linear};
+use crate::stored::FeatureRows;
+use crate::{EvalError, Factor, Linear};
 
 /// The few-shot probe's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,24 +77,35 @@ impl FewShot {
     ///
     /// # Errors
     /// As [`subset`](Self::subset) and [`Linear::probe`]; no shots, no draws.
-    pub fn probe(&self, train: &Features, test: &Features, factor: &Factor) -> Result<Vec<FewShotFit>, EvalError> {
+    pub fn probe(
+        &self,
+        train: &dyn FeatureRows,
+        test: &dyn FeatureRows,
+        factor: &Factor,
+    ) -> Result<Vec<FewShotFit>, EvalError> {
         let positive = |setting, expected, least: usize, found: String| {
             if least > 0 { Ok(()) } else { Err(EvalError::Setting { setting, expected, found }) }
         };
         let least = self.shots.iter().copied().min().unwrap_or(0);
         positive("shots", "one or more numbers of 1 or above", least, format!("{:?}", self.shots))?;
         positive("draws", "at least 1", self.draws, self.draws.to_string())?;
-        factor.check(train, test)?;
+        factor.check(train.rows(), test.rows())?;
         self.shots.iter().map(|&shots| self.with(shots, train, test, factor)).collect()
     }
 
-    fn with(&self, shots: usize, train: &Features, test: &Features, factor: &Factor) -> Result<FewShotFit, EvalError> {
+    fn with(
+        &self,
+        shots: usize,
+        train: &dyn FeatureRows,
+        test: &dyn FeatureRows,
+        factor: &Factor,
+    ) -> Result<FewShotFit, EvalError> {
         let mut accuracies = Vec::with_capacity(self.draws);
         for draw in 0..self.draws as u64 {
             let rows = self.subset(&factor.name, &factor.train, shots, draw)?;
             let labels = rows.iter().map(|&row| factor.train[row]).collect();
             let few = Factor::new(factor.name.clone(), labels, factor.test.clone());
-            let fits = self.linear.probe(&train.select(&rows), test, &[few])?;
+            let fits = self.linear.probe(&train.select(&rows)?, test, &[few])?;
             accuracies.extend(fits.iter().map(|fit| fit.accuracy));
         }
         let count = accuracies.len() as f64;

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::{Neighbours, nearest};
-use crate::{EvalError, Factor, Features};
+use crate::stored::FeatureRows;
+use crate::{EvalError, Factor};
 
 /// The k-NN probe's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +30,12 @@ impl Knn {
     ///
     /// # Errors
     /// Empty or ill-matched features, label counts, values that are not finite, a temperature ≤ 0.
-    pub fn accuracy(&self, train: &Features, test: &Features, factors: &[Factor]) -> Result<Vec<f64>, EvalError> {
+    pub fn accuracy(
+        &self,
+        train: &dyn FeatureRows,
+        test: &dyn FeatureRows,
+        factors: &[Factor],
+    ) -> Result<Vec<f64>, EvalError> {
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return Err(EvalError::Setting {
                 setting: "temperature",
@@ -38,7 +44,7 @@ impl Knn {
             });
         }
         for factor in factors {
-            factor.check(train, test)?;
+            factor.check(train.rows(), test.rows())?;
         }
         let neighbours = nearest(test, train, self.neighbours)?;
         Ok(factors.iter().map(|factor| self.score(&neighbours, factor)).collect())
@@ -69,6 +75,7 @@ impl Knn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Features;
     use crate::features::tests::{clusters, normal};
 
     #[test]

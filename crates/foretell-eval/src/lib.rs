@@ -3,6 +3,7 @@
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
+mod curvature;
 mod encoder;
 mod error;
 mod factor;
@@ -20,7 +21,9 @@ mod probe;
 mod ridge;
 mod ridge_head;
 mod spectrum;
+mod standard;
 mod statistics;
+mod stored;
 
 pub use encoder::{Encoder, Pool, Samples};
 pub use error::EvalError;
@@ -40,3 +43,4 @@ pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;
 pub use ridge_head::ridge_heads;
 pub use statistics::Statistics;
+pub use stored::{FeatureRows, Memory, Store, Stored};

@@ -98,7 +98,7 @@ pub fn lidar_of_views(views: &[Features]) -> Result<Lidar, EvalError> {
         return Err(EvalError::Grouping { rows: 0, views: 0 });
     };
     for view in others {
-        check_same_width(("the first view's features", first), ("another view's", view))?;
+        check_same_width(("the first view's features", first.dim), ("another view's", view.dim))?;
         if view.rows != first.rows {
             return Err(EvalError::Shape { rows: first.rows, dim: first.dim, found: view.values.len() });
         }

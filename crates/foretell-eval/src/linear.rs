@@ -1,27 +1,21 @@
 //! The linear probe: what a linear classifier reads from frozen features.
 //!
-//! Multinomial logistic regression on standardised features by full-batch L-BFGS (the protocol of Kornblith et al. 2019,
+//! Multinomial logistic regression on standardised features by full-batch L-BFGS to convergence (the protocol of Kornblith et al. 2019,
 //! arXiv 1805.08974, and of CLIP's evaluation): the L2 strength is chosen on a tenth of the training rows, then the
 //! regression is fitted to all of them. Test labels are read once, for the score.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::curvature::Curvature;
 use crate::features::check_same_width;
-use crate::lbfgs::{Limits, minimise};
+use crate::lbfgs::{Limits, Outcome, Pairs, minimise};
 use crate::logistic::{Logistic, classify};
-use crate::spectrum::mean;
-use crate::{EvalError, Factor, Features};
-
-/// A dimension whose standard deviation is below this part of the root mean square of all is scaled as if it were there.
-const STD_FLOOR: f64 = 1e-2;
-/// f32 rounding relative to a dimension's size: what varies less does not vary.
-const ROUNDING: f64 = 1e-6;
-/// From this width on the cap on iterations is halved.
-const WIDE: usize = 1024;
+use crate::standard::{Inputs, Standardisation};
+use crate::stored::FeatureRows;
+use crate::{EvalError, Factor};
 
 /// The linear probe's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,10 +23,10 @@ const WIDE: usize = 1024;
 pub struct Linear {
     /// L2 strengths λ to choose from, for the mean loss plus `λ/2 ‖W‖²` on standardised features.
     pub strengths: Vec<f64>,
-    /// L-BFGS steps at most for the last fit, half as many for each strength on the way to it; half of both beyond 1024
-    /// dimensions.
+    /// L-BFGS steps at most for each fit: a fit needs 10 to 40.
     pub iterations: usize,
-    /// A fit has converged when no entry of the gradient is larger.
+    /// A fit has converged when the decrease that is still to come, by the Gram matrix, is about this share of the loss; or
+    /// when the loss falls no more in its rounding.
     pub tolerance: f64,
     /// Chooses the validation tenth.
     pub seed: u64,
@@ -40,7 +34,7 @@ pub struct Linear {
 
 impl Default for Linear {
     fn default() -> Self {
-        Self { strengths: vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6], iterations: 200, tolerance: 3e-4, seed: 0 }
+        Self { strengths: vec![1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6], iterations: 1000, tolerance: 1e-7, seed: 0 }
     }
 }
 
@@ -55,7 +49,9 @@ pub struct LinearFit {
     pub path: Vec<(f64, f64)>,
     /// L-BFGS steps of the last fit.
     pub iterations: usize,
-    /// Whether the last fit met the tolerance before the cap.
+    /// Evaluations of loss and gradient of all fits.
+    pub evaluations: usize,
+    /// Whether the last fit, and each on the way to it, met the tolerance before the cap.
     pub converged: bool,
 }
 
@@ -70,22 +66,31 @@ impl Linear {
     ///
     /// # Errors
     /// Ill-matched features or labels, values that are not finite, fewer than 10 training rows, strengths that are empty
-    /// or negative.
-    pub fn probe(&self, train: &Features, test: &Features, factors: &[Factor]) -> Result<Vec<LinearFit>, EvalError> {
+    /// or negative, features that cannot be read.
+    pub fn probe(
+        &self,
+        train: &dyn FeatureRows,
+        test: &dyn FeatureRows,
+        factors: &[Factor],
+    ) -> Result<Vec<LinearFit>, EvalError> {
         self.check()?;
         train.check("a linear probe's training set", 10)?;
         test.check("a linear probe's test set", 1)?;
-        check_same_width(("training features", train), ("test features", test))?;
+        check_same_width(("training features", train.dim()), ("test features", test.dim()))?;
         for factor in factors {
-            factor.check(train, test)?;
+            factor.check(train.rows(), test.rows())?;
         }
-        // Validation rows stand last, so that both fits see a prefix of one matrix.
-        let mut order: Vec<usize> = (0..train.rows).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
-        let scale = Standardisation::of(train);
-        let test = scale.apply(test, &(0..test.rows).collect::<Vec<_>>());
-        let train = scale.apply(train, &order);
-        Ok(factors.iter().map(|factor| self.fit(scale.kept.len(), &train, &test, &order, factor)).collect())
+        // A random tenth is for validation. Both parts in the order of the rows, which is how they are read.
+        let mut fitted: Vec<usize> = (0..train.rows()).collect();
+        fitted.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let mut held_out = fitted.split_off(train.rows() - train.rows() / 10);
+        fitted.sort_unstable();
+        held_out.sort_unstable();
+        let scale = Standardisation::of(train)?;
+        let train = Inputs { features: train, scale: &scale };
+        let curvature = Curvature::of(train)?;
+        let test = Inputs { features: test, scale: &scale };
+        factors.iter().map(|factor| self.fit(train, test, &curvature, (&fitted, &held_out), factor)).collect()
     }
 
     fn check(&self) -> Result<(), EvalError> {
@@ -102,37 +107,41 @@ impl Linear {
         Ok(())
     }
 
-    fn fit(&self, dim: usize, train: &[f32], test: &[f32], order: &[usize], factor: &Factor) -> LinearFit {
+    fn fit(
+        &self,
+        train: Inputs<'_>,
+        test: Inputs<'_>,
+        curvature: &Curvature,
+        (fitted, held_out): (&[usize], &[usize]),
+        factor: &Factor,
+    ) -> Result<LinearFit, EvalError> {
         let mut names = factor.train.clone();
         names.sort_unstable();
         names.dedup();
         let classes = names.len();
-        let targets: Vec<u32> =
-            order.iter().map(|&row| names.partition_point(|name| *name < factor.train[row]) as u32).collect();
-        let cap = if dim > WIDE { self.iterations.div_ceil(2) } else { self.iterations };
-        let limits = |iterations| Limits { iterations, gradient: self.tolerance };
-        let rows = order.len();
-        let fitted = rows - rows / 10;
-        let regression = |rows: usize, strength| Logistic {
-            features: &train[..rows * dim],
-            dim,
-            classes,
-            targets: &targets[..rows],
-            strength,
+        let target = |row: &usize| names.partition_point(|name| *name < factor.train[*row]) as u32;
+        let targets = |rows: &[usize]| rows.iter().map(target).collect::<Vec<u32>>();
+        let mut search = Search {
+            limits: Limits { iterations: self.iterations, decrease: self.tolerance },
+            curvature,
+            spread: spread(&targets(fitted), classes),
+            pairs: Pairs::default(),
+            strength: 0.0,
+            evaluations: 0,
         };
 
         let mut strengths = self.strengths.clone();
         strengths.sort_unstable_by(|a, b| b.total_cmp(a));
-        let mut parameters = vec![0.0; classes * (dim + 1)];
+        let mut parameters = vec![0.0; classes * (train.dim() + 1)];
         let mut best = (f64::NEG_INFINITY, strengths[0], parameters.clone());
         let mut path = Vec::new();
         let mut worse = 0;
+        let mut converged = true;
+        let (of_fitted, of_held_out) = (targets(fitted), targets(held_out));
         for strength in strengths {
-            let problem = regression(fitted, strength);
-            minimise(&mut parameters, limits(cap.div_ceil(2)), |at, gradient| problem.evaluate(at, gradient));
-            let held_out = &train[fitted * dim..];
-            let answers = classify(held_out, dim, rows - fitted, &parameters, classes);
-            let accuracy = share_of_equals(&answers, &targets[fitted..]);
+            let problem = Logistic { inputs: train, rows: fitted, targets: &of_fitted, classes, strength };
+            converged &= search.fit(&problem, &mut parameters)?.converged;
+            let accuracy = share_of_equals(&classify(train, held_out, &parameters, classes)?, &of_held_out);
             path.push((strength, accuracy));
             if accuracy > best.0 {
                 best = (accuracy, strength, parameters.clone());
@@ -146,72 +155,70 @@ impl Linear {
         }
 
         let (_, strength, mut parameters) = best;
-        let problem = regression(rows, strength);
-        let outcome = minimise(&mut parameters, limits(cap), |at, gradient| problem.evaluate(at, gradient));
-        let answers = classify(test, dim, factor.test.len(), &parameters, classes);
+        let all: Vec<usize> = (0..factor.train.len()).collect();
+        let problem = Logistic { inputs: train, rows: &all, targets: &targets(&all), classes, strength };
+        let outcome = search.fit(&problem, &mut parameters)?;
+        let all: Vec<usize> = (0..factor.test.len()).collect();
+        let answers = classify(test, &all, &parameters, classes)?;
         let answers: Vec<u32> = answers.into_iter().map(|class| names[class as usize]).collect();
-        LinearFit {
+        Ok(LinearFit {
             accuracy: share_of_equals(&answers, &factor.test),
             strength,
             path,
             iterations: outcome.iterations,
-            converged: outcome.converged,
-        }
+            evaluations: search.evaluations,
+            converged: converged && outcome.converged,
+        })
     }
+}
+
+/// Fits of one factor, each of which begins with what the last one learnt of the curvature.
+struct Search<'a> {
+    limits: Limits,
+    curvature: &'a Curvature,
+    spread: f64,
+    pairs: Pairs,
+    /// Of the last fit.
+    strength: f64,
+    evaluations: usize,
+}
+
+impl Search<'_> {
+    fn fit(&mut self, problem: &Logistic<'_>, parameters: &mut [f64]) -> Result<Outcome, EvalError> {
+        let inverse = self.curvature.inverse(self.spread, problem.strength)?;
+        self.pairs.stiffen(problem.strength - self.strength, problem.classes * problem.inputs.dim());
+        self.strength = problem.strength;
+        let evaluations = &mut self.evaluations;
+        minimise(
+            parameters,
+            self.limits,
+            &mut self.pairs,
+            |vector| inverse.apply(vector, problem.classes),
+            |at, gradient| {
+                *evaluations += 1;
+                problem.evaluate(at, gradient)
+            },
+        )
+    }
+}
+
+/// The mean eigenvalue of `diag(p) − p pᵀ` on what sums to 0, p being the classes' shares: the curvature by logits where
+/// nothing but the shares is known. 1 for one class.
+fn spread(targets: &[u32], classes: usize) -> f64 {
+    let mut counts = vec![0.0; classes];
+    targets.iter().for_each(|&target| counts[target as usize] += 1.0 / targets.len() as f64);
+    let squares: f64 = counts.iter().map(|share| share * share).sum();
+    if classes < 2 { 1.0 } else { ((1.0 - squares) / (classes - 1) as f64).max(1e-6) }
 }
 
 fn share_of_equals(answers: &[u32], labels: &[u32]) -> f64 {
     answers.iter().zip(labels).filter(|(answer, label)| answer == label).count() as f64 / labels.len() as f64
 }
 
-/// The training rows' mean and scale, and the dimensions that vary.
-struct Standardisation {
-    kept: Vec<usize>,
-    /// Mean and deviation of each kept dimension.
-    mean: Vec<f64>,
-    std: Vec<f64>,
-}
-
-impl Standardisation {
-    fn of(features: &Features) -> Self {
-        let centre = mean(features);
-        let mut stds = vec![0.0; features.dim];
-        for row in features.values.chunks_exact(features.dim) {
-            for ((sum, &value), mean) in stds.iter_mut().zip(row).zip(&centre) {
-                *sum += (f64::from(value) - mean).powi(2);
-            }
-        }
-        for std in &mut stds {
-            *std = (*std / features.rows as f64).sqrt();
-        }
-        let floor = STD_FLOOR * (stds.iter().map(|std| std * std).sum::<f64>() / features.dim as f64).sqrt();
-        let kept: Vec<usize> = (0..features.dim)
-            .filter(|&dimension| stds[dimension] > ROUNDING * centre[dimension].abs().max(f64::MIN_POSITIVE))
-            .collect();
-        let mean = kept.iter().map(|&dimension| centre[dimension]).collect();
-        let std = kept.iter().map(|&dimension| stds[dimension].max(floor)).collect();
-        Self { kept, mean, std }
-    }
-
-    /// The rows named by `order`, standardised, `[order.len(), kept]`.
-    fn apply(&self, features: &Features, order: &[usize]) -> Vec<f32> {
-        let width = self.kept.len();
-        let mut out = vec![0.0; order.len() * width];
-        if width > 0 {
-            out.par_chunks_exact_mut(width).zip(order).for_each(|(out, &row)| {
-                let row = features.row(row);
-                for (index, (out, &dimension)) in out.iter_mut().zip(&self.kept).enumerate() {
-                    *out = ((f64::from(row[dimension]) - self.mean[index]) / self.std[index]) as f32;
-                }
-            });
-        }
-        out
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Features;
     use crate::features::tests::{clusters, normal};
 
     fn noise(rows: usize, classes: u32, seed: u64) -> Vec<u32> {

@@ -1,18 +1,27 @@
-//! Nearest neighbours by cosine: exact search by matrix products, block against block.
+//! Nearest neighbours by cosine: exact search by matrix products. The gallery goes by in spans, each read and scaled once, and every
+//! query keeps the best so far: neither similarities nor copies as long as the data are held.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use foretell_ops::{Columns, Rows};
 use rayon::prelude::*;
 
 use crate::features::check_same_width;
+use crate::standard::stride;
+use crate::stored::FeatureRows;
 use crate::{EvalError, Features};
 
-/// Query rows of one task.
-const QUERIES: usize = 96;
+/// Query rows of one task at most: whole panels of the kernels.
+const QUERIES: usize = 192;
+/// Values of a task's queries, from which on it has fewer.
+const WIDE: usize = 1 << 22;
 /// Gallery rows of one product: its similarities stay in the second-level cache.
-const GALLERY: usize = 1024;
+const PIECE: usize = 256;
+/// Values of a span.
+const SPAN: usize = 1 << 24;
+/// Tasks of a span at least, where there are rows for them.
+const TASKS: usize = 16;
 
 /// The nearest gallery rows of each query, best first.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,23 +47,19 @@ impl Neighbours {
 /// A row of zeros has cosine 0 with everything. A query that is itself in the gallery finds itself first.
 ///
 /// # Errors
-/// Empty matrices, different widths, values that are not finite, `k` = 0.
-pub fn nearest(query: &Features, gallery: &Features, k: usize) -> Result<Neighbours, EvalError> {
+/// Empty matrices, different widths, values that are not finite, `k` = 0, rows that cannot be read.
+pub fn nearest(query: &dyn FeatureRows, gallery: &dyn FeatureRows, k: usize) -> Result<Neighbours, EvalError> {
     query.check("nearest neighbours' query", 1)?;
     gallery.check("nearest neighbours' gallery", 1)?;
-    check_same_width(("query rows", query), ("gallery rows", gallery))?;
+    check_same_width(("query rows", query.dim()), ("gallery rows", gallery.dim()))?;
     if k == 0 {
         let found = k.to_string();
         return Err(EvalError::Setting { setting: "k", expected: "at least 1", found });
     }
-    let k = k.min(gallery.rows);
-    let dim = query.dim;
-    let (query, gallery) = (unit_rows(query), unit_rows(gallery));
-    let best = |count: usize| vec![(f32::NEG_INFINITY, usize::MAX); count * k];
-    let blocks = sweep(&query, &gallery, dim, best, |best, at, _, first, column| {
-        keep_best(&mut best[at * k..(at + 1) * k], column, first);
-    });
-    let (similarities, indices) = blocks.into_iter().flatten().unzip();
+    let k = k.min(gallery.rows());
+    let begin = |queries: Range<usize>| Best::new(queries.len(), k);
+    let blocks = sweep(query, gallery, begin, Best::visit, Best::join)?;
+    let (similarities, indices) = blocks.into_iter().flat_map(|best| best.kept).unzip();
     Ok(Neighbours { k, indices, similarities })
 }
 
@@ -67,20 +72,24 @@ pub fn nearest(query: &Features, gallery: &Features, k: usize) -> Result<Neighbo
 pub fn nearest_in_order(query: &Features, gallery: &Features, k: usize) -> Result<Neighbours, EvalError> {
     let about = nearest(query, gallery, k)?;
     let (k, dim) = (about.k, query.dim);
-    let (query, gallery) = (unit_rows(query), unit_rows(gallery));
     // No sum of `dim` products of unit vectors is further off, in whatever order.
     let off = 2.0 * (dim + 4) as f32 * f32::EPSILON;
-    let none = |count: usize| vec![Vec::new(); count];
-    let near = sweep(&query, &gallery, dim, none, |near: &mut Vec<Vec<usize>>, at, query, first, column| {
-        let least = about.similarities[(query + 1) * k - 1] - off;
-        let rows = column.iter().enumerate().filter(|(_, similarity)| **similarity >= least);
-        near[at].extend(rows.map(|(row, _)| first + row));
-    });
-    let near: Vec<Vec<usize>> = near.into_iter().flatten().collect();
-    let sorted = near.par_iter().zip(query.par_chunks_exact(dim)).map(|(rows, query)| {
-        let one = |row: &usize| (dot(query, &gallery[row * dim..][..dim]), *row);
+    let begin = |queries: Range<usize>| {
+        let least = queries.map(|query| about.similarities[(query + 1) * k - 1] - off);
+        Near { rows: vec![Vec::new(); least.len()], least: least.collect() }
+    };
+    let near = sweep(query, gallery, begin, Near::visit, Near::join)?;
+    let near: Vec<Vec<usize>> = near.into_iter().flat_map(|near| near.rows).collect();
+    let sorted = near.par_iter().enumerate().map(|(at, rows)| {
+        let unit = |row: &[f32]| {
+            let mut row = row.to_vec();
+            scale_to_one(&mut row);
+            row
+        };
+        let query = unit(query.row(at));
+        let one = |row: &usize| (dot(&query, &unit(gallery.row(*row))), *row);
         let mut rows: Vec<(f32, usize)> = rows.iter().map(one).collect();
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        rows.sort_by(before);
         rows.truncate(k);
         rows
     });
@@ -89,73 +98,181 @@ pub fn nearest_in_order(query: &Features, gallery: &Features, k: usize) -> Resul
     Ok(Neighbours { k, indices, similarities })
 }
 
+/// The nearer first, and of equals the lower row.
+fn before(a: &(f32, usize), b: &(f32, usize)) -> Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
 /// `Σ aᵢbᵢ` in double precision, always in the same order.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     // -0 would stand below 0.
     (a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() + 0.0) as f32
 }
 
-/// The similarities of all queries with all rows, a column at a time: `visit` is given what `begin` made for this many queries, the
-/// query's place among those, its row, and the first row of the column. Tasks come in the order of their queries.
+/// The similarities of all queries with all rows. For each block of queries `begin` makes a state, `visit` is given it with
+/// similarities `[rows, queries]` and the first of those rows, and `join` puts a state that has seen later rows into one that has
+/// seen earlier ones.
 fn sweep<T: Send>(
-    query: &[f32],
-    gallery: &[f32],
-    dim: usize,
-    begin: impl Fn(usize) -> T + Sync,
-    visit: impl Fn(&mut T, usize, usize, usize, &[f32]) + Sync,
-) -> Vec<T> {
-    let tasks = query.par_chunks(QUERIES * dim).enumerate().map(|(task, queries)| {
-        let count = queries.len() / dim;
-        let queries = MatRef::from_column_major_slice(queries, dim, count);
-        let mut found = begin(count);
-        let mut similarities = vec![0.0; GALLERY * count];
-        for (block, rows) in gallery.chunks(GALLERY * dim).enumerate() {
-            let height = rows.len() / dim;
-            let rows = MatRef::from_row_major_slice(rows, height, dim);
-            // One query a column.
-            let columns = &mut similarities[..height * count];
-            let out = MatMut::from_column_major_slice_mut(columns, height, count);
-            matmul(out, Accum::Replace, rows, queries, 1.0, Par::Seq);
-            for (at, column) in columns.chunks_exact(height).enumerate() {
-                visit(&mut found, at, task * QUERIES + at, block * GALLERY, column);
+    query: &dyn FeatureRows,
+    gallery: &dyn FeatureRows,
+    begin: impl Fn(Range<usize>) -> T + Sync,
+    visit: impl Fn(&mut T, &[f32], usize) + Sync,
+    join: impl Fn(&mut T, T) + Sync,
+) -> Result<Vec<T>, EvalError> {
+    let (dim, queries) = (query.dim(), query.rows());
+    let apart = stride(dim);
+    let block = (WIDE / dim).clamp(QUERIES / 4, QUERIES) / (QUERIES / 4) * (QUERIES / 4);
+    let blocks: Vec<Range<usize>> = (0..queries).step_by(block).map(|at| at..queries.min(at + block)).collect();
+    let mut states: Vec<T> = blocks.iter().cloned().map(&begin).collect();
+    let rows = (SPAN / apart).max(PIECE);
+    let mut room = vec![0.0; rows.min(gallery.rows()) * apart];
+    for first in (0..gallery.rows()).step_by(rows) {
+        let span = first..gallery.rows().min(first + rows);
+        let pieces = room.par_chunks_mut(PIECE * apart).enumerate();
+        pieces.try_for_each(|(piece, room)| {
+            let start = span.start + piece * PIECE;
+            unit_rows(gallery, start.min(span.end)..span.end.min(start + PIECE), room, apart)
+        })?;
+        // Few queries share the span's rows out as well.
+        let pieces = span.len().div_ceil(PIECE);
+        let shares = TASKS.div_ceil(blocks.len()).min(pieces);
+        let work = |state: &mut T, queries: &Range<usize>, share: usize| -> Result<(), EvalError> {
+            let mut values = vec![0.0; queries.len() * dim];
+            unit_rows(query, queries.clone(), &mut values, dim)?;
+            let columns = Columns::of(&values, dim);
+            let mut similarities = vec![0.0; PIECE * queries.len()];
+            for piece in share * pieces / shares..(share + 1) * pieces / shares {
+                let count = PIECE.min(span.len() - piece * PIECE);
+                let similarities = &mut similarities[..count * queries.len()];
+                columns.inner_products(Rows::apart(&room[piece * PIECE * apart..], count, dim, apart), similarities);
+                visit(state, similarities, span.start + piece * PIECE);
             }
-        }
-        found
-    });
-    tasks.collect()
+            Ok(())
+        };
+        states.par_iter_mut().zip(&blocks).try_for_each(|(state, queries)| {
+            if shares == 1 {
+                return work(state, queries, 0);
+            }
+            let parts = (0..shares).into_par_iter().map(|share| {
+                let mut part = begin(queries.clone());
+                work(&mut part, queries, share).map(|()| part)
+            });
+            parts.collect::<Result<Vec<T>, _>>()?.into_iter().for_each(|part| join(state, part));
+            Ok(())
+        })?;
+    }
+    Ok(states)
 }
 
-/// Merges `similarities` of the gallery rows from `first` on into `best`, which is sorted, best first.
-fn keep_best(best: &mut [(f32, usize)], similarities: &[f32], first: usize) {
-    let last = best.len() - 1;
-    for (part, lanes) in similarities.chunks(32).enumerate() {
-        let worst = best[last].0;
-        // An integer count vectorises where an early exit would not; hardly any part holds a hit.
-        if lanes.iter().map(|&similarity| u32::from(similarity > worst)).sum::<u32>() == 0 {
-            continue;
-        }
-        for (lane, &similarity) in lanes.iter().enumerate() {
-            if similarity > best[last].0 {
-                let place = best.partition_point(|kept| kept.0.total_cmp(&similarity) != Ordering::Less);
-                best.copy_within(place..last, place + 1);
-                best[place] = (similarity, first + part * 32 + lane);
+/// The best rows so far of some queries.
+struct Best {
+    k: usize,
+    /// What a row must pass, `[Q]`: the last of each query's `k`.
+    least: Vec<f32>,
+    /// `[Q, k]`, best first.
+    kept: Vec<(f32, usize)>,
+}
+
+impl Best {
+    fn new(queries: usize, k: usize) -> Self {
+        let (least, kept) = (vec![f32::NEG_INFINITY; queries], vec![(f32::NEG_INFINITY, usize::MAX); queries * k]);
+        Self { k, least, kept }
+    }
+
+    fn visit(&mut self, similarities: &[f32], first: usize) {
+        let Self { k, least, kept } = self;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (row, similarities) in similarities.chunks_exact(least.len()).enumerate() {
+                    // A count vectorises where an early exit would not; hardly any row holds a hit.
+                    let hit = |(similarity, least): (&f32, &f32)| u32::from(similarity > least);
+                    if similarities.iter().zip(least.iter()).map(hit).sum::<u32>() == 0 {
+                        continue;
+                    }
+                    for (at, similarity) in similarities.iter().enumerate() {
+                        if *similarity > least[at] {
+                            least[at] = keep(&mut kept[at * *k..(at + 1) * *k], (*similarity, first + row));
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    fn join(&mut self, later: Self) {
+        let k = self.k;
+        for (at, later) in later.kept.chunks_exact(k).enumerate() {
+            for found in later.iter().take_while(|found| found.1 != usize::MAX) {
+                if found.0 > self.least[at] {
+                    self.least[at] = keep(&mut self.kept[at * k..(at + 1) * k], *found);
+                }
             }
         }
     }
 }
 
-/// The rows scaled to length 1, `[N, D]`; rows of zeros stay.
-fn unit_rows(features: &Features) -> Vec<f32> {
-    let mut values = features.values.clone();
-    values.par_chunks_exact_mut(features.dim).for_each(|row| {
-        let norm = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
-        if norm > 0.0 {
-            for value in row {
-                *value = (f64::from(*value) / norm) as f32;
+/// Puts a row in its place among the best, after its equals, and gives the last of them.
+fn keep(best: &mut [(f32, usize)], found: (f32, usize)) -> f32 {
+    let last = best.len() - 1;
+    let place = best.partition_point(|kept| kept.0.total_cmp(&found.0) != Ordering::Less);
+    best.copy_within(place..last, place + 1);
+    best[place] = found;
+    best[last].0
+}
+
+/// The rows of some queries that come near a bound.
+struct Near {
+    least: Vec<f32>,
+    rows: Vec<Vec<usize>>,
+}
+
+impl Near {
+    fn visit(&mut self, similarities: &[f32], first: usize) {
+        for (row, similarities) in similarities.chunks_exact(self.least.len()).enumerate() {
+            for ((near, similarity), least) in self.rows.iter_mut().zip(similarities).zip(&self.least) {
+                if similarity >= least {
+                    near.push(first + row);
+                }
             }
         }
-    });
-    values
+    }
+
+    fn join(&mut self, later: Self) {
+        self.rows.iter_mut().zip(later.rows).for_each(|(rows, later)| rows.extend(later));
+    }
+}
+
+/// Some rows scaled to length 1, `apart` values from one to the next; rows of zeros stay.
+fn unit_rows(of: &dyn FeatureRows, rows: Range<usize>, out: &mut [f32], apart: usize) -> Result<(), EvalError> {
+    let (count, dim) = (rows.len(), of.dim());
+    of.read(&rows.collect::<Vec<_>>(), out, apart)?;
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || out.chunks_mut(apart).take(count).for_each(|row| scale_to_one(&mut row[..dim])),
+    );
+    Ok(())
+}
+
+// Inlined into the dispatch, or it is compiled for the oldest machine.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn scale_to_one(row: &mut [f32]) {
+    // Sixteen sums: a fixed order, and vectors.
+    let mut sums = [0.0_f64; 16];
+    let (whole, rest) = row.as_chunks::<16>();
+    for values in whole {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += f64::from(*value) * f64::from(*value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    let norm = (sums.iter().sum::<f64>() + rest).sqrt();
+    if norm > 0.0 {
+        for value in row {
+            *value = (f64::from(*value) / norm) as f32;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -259,5 +376,36 @@ mod tests {
         let rows = normal(3, 4, 6);
         assert!(matches!(nearest(&rows, &normal(3, 5, 6), 1), Err(EvalError::DimensionMismatch { .. })));
         assert!(matches!(nearest(&rows, &rows, 0), Err(EvalError::Setting { setting: "k", .. })));
+    }
+
+    /// The k-NN vote over all rows in double precision, equals in the order of the rows.
+    #[test]
+    fn neighbours_are_those_of_double_precision_in_whatever_shape() {
+        // Few queries share out the rows, many do not; more rows than one span has at 20,000 wide.
+        for (queries, rows, dim, k) in [(1, 3000, 5, 7), (5, 700, 33, 20), (400, 600, 16, 3), (2, 900, 20_000, 4)] {
+            let (query, gallery) = (normal(queries, dim, 8), normal(rows, dim, 9));
+            let found = nearest(&query, &gallery, k).unwrap();
+            for row in 0..queries {
+                let mut all: Vec<(f64, usize)> =
+                    (0..rows).map(|other| (cosine(query.row(row), gallery.row(other)), other)).collect();
+                all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                for ((index, similarity), right) in found.of(row).zip(all) {
+                    assert!((f64::from(similarity) - right.0).abs() < 1e-6 && index == right.1, "{row}: {right:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equals_of_several_shares_come_in_order() {
+        // One query, so that tasks share the rows; each class of equals stands in all of them.
+        let values: Vec<f32> = (0..5000).flat_map(|row| if row % 3 == 1 { [3.0, 4.0] } else { [0.0, 2.0] }).collect();
+        let gallery = Features::new(5000, 2, values).unwrap();
+        let query = Features::new(1, 2, vec![1.0, 0.0]).unwrap();
+        let found = nearest(&query, &gallery, 2000).unwrap();
+        let near = (0..5000).filter(|row| row % 3 == 1);
+        let right: Vec<usize> = near.chain((0..5000).filter(|row| row % 3 != 1)).take(2000).collect();
+        assert_eq!(found.indices, right);
+        assert_eq!(nearest_in_order(&query, &gallery, 2000).unwrap().indices, right);
     }
 }

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::findings::FEATURES;
-use crate::{Better, EvalError, Factor, Features, Figures, Finding, Knn, Linear};
+use crate::stored::{FeatureRows, Stored};
+use crate::{Better, EvalError, Factor, Figures, Finding, Knn, Linear};
 
 /// What the evaluation may cost.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -21,14 +22,14 @@ pub struct Budget {
 }
 
 /// Features of one kind of the same samples.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Probed {
     /// [`TRAINED`](crate::TRAINED), [`UNTRAINED`](crate::UNTRAINED), or the baseline's name: "pixels".
     pub name: String,
     /// Of the samples that a probe learns from, `[N, D]`.
-    pub train: Features,
+    pub train: Stored,
     /// Of the samples that it is tested on, `[M, D]`.
-    pub test: Features,
+    pub test: Stored,
 }
 
 /// Both probes of every factor on every kind of features: accuracies by factor, probe ("knn", then "linear") and features,
@@ -59,23 +60,24 @@ pub fn probes(probed: &[Probed], factors: &[Factor], budget: &Budget) -> Result<
         "Share of held-out samples that a probe labels correctly: by nearest neighbours (knn) or by logistic regression \
          (linear). Only the probe sees labels; the network is trained without them, or not at all. Chance is the share of \
          the commonest class, and n the number of held-out samples.",
-        figures.over(probed.first().map_or(0, |probed| probed.test.rows)),
+        figures.over(probed.first().map_or(0, |probed| probed.test.rows())),
     ))
 }
 
 /// The accuracies of k-NN and linear probe for each factor.
 fn accuracies_of(
-    train: &Features,
-    test: &Features,
+    train: &Stored,
+    test: &Stored,
     factors: &[Factor],
     budget: &Budget,
 ) -> Result<Vec<[f64; 2]>, EvalError> {
+    let rows = train.rows();
     for factor in factors {
-        factor.check(train, test)?;
+        factor.check(rows, test.rows())?;
     }
     match budget.train_rows {
-        Some(limit) if limit < train.rows => {
-            let kept: Vec<usize> = (0..limit).map(|index| index * train.rows / limit).collect();
+        Some(limit) if limit < rows => {
+            let kept: Vec<usize> = (0..limit).map(|index| index * rows / limit).collect();
             let factors: Vec<Factor> = factors
                 .iter()
                 .map(|factor| Factor {
@@ -84,13 +86,18 @@ fn accuracies_of(
                     test: factor.test.clone(),
                 })
                 .collect();
-            both(&train.select(&kept), test, &factors, budget)
+            both(&train.select(&kept)?, test, &factors, budget)
         }
         _ => both(train, test, factors, budget),
     }
 }
 
-fn both(train: &Features, test: &Features, factors: &[Factor], budget: &Budget) -> Result<Vec<[f64; 2]>, EvalError> {
+fn both(
+    train: &dyn FeatureRows,
+    test: &dyn FeatureRows,
+    factors: &[Factor],
+    budget: &Budget,
+) -> Result<Vec<[f64; 2]>, EvalError> {
     let knn = budget.knn.accuracy(train, test, factors)?;
     let linear = budget.linear.probe(train, test, factors)?;
     Ok(knn.into_iter().zip(linear).map(|(knn, linear)| [knn, linear.accuracy]).collect())
@@ -100,10 +107,10 @@ fn both(train: &Features, test: &Features, factors: &[Factor], budget: &Budget) 
 mod tests {
     use super::*;
     use crate::features::tests::{clusters, normal};
-    use crate::{TRAINED, UNTRAINED};
+    use crate::{Features, TRAINED, UNTRAINED};
 
     fn probed(name: &str, train: Features, test: Features) -> Probed {
-        Probed { name: name.to_owned(), train, test }
+        Probed { name: name.to_owned(), train: train.into(), test: test.into() }
     }
 
     #[test]

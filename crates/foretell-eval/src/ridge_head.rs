@@ -6,6 +6,7 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use crate::findings::FEATURES;
 use crate::spectrum::{eigen, product};
+use crate::stored::{FeatureRows, Stored};
 use crate::{Better, EvalError, Factor, Features, Figures, Finding, Probed};
 
 /// Penalties on standardised features, as a share of the rows: from hardly any to nearly all.
@@ -17,8 +18,11 @@ const PENALTIES: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0
 /// Fewer than 2 training rows, values that are not finite, labels that do not fit the rows.
 pub fn ridge_heads(probed: &[Probed], factors: &[Factor]) -> Result<Finding, EvalError> {
     let mut figures = Figures::new(&["factor", FEATURES], "accuracy", Figures::PERCENT, Better::Higher);
+    let all = |part: &Stored| FeatureRows::select(part, &(0..part.rows()).collect::<Vec<_>>());
+    let probed = probed.iter().map(|probed| Ok((&probed.name, all(&probed.train)?, all(&probed.test)?)));
+    let probed: Vec<(&String, Features, Features)> = probed.collect::<Result<_, EvalError>>()?;
     for factor in factors {
-        for Probed { name, train, test } in probed {
+        for (name, train, test) in &probed {
             figures.push([factor.name.as_str().into(), name.as_str().into()], accuracy(train, test, factor)?);
         }
         figures.refer("chance", [Some(factor.name.as_str().into()), None], factor.chance());
@@ -28,13 +32,13 @@ pub fn ridge_heads(probed: &[Probed], factors: &[Factor]) -> Result<Finding, Eva
         "What a ridge head reads",
         "Share of held-out samples that ridge regression on the classes' indicators labels correctly, its penalty chosen by the \
          leave-one-out error on the training samples; n is the number of held-out samples.",
-        figures.over(probed.first().map_or(0, |probed| probed.test.rows)),
+        figures.over(probed.first().map_or(0, |(_, _, test)| test.rows)),
     ))
 }
 
 /// The share of `test` rows whose class a ridge head from `train` names.
 fn accuracy(train: &Features, test: &Features, factor: &Factor) -> Result<f64, EvalError> {
-    factor.check(train, test)?;
+    factor.check(train.rows, test.rows)?;
     train.check("a ridge head", 2)?;
     test.check("a ridge head", 1)?;
     let classes = factor.train.iter().chain(&factor.test).max().map_or(1, |most| *most as usize + 1);

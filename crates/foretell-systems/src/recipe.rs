@@ -39,11 +39,19 @@ impl<D: DeserializeOwned, M: DeserializeOwned> Recipe<D, M> {
 }
 
 /// How the kept encoder is judged at the end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JudgeConfig {
     /// Training samples that probes learn from, at most, evenly spread.
     pub train_samples: Auto<usize>,
+    /// What features and raw pixels may take of the memory, in MiB; those beyond it lie in a temporary file. No figure depends on it.
+    pub memory: usize,
+}
+
+impl Default for JudgeConfig {
+    fn default() -> Self {
+        Self { train_samples: Auto::default(), memory: 1024 }
+    }
 }
 
 /// What is wrong with a recipe, in a sentence.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use foretell_data::{DataError, Modality, OnBadSample, Part, for_each};
 use foretell_eval::{
-    Better, Budget, FEATURES, Factor, Features, FewShot, Figures, Finding, Probed, Row, TRAINED, UNTRAINED,
+    Better, Budget, EvalError, FEATURES, Factor, FeatureRows, FewShot, Figures, Finding, Memory, Probed, Row, Store,
+    Stored, TRAINED, UNTRAINED,
 };
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -21,7 +22,7 @@ pub const LEAST_PROBED: usize = 10;
 
 /// One part's features by each encoder, its baseline, and its labels.
 struct Seen {
-    features: Vec<Features>,
+    features: Vec<Stored>,
     labels: Vec<Vec<u32>>,
 }
 
@@ -84,7 +85,7 @@ pub fn few_shot<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
         for Probed { name, train, test } in probed {
             for fit in settings.probe(train, test, factor)? {
                 let cells = vec![factor.name.as_str().into(), fit.shots.into(), name.as_str().into()];
-                let samples = Some(test.rows);
+                let samples = Some(test.rows());
                 figures.rows.push(Row { cells, value: fit.mean, spread: Some(fit.deviation), samples });
             }
         }
@@ -118,8 +119,9 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
     }
     let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
     let encoders = [trained.as_ref(), untrained.as_ref()];
-    let train = see(run, Part::Train, &encoders, run.train_samples())?;
-    let test = see(run, Part::HeldOut, &encoders, usize::MAX)?;
+    let memory = Memory::of(run.settings.memory.saturating_mul(1 << 20));
+    let train = see(run, Part::Train, &encoders, run.train_samples(), &memory)?;
+    let test = see(run, Part::HeldOut, &encoders, usize::MAX, &memory)?;
     let columns = train.labels.into_iter().zip(test.labels);
     let factors: Vec<Factor> =
         factors.iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
@@ -136,43 +138,38 @@ fn see<D: Modality>(
     part: Part,
     encoders: &[&dyn Encode<D::Sample>],
     limit: usize,
+    memory: &Memory,
 ) -> Result<Seen, JudgeError> {
     let data = run.data;
-    let mut values: Vec<Vec<f32>> = vec![Vec::new(); encoders.len() + 1];
-    let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
     let expected = data.len(part).map_or(0, |samples| samples.min(limit));
-    let (mut rows, mut chunk) = (0, Vec::<D::Sample>::new());
-    let flush = |chunk: &mut Vec<D::Sample>, values: &mut [Vec<f32>]| {
+    let mut stores: Vec<Store<'_>> = (0..=encoders.len()).map(|_| Store::new(expected, memory)).collect();
+    let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
+    let mut chunk = Vec::<D::Sample>::new();
+    let failed = |error: EvalError| DataError::Setting(error.to_string());
+    let flush = |chunk: &mut Vec<D::Sample>, stores: &mut [Store<'_>]| -> Result<(), DataError> {
         let samples: Vec<&D::Sample> = chunk.iter().collect();
-        if !samples.is_empty() {
-            encoders
-                .iter()
-                .zip(values)
-                .for_each(|(encoder, values)| values.extend(ops::values(encoder.probed(&samples))));
+        for (encoder, store) in encoders.iter().zip(stores).take(if samples.is_empty() { 0 } else { encoders.len() }) {
+            let values = ops::values(encoder.probed(&samples));
+            let width = values.len() / samples.len();
+            values.chunks_exact(width.max(1)).try_for_each(|row| store.push(row)).map_err(failed)?;
         }
         chunk.clear();
+        Ok(())
     };
     let skipped =
         for_each(data, part, limit, run.on.threads, OnBadSample::Skip, |index, sample| -> Result<(), DataError> {
-            let baseline = data.baseline(&sample);
-            if rows == 0 {
-                // Raw pixels are much the widest: without this the vector grows by copies, and for a moment there are two.
-                values[encoders.len()].reserve_exact(expected * baseline.len());
-            }
-            rows += 1;
-            values[encoders.len()].extend(baseline);
+            stores[encoders.len()].push(&data.baseline(&sample)).map_err(failed)?;
             for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
                 column.push(label);
             }
             chunk.push(sample);
             if chunk.len() == CHUNK {
-                flush(&mut chunk, &mut values);
+                flush(&mut chunk, &mut stores)?;
             }
             Ok(())
         })?;
-    flush(&mut chunk, &mut values);
+    flush(&mut chunk, &mut stores)?;
     run.skip(skipped);
-    let features =
-        values.into_iter().map(|v| Features::new(rows, v.len() / rows.max(1), v)).collect::<Result<_, _>>()?;
+    let features = stores.into_iter().map(Store::finish).collect::<Result<_, _>>()?;
     Ok(Seen { features, labels })
 }

@@ -1,6 +1,7 @@
 //! `foretell bench`: how fast this machine does the work, and how near that is to what its cores can do.
 
 mod embed;
+mod knn;
 mod load;
 mod masks;
 mod op;
@@ -37,6 +38,8 @@ enum What {
     Plan(plan::PlanArgs),
     /// Decoding and augmenting a folder (or anything else that `train --data` takes).
     Load(load::LoadArgs),
+    /// Exact nearest neighbours of random features by cosine.
+    Knn(knn::KnnArgs),
     /// One operation, forward and backward.
     Op(op::OpArgs),
 }
@@ -49,6 +52,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Error> {
         What::Masks(args) => masks::masks(args),
         What::Plan(args) => plan::plan(args),
         What::Load(args) => load::load(args),
+        What::Knn(args) => knn::knn(args),
         What::Op(args) => op::op(args),
     }
 }
