@@ -49,6 +49,7 @@ impl Lost {
     fn of(began: &[Listed], now: &[Listed], unread: &BTreeSet<String>) -> Result<Self, String> {
         let mut left: BTreeMap<&str, &Listed> = now.iter().map(|sample| (sample.name.as_str(), sample)).collect();
         let (mut lost, mut unmet) = (Self::default(), Vec::new());
+        let mut differs = None;
         for (place, sample) in began.iter().enumerate() {
             let Listed { part, name, labels, bytes } = sample;
             let known = unread.contains(name);
@@ -59,28 +60,28 @@ impl Lost {
                     lost.places.extend((*part == Part::Train).then_some(place));
                     unmet.extend((!known).then_some(name));
                 }
+                Some(now) if differs.is_some() || now == sample => {}
                 Some(now) if now.part != *part => {
-                    return Err(format!("`{name}` was in {} and is in {} now", part.name(), now.part.name()));
+                    differs = Some(format!("`{name}` was in {} and is in {} now", part.name(), now.part.name()));
                 }
-                Some(now) if now.labels != *labels => return Err(format!("`{name}` has another label")),
-                Some(now) if now.bytes != *bytes && !known => {
-                    return Err(format!("`{name}` had {bytes} bytes and has {} now", now.bytes));
-                }
-                Some(_) => {}
+                Some(now) if now.labels != *labels => differs = Some(format!("`{name}` has another label")),
+                Some(_) if known => {}
+                Some(now) => differs = Some(format!("`{name}` had {bytes} bytes and has {} now", now.bytes)),
             }
         }
-        if let Some(name) = left.keys().next() {
-            return Err(format!("`{name}` is new"));
+        // What is gone or new comes first: parts and labels of others may follow from it, as where a class goes.
+        if let [first, others @ ..] = unmet.as_slice()
+            && unmet.len() > (began.len() / ONE_IN).max(1)
+        {
+            return Err(format!("`{first}` and {} more of {} are missing", others.len(), began.len()));
         }
-        match unmet.as_slice() {
-            [first, ..] if unmet.len() > (began.len() / ONE_IN).max(1) => {
-                Err(format!("`{first}` and {} more of {} are missing", unmet.len() - 1, began.len()))
-            }
-            _ => {
-                lost.names.sort_unstable();
-                Ok(lost)
-            }
+        let gone = lost.names.first().map(|name| format!("`{name}` is missing"));
+        let new = left.keys().next().map(|name| format!("`{name}` is new"));
+        if new.is_some() || differs.is_some() {
+            return Err([gone, new, differs].into_iter().flatten().collect::<Vec<_>>().join(", and "));
         }
+        lost.names.sort_unstable();
+        Ok(lost)
     }
 }
 

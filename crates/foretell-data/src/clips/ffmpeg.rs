@@ -101,6 +101,9 @@ impl Decoded {
         command.args(["-v", level, "-nostats", "-nostdin", "-protocol_whitelist", "file", "-i"]).arg(input);
         command.args(["-map", "0:v:0", self.once, "passthrough"]).args(how);
         command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+        // Ctrl-C in a terminal goes to every program of the group: it is for us to stop, and no fault of the video.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.spawn().map_err(|error| {
             if error.kind() == ErrorKind::NotFound {
                 "decoding it takes `ffmpeg`, which is not installed here (not on the PATH): install it (`apt install ffmpeg`, `brew install ffmpeg`), or give a folder of frames, a GIF, a y4m or an .npy file instead".to_owned()

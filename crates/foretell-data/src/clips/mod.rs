@@ -481,6 +481,19 @@ esac
         assert!(told.len() == 1 && told[0].contains("0.1 to 1 s apart"), "{told:?}");
     }
 
+    /// A decoder that the user's Ctrl-C reaches would make a good video look damaged.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_decoder_is_out_of_reach_of_ctrl_c() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("clip.mp4");
+        fs::write(&path, b"\0\0\0\x18ftypisom").unwrap();
+        let words = format!("read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ] || exit 7; {}", frame(0, "0", "1x1"));
+        let work = r"read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ] || exit 7; printf 'P6\n1 1\n255\nxyz'";
+        let clip = Clip::open_with(&path, FULL, &program(root.path(), &words, work)).unwrap();
+        assert_eq!(clip.read(&[0]).unwrap()[0].pixels, b"xyz");
+    }
+
     #[test]
     fn an_older_ffmpeg_is_asked_in_its_own_words() {
         let root = tempfile::tempdir().unwrap();

@@ -258,7 +258,7 @@ impl Modality for Images {
     fn cautions(&self) -> Vec<String> {
         let grey = self.channels == 1 && self.dataset.channels() == 3;
         let grey = grey.then(|| "the encoder learnt from grey images: coloured ones are made grey".to_owned());
-        grey.into_iter().chain(self.dataset.cautions_as(depth::as_setting)).collect()
+        grey.into_iter().chain(self.dataset.cautions_as(depth::of_a_run)).collect()
     }
 
     fn factors(&self) -> &[Factor] {

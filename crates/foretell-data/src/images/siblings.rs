@@ -85,7 +85,10 @@ pub(crate) fn same_names(split: &mut Split<'_>, all: &[usize]) {
         }
     }
     let Some(most) = alike.iter().map(|(_, count)| *count).max() else { return };
-    // Numbers behind the same letters are given by any program that counts.
+    // Numbers behind the same letters are given by any program that counts, in each of many folders; two of them with exactly the
+    // same are told.
+    let sets: Vec<_> = alike.iter().filter_map(|(class, _)| names.get(class)).collect();
+    let two = sets.len() == 2 && names.len() == 2 && sets[0] == sets[1];
     let lettered = |index: &&usize| {
         alike.iter().any(|(class, _)| first(&split.rest[**index]).is_some_and(|(own, _)| own == *class))
     };
@@ -99,7 +102,7 @@ pub(crate) fn same_names(split: &mut Split<'_>, all: &[usize]) {
             Some(if letters.len() < stem.len() { letters } else { name })
         })
         .collect();
-    if letters.len() == 1 {
+    if letters.len() == 1 && !two {
         return;
     }
     let note = format!(
