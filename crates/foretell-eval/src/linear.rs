@@ -210,7 +210,9 @@ impl<'a> Search<'a> {
 /// nothing but the shares is known. 1 for one class.
 fn spread(targets: &[u32], classes: usize) -> f64 {
     let mut counts = vec![0.0; classes];
-    targets.iter().for_each(|&target| counts[target as usize] += 1.0 / targets.len() as f64);
+    for &target in targets {
+        counts[target as usize] += 1.0 / targets.len() as f64;
+    }
     let squares: f64 = counts.iter().map(|share| share * share).sum();
     if classes < 2 { 1.0 } else { ((1.0 - squares) / (classes - 1) as f64).max(1e-6) }
 }
