@@ -196,7 +196,9 @@ mod tests {
 
     /// No curvature is known; steps begin short.
     fn shorten(vector: &mut [f64]) {
-        vector.iter_mut().for_each(|entry| *entry *= 0.01);
+        for entry in vector {
+            *entry *= 0.01;
+        }
     }
 
     /// A function that does not fail.
