@@ -77,7 +77,9 @@ fn read(inputs: Inputs<'_>, rows: &[usize], scale: f64) -> Result<Mat<f64>, Eval
         inputs.read(rows, &mut values)?;
         for (row, values) in values.chunks_exact(stride).take(rows.len()).enumerate() {
             let column = out.col_mut(block * BLOCK + row);
-            column.iter_mut().zip(values).for_each(|(out, value)| *out = scale * f64::from(*value));
+            for (out, value) in column.iter_mut().zip(values) {
+                *out = scale * f64::from(*value);
+            }
         }
     }
     Ok(out)
@@ -142,11 +144,17 @@ impl Inverse<'_> {
                 matmul(&mut along, Accum::Replace, rows.transpose(), weights.as_ref(), 1.0, Par::Seq);
                 solve(factor, along.as_mut());
                 matmul(&mut weights, Accum::Add, rows, along.as_ref(), -scale, Par::Seq);
-                weights.col_iter_mut().for_each(|column| column.iter_mut().for_each(|value| *value /= rest));
+                for column in weights.col_iter_mut() {
+                    for value in column.iter_mut() {
+                        *value /= rest;
+                    }
+                }
                 scale
             }
         };
-        bias.iter_mut().for_each(|value| *value /= scale);
+        for value in bias {
+            *value /= scale;
+        }
     }
 }
 

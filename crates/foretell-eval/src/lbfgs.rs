@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) iterations: usize,
     /// Whether the decrease fell below its limit, or the value ended in its rounding.
     pub(crate) converged: bool,
+    /// The function's value.
+    pub(crate) value: f64,
 }
 
 /// Moves `point` to a minimum of `function`, which writes its gradient and returns its value, or fails. `inverse` multiplies a
@@ -54,11 +56,11 @@ pub(crate) fn minimise<E>(
         room.copy_from_slice(&gradient);
         inverse(&mut room);
         if dot(&room, &gradient) <= limits.decrease * value.abs() {
-            return Ok(Outcome { iterations: iteration, converged: true });
+            return Ok(Outcome { iterations: iteration, converged: true, value });
         }
         if values.len() == STILL && values.pop_front().is_some_and(|before| before - value <= 0.1 * NOISE * value.abs())
         {
-            return Ok(Outcome { iterations: iteration, converged: true });
+            return Ok(Outcome { iterations: iteration, converged: true, value });
         }
         values.push_back(value);
         if iteration == limits.iterations {
@@ -88,14 +90,14 @@ pub(crate) fn minimise<E>(
             step = if parabola.is_finite() { parabola.clamp(0.1 * step, 0.5 * step) } else { 0.1 * step };
         }
         let Some(trial_value) = found else {
-            return Ok(Outcome { iterations: iteration, converged: false });
+            return Ok(Outcome { iterations: iteration, converged: false, value });
         };
         pairs.learn(Pair::new(&trial, point, &trial_gradient, &gradient));
         point.copy_from_slice(&trial);
         std::mem::swap(&mut gradient, &mut trial_gradient);
         value = trial_value;
     }
-    Ok(Outcome { iterations: limits.iterations, converged: false })
+    Ok(Outcome { iterations: limits.iterations, converged: false, value })
 }
 
 /// The last steps, which know the curvature along them.
@@ -194,7 +196,9 @@ mod tests {
 
     /// No curvature is known; steps begin short.
     fn shorten(vector: &mut [f64]) {
-        vector.iter_mut().for_each(|entry| *entry *= 0.01);
+        for entry in vector {
+            *entry *= 0.01;
+        }
     }
 
     /// A function that does not fail.
@@ -209,8 +213,10 @@ mod tests {
     fn an_ill_conditioned_parabola_is_solved() {
         let scales: Vec<f64> = (0..30).map(|index| 10f64.powf(f64::from(index) / 10.0)).collect();
         let mut point = vec![1.0; 30];
-        let outcome = minimise(&mut point, LIMITS, |point, gradient| {
-            let mut value = 0.0;
+        let limits = Limits { iterations: 300, decrease: 1e-12 };
+        let outcome = minimise(&mut point, limits, |point, gradient| {
+            // The limit is a share of the value.
+            let mut value = 1e-6;
             for index in 0..30 {
                 let away = point[index] - index as f64;
                 gradient[index] = scales[index] * away;

@@ -3,6 +3,8 @@
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
+#[cfg(test)]
+mod converges;
 mod curvature;
 mod encoder;
 mod error;

@@ -121,14 +121,8 @@ impl Linear {
         let classes = names.len();
         let target = |row: &usize| names.partition_point(|name| *name < factor.train[*row]) as u32;
         let targets = |rows: &[usize]| rows.iter().map(target).collect::<Vec<u32>>();
-        let mut search = Search {
-            limits: Limits { iterations: self.iterations, decrease: self.tolerance },
-            curvature,
-            spread: spread(&targets(fitted), classes),
-            pairs: Pairs::default(),
-            strength: 0.0,
-            evaluations: 0,
-        };
+        let limits = Limits { iterations: self.iterations, decrease: self.tolerance };
+        let mut search = Search::new(limits, curvature, &targets(fitted), classes);
 
         let mut strengths = self.strengths.clone();
         strengths.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -173,9 +167,10 @@ impl Linear {
 }
 
 /// Fits of one factor, each of which begins with what the last one learnt of the curvature.
-struct Search<'a> {
+pub(crate) struct Search<'a> {
     limits: Limits,
     curvature: &'a Curvature,
+    /// By logits.
     spread: f64,
     pairs: Pairs,
     /// Of the last fit.
@@ -183,13 +178,18 @@ struct Search<'a> {
     evaluations: usize,
 }
 
-impl Search<'_> {
-    fn fit(&mut self, problem: &Logistic<'_>, parameters: &mut [f64]) -> Result<Outcome, EvalError> {
+impl<'a> Search<'a> {
+    pub(crate) fn new(limits: Limits, curvature: &'a Curvature, targets: &[u32], classes: usize) -> Self {
+        let spread = spread(targets, classes);
+        Self { limits, curvature, spread, pairs: Pairs::default(), strength: 0.0, evaluations: 0 }
+    }
+
+    pub(crate) fn fit(&mut self, problem: &Logistic<'_>, parameters: &mut [f64]) -> Result<Outcome, EvalError> {
         let inverse = self.curvature.inverse(self.spread, problem.strength)?;
         self.pairs.stiffen(problem.strength - self.strength, problem.classes * problem.inputs.dim());
         self.strength = problem.strength;
         let evaluations = &mut self.evaluations;
-        minimise(
+        let outcome = minimise(
             parameters,
             self.limits,
             &mut self.pairs,
@@ -198,7 +198,11 @@ impl Search<'_> {
                 *evaluations += 1;
                 problem.evaluate(at, gradient)
             },
-        )
+        )?;
+        // p (1 − p) is at most −ln p, so that well fitted rows have as little curvature as loss.
+        let others = problem.classes.saturating_sub(1).max(1) as f64;
+        self.spread = self.spread.min(outcome.value / others).max(1e-6);
+        Ok(outcome)
     }
 }
 
@@ -206,7 +210,9 @@ impl Search<'_> {
 /// nothing but the shares is known. 1 for one class.
 fn spread(targets: &[u32], classes: usize) -> f64 {
     let mut counts = vec![0.0; classes];
-    targets.iter().for_each(|&target| counts[target as usize] += 1.0 / targets.len() as f64);
+    for &target in targets {
+        counts[target as usize] += 1.0 / targets.len() as f64;
+    }
     let squares: f64 = counts.iter().map(|share| share * share).sum();
     if classes < 2 { 1.0 } else { ((1.0 - squares) / (classes - 1) as f64).max(1e-6) }
 }

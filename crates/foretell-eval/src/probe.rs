@@ -40,8 +40,16 @@ pub struct Probed {
 pub fn probes(probed: &[Probed], factors: &[Factor], budget: &Budget) -> Result<Finding, EvalError> {
     let mut figures = Figures::new(&["factor", "probe", FEATURES], "accuracy", Figures::PERCENT, Better::Higher);
     let mut accuracies = Vec::new();
-    for Probed { train, test, .. } in probed {
-        accuracies.push(accuracies_of(train, test, factors, budget)?);
+    let mut notes = Vec::new();
+    for Probed { name, train, test } in probed {
+        let (found, unfinished): (Vec<_>, Vec<_>) = accuracies_of(train, test, factors, budget)?.into_iter().unzip();
+        for (factor, _) in factors.iter().zip(unfinished).filter(|(_, unfinished)| *unfinished) {
+            notes.push(format!(
+                "{}: a fit of the linear probe of {name} features ended before it converged (at most {} steps); its figure may change",
+                factor.name, budget.linear.iterations
+            ));
+        }
+        accuracies.push(found);
     }
     for (at, factor) in factors.iter().enumerate() {
         for (probe, name) in ["knn", "linear"].into_iter().enumerate() {
@@ -54,23 +62,25 @@ pub fn probes(probed: &[Probed], factors: &[Factor], budget: &Budget) -> Result<
         }
         figures.refer("chance", [Some(factor.name.as_str().into()), None, None], factor.chance());
     }
-    Ok(Finding::figures(
+    let mut finding = Finding::figures(
         "probes",
         "What the features know",
         "Share of held-out samples that a probe labels correctly: by nearest neighbours (knn) or by logistic regression \
          (linear). Only the probe sees labels; the network is trained without them, or not at all. Chance is the share of \
          the commonest class, and n the number of held-out samples.",
         figures.over(probed.first().map_or(0, |probed| probed.test.rows())),
-    ))
+    );
+    finding.notes.extend(notes);
+    Ok(finding)
 }
 
-/// The accuracies of k-NN and linear probe for each factor.
+/// The accuracies of k-NN and linear probe for each factor, and whether the latter ended before it converged.
 fn accuracies_of(
     train: &Stored,
     test: &Stored,
     factors: &[Factor],
     budget: &Budget,
-) -> Result<Vec<[f64; 2]>, EvalError> {
+) -> Result<Vec<([f64; 2], bool)>, EvalError> {
     let rows = train.rows();
     for factor in factors {
         factor.check(rows, test.rows())?;
@@ -97,10 +107,10 @@ fn both(
     test: &dyn FeatureRows,
     factors: &[Factor],
     budget: &Budget,
-) -> Result<Vec<[f64; 2]>, EvalError> {
+) -> Result<Vec<([f64; 2], bool)>, EvalError> {
     let knn = budget.knn.accuracy(train, test, factors)?;
     let linear = budget.linear.probe(train, test, factors)?;
-    Ok(knn.into_iter().zip(linear).map(|(knn, linear)| [knn, linear.accuracy]).collect())
+    Ok(knn.into_iter().zip(linear).map(|(knn, linear)| ([knn, linear.accuracy], !linear.converged)).collect())
 }
 
 #[cfg(test)]
@@ -133,6 +143,10 @@ mod tests {
             assert!(accuracy(probe, "pixels").is_none());
         }
         assert!((figures.references[0].value - 2.0 / 3.0).abs() < 1e-12);
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+        let capped = Budget { linear: Linear { iterations: 1, ..Linear::default() }, ..Budget::default() };
+        let notes = probes(&all, &factors, &capped).unwrap().notes;
+        assert!(notes.iter().any(|note| note.contains("before it converged (at most 1 steps)")), "{notes:?}");
         assert!(found.missing_control().unwrap().contains("baseline"), "no pixels were probed");
     }
 
