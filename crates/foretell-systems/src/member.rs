@@ -90,6 +90,8 @@ pub trait Session {
     fn train_len(&self) -> Option<usize>;
     /// What tells the samples of the open data apart; `None` where they are not open, are generated or lie in one block.
     fn roll(&self) -> Result<Option<Vec<Listed>>, DataError>;
+    /// Whether a sample of the open data can be read.
+    fn reads(&self, part: Part, index: usize) -> bool;
     /// What was chosen, and why.
     fn decisions(&mut self) -> &mut Vec<Decision>;
     /// Threads that may work.
@@ -337,6 +339,10 @@ impl<S: System> Session for Run<S> {
 
     fn roll(&self) -> Result<Option<Vec<Listed>>, DataError> {
         self.data.as_ref().map_or(Ok(None), |data| roll(data.as_ref()))
+    }
+
+    fn reads(&self, part: Part, index: usize) -> bool {
+        self.data.as_ref().is_some_and(|data| data.load(part, index).is_ok())
     }
 
     fn decisions(&mut self) -> &mut Vec<Decision> {

@@ -45,9 +45,17 @@ impl Lost {
     }
 
     /// What data have lost of these samples, of which those with these names could not be read; an error in words if they have
-    /// lost too many others, or are other data.
-    fn of(began: &[Listed], now: &[Listed], unread: &BTreeSet<String>) -> Result<Self, String> {
+    /// lost too many others, or are other data. One that was changed and can no longer be read is met as unreadable in its turn.
+    fn of(
+        began: &[Listed],
+        now: &[Listed],
+        unread: &BTreeSet<String>,
+        reads: impl Fn(Part, usize) -> bool,
+    ) -> Result<Self, String> {
         let mut left: BTreeMap<&str, &Listed> = now.iter().map(|sample| (sample.name.as_str(), sample)).collect();
+        let place_of = |name: &str, part: Part| {
+            now.iter().filter(|sample| sample.part == part).position(|sample| sample.name == name).unwrap_or(0)
+        };
         let (mut lost, mut unmet) = (Self::default(), Vec::new());
         let mut differs = None;
         for (place, sample) in began.iter().enumerate() {
@@ -65,7 +73,7 @@ impl Lost {
                     differs = Some(format!("`{name}` was in {} and is in {} now", part.name(), now.part.name()));
                 }
                 Some(now) if now.labels != *labels => differs = Some(format!("`{name}` has another label")),
-                Some(_) if known => {}
+                Some(_) if known || !reads(*part, place_of(name, *part)) => {}
                 Some(now) => differs = Some(format!("`{name}` had {bytes} bytes and has {} now", now.bytes)),
             }
         }
@@ -148,7 +156,7 @@ pub(crate) fn reopen(
             None => Ok((session, Lost::default())),
         };
     };
-    let lost = Lost::of(&began, &now, &unread(folder)?);
+    let lost = Lost::of(&began, &now, &unread(folder)?, |part, index| session.reads(part, index));
     let changed = |what| {
         let (unit, path) = changed.unwrap_or((session.unit(), session.source()));
         DataError::Changed { unit, path, what }

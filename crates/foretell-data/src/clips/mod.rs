@@ -488,7 +488,8 @@ esac
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("clip.mp4");
         fs::write(&path, b"\0\0\0\x18ftypisom").unwrap();
-        let words = format!("read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ] || exit 7; {}", frame(0, "0", "1x1"));
+        let words =
+            format!("read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ] || exit 7; {}", frame(0, "0", "1x1"));
         let work = r"read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ] || exit 7; printf 'P6\n1 1\n255\nxyz'";
         let clip = Clip::open_with(&path, FULL, &program(root.path(), &words, work)).unwrap();
         assert_eq!(clip.read(&[0]).unwrap()[0].pixels, b"xyz");

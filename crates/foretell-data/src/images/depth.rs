@@ -48,7 +48,9 @@ pub(crate) fn as_setting([low, high]: [u16; 2]) -> String {
 
 /// For a run, which takes numbers as its own data were taken.
 pub(crate) fn of_a_run([low, high]: [u16; 2]) -> String {
-    format!("this run takes numbers as its own `data.range` says, and giving it files of 8 bits made of {low} to {high}")
+    format!(
+        "this run takes numbers as its own `data.range` says, and giving it files of 8 bits made of {low} to {high}"
+    )
 }
 
 /// As an option of a command.

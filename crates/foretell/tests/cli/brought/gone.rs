@@ -33,6 +33,22 @@ fn a_sample_that_the_run_had_not_met_may_go() {
     assert_eq!(json(&other.join("summary.json"))["skipped"], serde_json::json!([name(held_out)]));
 }
 
+/// A file that a failing disk or a broken copy cut after the run had begun, or ended, is unreadable and no other picture.
+#[test]
+fn a_sample_that_was_cut_later_is_passed_over() {
+    let bench = Bench::new();
+    let (learnt, held_out) = of_parts(&bench);
+    let run = bench.killed(&bench.data(), "run", "5:checkpoint");
+    let cut = |index: usize| bench.put(index, &picture(index)[..picture(index).len() / 2]);
+    cut(learnt);
+    let said = succeeds(&resume(&run, &["--on-bad-sample", "skip"]));
+    assert!(said.contains(&name(learnt)), "{said}");
+    cut(held_out);
+    let output = crate::foretell().arg("probe").arg(&run).output().unwrap();
+    let said = succeeds(&output);
+    assert!(said.contains("passed over as unreadable") && said.contains(&name(held_out)), "{said}");
+}
+
 #[test]
 fn the_first_sample_that_differs_is_named() {
     let bench = Bench::new();
