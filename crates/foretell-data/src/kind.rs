@@ -205,8 +205,8 @@ fn is_web_page(head: &[u8]) -> bool {
     start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
 }
 
-/// Folders that are data sets of other tools.
-pub(crate) fn foreign_folder(folder: &Path) -> Option<DataError> {
+/// What to do with a folder that is a data set of another tool; `None` where it is none that is known.
+pub fn foreign_folder(folder: &Path) -> Option<DataError> {
     let has = |name: &str| folder.join(name).is_file();
     let name = folder.display().to_string();
     let told = |kind: &str, next: String| Some(DataError::Foreign { name: name.clone(), kind: kind.to_owned(), next });

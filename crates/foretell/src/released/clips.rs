@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use foretell_data::kind::foreign_folder;
 use foretell_data::{Clip, open_inputs};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,9 @@ impl Found {
             let before = self.inputs.len();
             self.search(path, 0)?;
             if self.inputs.len() == before {
+                if let Some(foreign) = foreign_folder(path) {
+                    return Err(foreign.into());
+                }
                 return Err(Error::Misuse(format!(
                     "`{}` holds neither clips (GIF, animated WebP or PNG, y4m, .npy, video files) nor folders of frames (.jpg, .jpeg, .png, .webp)",
                     path.display()

@@ -264,3 +264,12 @@ fn rows_follow_the_arguments_whatever_they_are() {
     let said = bench.embed("i-jepa", &["many"], &["--images"]).unwrap_err();
     assert!(said.contains("`--images` is for models of clips"), "{said}");
 }
+
+#[test]
+fn a_folder_of_another_tool_is_named_to_a_model_of_clips_too() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.at("robot/meta")).unwrap();
+    fs::write(bench.at("robot/meta/info.json"), "{\"codebase_version\": \"v3.0\"}").unwrap();
+    let said = bench.embed("v-jepa-2", &["robot"], &[]).unwrap_err();
+    assert!(said.contains("robot") && said.contains("LeRobotDataset("), "{said}");
+}
