@@ -45,6 +45,7 @@ mod reduce;
 mod rollout;
 mod segments;
 mod sets;
+mod shared;
 mod sigreg;
 mod simd;
 mod softmax;

@@ -73,7 +73,7 @@ impl Columns {
     }
 
     /// The inner products of each row of `left`, `[M, K]`, with each of these: `out`, `[M, N]`. What comes out for a pair is a
-    /// function of its two rows and of the widths alone on machines with AVX-512 or AMX.
+    /// function of its two rows, of the widths and of the instruction set alone.
     ///
     /// # Panics
     /// If the shapes do not match.

@@ -23,6 +23,7 @@ use rayon::prelude::*;
 
 use crate::instruction_set::{InstructionSet, current};
 use crate::kernel::{LANES, Start, transposed};
+use crate::shared::Shared;
 
 /// Rows or columns of a block: what one tile holds of the outer axis.
 pub(crate) const BLOCK: usize = 16;
@@ -298,21 +299,6 @@ thread_local! {
 
 /// Columns that [`product_of_few`] packs at a time.
 const COLUMNS: usize = 64;
-
-/// The beginning of an output that several threads write, each its own columns.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: tasks write disjoint places and read none of each other's (see `product_of_few`).
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
 
 /// Where a product goes.
 struct Output<'a> {

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::flex::buffer;
 use crate::kernel::{self, Left, Right, Start};
 use crate::matrix::{Matrix, SPAN, Store, Threads, room};
+use crate::shared::Shared;
 use crate::simd::dispatch;
 
 impl Matrix<'_> {
@@ -50,7 +51,6 @@ impl Matrix<'_> {
                 }
                 // Lengths that the compiler knows.
                 4 => copy_columns::<4>(from, strip),
-                6 => copy_columns::<6>(from, strip),
                 8 => copy_columns::<8>(from, strip),
                 _ => strip.chunks_exact_mut(rows).enumerate().for_each(|(j, to)| copy(j, to)),
             }
@@ -71,7 +71,7 @@ fn copy_columns<const R: usize>(from: Matrix<'_>, to: &mut [f32]) {
     }
 }
 
-/// Rows of the left operand's columns that are packed at a time, at most.
+/// Inner values that a product takes at a time, at most.
 const DEEP: usize = 1024;
 
 /// Multiplications from which on several threads are worth waking.
@@ -121,7 +121,6 @@ pub(crate) fn multiply(
         return;
     }
     let panels = if lies { Vec::new() } else { packed_panels(b) };
-    let right = Shared(if lies { b.values.as_ptr().cast_mut() } else { panels.as_ptr().cast_mut() });
     // Where rows are too few for every thread, columns are shared out too. What is shared changes no bit.
     let (rows, panel, tasks) = (kernel::rows(), kernel::panel(), 2 * rayon::current_num_threads());
     let span = m.div_ceil(tasks).next_multiple_of(rows).clamp(rows, SPAN);
@@ -131,7 +130,7 @@ pub(crate) fn multiply(
     (0..spans * groups).into_par_iter().for_each(|task| {
         let (rows, columns) = (task / groups * span, bound(task % groups)..bound(task % groups + 1));
         let a = a.rows(rows..m.min(rows + span));
-        let right = if lies { b.right() } else { right_of_ptr(right.get(), k) };
+        let right = if lies { b.right() } else { right_of(&panels, k) };
         PACKED.with_borrow_mut(|[left, _]| {
             // SAFETY: as above; tasks write disjoint rows and columns, and the borrow outlives them.
             unsafe { fill(Shared(out.get().add(rows * out_stride)), out_stride, store, a, right, columns, left) };
@@ -220,28 +219,9 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// The beginning of memory that several threads write, each its own places of it.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: tasks write disjoint places and read none of each other's (see `multiply`).
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
 /// Panels without gaps, `k` rows each.
 pub(crate) fn right_of(panels: &[f32], k: usize) -> Right {
-    right_of_ptr(panels.as_ptr(), k)
-}
-
-fn right_of_ptr(start: *const f32, k: usize) -> Right {
-    Right { start, row: kernel::panel(), apart: k * kernel::panel() }
+    Right { start: panels.as_ptr(), row: kernel::panel(), apart: k * kernel::panel() }
 }
 
 /// Values of a right operand in panels.
