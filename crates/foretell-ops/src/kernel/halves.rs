@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use pulp::Simd;
 
 use super::tile::{Begin, mask_of};
-use super::{Registers, Start, on_current};
+use super::{Registers, Start, on_current, with_rows};
 use crate::InstructionSet;
 use crate::instruction_set::current;
 
@@ -319,19 +319,7 @@ impl<P: Pairs> Tile<P> {
             unreachable!("no panel of {V} vectors");
         }
         // SAFETY: the caller's.
-        unsafe {
-            match rows {
-                1 => self.go::<1, V>(),
-                2 => self.go::<2, V>(),
-                3 => self.go::<3, V>(),
-                4 => self.go::<4, V>(),
-                5 => self.go::<5, V>(),
-                6 => self.go::<6, V>(),
-                7 => self.go::<7, V>(),
-                8 => self.go::<8, V>(),
-                _ => unreachable!("{rows} rows in a strip"),
-            }
-        }
+        unsafe { with_rows!(self.go(rows; V)) }
     }
 
     #[inline(always)]

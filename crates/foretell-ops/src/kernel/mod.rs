@@ -107,6 +107,24 @@ macro_rules! on_current {
 }
 pub(crate) use on_current;
 
+/// Calls a tile's method with a number of rows that the compiler knows.
+macro_rules! with_rows {
+    ($tile:ident.$go:ident($rows:expr; $($more:ident),+)) => {
+        match $rows {
+            1 => $tile.$go::<1, $($more),+>(),
+            2 => $tile.$go::<2, $($more),+>(),
+            3 => $tile.$go::<3, $($more),+>(),
+            4 => $tile.$go::<4, $($more),+>(),
+            5 => $tile.$go::<5, $($more),+>(),
+            6 => $tile.$go::<6, $($more),+>(),
+            7 => $tile.$go::<7, $($more),+>(),
+            8 => $tile.$go::<8, $($more),+>(),
+            rows => unreachable!("{rows} rows in a strip"),
+        }
+    };
+}
+use with_rows;
+
 /// Rows of the output in registers at a time.
 pub(crate) fn rows() -> usize {
     fn of<S: Registers>(_: S) -> usize {

@@ -2,7 +2,7 @@
 
 use pulp::{MemMask, Simd};
 
-use super::{DEPTH, Left, Registers, Right, Start, Strip};
+use super::{DEPTH, Left, Registers, Right, Start, Strip, with_rows};
 
 /// [`run_strips`](super::run_strips) with one instruction set.
 ///
@@ -166,19 +166,7 @@ impl<S: Registers> Tile<S> {
             unreachable!("no panel of {V} vectors");
         }
         // SAFETY: the caller's.
-        unsafe {
-            match rows {
-                1 => self.go::<1, V, MASKED>(),
-                2 => self.go::<2, V, MASKED>(),
-                3 => self.go::<3, V, MASKED>(),
-                4 => self.go::<4, V, MASKED>(),
-                5 => self.go::<5, V, MASKED>(),
-                6 => self.go::<6, V, MASKED>(),
-                7 => self.go::<7, V, MASKED>(),
-                8 => self.go::<8, V, MASKED>(),
-                _ => unreachable!("{rows} rows in a strip"),
-            }
-        }
+        unsafe { with_rows!(self.go(rows; V, MASKED)) }
     }
 
     /// `R` rows of `V` vectors, the last of them under the mask if there is one.
