@@ -8,31 +8,32 @@
 //! Weight gradients are summed within a *lane*, a fixed share of the groups, and lanes are added in order: groups and
 //! lanes are functions of the shapes alone, so that the thread count never changes a bit.
 
+mod backward;
+mod held;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::Tensor;
-use burn::backend::{Dispatch, Flex};
+use burn::backend::Dispatch;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::activation::{gelu_and_slope, gelu_at, gelu_composed};
-use crate::attention::{self, Packed, attention_composed, backward_sets, forward_sets};
-use crate::count::repeated;
-use crate::flex::{buffer, contiguous, is_fused, slice, tensor};
+use crate::activation::{gelu_at, gelu_composed};
+use crate::attention::{self, Packed, attention_composed, forward_sets};
+use crate::flex::{buffer, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::kernel::Start;
 use crate::linear::linear_composed;
-use crate::matrix::{
-    Matrix, NARROW, Ready, Store, Threads, are_few, product, product_given, product_of_few, product_ready, room,
-};
-use crate::norm::{layer_norm_composed, normalise_rows, normalise_rows_backward};
+use crate::matrix::{Matrix, NARROW, Ready, are_few, product_given, product_of_few, product_ready, room};
+use crate::norm::{layer_norm_composed, normalise_rows};
 use crate::pieces::Plan;
 use crate::precision::{Given, Precision, Room};
-use crate::reduce::add_in_order;
-use crate::sets::{Sets, split_at_lengths};
+use crate::sets::Sets;
 use crate::simd::dispatch;
 use crate::turns::{Turns, turn_composed};
+pub(crate) use backward::backward;
+pub use held::{LeanBlock, PackedBlock};
 
 /// The weights of a [`transformer_block`], D wide with a hidden width of H.
 #[derive(Clone, Debug)]
@@ -51,109 +52,6 @@ pub struct BlockWeights {
     pub fc2: (Tensor<2>, Tensor<1>),
     /// The maps laid out beforehand, where that was done.
     pub packed: Option<PackedBlock>,
-}
-
-/// A block's maps laid out once, for an encoder that is used and no longer trained: otherwise each pass does it anew, which for
-/// one image costs a tenth or more. Weights that have changed since are noticed, and the layout is then passed over.
-#[derive(Clone)]
-pub struct PackedBlock(Arc<(Maps, [FlexTensor; 4])>);
-
-impl PackedBlock {
-    /// Of these weights; `None` where the fused body does not run.
-    pub fn of(weights: &BlockWeights) -> Option<Self> {
-        let w = weights;
-        let tensors = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
-        let [qkv, proj, fc1, fc2] = tensors.each_ref().map(slice);
-        let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
-        let maps = Maps::of(MapWeights { qkv, proj, fc1, fc2, width, hidden }, true);
-        Some(Self(Arc::new((maps, tensors))))
-    }
-
-    /// The layout, if it is of these very values: storage that is held here is written by nobody.
-    fn maps_of(&self, w: MapWeights<'_>) -> Option<&Maps> {
-        let (maps, tensors) = self.0.as_ref();
-        let same = tensors.iter().zip([w.qkv, w.proj, w.fc1, w.fc2]).all(|(t, values)| std::ptr::eq(slice(t), values));
-        same.then_some(maps)
-    }
-}
-
-/// A block for use alone, which holds its maps in fewer bits and nothing else of them: the tensors that it was made of may go.
-#[derive(Clone)]
-pub struct LeanBlock(Arc<Lean>);
-
-struct Lean {
-    maps: Maps,
-    norm1: [Vec<f32>; 2],
-    norm2: [Vec<f32>; 2],
-    /// Of queries, keys and values, after attention, and of the MLP's two maps.
-    biases: [Vec<f32>; 4],
-}
-
-impl LeanBlock {
-    /// Of these weights; `None` in f32, and where the fused body does not run.
-    pub fn of(weights: &BlockWeights, precision: Precision) -> Option<Self> {
-        let w = weights;
-        if precision == Precision::F32 {
-            return None;
-        }
-        let [qkv, proj, fc1, fc2] = [plain(&w.qkv.0)?, plain(&w.proj.0)?, plain(&w.fc1.0)?, plain(&w.fc2.0)?];
-        let [width, hidden] = [w.proj.0.dims()[0], w.fc1.0.dims()[0]];
-        let maps =
-            MapWeights { qkv: slice(&qkv), proj: slice(&proj), fc1: slice(&fc1), fc2: slice(&fc2), width, hidden };
-        let maps = Maps::at(maps, true, precision);
-        let values = |t: &Tensor<1>| crate::values(t.clone());
-        let norm = |(gain, bias): &(Tensor<1>, Tensor<1>)| [values(gain), values(bias)];
-        let biases = [&w.qkv.1, &w.proj.1, &w.fc1.1, &w.fc2.1].map(values);
-        Some(Self(Arc::new(Lean { maps, norm1: norm(&w.norm1), norm2: norm(&w.norm2), biases })))
-    }
-
-    /// [`turned_block`](crate::turned_block) with these maps, without gradients.
-    ///
-    /// # Panics
-    /// If `x` is not f32 on the CPU, or rows or heads differ from the sets' or the turns'.
-    pub fn forward(&self, x: Tensor<2>, sets: &Sets, turns: Option<&Turns>, heads: usize, eps: f64) -> Tensor<2> {
-        let lean = self.0.as_ref();
-        let [rows, width] = x.dims();
-        let [qkv, proj, fc1, fc2] = &lean.biases;
-        assert_eq!((rows, width), (sets.rows(), proj.len()), "rows and sets differ, or rows of another width");
-        let fits = |turns: &Turns| turns.rows() == rows && turns.head() * heads == width;
-        assert!(turns.is_none_or(fits), "rows or heads differ from the turns'");
-        let x = plain(&x).expect("values in f32 on the CPU");
-        let none: &[f32] = &[];
-        let [[gain1, bias1], [gain2, bias2]] = [&lean.norm1, &lean.norm2];
-        let w = Weights {
-            norm1: [gain1, bias1],
-            qkv: [none, qkv],
-            proj: [none, proj],
-            norm2: [gain2, bias2],
-            fc1: [none, fc1],
-            fc2: [none, fc2],
-            width,
-            hidden: fc1.len(),
-            eps: eps as f32,
-        };
-        let shape = Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, packed: None };
-        let (y, _) = pass(&w, &lean.maps, slice(&x), &shape, false);
-        Tensor::from_primitive::<Flex>(tensor(y, [rows, width]))
-    }
-}
-
-impl std::fmt::Debug for LeanBlock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LeanBlock")
-    }
-}
-
-/// The values of a tensor that the fused body takes, tracked or not.
-fn plain(t: &Tensor<2>) -> Option<FlexTensor> {
-    let t = if t.device().is_autodiff() { t.clone().inner() } else { t.clone() };
-    is_fused(&t).then(|| contiguous(t.try_into_primitive::<Flex>().expect("an untracked tensor on Flex")))
-}
-
-impl std::fmt::Debug for PackedBlock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PackedBlock")
-    }
 }
 
 /// `x ← x + proj(attention(qkv(norm1(x))))`, then `x ← x + fc2(gelu(fc1(norm2(x))))` (Dosovitskiy et al., 2021), with
@@ -293,39 +191,6 @@ impl<'a> Weights<'a> {
         let (d, h) = (self.width, self.hidden);
         [d, d, 3 * d * d, 3 * d, d * d, d, d, d, h * d, h, d * h, d]
     }
-}
-
-/// `dw += dyᵀ a` and `db += Σ dy`.
-fn add_gradients(dw: &mut [f32], db: &mut [f32], dy: &[f32], a: &[f32]) {
-    let (outputs, inputs) = (db.len(), dw.len() / db.len().max(1));
-    add_product(dw, inputs, dy, outputs, a, inputs);
-    add_sums(db, dy);
-}
-
-/// `dw += dyᵀ a`, rows of `dw` `stride` apart.
-fn add_product(dw: &mut [f32], stride: usize, dy: &[f32], outputs: usize, a: &[f32], inputs: usize) {
-    let rows = dy.len() / outputs.max(1);
-    let (dy, a) = (Matrix::new(dy, rows, outputs), Matrix::new(a, rows, inputs));
-    product(dw, stride, Store::Add, dy.t(), a, Threads::One);
-}
-
-/// `db += Σ dy`, row by row.
-fn add_sums(db: &mut [f32], dy: &[f32]) {
-    // Of these rows alone first: short sums keep their digits.
-    let mut sums = vec![0.0_f32; db.len()];
-    dispatch(
-        #[inline(always)]
-        || {
-            for dy in dy.chunks_exact(sums.len()) {
-                for (sum, dy) in sums.iter_mut().zip(dy) {
-                    *sum += dy;
-                }
-            }
-            for (db, sum) in db.iter_mut().zip(&sums) {
-                *db += sum;
-            }
-        },
-    );
 }
 
 /// Scratch of one thread.
@@ -489,74 +354,6 @@ impl<'a> Weights<'a> {
             start = Start::Kept;
         }
     }
-
-    /// From the block's output gradient to that of the residual stream's middle (`dmiddle`) and of the attention's
-    /// output (`dattended`).
-    #[allow(clippy::too_many_arguments)]
-    fn after_backward(
-        &self,
-        ready: &Maps,
-        (attended, middle): (&[f32], &[f32]),
-        dy: &[f32],
-        dmiddle: &mut [f32],
-        dattended: &mut [f32],
-        sums: &mut [&mut [f32]; WEIGHTS],
-        s: &mut Scratch,
-    ) {
-        let [.., dproj, dproj_b, dnorm, dnorm_b, dfc1, dfc1_b, dfc2, dfc2_b] = sums;
-        let rows = dy.len() / self.width.max(1);
-        let normed = room(&mut s.narrow, dy.len());
-        normalise_rows(middle, self.norm2[0], self.norm2[1], self.eps, normed);
-        add_sums(dfc2_b, dy);
-        // `dattended` lends its room until it is due.
-        let mut start = Start::Zero;
-        let maps = ready.fc1.iter().zip(&ready.fc2).zip(&ready.fc1_again);
-        for (columns, ((fc1, fc2), again)) in shares(self.width, self.hidden).zip(maps) {
-            let len = rows * columns.len();
-            let (active, dhidden) = (room(&mut s.wide, len), room(&mut s.wide2, len));
-            apply(again, normed, Start::Bias(&self.fc1[1][columns.clone()]), active);
-            repeated(rows, columns.len(), self.width);
-            apply(fc2, dy, Start::Zero, dhidden);
-            dispatch(
-                #[inline(always)]
-                || {
-                    for (active, dhidden) in active.iter_mut().zip(dhidden.iter_mut()) {
-                        let (value, slope) = gelu_and_slope(*active);
-                        *active = value;
-                        *dhidden *= slope;
-                    }
-                },
-            );
-            add_product(&mut dfc2[columns.start..], self.hidden, dy, self.width, active, columns.len());
-            let of_fc1 = columns.start * self.width..columns.end * self.width;
-            add_gradients(&mut dfc1[of_fc1], &mut dfc1_b[columns], dhidden, normed);
-            apply(fc1, dhidden, start, dattended);
-            start = Start::Kept;
-        }
-        dmiddle.copy_from_slice(dy);
-        normalise_rows_backward::<true>(middle, self.norm2[0], self.eps, dattended, dmiddle, dnorm, dnorm_b);
-        add_gradients(dproj, dproj_b, dmiddle, attended);
-        apply(&ready.proj, dmiddle, Start::Zero, dattended);
-    }
-
-    /// From the gradients of the residual stream's middle and of queries, keys and values to that of the input, which
-    /// replaces `dmiddle`.
-    fn before_backward(
-        &self,
-        ready: &Maps,
-        x: &[f32],
-        dqkv: &[f32],
-        dmiddle: &mut [f32],
-        sums: &mut [&mut [f32]; WEIGHTS],
-        s: &mut Scratch,
-    ) {
-        let [dnorm, dnorm_b, dqkv_w, dqkv_b, ..] = sums;
-        let normed = room(&mut s.narrow, x.len());
-        normalise_rows(x, self.norm1[0], self.norm1[1], self.eps, normed);
-        add_gradients(dqkv_w, dqkv_b, dqkv, normed);
-        apply(&ready.qkv, dqkv, Start::Zero, normed);
-        normalise_rows_backward::<true>(x, self.norm1[0], self.eps, normed, dmiddle, dnorm, dnorm_b);
-    }
 }
 
 /// What the backward pass needs besides input and weights.
@@ -632,106 +429,4 @@ fn pass(w: &Weights<'_>, ready: &Maps, values: &[f32], shape: &Shape, keep: bool
         },
     );
     (y, keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle }))))
-}
-
-/// The gradients of the input and of each weight.
-pub(crate) fn backward(
-    x: &FlexTensor,
-    weights: &[FlexTensor; WEIGHTS],
-    shape: &Shape,
-    saved: &Saved,
-    dy: &FlexTensor,
-) -> (FlexTensor, Vec<FlexTensor>) {
-    let w = Weights::of(weights, shape.eps);
-    let (values, sets, rows) = (slice(x), &shape.sets, shape.sets.rows());
-    let d = w.width;
-    let (dy, kept) = (slice(dy), saved.0.as_ref());
-    let plan = Plan::of(sets);
-    let ready = Maps::of(w.maps(), false);
-    let in_lane = plan.spans.len() / plan.lanes;
-    let mut dx = buffer(rows * d);
-    let total: usize = w.lengths().iter().sum();
-    let mut sums: Vec<Vec<f32>> = (0..plan.lanes).map(|_| vec![0.0; total]).collect();
-    let after = |i: usize, dmiddle: &mut [f32], dattended: &mut [f32], sums: &mut _, s: &mut Scratch| {
-        let kept = (plan.piece(i, &kept.attended, d), plan.piece(i, &kept.middle, d));
-        w.after_backward(&ready, kept, plan.piece(i, dy, d), dmiddle, dattended, sums, s);
-    };
-    let mut pieces = plan.cut(&mut dx, d);
-    if let Some(groups) = &plan.groups {
-        let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
-        lanes.enumerate().for_each(|(lane, (sums, pieces))| {
-            let (mut s, mut own) = (Scratch::default(), Vec::new());
-            let mut sums = weight_views(sums, &w);
-            for (i, dmiddle) in (lane * in_lane..).zip(pieces) {
-                let span = plan.spans[i].clone();
-                let (dattended, dqkv) = room(&mut own, span.len() * 4 * d).split_at_mut(span.len() * d);
-                after(i, dmiddle, dattended, &mut sums, &mut s);
-                for set in groups[i].clone() {
-                    let range = sets.range(set);
-                    let (from, to) = (range.start - span.start, range.end - span.start);
-                    let packed =
-                        Packed::new(&kept.qkv[3 * d * range.start..3 * d * range.end], d, shape.heads, sets.step());
-                    let (dy, dqkv) = (&dattended[d * from..d * to], &mut dqkv[3 * d * from..3 * d * to]);
-                    packed.backward_all(dy, dqkv, &mut s.attention);
-                }
-                shape.turn_back(span, dqkv, d);
-                w.before_backward(&ready, plan.piece(i, values, d), dqkv, dmiddle, &mut sums, &mut s);
-            }
-        });
-    } else {
-        let mut dattended = buffer(rows * d);
-        let mut dattends = plan.cut(&mut dattended, d);
-        let both = pieces.par_chunks_mut(in_lane).zip(dattends.par_chunks_mut(in_lane));
-        sums.par_iter_mut().zip(both).enumerate().for_each(|(lane, (sums, (pieces, dattends)))| {
-            let mut s = Scratch::default();
-            let mut sums = weight_views(sums, &w);
-            for (i, (dmiddle, dattended)) in (lane * in_lane..).zip(pieces.iter_mut().zip(dattends)) {
-                after(i, dmiddle, dattended, &mut sums, &mut s);
-            }
-        });
-        let mut dqkv = buffer(rows * 3 * d);
-        backward_sets(&kept.qkv, sets, d, shape.heads, &dattended, &mut dqkv);
-        let dqkvs = plan.cut(&mut dqkv, 3 * d).into_par_iter().zip(&plan.spans);
-        dqkvs.for_each(|(dqkv, span)| shape.turn_back(span.clone(), dqkv, d));
-        let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
-        lanes.enumerate().for_each(|(lane, (sums, pieces))| {
-            let mut s = Scratch::default();
-            let mut sums = weight_views(sums, &w);
-            for (i, dmiddle) in (lane * in_lane..).zip(pieces) {
-                w.before_backward(
-                    &ready,
-                    plan.piece(i, values, d),
-                    plan.piece(i, &dqkv, 3 * d),
-                    dmiddle,
-                    &mut sums,
-                    &mut s,
-                );
-            }
-        });
-    }
-    let gradients = add_lanes(sums, &w);
-    let gradients = gradients
-        .into_iter()
-        .zip(weights)
-        .map(|(values, weight)| tensor(values, weight.layout().shape().clone()))
-        .collect();
-    (tensor(dx, [rows, d]), gradients)
-}
-
-/// A flat vector as one slice for each weight.
-fn weight_views<'a>(sums: &'a mut [f32], w: &Weights<'_>) -> [&'a mut [f32]; WEIGHTS] {
-    let views = split_at_lengths(sums, w.lengths().into_iter());
-    views.try_into().unwrap_or_else(|_| unreachable!("as many views as lengths"))
-}
-
-/// The lanes' sum, one vector for each weight.
-fn add_lanes(lanes: Vec<Vec<f32>>, w: &Weights<'_>) -> Vec<Vec<f32>> {
-    let lengths = w.lengths();
-    let sum = add_in_order(lanes, lengths.iter().sum());
-    let mut start = 0;
-    let vectors = lengths.into_iter().map(|len| {
-        start += len;
-        sum[start - len..start].to_vec()
-    });
-    vectors.collect()
 }
