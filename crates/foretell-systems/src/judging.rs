@@ -30,6 +30,7 @@ pub struct Judging<'a, D: Modality> {
     /// Features of the labelled samples, once a judge has asked for them.
     pub(crate) labelled: OnceCell<Option<Labelled>>,
     skipped: RefCell<BTreeSet<String>>,
+    notes: RefCell<Vec<String>>,
 }
 
 /// What was found, and what could not be read on the way.
@@ -43,7 +44,8 @@ pub struct Judged {
 impl<'a, D: Modality> Judging<'a, D> {
     /// Of these networks.
     pub fn new(on: On<'a, D>, data: &'a Arc<D>, settings: &'a JudgeConfig, learner: &'a dyn Learner) -> Self {
-        Self { on, data, settings, learner, encoder: None, labelled: OnceCell::new(), skipped: RefCell::default() }
+        let (skipped, notes) = <_>::default();
+        Self { on, data, settings, learner, encoder: None, labelled: OnceCell::new(), skipped, notes }
     }
 
     /// The same with these tensors in the trained encoder.
@@ -70,6 +72,16 @@ impl<'a, D: Modality> Judging<'a, D> {
     /// Notes samples that could not be read.
     pub fn skip(&self, names: Vec<String>) {
         self.skipped.borrow_mut().extend(names);
+    }
+
+    /// Notes how the labelled samples' features were computed.
+    pub(crate) fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// What was noted so.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 
     /// The judgement's outcome.

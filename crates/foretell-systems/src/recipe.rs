@@ -2,6 +2,7 @@
 //! TOML file, on top of that single settings.
 
 use foretell_jepa::Auto;
+use foretell_ops::Precision;
 use foretell_train::TrainConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,12 +47,24 @@ pub struct JudgeConfig {
     pub train_samples: Auto<usize>,
     /// What features and raw pixels may take of the memory, in MiB; those beyond it lie in a temporary file. No figure depends on it.
     pub memory: usize,
+    /// In how many bits the encoders' maps are held while probes' features are computed.
+    #[serde(with = "PrecisionName")]
+    pub precision: Precision,
 }
 
 impl Default for JudgeConfig {
     fn default() -> Self {
-        Self { train_samples: Auto::default(), memory: 1024 }
+        Self { train_samples: Auto::default(), memory: 1024, precision: Precision::F32 }
     }
+}
+
+/// [`Precision`] as recipes name it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Precision", rename_all = "lowercase")]
+enum PrecisionName {
+    F32,
+    Bf16,
+    Int8,
 }
 
 /// What is wrong with a recipe, in a sentence.

@@ -8,7 +8,7 @@ use foretell_eval::{
     Stored, TRAINED, UNTRAINED,
 };
 use foretell_nn::Encode;
-use foretell_ops as ops;
+use foretell_ops::{self as ops, Precision};
 use foretell_train::Which;
 
 use crate::judging::Judging;
@@ -36,6 +36,7 @@ pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judg
 fn noted<D: Modality>(run: &Judging<'_, D>, mut finding: Finding, factors: &[Factor]) -> Finding {
     /// Classes that are named.
     const NAMED: usize = 8;
+    finding.notes.extend(run.notes());
     for (factor, known) in factors.iter().zip(run.data.factors()) {
         let [train, test] = factor.one_sided();
         let shown = |classes: &BTreeMap<u32, usize>| {
@@ -117,7 +118,16 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
     if few || factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
         return Ok(None);
     }
-    let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
+    let (mut trained, mut untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
+    let precision = run.settings.precision;
+    if precision != Precision::F32 {
+        let held = [&mut trained, &mut untrained].into_iter().all(|encoder| encoder.prepare(precision));
+        run.note(if held {
+            format!("features computed with the encoders' maps in {precision}")
+        } else {
+            format!("features computed in f32: this encoder has no maps that could be held in {precision} here")
+        });
+    }
     let encoders = [trained.as_ref(), untrained.as_ref()];
     let memory = Memory::of(run.settings.memory.saturating_mul(1 << 20));
     let train = see(run, Part::Train, &encoders, run.train_samples(), &memory)?;

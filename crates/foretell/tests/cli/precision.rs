@@ -167,3 +167,35 @@ fn what_cannot_be_held_in_fewer_bits_is_one_sentence() {
     let (whole, small) = (size("f32"), size("int8"));
     assert!(small + 2 * 12 * 24 * 24 * 3 < whole + 8 * (2 * 9 * 24) + 12_000, "{small} of {whole} bytes");
 }
+
+#[test]
+fn an_evaluation_may_compute_its_features_in_fewer_bits_and_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let data = labelled(root.path());
+    let probed = |system: &str, precision: &str, more: &[&str]| {
+        let run = root.path().join(format!("{system}-{precision}"));
+        let setting = format!("judge.precision={precision}");
+        let mut train = vec!["train", system, "--steps", "2", "--set", "train.batch=8", "--set", &setting];
+        more.iter().for_each(|setting| train.extend(["--set", setting]));
+        printed(&[&train[..], &["--data", text(&data), "--out", text(&run)]].concat());
+        json(&["probe", text(&run), "--json"])
+    };
+    let small = ["model.depth=2", "model.ema.initial_teacher_limit=1.0"];
+    let (full, eight) = (probed("i-jepa", "f32", &small), probed("i-jepa", "int8", &small));
+    assert!(eight["notes"].to_string().contains("maps in int8"), "{eight}");
+    assert!(full["notes"].is_null(), "{full}");
+    let rows = |probed: &serde_json::Value| {
+        let rows = probed["probes"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["accuracy"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let (full, eight) = (rows(&full), rows(&eight));
+    assert!(full.len() == eight.len() && !full.is_empty());
+    // A held-out picture or two may be named otherwise.
+    assert!(full.iter().zip(&eight).all(|(full, eight)| (full - eight).abs() < 0.2), "{full:?} {eight:?}");
+    let residual = ["model.projector=[16]", "model.code_width=8", "model.backbone.widths=[8]"];
+    let residual = probed("le-jepa", "int8", &residual);
+    assert!(residual["notes"].to_string().contains("computed in f32"), "{residual}");
+
+    let wrong = foretell().args(["train", "i-jepa", "--set", "judge.precision=int4"]).output().unwrap();
+    one_sentence(&wrong, &["judge.precision", "int4", "bf16"]);
+}
