@@ -20,4 +20,4 @@ pub mod vicreg;
 pub mod views;
 
 pub use foretell_data::{Auto, Decision};
-pub use objective::{Clock, Kept, Latents, Objective, Outcome, Role, Second};
+pub use objective::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role, Second};

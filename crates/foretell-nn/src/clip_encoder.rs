@@ -1,7 +1,8 @@
-//! A [`ClipVit`] as an encoder of clips.
+//! A network of clips, such as a [`ClipVit`], as an encoder of clips.
 
 use std::any::Any;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{ClipSample, Normalise};
 use foretell_ops::{self as ops, Precision, Sets};
@@ -10,9 +11,57 @@ use crate::clip_vit::ClipVit;
 use crate::encode::{Encode, Tokens};
 use crate::weights::{self, NamedTensors, WeightsError};
 
-/// A network of clips in evaluation mode: every token of a clip, whose frames are as many and as large as it is told.
-pub struct ClipEncoder {
-    network: ClipVit,
+/// A network of clips in evaluation mode, without gradients.
+pub trait ClipNetwork: Send {
+    /// Clips `[B, T, C, H, W]`, normalised as in training → their tokens `[B, N, D]`, frame by frame in raster order.
+    fn tokens(&self, clips: Tensor<5>) -> Tensor<3>;
+
+    /// What probes are given of them: `[B, F]`.
+    fn probed(&self, clips: Tensor<5>) -> Tensor<2>;
+
+    /// Width of the tokens, D.
+    fn width(&self) -> usize;
+
+    /// Channels of a frame.
+    fn channels(&self) -> usize;
+
+    /// See [`Encode::prepare`].
+    fn prepare(&mut self, precision: Precision) -> bool;
+}
+
+impl ClipNetwork for ClipVit {
+    fn tokens(&self, clips: Tensor<5>) -> Tensor<3> {
+        self.encode(clips, None)
+    }
+
+    /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`, as I-JEPA's linear evaluation; of
+    /// V-JEPA 2.1 those of its levels.
+    fn probed(&self, clips: Tensor<5>) -> Tensor<2> {
+        let config = self.config();
+        let layers = match &config.dense {
+            Some(dense) => dense.levels.clone(),
+            None => (config.depth.saturating_sub(LAST)..config.depth).collect(),
+        };
+        let layers = self.layers(clips, None, &layers);
+        Tensor::cat(layers.into_iter().map(|tokens| tokens.mean_dim(1).squeeze_dim::<2>(1)).collect(), 1)
+    }
+
+    fn width(&self) -> usize {
+        self.config().width
+    }
+
+    fn channels(&self) -> usize {
+        self.config().channels
+    }
+
+    fn prepare(&mut self, precision: Precision) -> bool {
+        self.prepare(precision)
+    }
+}
+
+/// A network of clips that has every token of a clip, whose frames are as many and as large as it is told.
+pub struct ClipEncoder<N = ClipVit> {
+    network: N,
     frames: usize,
     size: usize,
     normalise: Normalise,
@@ -24,15 +73,15 @@ const AT_ONCE: usize = 16;
 /// Blocks whose tokens a probe is given.
 const LAST: usize = 4;
 
-impl ClipEncoder {
+impl<N: ClipNetwork> ClipEncoder<N> {
     /// A network that lies on `device`, of `frames` frames of `size` × `size` pixels, normalised so.
-    pub fn new(network: ClipVit, (frames, size): (usize, usize), normalise: Normalise, device: &Device) -> Self {
+    pub fn new(network: N, (frames, size): (usize, usize), normalise: Normalise, device: &Device) -> Self {
         Self { network, frames, size, normalise, device: device.clone() }
     }
 
     /// `[B, T, C, H, W]`. A clip of fewer frames goes on with its last one.
     fn clips(&self, samples: &[&ClipSample]) -> Tensor<5> {
-        let (channels, side) = (self.network.config().channels, self.size);
+        let (channels, side) = (self.network.channels(), self.size);
         let one = channels * side * side;
         let mut pixels = vec![0.0; samples.len() * self.frames * one];
         for (sample, clip) in samples.iter().zip(pixels.chunks_exact_mut((self.frames * one).max(1))) {
@@ -55,34 +104,25 @@ impl ClipEncoder {
     }
 }
 
-impl Encode<ClipSample> for ClipEncoder {
+impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
     fn tokens(&self, samples: &[&ClipSample]) -> Tokens {
         let tokens = self.in_turn(samples, |clips| {
             let device = clips.device();
-            ops::together(&device, || self.network.encode(clips, None))
+            ops::together(&device, || self.network.tokens(clips))
         });
         let [b, n, d] = tokens.dims();
         Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: None }
     }
 
-    /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`, as I-JEPA's linear evaluation; of
-    /// V-JEPA 2.1 those of its levels.
     fn probed(&self, samples: &[&ClipSample]) -> Tensor<2> {
-        let config = self.network.config();
-        let layers = match &config.dense {
-            Some(dense) => dense.levels.clone(),
-            None => (config.depth.saturating_sub(LAST)..config.depth).collect(),
-        };
         self.in_turn(samples, |clips| {
             let device = clips.device();
-            let layers = ops::together(&device, || self.network.layers(clips, None, &layers));
-            let means = layers.into_iter().map(|tokens| tokens.mean_dim(1).squeeze_dim::<2>(1));
-            Tensor::cat(means.collect(), 1)
+            ops::together(&device, || self.network.probed(clips))
         })
     }
 
     fn width(&self) -> usize {
-        self.network.config().width
+        self.network.width()
     }
 
     fn state(&self) -> NamedTensors {

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::layers::{Block, LayerNorm};
+use crate::parameters::change;
 use crate::positions::{self, Grid, Order, Rope};
 
 /// How tokens are told where they lie.
@@ -60,6 +61,17 @@ pub struct Dense {
 }
 
 impl Dense {
+    /// Four blocks spread over an encoder of this depth, the last one last; fewer where there are not so many. The released levels
+    /// where that depth was released.
+    pub fn spread(depth: usize) -> Self {
+        Self::of_depth(depth).unwrap_or_else(|| {
+            let ends = (1..=4).map(|quarter| quarter * depth / 4);
+            let mut levels: Vec<usize> = ends.filter_map(|end| end.checked_sub(1)).collect();
+            levels.dedup();
+            Self { levels }
+        })
+    }
+
     /// The released levels of an encoder of this depth.
     pub fn of_depth(depth: usize) -> Option<Self> {
         let levels = match depth {
@@ -246,7 +258,7 @@ impl TubeletEmbed {
     }
 
     /// `[.., C·t·p·p]` → `[.., D]`.
-    fn forward<const R: usize>(&self, tubelets: Tensor<R>) -> Tensor<R> {
+    pub(crate) fn forward<const R: usize>(&self, tubelets: Tensor<R>) -> Tensor<R> {
         let weight = self.proj.weight.val();
         let [width, c, t, p, _] = weight.dims();
         ops::linear(tubelets, weight.reshape([width, c * t * p * p]), self.proj.bias.val())
@@ -280,6 +292,13 @@ impl ClipVit {
     /// The lengths it was made with.
     pub fn config(&self) -> &ClipVitConfig {
         &self.config
+    }
+
+    /// The same with the maps of each block's residual outputs divided by √(2 l), l being the block's number from 1: how V-JEPA 2 and
+    /// 2.1 begin. (V-JEPA's code draws them again behind it.)
+    #[must_use]
+    pub fn rescaled(self) -> Self {
+        Self { blocks: rescaled(self.blocks), ..self }
     }
 
     /// Encodes clips; where `kept` says which tokens, only those ever enter (position codes follow their tokens).
@@ -383,12 +402,25 @@ impl ClipVit {
     }
 
     /// The tokeniser of what is encoded, and what is added to each of its tokens.
-    fn embed(&self, modality: Modality) -> (&TubeletEmbed, Option<&Param<Tensor<3>>>) {
+    pub(crate) fn embed(&self, modality: Modality) -> (&TubeletEmbed, Option<&Param<Tensor<3>>>) {
         match (&self.patch_embed_img, modality) {
             (Some(embed), Modality::Image) => (embed, self.img_mod_embed.as_ref()),
             _ => (&self.patch_embed, self.video_mod_embed.as_ref()),
         }
     }
+}
+
+/// See [`ClipVit::rescaled`].
+pub(crate) fn rescaled(blocks: Vec<Block>) -> Vec<Block> {
+    let numbered = blocks.into_iter().enumerate();
+    numbered
+        .map(|(i, block)| {
+            change(block, &mut |parameter, values| match parameter.name {
+                "attn.proj.weight" | "mlp.fc2.weight" => values / (2.0 * (i + 1) as f64).sqrt(),
+                _ => values,
+            })
+        })
+        .collect()
 }
 
 /// Every token of each sample, `[B, N]` row-major.
@@ -407,4 +439,26 @@ pub fn cut(clips: Tensor<5>, tubelet: usize, patch: usize) -> Tensor<3> {
         times * rows * cols,
         c * tubelet * patch * patch,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_the_released_ones_and_spread_elsewhere() {
+        for (depth, levels) in [
+            (1, vec![0]),
+            (2, vec![0, 1]),
+            (4, vec![0, 1, 2, 3]),
+            (6, vec![0, 2, 3, 5]),
+            (12, vec![2, 5, 8, 11]),
+            (24, vec![5, 11, 17, 23]),
+            (40, vec![9, 19, 29, 39]),
+            (48, vec![11, 23, 37, 47]),
+        ] {
+            assert_eq!(Dense::spread(depth).levels, levels, "{depth}");
+        }
+        assert_eq!(Dense::of_depth(6), None);
+    }
 }

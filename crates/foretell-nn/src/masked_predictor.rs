@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 pub use crate::clip_vit::Modality;
-use crate::clip_vit::{Positions, blocks_parameters, product};
+use crate::clip_vit::{Positions, blocks_parameters, product, rescaled};
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::positions::Grid;
 
@@ -147,6 +147,12 @@ impl MaskedPredictor {
         &self.config
     }
 
+    /// The same with smaller residual outputs; see [`ClipVit::rescaled`](crate::clip_vit::ClipVit::rescaled).
+    #[must_use]
+    pub fn rescaled(self) -> Self {
+        Self { predictor_blocks: rescaled(self.predictor_blocks), ..self }
+    }
+
     /// The asked tokens, in the order in which they were asked for.
     ///
     /// # Shapes
@@ -274,11 +280,7 @@ impl MaskedPredictor {
 
 impl Asked<'_> {
     /// What `of` makes of the same packed, as many rows of each sample: `[B, N, ..]` in and out.
-    fn packed(
-        self,
-        context: Tensor<3>,
-        of: impl FnOnce(Tensor<2>, AskedRows<'_>) -> Vec<Tensor<2>>,
-    ) -> Vec<Tensor<3>> {
+    fn packed(self, context: Tensor<3>, of: impl FnOnce(Tensor<2>, AskedRows<'_>) -> Vec<Tensor<2>>) -> Vec<Tensor<3>> {
         let [b, seen, d] = context.dims();
         let sets = [seen, self.targets_at.len() / b.max(1)].map(|len| ops::Sets::uniform(b, len));
         let asked = AskedRows {

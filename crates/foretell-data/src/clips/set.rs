@@ -124,6 +124,7 @@ impl Modality for Clips {
     type Sample = ClipSample;
     const UNIT: Unit = Unit { one: "clip", many: "clips" };
     const BASELINE: &'static str = "pixels";
+    const CONTROL: Option<&'static str> = Some("one frame repeated");
 
     fn open(config: &mut ClipsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         config.check_frames()?;
@@ -202,6 +203,12 @@ impl Modality for Clips {
             crop_resize(image, Crop::whole(image), BASELINE_SIDE)
         });
         small.flat_map(|image| image.pixels).map(|pixel| f32::from(pixel) / 255.0).collect()
+    }
+
+    /// The clip whose frames are all its middle one: what is known of it is not known of motion.
+    fn control(&self, sample: &ClipSample) -> Option<ClipSample> {
+        let middle = sample.frames.get(sample.frames.len() / 2)?;
+        Some(ClipSample::new(vec![middle.clone(); sample.frames.len()]))
     }
 
     /// Its middle frame.

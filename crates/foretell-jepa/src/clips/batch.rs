@@ -55,6 +55,11 @@ impl TubePart {
         self.tubelets.len() / (self.clips * self.grid.len()).max(1)
     }
 
+    /// See [`motion`].
+    pub fn motion(&self) -> f64 {
+        motion(&self.tubelets, self.clips, self.grid)
+    }
+
     /// The mask sets behind each other.
     pub fn joined(&self) -> Joined {
         let tokens = self.grid.len();
@@ -79,6 +84,25 @@ impl TubePart {
     }
 }
 
+/// The variance of the values of `clips` clips' tubelets `[B·N, ..]` over time at each place, as a share of all their variance. Of a
+/// static camera it is 0.
+pub(super) fn motion(tubelets: &[f32], clips: usize, grid: Grid) -> f64 {
+    let area = tubelets.len() / (clips * grid.frames).max(1);
+    let squares = |values: &mut dyn Iterator<Item = f64>| {
+        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        values.for_each(|x| (n, sum, squares) = (n + 1.0, sum + x, squares + x * x));
+        squares - sum * sum / f64::max(n, 1.0)
+    };
+    let over_time = |clip: &[f32]| {
+        let at = |i: usize| squares(&mut clip.iter().skip(i).step_by(area).map(|x| f64::from(*x)));
+        (0..area).map(at).sum::<f64>()
+    };
+    let changes: f64 = tubelets.chunks_exact((area * grid.frames).max(1)).map(over_time).sum();
+    let all = squares(&mut tubelets.iter().map(|x| f64::from(*x)));
+    // Of nothing but one colour nothing is left but rounding.
+    if all <= 1e-9 * tubelets.len() as f64 { 0.0 } else { (changes / all).max(0.0) }
+}
+
 /// Shorter and smaller clips before the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Early {
@@ -92,7 +116,6 @@ pub struct Early {
 
 /// Single images among the clips of a batch (V-JEPA 2.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct ImagesAmong {
     /// Share of a batch's samples of which one frame is taken for an image; 0 for none.
     pub share: f64,
@@ -206,7 +229,12 @@ fn window(sample: &ClipSample, frames: usize, rng: &mut impl Rng) -> ClipSample 
 
 /// Frames `[T, C, S, S]` → tubelets `[N, C·t·p·p]`, frame by frame in raster order, each `[C, t, p, p]`; what goes beyond the last whole
 /// one is left.
-fn cut(pixels: &[f32], (frames, channels, size): (usize, usize, usize), (tubelet, patch): (usize, usize), out: &mut [f32]) {
+pub(super) fn cut(
+    pixels: &[f32],
+    (frames, channels, size): (usize, usize, usize),
+    (tubelet, patch): (usize, usize),
+    out: &mut [f32],
+) {
     let side = size / patch;
     let mut rows = out.chunks_exact_mut(patch.max(1));
     for time in 0..frames / tubelet {
@@ -302,10 +330,32 @@ mod tests {
             let range = joined.targets.range(set);
             assert_eq!(&joined.target_at[range.clone()], part.masks[set / 3].target_of(set % 3));
             let first = (set % 3 * 18) as u32;
-            assert!(joined.target_rows[range.clone()].iter().zip(&joined.target_at[range]).all(|(row, at)| *row == first + at));
+            assert!(
+                joined.target_rows[range.clone()]
+                    .iter()
+                    .zip(&joined.target_at[range])
+                    .all(|(row, at)| *row == first + at)
+            );
             let range = joined.context.range(set);
-            assert!(joined.context_rows[range.clone()].iter().zip(&joined.context_at[range]).all(|(row, at)| *row == first + at));
+            assert!(
+                joined.context_rows[range.clone()]
+                    .iter()
+                    .zip(&joined.context_at[range])
+                    .all(|(row, at)| *row == first + at)
+            );
         }
+    }
+
+    #[test]
+    fn motion_is_what_changes_over_time() {
+        let part = |samples: &[ClipSample]| collator().collate(1, samples).unwrap().parts.remove(0).motion();
+        let moving = sample(4, 12, 0);
+        let still = ClipSample::new(vec![moving.frames[0].clone(); 4]);
+        assert!(part(&[moving.clone(), sample(4, 12, 1)]) > 0.1);
+        assert!(part(&[still.clone(), still]) < 1e-6);
+        let plain = Image { pixels: vec![80; 12 * 12 * 3], ..moving.frames[0].clone() };
+        let plain = ClipSample::new(vec![plain; 4]);
+        assert!(part(&[plain.clone(), plain]) < 1e-6);
     }
 
     #[test]
@@ -321,13 +371,17 @@ mod tests {
     #[test]
     fn some_samples_are_images() {
         let images = ImagesAmong { share: 0.4, masks: TubeConfig::Official(OfficialTubes::image()) };
-        let collator = TubeCollator { images: Some(images), size: 32, patch: 4, masks: TubeConfig::official(), ..collator() };
+        let collator =
+            TubeCollator { images: Some(images), size: 32, patch: 4, masks: TubeConfig::official(), ..collator() };
         collator.check().unwrap();
         let samples: Vec<ClipSample> = (0..5).map(|seed| sample(4, 32, seed)).collect();
         let batch = collator.collate(2, &samples).unwrap();
         let [clips, images] = &batch.parts[..] else { panic!("two parts") };
         assert_eq!((clips.clips, images.clips), (3, 2));
-        assert_eq!((images.grid, images.values(), images.modality), (Grid { frames: 1, rows: 8, cols: 8 }, 48, Modality::Image));
+        assert_eq!(
+            (images.grid, images.values(), images.modality),
+            (Grid { frames: 1, rows: 8, cols: 8 }, 48, Modality::Image)
+        );
         assert_eq!((clips.masks.len(), images.masks.len()), (2, 1));
     }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod dense;
+pub mod views;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::masked::Keep;
 use crate::target::{EmaConfig, TargetTransform};
-use crate::{Clock, Kept, Latents, Objective, Outcome, Role};
+use crate::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role};
 pub use batch::{Early, ImagesAmong, Joined, TubeBatch, TubeCollator, TubePart};
 pub use dense::{ContextLoss, nearness};
 
@@ -249,9 +250,9 @@ impl Objective for MaskedClips {
         let weight = self.context_loss.map_or(0.0, |loss| loss.at(clock));
         let parts: Vec<Predicted> = batch.parts.iter().map(|part| self.predict(networks, part, weight > 0.0)).collect();
         let latents = clock.health_due.then(|| {
-            let least = parts.iter().flat_map(|part| {
-                (0..part.joined.targets.count()).map(|set| part.joined.targets.range(set).len())
-            });
+            let least = parts
+                .iter()
+                .flat_map(|part| (0..part.joined.targets.count()).map(|set| part.joined.targets.range(set).len()));
             let most = least.min().unwrap_or(1).clamp(1, JUDGED);
             let rows = |of: &dyn Fn(&Predicted) -> Tensor<2>| {
                 let rows = parts.iter().zip(&batch.parts).map(|(predicted, part)| {
@@ -271,16 +272,24 @@ impl Objective for MaskedClips {
             hidden = add(hidden, loss * share);
             if let Some(pair) = context {
                 let weights = self.context_loss.filter(|loss| loss.by_distance).map(|_| {
-                    let (context, targets) = ((&*joined.context_at, &joined.context), (&*joined.target_at, &joined.targets));
+                    let (context, targets) =
+                        ((&*joined.context_at, &joined.context), (&*joined.target_at, &joined.targets));
                     nearness(part.grid, context, targets)
                 });
                 seen = add(seen, self.of_sets(pair, &joined.context, &joined.of_set, weights) * share);
             }
         }
-        let hidden = hidden.expect("a batch has a part");
-        let Some(seen) = seen else { return Outcome { loss: hidden, terms: Vec::new(), latents, seen: Vec::new() } };
-        let terms = vec![("prediction", hidden.clone().inner()), ("context", seen.clone().inner())];
-        Outcome { loss: hidden + seen * weight, terms, latents, seen: Vec::new() }
+        let mut loss = hidden.expect("a batch has a part");
+        let mut terms = Vec::new();
+        if let Some(seen) = seen {
+            terms = vec![("prediction", loss.clone().inner()), ("context", seen.clone().inner())];
+            loss = loss + seen * weight;
+        }
+        if clock.health_due {
+            let motion = batch.parts.first().map_or(0.0, TubePart::motion);
+            terms.push((MOTION, Tensor::from_floats([motion as f32], &self.device)));
+        }
+        Outcome { loss, terms, latents, seen: Vec::new() }
     }
 
     fn role<'a>(&self, name: &'a str, clock: &Clock) -> Role<'a> {

@@ -176,7 +176,9 @@ mod tests {
             let (context, target) = (masks.context_of(i), masks.target_of(i));
             assert!(!context.is_empty() && !target.is_empty(), "{grid:?}");
             for tokens in [context, target] {
-                assert!(tokens.windows(2).all(|pair| pair[0] < pair[1]) && (tokens[tokens.len() - 1] as usize) < grid.len());
+                assert!(
+                    tokens.windows(2).all(|pair| pair[0] < pair[1]) && (tokens[tokens.len() - 1] as usize) < grid.len()
+                );
             }
             assert!(context.iter().all(|token| target.binary_search(token).is_err()), "{grid:?}");
         }

@@ -97,7 +97,12 @@ impl OfficialSet {
         Ok(())
     }
 
-    fn draw(&self, grid: ClipGrid, batch: usize, (seed, step, set): (u64, u64, usize)) -> Result<Vec<(Vec<u32>, Vec<u32>)>, MaskError> {
+    fn draw(
+        &self,
+        grid: ClipGrid,
+        batch: usize,
+        (seed, step, set): (u64, u64, usize),
+    ) -> Result<Vec<(Vec<u32>, Vec<u32>)>, MaskError> {
         let step = step ^ ((set as u64) << 58);
         let mut shared = rng(seed, Stream::Mask, step, u64::MAX);
         let block = self.block(grid, [(); 3].map(|()| uniform((0.0, 1.0), &mut shared)));
@@ -151,8 +156,9 @@ impl OfficialTubes {
         let of = |(i, set): (usize, &OfficialSet)| {
             let mut clips = set.draw(grid, batch, (seed, step, i))?;
             if self.cut {
-                let [seen, hidden] = [|clip: &(Vec<u32>, Vec<u32>)| clip.0.len(), |clip: &(Vec<u32>, Vec<u32>)| clip.1.len()]
-                    .map(|len| clips.iter().map(len).min().unwrap_or(0));
+                let [seen, hidden] =
+                    [|clip: &(Vec<u32>, Vec<u32>)| clip.0.len(), |clip: &(Vec<u32>, Vec<u32>)| clip.1.len()]
+                        .map(|len| clips.iter().map(len).min().unwrap_or(0));
                 clips.iter_mut().for_each(|(context, target)| {
                     context.truncate(seen);
                     target.truncate(hidden);
@@ -195,7 +201,10 @@ mod tests {
 
     #[test]
     fn blocks_that_leave_nothing_are_refused() {
-        let all = OfficialTubes { sets: vec![OfficialSet { scale: (1.0, 1.0), aspect: (1.0, 1.0), ..OfficialSet::default() }], cut: true };
+        let all = OfficialTubes {
+            sets: vec![OfficialSet { scale: (1.0, 1.0), aspect: (1.0, 1.0), ..OfficialSet::default() }],
+            cut: true,
+        };
         let grid = ClipGrid { frames: 2, rows: 4, cols: 4 };
         let error = all.check(grid).unwrap_err().to_string();
         assert!(error.contains("4 × 4") && error.contains("kind `blocks`"), "{error}");
