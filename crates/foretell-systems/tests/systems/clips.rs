@@ -11,7 +11,6 @@ use foretell_data::{
 use foretell_jepa::clips::{ClipTarget, ContextLoss, ImagesAmong, LatentLoss};
 use foretell_jepa::masks::tubes::{CausalTubes, OfficialTubes, RandomTubes, TubeConfig};
 use foretell_jepa::target::TargetTransform;
-use foretell_systems::System;
 use foretell_systems::clip_model::{ClipModel, Grow};
 use foretell_systems::le_v_jepa::LeVJepaConfig;
 use foretell_systems::v_jepa::VJepaConfig;
