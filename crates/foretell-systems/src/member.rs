@@ -355,7 +355,8 @@ impl<S: System> Session for Run<S> {
 
     fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError> {
         self.recipe.train.resolve(steps, self.threads, &mut self.decisions);
-        if let Some(data) = &self.data {
+        let probed = |data: &S::Data| data.len(Part::Train).is_some() || !data.factors().is_empty();
+        if let Some(data) = self.data.as_ref().filter(|data| probed(data)) {
             let (len, enough) = (self.train_len(), data.enough_to_probe());
             self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || match len {
                 Some(len) => {
