@@ -31,7 +31,9 @@ pub mod zip;
 
 pub use auto::{Auto, Decision};
 pub use axes::Layout;
-pub use clips::{Clip, Cursor, FramesBy, planes, sample_frames};
+pub use clips::{
+    Clip, ClipSample, Clips, ClipsConfig, Cursor, FramesBy, MovingConfig, ShortClips, planes, sample_frames,
+};
 pub use epochs::{Epochs, check_batch};
 pub use error::DataError;
 pub use images::antialias::{Filter, resize};

@@ -36,32 +36,57 @@ impl Normalise {
     pub fn measure(dataset: &Dataset, size: usize, threads: usize, on_bad: OnBadSample) -> Result<Self, DataError> {
         let all = dataset.len(Part::Train);
         let count = all.min(MEASURED);
-        let channels = dataset.channels();
         let source = dataset.clone();
-        let work = move |chunk: u64| {
+        Self::of_images(dataset.channels(), count, CHUNK, threads, move |place| {
+            let index = place * all / count;
+            match source.load(Part::Train, index) {
+                Ok(sample) => Ok(vec![fit(&sample.image, size)]),
+                Err(_) if on_bad == OnBadSample::Skip => Ok(Vec::new()),
+                Err(error) => Err(fail(error, source.name(Part::Train, index)?)),
+            }
+        })
+    }
+
+    /// Measured on the images of so many places, of which a thread reads `chunk` at a time.
+    pub(crate) fn of_images(
+        channels: usize,
+        count: usize,
+        chunk: usize,
+        threads: usize,
+        images: impl Fn(usize) -> Result<Vec<Image>, DataError> + Send + Sync + 'static,
+    ) -> Result<Self, DataError> {
+        let work = move |number: u64| {
             let mut sums = vec![Sums::default(); channels];
-            let first = chunk as usize * CHUNK;
-            for index in first..count.min(first + CHUNK) {
-                let index = index * all / count;
-                match source.load(Part::Train, index) {
-                    Ok(sample) => {
-                        for pixel in fit(&sample.image, size).pixels.chunks_exact(channels) {
-                            sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
-                        }
-                    }
-                    Err(_) if on_bad == OnBadSample::Skip => {}
-                    Err(error) => return Err(fail(error, source.name(Part::Train, index)?)),
+            let first = number as usize * chunk;
+            for place in first..count.min(first + chunk) {
+                for pixel in images(place)?.iter().flat_map(|image| image.pixels.chunks_exact(channels)) {
+                    sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
                 }
             }
-            Ok(sums)
+            Ok::<_, DataError>(sums)
         };
-        let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
+        let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(chunk) as u64, work);
         let mut total = vec![Sums::default(); channels];
         while let Some(sums) = chunks.next() {
             total.iter_mut().zip(&sums?).for_each(|(total, sums)| total.join(sums));
         }
         let (mean, std) = total.iter().map(Sums::mean_and_deviation).unzip();
         Ok(Self { mean, std })
+    }
+
+    /// An error unless there is a mean and a deviation for each of 1 or 3 channels.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        let Self { mean, std } = self;
+        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let one_each = (mean.len() == 1 || mean.len() == 3) && std.len() == mean.len();
+        if one_each && sound(mean) && sound(std) && !std.contains(&0.0) {
+            return Ok(());
+        }
+        Err(DataError::BadSetting {
+            name: "data.normalise".into(),
+            expected: "a mean and a positive standard deviation for 1 or 3 channels",
+            found: format!("{mean:?} and {std:?}"),
+        })
     }
 
     /// What leaves values as they are.

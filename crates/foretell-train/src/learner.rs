@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::{DataError, Epochs, Feed, Modality, OnBadSample, Part, feed, for_each, judged_part};
 use foretell_eval::{Features, Statistics};
-use foretell_jepa::{Clock, Kept, Latents, Objective, Role, Second};
+use foretell_jepa::{Clock, Kept, Latents, MOTION, Objective, Role, Second};
 use foretell_nn::layers::absorb;
 use foretell_nn::parameters::{change, look};
 use foretell_nn::{NamedTensors, Tokens, weights};
@@ -321,12 +321,11 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
         let Some(batch) = &self.held_out else {
             return Err(TrainError::Setting("no held-out batch could be made".to_owned()));
         };
-        let outcome = self.objective.loss(self.networks(which), batch, clock);
+        // Without gradients: a tape would keep every activation of more samples than a batch has.
+        let outcome = self.objective.loss(&self.networks(which).valid(), batch, clock);
         let loss = f64::from(outcome.loss.clone().inner().into_scalar::<f32>());
-        if outcome.loss.is_tracked() {
-            // The tape keeps every activation until a backward pass consumes it.
-            drop(outcome.loss.backward());
-        }
+        let motion = outcome.terms.iter().find(|(name, _)| *name == MOTION);
+        let motion = motion.map(|(_, share)| f64::from(share.clone().into_scalar::<f32>()));
         let matrix = |tensor: Tensor<2>| {
             let [rows, dim] = tensor.dims();
             Features::new(rows, dim, ops::values(tensor)).map(|features| thin(&features))
@@ -341,6 +340,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             target: Statistics::of(&matrix(targets)?)?,
             loss,
             teacher_distance: self.teacher_distance(which, clock),
+            motion,
         };
         Ok((measured, skipped))
     }
@@ -351,10 +351,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
         let draw = |draw: u64| {
             // Steps of their own: no training step has these numbers.
             let batch = collator.collate(HELD_OUT_STEP + 1 + draw, &samples)?;
-            let outcome = self.objective.loss(self.networks(which), &batch, &clock);
-            if outcome.loss.is_tracked() {
-                drop(outcome.loss.backward());
-            }
+            let outcome = self.objective.loss(&self.networks(which).valid(), &batch, &clock);
             let Some(Latents { predictions, .. }) = outcome.latents else {
                 return Err(TrainError::Setting("the objective gave no latents when they were due".to_owned()));
             };

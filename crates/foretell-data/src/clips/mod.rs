@@ -3,11 +3,15 @@
 //! frames are read when they are asked for.
 
 mod animation;
+mod config;
 mod ffmpeg;
 mod frames;
 mod gif;
 mod moments;
+mod moving;
 mod npy;
+mod sample;
+mod set;
 mod y4m;
 
 use std::fs::{self, File};
@@ -20,11 +24,15 @@ use crate::images::listing::is_ring;
 use crate::kind::foreign;
 use crate::{DataError, Image};
 use animation::Animation;
+pub use config::{ClipsConfig, ShortClips};
 use ffmpeg::Decoded;
 use frames::Frames;
 use gif::Gif;
 pub use moments::{FramesBy, sample_frames};
+pub use moving::MovingConfig;
 use npy::Npy;
+pub use sample::ClipSample;
+pub use set::Clips;
 use y4m::{Refused, Y4m};
 
 /// Wider or higher frames are refused.

@@ -117,7 +117,6 @@ impl ImagesConfig {
 
     /// Side of the images in pixels and their channels, of a resolved config.
     pub fn form(&self) -> Result<(usize, usize), DataError> {
-        let (mean, std) = (&self.normalise.mean, &self.normalise.std);
         let Auto::Value(size) = self.image_size else {
             return Err(DataError::BadSetting {
                 name: "data.image_size".into(),
@@ -125,16 +124,8 @@ impl ImagesConfig {
                 found: "auto".to_owned(),
             });
         };
-        let sound = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        let one_each = (mean.len() == 1 || mean.len() == 3) && std.len() == mean.len();
-        if !one_each || !sound(mean) || !sound(std) || std.contains(&0.0) {
-            return Err(DataError::BadSetting {
-                name: "data.normalise".into(),
-                expected: "a mean and a positive standard deviation for 1 or 3 channels",
-                found: format!("{mean:?} and {std:?}"),
-            });
-        }
-        Ok((size, mean.len()))
+        self.normalise.check()?;
+        Ok((size, self.normalise.mean.len()))
     }
 }
 

@@ -52,7 +52,7 @@ impl ScenesConfig {
 }
 
 /// Names and hues in turns. The steps are by eye, not by angle.
-const COLOURS: [(&str, f32); 8] = [
+pub(crate) const COLOURS: [(&str, f32); 8] = [
     ("red", 0.0),
     ("orange", 0.075),
     ("yellow", 0.15),
@@ -67,7 +67,7 @@ const SIZES: [(&str, f32); 3] = [("small", 0.15), ("medium", 0.205), ("large", 0
 const POSITIONS: [&str; 9] =
     ["top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right"];
 const ROTATIONS: [&str; 4] = ["up", "right", "down", "left"];
-const TEXTURES: [&str; 5] = ["plain", "stripes", "checker", "dots", "noise"];
+pub(crate) const TEXTURES: [&str; 5] = ["plain", "stripes", "checker", "dots", "noise"];
 
 /// Number of factors; their order is that of [`factors`].
 const FACTORS: usize = 6;
@@ -125,14 +125,7 @@ pub(crate) fn draw(config: &ScenesConfig, part: Part, index: usize) -> (Image, [
         for (column, out) in line.chunks_exact_mut(3).enumerate() {
             let x = (column as f32 + 0.5) * pixel;
             let colour = object.over(background.at(x, y, pixel), x, y, pixel);
-            // One draw of noise for each channel: the sum of two uniform numbers, a triangle.
-            let bits = rng.next_u64();
-            for (channel, (out, value)) in out.iter_mut().zip(colour).enumerate() {
-                let [a, b] = [2 * channel, 2 * channel + 1].map(|byte| (bits >> (8 * byte)) as u8 as f32);
-                let noise = (a + b - 255.0) / 255.0;
-                let lit = value * light.at(x, y) + light.noise * noise;
-                *out = (lit * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
-            }
+            light.expose(colour, x, y, rng.next_u64(), out);
         }
     }
     (image, labels)
@@ -198,12 +191,12 @@ impl Object {
 }
 
 /// 1 where `distance` is well below 0, 0 where it is well above, and a ramp of the given width between.
-fn smooth_below(distance: f32, width: f32) -> f32 {
+pub(crate) fn smooth_below(distance: f32, width: f32) -> f32 {
     (0.5 - distance / width).clamp(0.0, 1.0)
 }
 
 /// Two colours of little contrast and how they alternate.
-struct Background {
+pub(crate) struct Background {
     texture: u32,
     colours: [[f32; 3]; 2],
     sin: f32,
@@ -218,7 +211,7 @@ struct Background {
 const LATTICE: usize = 10;
 
 impl Background {
-    fn new(rng: &mut impl Rng, texture: u32) -> Self {
+    pub(crate) fn new(rng: &mut impl Rng, texture: u32) -> Self {
         let hue = rng.random::<f32>();
         let saturation = rng.random_range(0.05..0.4);
         let value = rng.random_range(0.25..0.8);
@@ -240,7 +233,7 @@ impl Background {
         }
     }
 
-    fn at(&self, x: f32, y: f32, pixel: f32) -> [f32; 3] {
+    pub(crate) fn at(&self, x: f32, y: f32, pixel: f32) -> [f32; 3] {
         let (u, v) = (self.cos * x + self.sin * y, self.cos * y - self.sin * x);
         // In periods, and a pixel's width in periods, which is how wide an edge is drawn.
         let (u, v) = (u / self.period + self.phase.0, v / self.period + self.phase.1);
@@ -281,14 +274,14 @@ fn wave(t: f32) -> f32 {
 }
 
 /// A gradient of light from one side, and the sensor's noise.
-struct Light {
+pub(crate) struct Light {
     x: f32,
     y: f32,
     noise: f32,
 }
 
 impl Light {
-    fn new(rng: &mut impl Rng) -> Self {
+    pub(crate) fn new(rng: &mut impl Rng) -> Self {
         let (sin, cos) = (rng.random::<f32>() * TAU).sin_cos();
         let strength = rng.random_range(0.0..0.5_f32);
         Self { x: strength * cos, y: strength * sin, noise: rng.random_range(0.01..0.04) }
@@ -296,5 +289,16 @@ impl Light {
 
     fn at(&self, x: f32, y: f32) -> f32 {
         1.0 + self.x * (x - 0.5) + self.y * (y - 0.5)
+    }
+
+    /// A pixel as the sensor has it, from a colour and 48 random bits.
+    pub(crate) fn expose(&self, colour: [f32; 3], x: f32, y: f32, bits: u64, out: &mut [u8]) {
+        let light = self.at(x, y);
+        // One draw of noise for each channel: the sum of two uniform numbers, a triangle.
+        for (channel, (out, value)) in out.iter_mut().zip(colour).enumerate() {
+            let [a, b] = [2 * channel, 2 * channel + 1].map(|byte| (bits >> (8 * byte)) as u8 as f32);
+            let noise = (a + b - 255.0) / 255.0;
+            *out = ((value * light + self.noise * noise) * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
+        }
     }
 }
