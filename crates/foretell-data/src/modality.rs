@@ -78,6 +78,22 @@ pub struct Meta {
     pub bytes: Option<u64>,
 }
 
+/// Pictures of one size that follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Film {
+    /// In their order.
+    pub frames: Vec<Image>,
+    /// So many in a second.
+    pub fps: f64,
+}
+
+impl Film {
+    /// One that does not move.
+    pub fn still(image: Image) -> Self {
+        Self { frames: vec![image], fps: 1.0 }
+    }
+}
+
 /// What a run brings to its data when it opens them.
 pub struct Opening<'a> {
     /// Of the run.
@@ -266,6 +282,16 @@ pub trait Modality: Send + Sync + Sized + 'static {
         self.load(Part::Train, index)
     }
 
+    /// Reads several samples of a part, for data that are read faster together.
+    fn load_many(&self, part: Part, indices: &[usize]) -> Vec<Result<Self::Sample, DataError>> {
+        indices.iter().map(|index| self.load(part, *index)).collect()
+    }
+
+    /// The same of [`load_to_train`](Self::load_to_train).
+    fn load_many_to_train(&self, indices: &[usize]) -> Vec<Result<Self::Sample, DataError>> {
+        indices.iter().map(|index| self.load_to_train(*index)).collect()
+    }
+
     /// A sample in the form that encoders take, such as an image brought to its side: work for the loader's threads.
     fn prepare(&self, sample: Self::Sample) -> Self::Sample {
         sample
@@ -277,6 +303,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
 
     /// What a report shows of a sample.
     fn picture(&self, _sample: &Self::Sample) -> Option<Image> {
+        None
+    }
+
+    /// A sample as a report shows it where it moves.
+    fn film(&self, _sample: &Self::Sample) -> Option<Film> {
         None
     }
 

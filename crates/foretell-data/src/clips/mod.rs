@@ -5,13 +5,20 @@
 mod animation;
 mod config;
 mod ffmpeg;
+mod files;
 mod frames;
 mod gif;
+mod header;
+mod list;
+mod listing;
 mod moments;
 mod moving;
 mod npy;
+mod pictures;
 mod sample;
+mod search;
 mod set;
+mod windows;
 mod y4m;
 
 use std::fs::{self, File};
@@ -32,6 +39,7 @@ pub use moments::{FramesBy, sample_frames};
 pub use moving::MovingConfig;
 use npy::Npy;
 pub use sample::ClipSample;
+pub use search::FoundClips;
 pub use set::Clips;
 use y4m::{Refused, Y4m};
 
@@ -134,6 +142,17 @@ impl Clip {
     pub fn is_video(path: &Path) -> bool {
         let format = || head(path).ok().and_then(|head| Format::of(path, &head));
         path.is_file() && format().is_some_and(|format| format != Format::Animation)
+    }
+
+    /// Whether a path is a file that `ffmpeg` decodes.
+    pub(crate) fn is_container(path: &Path) -> bool {
+        let format = || head(path).ok().and_then(|head| Format::of(path, &head));
+        path.is_file() && format() == Some(Format::Container)
+    }
+
+    /// Whether `ffmpeg` decodes it.
+    pub(crate) fn is_decoded(&self) -> bool {
+        matches!(self.kind, Kind::Decoded(_))
     }
 
     /// Whether a path is a WebP or PNG file of several frames.
