@@ -256,7 +256,7 @@ fn what_cannot_be_read_is_told_and_counted() {
     let source = clips.training(4, 0).unwrap();
     (1..=4).for_each(|step| assert_eq!(source.batch(step).unwrap().len(), 4));
     assert!(source.skipped() <= 1);
-    refused(settings(&root.path().join("nothing")), &["nothing", "does not exist"]);
+    refused(settings(&root.path().join("nothing")), &["there is nothing at"]);
     fs::create_dir(root.path().join("empty")).unwrap();
     refused(settings(&root.path().join("empty")), &["holds neither clips"]);
     for (set, part) in [

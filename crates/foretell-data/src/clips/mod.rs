@@ -130,7 +130,7 @@ impl Clip {
             Kind::Animation(animation) => (animation.times().to_vec(), Vec::new()),
             Kind::Decoded(decoded) => (decoded.times().to_vec(), decoded.notes().to_vec()),
             Kind::Frames(frames) => (Vec::new(), frames.notes()),
-            Kind::Y4m(_) => (Vec::new(), Vec::new()),
+            Kind::Y4m(y4m) => (y4m.times(), Vec::new()),
         };
         let times = if moments::are_usable(&times, frames) { times } else { Vec::new() };
         notes.extend(moments::note(&times));
