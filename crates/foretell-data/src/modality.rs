@@ -221,6 +221,10 @@ pub trait Modality: Send + Sync + Sized + 'static {
     /// What the baseline beside every figure is called.
     const BASELINE: &'static str;
 
+    /// What samples are called from which that is taken what their kind is about, where that can be done: see
+    /// [`control`](Self::control).
+    const CONTROL: Option<&'static str> = None;
+
     /// The same where it differs from one set to another.
     fn baseline_name(&self) -> &'static str {
         Self::BASELINE
@@ -300,6 +304,12 @@ pub trait Modality: Send + Sync + Sized + 'static {
     /// The plain features that stand beside an encoder's (pixels, a histogram of labels) of a prepared sample; as many
     /// numbers for each.
     fn baseline(&self, sample: &Self::Sample) -> Vec<f32>;
+
+    /// A prepared sample without what its kind is about, such as a clip that stands still: what probes of the trained network's features
+    /// of it know does not come from there. Only of kinds that name a [`CONTROL`](Self::CONTROL).
+    fn control(&self, _sample: &Self::Sample) -> Option<Self::Sample> {
+        None
+    }
 
     /// What a report shows of a sample.
     fn picture(&self, _sample: &Self::Sample) -> Option<Image> {

@@ -2,9 +2,10 @@
 //!
 //! A batch goes one way: samples → [`Collate`](foretell_data::Collate) (views and masks, in the loader's threads) →
 //! tokeniser, context encoder, predictor → latent loss ← target. Almost every member is one of a few compositions of
-//! such parts: [`masked`] predicts hidden tokens from visible ones, [`views`] one view's code from another's,
+//! such parts: [`masked`] predicts hidden tokens from visible ones ([`clips`] those of video), [`views`] one view's code from another's,
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
+pub mod clips;
 pub mod dynamics;
 pub mod geometry;
 pub mod masked;
@@ -19,4 +20,4 @@ pub mod vicreg;
 pub mod views;
 
 pub use foretell_data::{Auto, Decision};
-pub use objective::{Clock, Kept, Latents, Objective, Outcome, Role, Second};
+pub use objective::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role, Second};

@@ -31,6 +31,10 @@ pub struct Latents {
     pub targets: Tensor<2>,
 }
 
+/// The term by which an objective over clips tells, when latents are wanted, how much of what a network is given changes over time:
+/// the variance over time at each place as a share of all variance. Of a static camera it is 0.
+pub const MOTION: &str = "motion";
+
 /// One step's loss.
 pub struct Outcome {
     /// Scalar `[1]`, tracked.

@@ -63,6 +63,11 @@ pub enum EmaSchedule {
         /// Momentum at the first step.
         start: f64,
     },
+    /// The same momentum in each step, whatever the batch: the released code of V-JEPA 2 and 2.1.
+    Constant {
+        /// Momentum.
+        momentum: f64,
+    },
 }
 
 /// The clock of a moving average.
@@ -100,6 +105,7 @@ impl EmaConfig {
                 0.5_f64.powf(batch as f64 / samples.max(1) as f64)
             }
             EmaSchedule::HalfLife { samples: Auto::Auto } => 0.996,
+            EmaSchedule::Constant { momentum } => momentum,
             EmaSchedule::Ramp { start } => start + (1.0 - start) * (step - 1) as f64 / total.max(1) as f64,
         }
     }
@@ -119,7 +125,9 @@ impl EmaConfig {
     /// Share of the random initial teacher that is left after `steps` of `total`: Π τ.
     pub fn initial_teacher_left(&self, steps: u64, total: u64, batch: usize) -> f64 {
         match self.schedule {
-            EmaSchedule::HalfLife { .. } => self.momentum(1, total, batch).powf(steps as f64),
+            EmaSchedule::HalfLife { .. } | EmaSchedule::Constant { .. } => {
+                self.momentum(1, total, batch).powf(steps as f64)
+            }
             EmaSchedule::Ramp { .. } => {
                 (1..=steps).map(|step| self.momentum(step, total, batch).ln()).sum::<f64>().exp()
             }

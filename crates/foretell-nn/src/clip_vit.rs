@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::layers::{Block, LayerNorm};
+use crate::parameters::change;
 use crate::positions::{self, Grid, Order, Rope};
 
 /// How tokens are told where they lie.
@@ -60,6 +61,17 @@ pub struct Dense {
 }
 
 impl Dense {
+    /// Four blocks spread over an encoder of this depth, the last one last; fewer where there are not so many. The released levels
+    /// where that depth was released.
+    pub fn spread(depth: usize) -> Self {
+        Self::of_depth(depth).unwrap_or_else(|| {
+            let ends = (1..=4).map(|quarter| quarter * depth / 4);
+            let mut levels: Vec<usize> = ends.filter_map(|end| end.checked_sub(1)).collect();
+            levels.dedup();
+            Self { levels }
+        })
+    }
+
     /// The released levels of an encoder of this depth.
     pub fn of_depth(depth: usize) -> Option<Self> {
         let levels = match depth {
@@ -193,6 +205,29 @@ pub(crate) fn blocks_parameters(width: usize, hidden: usize, depth: usize) -> u1
     depth.saturating_mul(attention.saturating_add(product(&[2, width, hidden])))
 }
 
+/// What tokens are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modality {
+    /// A single image.
+    Image,
+    /// A clip.
+    #[default]
+    Video,
+}
+
+/// Where the tokens of several clips lie that are packed one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    /// Tokens of a whole clip.
+    pub grid: Grid,
+    /// `[T]`: the place of each row in its clip.
+    pub at: &'a [u32],
+    /// The rows of each clip.
+    pub sets: &'a ops::Sets,
+    /// What the tokens are of, where that makes a difference.
+    pub modality: Modality,
+}
+
 /// A convolution whose stride is its kernel, held as the official checkpoints hold it and run as a matrix product.
 #[derive(Module, Debug)]
 pub struct Tubelets {
@@ -222,8 +257,8 @@ impl TubeletEmbed {
         }
     }
 
-    /// `[B, K, C·t·p·p]` → `[B, K, D]`.
-    fn forward(&self, tubelets: Tensor<3>) -> Tensor<3> {
+    /// `[.., C·t·p·p]` → `[.., D]`.
+    pub(crate) fn forward<const R: usize>(&self, tubelets: Tensor<R>) -> Tensor<R> {
         let weight = self.proj.weight.val();
         let [width, c, t, p, _] = weight.dims();
         ops::linear(tubelets, weight.reshape([width, c * t * p * p]), self.proj.bias.val())
@@ -259,6 +294,13 @@ impl ClipVit {
         &self.config
     }
 
+    /// The same with the maps of each block's residual outputs divided by √(2 l), l being the block's number from 1: how V-JEPA 2 and
+    /// 2.1 begin. (V-JEPA's code draws them again behind it.)
+    #[must_use]
+    pub fn rescaled(self) -> Self {
+        Self { blocks: rescaled(self.blocks), ..self }
+    }
+
     /// Encodes clips; where `kept` says which tokens, only those ever enter (position codes follow their tokens).
     ///
     /// # Shapes
@@ -276,32 +318,67 @@ impl ClipVit {
     /// # Panics
     /// If there is no such block.
     pub fn layers(&self, clips: Tensor<5>, kept: Option<&[u32]>, layers: &[usize]) -> Vec<Tensor<3>> {
-        assert!(layers.iter().all(|layer| *layer < self.blocks.len()), "a layer beyond the last");
         let [batch, frames, _, height, width] = clips.dims();
         let grid = self.config.grid(frames, height, width);
-        let x = self.tokens(clips, kept);
-        let [_, count, d] = x.dims();
-        let at = || kept.map_or_else(|| every(batch, grid.len()), <[u32]>::to_vec);
-        let (x, turns) = match &self.config.positions {
+        let modality = if frames == 1 { Modality::Image } else { Modality::Video };
+        let tubelet = self.embed(modality).0.proj.weight.dims()[2];
+        let clips = if frames < tubelet { clips.repeat_dim(1, tubelet) } else { clips };
+        let tubelets = cut(clips, tubelet, self.config.patch);
+        let tubelets = match kept {
+            Some(kept) => positions::gather_tokens(tubelets, kept),
+            None => tubelets,
+        };
+        let [_, count, values] = tubelets.dims();
+        let at = kept.map_or_else(|| every(batch, grid.len()), <[u32]>::to_vec);
+        let sets = ops::Sets::uniform(batch, count);
+        let packed = Packed { grid, at: &at, sets: &sets, modality };
+        let outputs = self.rows(tubelets.reshape([batch * count, values]), packed, layers);
+        outputs.into_iter().map(|rows| rows.reshape([batch, count, self.config.width])).collect()
+    }
+
+    /// The same of tokens of several clips that are packed, any number of each: no padding.
+    ///
+    /// # Shapes
+    /// - `tubelets`: `[T, C·t·p·p]`, normalised, each `[C, t, p, p]`; of single images t is 1 where they have a tokeniser of their own
+    /// - output: one `[T, D]` for each of `layers`
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn rows(&self, tubelets: Tensor<2>, packed: Packed<'_>, layers: &[usize]) -> Vec<Tensor<2>> {
+        assert!(layers.iter().all(|layer| *layer < self.blocks.len()), "a layer beyond the last");
+        let Packed { grid, at, sets, modality } = packed;
+        let (embed, modality) = self.embed(modality);
+        let mut x = embed.forward(tubelets);
+        let [_, d] = x.dims();
+        if let Some(modality) = modality {
+            x = x + modality.val().reshape([1, d]);
+        }
+        let (mut x, turns) = match &self.config.positions {
             Positions::Added(..) => {
                 let table = self.pos_embed.as_ref().expect("added codes lie in a table").val().inner();
                 // The beginning of the table for shorter clips, as released.
                 let known = table.dims()[1];
-                (x + positions::gather(table.reshape([known, d]), &at(), batch), None)
+                (x + ops::gather(table.reshape([known, d]), at), None)
             }
-            Positions::Turned(rope) => (x, Some(rope.turns(grid, d / self.config.heads, at()))),
+            Positions::Turned(rope) => (x, Some(rope.turns(grid, d / self.config.heads, at.to_vec()))),
         };
-        let sets = ops::Sets::uniform(batch, count);
-        let mut x = x.reshape([batch * count, d]);
         let needed = layers.iter().max().map_or(0, |last| last + 1);
-        let mut outputs: Vec<Option<Tensor<3>>> = layers.iter().map(|_| None).collect();
+        let mut outputs: Vec<Option<Tensor<2>>> = layers.iter().map(|_| None).collect();
         for (i, block) in self.blocks.iter().take(needed).enumerate() {
-            x = block.forward_turned(x, &sets, turns.as_ref());
+            x = block.forward_turned(x, sets, turns.as_ref());
             for (output, _) in outputs.iter_mut().zip(layers).filter(|(_, layer)| **layer == i) {
-                *output = Some(self.norm_of(i).forward(x.clone()).reshape([batch, count, d]));
+                *output = Some(self.norm_of(i).forward(x.clone()));
             }
         }
         outputs.into_iter().map(|output| output.expect("every layer was met")).collect()
+    }
+
+    /// The blocks whose outputs a predictor takes and is held against: the levels of V-JEPA 2.1, the last block of the others.
+    pub fn supervised(&self) -> Vec<usize> {
+        match &self.config.dense {
+            Some(dense) => dense.levels.clone(),
+            None => vec![self.blocks.len().saturating_sub(1)],
+        }
     }
 
     /// The levels of V-JEPA 2.1 side by side, `[B, N or K, 4 D]`: what its predictor takes. Inputs as in [`encode`](Self::encode).
@@ -324,27 +401,26 @@ impl ClipVit {
         of_level.or(self.norm.as_ref()).or(self.norms_block.last()).expect("a network has a norm")
     }
 
-    /// Tokens before any position code.
-    fn tokens(&self, clips: Tensor<5>, kept: Option<&[u32]>) -> Tensor<3> {
-        let [_, frames, ..] = clips.dims();
-        let image = self.patch_embed_img.as_ref().filter(|_| frames == 1);
-        let (embed, modality) = match image {
-            Some(embed) => (embed, &self.img_mod_embed),
-            None => (&self.patch_embed, &self.video_mod_embed),
-        };
-        let tubelet = embed.proj.weight.dims()[2];
-        let clips = if frames < tubelet { clips.repeat_dim(1, tubelet) } else { clips };
-        let tubelets = cut(clips, tubelet, self.config.patch);
-        let tubelets = match kept {
-            Some(kept) => positions::gather_tokens(tubelets, kept),
-            None => tubelets,
-        };
-        let x = embed.forward(tubelets);
-        match modality {
-            Some(modality) => x + modality.val(),
-            None => x,
+    /// The tokeniser of what is encoded, and what is added to each of its tokens.
+    pub(crate) fn embed(&self, modality: Modality) -> (&TubeletEmbed, Option<&Param<Tensor<3>>>) {
+        match (&self.patch_embed_img, modality) {
+            (Some(embed), Modality::Image) => (embed, self.img_mod_embed.as_ref()),
+            _ => (&self.patch_embed, self.video_mod_embed.as_ref()),
         }
     }
+}
+
+/// See [`ClipVit::rescaled`].
+pub(crate) fn rescaled(blocks: Vec<Block>) -> Vec<Block> {
+    let numbered = blocks.into_iter().enumerate();
+    numbered
+        .map(|(i, block)| {
+            change(block, &mut |parameter, values| match parameter.name {
+                "attn.proj.weight" | "mlp.fc2.weight" => values / (2.0 * (i + 1) as f64).sqrt(),
+                _ => values,
+            })
+        })
+        .collect()
 }
 
 /// Every token of each sample, `[B, N]` row-major.
@@ -363,4 +439,26 @@ pub fn cut(clips: Tensor<5>, tubelet: usize, patch: usize) -> Tensor<3> {
         times * rows * cols,
         c * tubelet * patch * patch,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_the_released_ones_and_spread_elsewhere() {
+        for (depth, levels) in [
+            (1, vec![0]),
+            (2, vec![0, 1]),
+            (4, vec![0, 1, 2, 3]),
+            (6, vec![0, 2, 3, 5]),
+            (12, vec![2, 5, 8, 11]),
+            (24, vec![5, 11, 17, 23]),
+            (40, vec![9, 19, 29, 39]),
+            (48, vec![11, 23, 37, 47]),
+        ] {
+            assert_eq!(Dense::spread(depth).levels, levels, "{depth}");
+        }
+        assert_eq!(Dense::of_depth(6), None);
+    }
 }

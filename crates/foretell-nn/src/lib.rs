@@ -5,6 +5,8 @@
 
 pub mod ac_predictor;
 pub mod causal;
+mod clip_encoder;
+pub mod clip_summary;
 pub mod clip_vit;
 pub mod conv;
 pub mod decoder;
@@ -26,6 +28,7 @@ pub mod released;
 pub mod vit;
 pub mod weights;
 
+pub use clip_encoder::{ClipEncoder, ClipNetwork};
 pub use encode::{Backbone, Encode, FeatureMap, Frames, ImageNetwork, Tokens};
 pub use init::Init;
 pub use weights::{NamedTensor, NamedTensors, WeightsError};

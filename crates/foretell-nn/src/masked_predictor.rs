@@ -7,9 +7,10 @@ use foretell_ops as ops;
 use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
-use crate::clip_vit::{Positions, blocks_parameters, product};
+pub use crate::clip_vit::Modality;
+use crate::clip_vit::{Positions, blocks_parameters, product, rescaled};
 use crate::layers::{Block, LayerNorm, Linear};
-use crate::positions::{self, Grid};
+use crate::positions::Grid;
 
 /// Lengths of a [`MaskedPredictor`]. [`MaskedPredictorConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,16 +83,6 @@ impl MaskedPredictorConfig {
     }
 }
 
-/// What tokens are of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Modality {
-    /// A single image.
-    Image,
-    /// A clip.
-    #[default]
-    Video,
-}
-
 /// What is asked of a predictor.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -103,6 +94,21 @@ pub struct Asked<'a> {
     pub targets_at: &'a [u32],
     /// Which mask token stands for them, counted around: transformers takes 1, V-JEPA's training one for each kind of mask.
     pub mask_token: usize,
+    /// What the tokens are of, where that makes a difference.
+    pub modality: Modality,
+}
+
+/// What is asked of a predictor about several clips, packed: any number of tokens of each.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedRows<'a> {
+    /// Tokens of a whole clip.
+    pub grid: Grid,
+    /// Where the context's tokens lie in their clips, and which belong together.
+    pub context: (&'a [u32], &'a ops::Sets),
+    /// Where tokens are to be predicted, and which belong together.
+    pub targets: (&'a [u32], &'a ops::Sets),
+    /// Which mask token stands for those of each set, counted around.
+    pub mask_tokens: &'a [usize],
     /// What the tokens are of, where that makes a difference.
     pub modality: Modality,
 }
@@ -141,16 +147,19 @@ impl MaskedPredictor {
         &self.config
     }
 
+    /// The same with smaller residual outputs; see [`ClipVit::rescaled`](crate::clip_vit::ClipVit::rescaled).
+    #[must_use]
+    pub fn rescaled(self) -> Self {
+        Self { predictor_blocks: rescaled(self.predictor_blocks), ..self }
+    }
+
     /// The asked tokens, in the order in which they were asked for.
     ///
     /// # Shapes
     /// - `context`: `[B, N_c, levels · D]`
     /// - output: `[B, N_t, out]`
     pub fn forward(&self, context: Tensor<3>, asked: Asked<'_>) -> Tensor<3> {
-        let [_, seen, _] = context.dims();
-        let x = self.through(context, asked);
-        let [_, n, _] = x.dims();
-        self.predictor_proj.forward(x.narrow(1, seen, n - seen))
+        asked.packed(context, |context, asked| vec![self.rows(context, asked)]).remove(0)
     }
 
     /// The asked tokens and, through a head of their own, the context's: `[B, N_t, out]` and `[B, N_c, out]`. Inputs as in
@@ -159,11 +168,12 @@ impl MaskedPredictor {
     /// # Panics
     /// If the network has no such head.
     pub fn forward_dense(&self, context: Tensor<3>, asked: Asked<'_>) -> (Tensor<3>, Tensor<3>) {
-        let [_, seen, _] = context.dims();
-        let x = self.through(context, asked);
-        let [_, n, _] = x.dims();
-        let of_context = self.predictor_proj_context.as_ref().expect("a head for the context");
-        (self.predictor_proj.forward(x.clone().narrow(1, seen, n - seen)), of_context.forward(x.narrow(1, 0, seen)))
+        let mut both = asked.packed(context, |context, asked| {
+            let (targets, context) = self.rows_dense(context, asked);
+            vec![targets, context]
+        });
+        let context = both.remove(1);
+        (both.remove(0), context)
     }
 
     /// Every token but the last `chopped`, context and asked ones, in the order of their places: what V-JEPA 2's anticipation of
@@ -171,68 +181,120 @@ impl MaskedPredictor {
     ///
     /// `[B, N_c + N_t − chopped, out]`. Inputs as in [`forward`](Self::forward).
     pub fn forward_sorted(&self, context: Tensor<3>, asked: Asked<'_>, chopped: usize) -> Tensor<3> {
-        let (x, _) = self.sorted(context, asked, chopped);
+        asked
+            .packed(context, |context, asked| {
+                let (x, _) = self.sorted(context, asked, chopped);
+                vec![self.predictor_proj.forward(self.predictor_norm.forward(x))]
+            })
+            .remove(0)
+    }
+
+    /// The asked tokens of packed clips, in the order in which they were asked for.
+    ///
+    /// # Shapes
+    /// - `context`: `[Σ N_c, levels · D]`
+    /// - output: `[Σ N_t, out]`
+    pub fn rows(&self, context: Tensor<2>, asked: AskedRows<'_>) -> Tensor<2> {
+        let (x, back) = self.through(context, asked);
+        // What lies at the context's places is not asked for: norm and projection run on the targets alone.
+        let x = ops::gather(x, &back[asked.context.0.len()..]);
         self.predictor_proj.forward(self.predictor_norm.forward(x))
     }
 
-    /// Context and asked tokens after the norm, in the order in which they came.
-    fn through(&self, context: Tensor<3>, asked: Asked<'_>) -> Tensor<3> {
-        let (x, order) = self.sorted(context, asked, 0);
-        let per_sample = x.dims()[1];
-        let mut back = vec![0; order.len()];
-        for (sorted, token) in order.iter().enumerate() {
-            back[sorted / per_sample * per_sample + *token as usize] = (sorted % per_sample) as u32;
-        }
-        self.predictor_norm.forward(positions::gather_tokens(x, &back))
+    /// The same and, through a head of their own, the context's: `[Σ N_t, out]` and `[Σ N_c, out]`.
+    ///
+    /// # Panics
+    /// If the network has no such head.
+    pub fn rows_dense(&self, context: Tensor<2>, asked: AskedRows<'_>) -> (Tensor<2>, Tensor<2>) {
+        let of_context = self.predictor_proj_context.as_ref().expect("a head for the context");
+        let (x, back) = self.through(context, asked);
+        let (seen, wanted) = back.split_at(asked.context.0.len());
+        let rows = |at: &[u32]| self.predictor_norm.forward(ops::gather(x.clone(), at));
+        (self.predictor_proj.forward(rows(wanted)), of_context.forward(rows(seen)))
     }
 
-    /// Tokens after the blocks in the order of their places, and which token each of them was before.
-    fn sorted(&self, context: Tensor<3>, asked: Asked<'_>, chopped: usize) -> (Tensor<3>, Vec<u32>) {
-        let [b, seen, _] = context.dims();
-        let width = self.config.width;
-        let wanted = asked.targets_at.len() / b.max(1);
+    /// Tokens after the blocks, and where among them those of the context and then the asked ones are.
+    fn through(&self, context: Tensor<2>, asked: AskedRows<'_>) -> (Tensor<2>, Vec<u32>) {
+        let (x, order) = self.sorted(context, asked, 0);
+        let mut back = vec![0; order.len()];
+        for (sorted, token) in order.iter().enumerate() {
+            back[*token as usize] = sorted as u32;
+        }
+        (x, back)
+    }
+
+    /// Tokens after the blocks, those of each clip in the order of their places, and which token each of them was: the context's are
+    /// counted first, then those asked for.
+    fn sorted(&self, context: Tensor<2>, asked: AskedRows<'_>, chopped: usize) -> (Tensor<2>, Vec<u32>) {
+        let ((context_at, context_sets), (targets_at, targets_sets)) = (asked.context, asked.targets);
+        let (seen, width) = (context_at.len(), self.config.width);
         let context = match &self.levels_embed {
             Some(levels) => ops::gelu(levels.forward(context)),
             None => context,
         };
-        let mask = self.mask_tokens[asked.mask_token % self.mask_tokens.len()].val();
-        let x = Tensor::cat(vec![self.predictor_embed.forward(context), mask.expand([b, wanted, width])], 1);
-        let places: Vec<Vec<u32>> = (0..b)
-            .map(|sample| {
-                let of = |at: &[u32], n: usize| at[sample * n..(sample + 1) * n].to_vec();
-                [of(asked.context_at, seen), of(asked.targets_at, wanted)].concat()
-            })
-            .collect();
-        let orders = places.iter().map(|places| {
-            let mut order: Vec<u32> = (0..places.len() as u32).collect();
-            order.sort_by_key(|token| places[*token as usize]);
-            order.truncate((seen + wanted).saturating_sub(chopped));
-            order
-        });
-        let orders: Vec<Vec<u32>> = orders.collect();
-        let at: Vec<u32> = orders.iter().zip(&places).flat_map(|(o, p)| o.iter().map(|t| p[*t as usize])).collect();
-        let order = orders.concat();
-        let mut x = positions::gather_tokens(x, &order);
+        let kinds = self.mask_tokens.len();
+        let mut used: Vec<usize> = asked.mask_tokens.iter().map(|kind| kind % kinds).collect();
+        used.sort_unstable();
+        used.dedup();
+        // Context and mask tokens in one table, of which every token is a row.
+        let masks = used.iter().map(|kind| self.mask_tokens[*kind].val().reshape([1, width]));
+        let table = Tensor::cat([self.predictor_embed.forward(context)].into_iter().chain(masks).collect(), 0);
+        let (mut order, mut at, mut rows, mut lengths) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for set in 0..context_sets.count() {
+            let of_context = context_sets.range(set).map(|row| (context_at[row], row as u32));
+            let of_targets = targets_sets.range(set).map(|row| (targets_at[row], (seen + row) as u32));
+            let mut tokens: Vec<(u32, u32)> = of_context.chain(of_targets).collect();
+            tokens.sort_by_key(|(place, _)| *place);
+            tokens.truncate(tokens.len().saturating_sub(chopped));
+            let kind = asked.mask_tokens[set % asked.mask_tokens.len()] % kinds;
+            let mask = (seen + used.iter().position(|other| *other == kind).unwrap_or(0)) as u32;
+            lengths.push(tokens.len());
+            for (place, token) in tokens {
+                at.push(place);
+                rows.push(if (token as usize) < seen { token } else { mask });
+                order.push(token);
+            }
+        }
+        let mut x = ops::gather(table, &rows);
         let modality = match asked.modality {
             Modality::Image => &self.img_mod_embed,
             Modality::Video => &self.video_mod_embed,
         };
         if let Some(modality) = modality {
-            x = x + modality.val();
+            x = x + modality.val().reshape([1, width]);
         }
-        let n = x.dims()[1];
         let turns = match &self.config.positions {
             Positions::Added(..) => {
                 let table = self.predictor_pos_embed.as_ref().expect("added codes lie in a table").val().inner();
                 let known = table.dims()[1];
-                x = x + positions::gather(table.reshape([known, width]), &at, b);
+                x = x + ops::gather(table.reshape([known, width]), &at);
                 None
             }
             Positions::Turned(rope) => Some(rope.turns(asked.grid, width / self.config.heads, at)),
         };
-        let sets = ops::Sets::uniform(b, n);
-        let x = x.reshape([b * n, width]);
+        let sets = ops::Sets::of_lengths(&lengths);
         let x = self.predictor_blocks.iter().fold(x, |x, block| block.forward_turned(x, &sets, turns.as_ref()));
-        (x.reshape([b, n, width]), order)
+        (x, order)
+    }
+}
+
+impl Asked<'_> {
+    /// What `of` makes of the same packed, as many rows of each sample: `[B, N, ..]` in and out.
+    fn packed(self, context: Tensor<3>, of: impl FnOnce(Tensor<2>, AskedRows<'_>) -> Vec<Tensor<2>>) -> Vec<Tensor<3>> {
+        let [b, seen, d] = context.dims();
+        let sets = [seen, self.targets_at.len() / b.max(1)].map(|len| ops::Sets::uniform(b, len));
+        let asked = AskedRows {
+            grid: self.grid,
+            context: (self.context_at, &sets[0]),
+            targets: (self.targets_at, &sets[1]),
+            mask_tokens: &[self.mask_token],
+            modality: self.modality,
+        };
+        let outputs = of(context.reshape([b * seen, d]), asked);
+        let shaped = |rows: Tensor<2>| {
+            let [count, width] = rows.dims();
+            rows.reshape([b, count / b.max(1), width])
+        };
+        outputs.into_iter().map(shaped).collect()
     }
 }

@@ -138,13 +138,14 @@ impl Rope {
 /// The turns of rows `at` some of these places, each a frame, a row and a column.
 pub fn turns(style: RopeStyle, places: impl Iterator<Item = [f64; 3]>, head: usize, at: Vec<u32>) -> ops::Turns {
     let axis = 2 * (head / 3 / 2);
+    let wave: Vec<f64> = (0..axis / 2).map(|i| 10_000_f64.powf(i as f64 / (axis / 2) as f64)).collect();
     let angle = |place: [f64; 3], value: usize| {
         let (of, within) = (place[value / axis], value % axis);
         let i = match style {
             RopeStyle::Tiled => within % (axis / 2),
             RopeStyle::Interleaved => within / 2,
         };
-        of / 10_000_f64.powf(i as f64 / (axis / 2) as f64)
+        of / wave[i]
     };
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     for place in places {

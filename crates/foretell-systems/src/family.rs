@@ -9,7 +9,7 @@ use crate::planned;
 use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
-use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm, sar_jepa};
+use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1};
 
 /// A member: its row, and how it is trained where it is.
 pub enum Entry {
@@ -27,24 +27,24 @@ const fn member<S: System>() -> Entry {
     Entry::Trains(&const { Of::<S>::new() })
 }
 
-/// The family.
-pub static FAMILY: [Entry; 31] = [
+/// The family: the 31 that it began with, and what came later.
+pub static FAMILY: [Entry; 32] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
     planned(&planned::MC_JEPA),
     planned(&planned::IWM),
-    planned(&planned::V_JEPA),
+    member::<v_jepa::VJepaConfig>(),
     planned(&planned::AUDIO_JEPA),
     planned(&planned::POINT_JEPA),
     planned(&planned::THREE_D_JEPA),
     planned(&planned::ACT_JEPA),
-    planned(&planned::V_JEPA_2),
+    member::<v_jepa_2::VJepa2Config>(),
     planned(&planned::LLM_JEPA),
     member::<le_jepa::LeJepaConfig>(),
     planned(&planned::VL_JEPA),
     member::<eb_jepa::EbJepaConfig>(),
     planned(&planned::C_JEPA),
-    planned(&planned::V_JEPA_2_1),
+    member::<v_jepa_2_1::VJepa21Config>(),
     member::<le_wm::LeWmConfig>(),
     planned(&planned::THINK_JEPA),
     planned(&planned::NEPA),
@@ -60,6 +60,7 @@ pub static FAMILY: [Entry; 31] = [
     planned(&planned::JUDGEMENT),
     planned(&planned::AGENT),
     planned(&planned::MISSING_WORD),
+    member::<le_v_jepa::LeVJepaConfig>(),
 ];
 
 impl Entry {

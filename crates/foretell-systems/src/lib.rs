@@ -5,6 +5,7 @@
 //! networks and its own kind of data, and never another system.
 
 mod actions;
+pub mod clip_model;
 mod encoder;
 pub mod family;
 mod imaginer;
@@ -21,8 +22,12 @@ pub mod eb_jepa;
 pub mod graph_jepa;
 pub mod i_jepa;
 pub mod le_jepa;
+pub mod le_v_jepa;
 pub mod le_wm;
 pub mod sar_jepa;
+pub mod v_jepa;
+pub mod v_jepa_2;
+pub mod v_jepa_2_1;
 
 pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};

@@ -26,14 +26,6 @@ pub(crate) static IWM: Row = Row {
     papers: &["arXiv:2403.00504"],
     state: State::Planned,
 };
-pub(crate) static V_JEPA: Row = Row {
-    number: 5,
-    name: "v-jepa",
-    title: "V-JEPA",
-    one_line: "masked tubes of video, L1, attentive probe",
-    papers: &["arXiv:2404.08471"],
-    state: State::Planned,
-};
 pub(crate) static AUDIO_JEPA: Row = Row {
     number: 6,
     name: "audio-jepa",
@@ -66,14 +58,6 @@ pub(crate) static ACT_JEPA: Row = Row {
     papers: &["arXiv:2501.14622"],
     state: State::Planned,
 };
-pub(crate) static V_JEPA_2: Row = Row {
-    number: 10,
-    name: "v-jepa-2",
-    title: "V-JEPA 2 and 2-AC",
-    one_line: "RoPE, schedule with cool-down; action-conditioned predictor that plans",
-    papers: &["arXiv:2506.09985"],
-    state: State::Planned,
-};
 pub(crate) static LLM_JEPA: Row = Row {
     number: 11,
     name: "llm-jepa",
@@ -96,14 +80,6 @@ pub(crate) static C_JEPA: Row = Row {
     title: "C-JEPA",
     one_line: "masking of whole objects (slots) for causal dynamics",
     papers: &["arXiv:2602.11389"],
-    state: State::Planned,
-};
-pub(crate) static V_JEPA_2_1: Row = Row {
-    number: 16,
-    name: "v-jepa-2.1",
-    title: "V-JEPA 2.1",
-    one_line: "every token supervised, at several depths",
-    papers: &["arXiv:2603.14482"],
     state: State::Planned,
 };
 pub(crate) static THINK_JEPA: Row = Row {

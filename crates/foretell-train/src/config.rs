@@ -20,6 +20,9 @@ pub struct TrainConfig {
     pub warmup: f64,
     /// Learning rate at the end, as a share of the peak.
     pub final_lr: f64,
+    /// Share of the steps at the end over which the rate falls in a line from its peak, where it stays before; 0: it falls by half a
+    /// cosine from the peak on.
+    pub cooldown: f64,
     /// Weight decay at the start.
     pub weight_decay: f64,
     /// Weight decay at the end (cosine between).
@@ -48,6 +51,7 @@ impl Default for TrainConfig {
             lr: 1e-3,
             warmup: 0.1,
             final_lr: 0.01,
+            cooldown: 0.0,
             weight_decay: 0.04,
             final_weight_decay: 0.1,
             beta1: 0.9,
@@ -120,9 +124,13 @@ impl TrainConfig {
             }
         }
         positive("lr", self.lr)?;
-        for (name, value) in
-            [("warmup", self.warmup), ("final_lr", self.final_lr), ("beta1", self.beta1), ("beta2", self.beta2)]
-        {
+        for (name, value) in [
+            ("warmup", self.warmup),
+            ("final_lr", self.final_lr),
+            ("cooldown", self.cooldown),
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+        ] {
             let whole = name == "final_lr" && value == 1.0;
             if !whole && !(0.0..1.0).contains(&value) {
                 return Err(format!("`train.{name}` must lie in 0 ≤ x < 1, found {value}"));
@@ -140,12 +148,12 @@ impl TrainConfig {
 
     /// Learning rate over the steps.
     pub fn lr_schedule(&self, steps: u64) -> Schedule {
-        Schedule::WarmupCosine {
-            warmup: (self.warmup * steps as f64).round() as u64,
-            peak: self.lr,
-            last: self.lr * self.final_lr,
-            steps,
+        let of = |share: f64| (share * steps as f64).round() as u64;
+        let (warmup, peak, last) = (of(self.warmup), self.lr, self.lr * self.final_lr);
+        if self.cooldown > 0.0 {
+            return Schedule::WarmupConstant { warmup, peak, last, cooldown: of(self.cooldown), steps };
         }
+        Schedule::WarmupCosine { warmup, peak, last, steps }
     }
 
     /// Weight decay over the steps.

@@ -41,6 +41,9 @@ const PARTIAL_RANK: f64 = 0.25;
 /// `partial-collapse` if more than this share of the dimensions is nearly constant.
 const PARTIAL_CONSTANT: f64 = 0.2;
 
+/// `partial-collapse` if less than this share of the variance of clips is change over time.
+const PARTIAL_MOTION: f64 = 1e-4;
+
 /// What is measured of one network at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -56,6 +59,9 @@ pub struct Measured {
     pub loss: f64,
     /// Relative distance of the target network from the trained one.
     pub teacher_distance: Option<f64>,
+    /// Share of what changes over time in the variance of what the network is given, where it is given clips.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion: Option<f64>,
 }
 
 /// One figure beside its limit.
@@ -182,6 +188,12 @@ impl Health {
                 now.sample.constant_dims <= PARTIAL_CONSTANT,
             ),
         ];
+        // Clips in which nothing moves: whatever is learnt of them, it is not motion.
+        let motion = now.motion.map(|share| {
+            let limit = format!("≥ {:.2} % of the variance of the clips", 100.0 * PARTIAL_MOTION);
+            rule("change over time", share, share, limit, share >= PARTIAL_MOTION)
+        });
+        let partial: Vec<Threshold> = partial.into_iter().chain(motion).collect();
         let verdict = if collapse.iter().any(|rule| !rule.met) {
             Verdict::Collapse
         } else if partial.iter().any(|rule| !rule.met) {

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::{DataError, Epochs, Feed, Modality, OnBadSample, Part, feed, for_each, judged_part};
 use foretell_eval::{Features, Statistics};
-use foretell_jepa::{Clock, Kept, Latents, Objective, Role, Second};
+use foretell_jepa::{Clock, Kept, Latents, MOTION, Objective, Role, Second};
 use foretell_nn::layers::absorb;
 use foretell_nn::parameters::{change, look};
 use foretell_nn::{NamedTensors, Tokens, weights};
@@ -327,6 +327,8 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             // The tape keeps every activation until a backward pass consumes it.
             drop(outcome.loss.backward());
         }
+        let motion = outcome.terms.iter().find(|(name, _)| *name == MOTION);
+        let motion = motion.map(|(_, share)| f64::from(share.clone().into_scalar::<f32>()));
         let matrix = |tensor: Tensor<2>| {
             let [rows, dim] = tensor.dims();
             Features::new(rows, dim, ops::values(tensor)).map(|features| thin(&features))
@@ -341,6 +343,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             target: Statistics::of(&matrix(targets)?)?,
             loss,
             teacher_distance: self.teacher_distance(which, clock),
+            motion,
         };
         Ok((measured, skipped))
     }

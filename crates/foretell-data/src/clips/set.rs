@@ -201,6 +201,7 @@ impl Modality for Clips {
     type Sample = ClipSample;
     const UNIT: Unit = Unit { one: "clip", many: "clips" };
     const BASELINE: &'static str = "pixels";
+    const CONTROL: Option<&'static str> = Some("one frame repeated");
 
     fn open(config: &mut ClipsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         let mut clips = Self::open_as(config, opening)?;
@@ -347,6 +348,12 @@ impl Modality for Clips {
     fn film(&self, sample: &ClipSample) -> Option<Film> {
         let Auto::Value(fps) = self.config.fps else { return None };
         Some(Film { frames: sample.frames.to_vec(), fps })
+    }
+
+    /// The clip whose frames are all its middle one: what is known of it is not known of motion.
+    fn control(&self, sample: &ClipSample) -> Option<ClipSample> {
+        let middle = sample.frames.get(sample.frames.len() / 2)?;
+        Some(ClipSample::new(vec![middle.clone(); sample.frames.len()]))
     }
 
     /// Its middle frame.

@@ -8,6 +8,8 @@
 //! - [`RandomMasks`]: the same numbers of tokens, scattered. The ablation: what are blocks good for?
 //! - [`OfficialMasks`]: what the released I-JEPA code draws, quirks included.
 //!
+//! Clips have [`tubes`]: what is hidden of a frame stays so over time.
+//!
 //! Where hidden tokens go through the encoder too, as mask tokens, [`HiddenConfig`] says which: the same result with one target.
 //!
 //! A mask is a function of (seed, step, place in the batch); see [`foretell_data::random`].
@@ -17,6 +19,7 @@ mod hidden;
 mod official;
 mod pack;
 mod random;
+pub mod tubes;
 mod walk;
 
 use serde::{Deserialize, Serialize};
@@ -218,6 +221,36 @@ impl MaskConfig {
 /// Why no mask can be drawn.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MaskError {
+    /// A context and a target need a token each, and a future two frames.
+    #[error(
+        "clips of {frames} × {rows} × {cols} tokens (time, height, width) cannot be masked so: a token to see and one to predict are \
+         needed, and where the future is predicted two frames of two tokens; change the clip or the patch size"
+    )]
+    Clip {
+        /// Frames of the grid.
+        frames: usize,
+        /// Rows of the grid.
+        rows: usize,
+        /// Columns of the grid.
+        cols: usize,
+    },
+    /// The released sampler has no block for so small a clip, or one that hides all of it.
+    #[error(
+        "official tubes need blocks of at least one token that leave some, and on {frames} × {rows} × {cols} tokens (time, height, \
+         width) these settings give {height} × {width} through time; take a larger grid, or masks of kind `blocks`"
+    )]
+    NoTube {
+        /// Frames of the grid.
+        frames: usize,
+        /// Rows of the grid.
+        rows: usize,
+        /// Columns of the grid.
+        cols: usize,
+        /// Rows of the block.
+        height: usize,
+        /// Columns of the block.
+        width: usize,
+    },
     /// A context and a target need a token each.
     #[error(
         "a grid of {rows} × {cols} tokens cannot be masked: at least 2 tokens (one to see, one to predict) and at \

@@ -3,3 +3,4 @@
 mod dynamics;
 mod graph_jepa;
 mod parity;
+mod v_jepa;

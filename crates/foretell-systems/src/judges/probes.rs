@@ -125,7 +125,7 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
     let columns = train.labels.into_iter().zip(test.labels);
     let factors: Vec<Factor> =
         factors.iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
-    let names = [TRAINED, UNTRAINED, data.baseline_name()].into_iter();
+    let names = [TRAINED, UNTRAINED].into_iter().chain(D::CONTROL).chain([data.baseline_name()]);
     let probed: Vec<Probed> = names
         .zip(train.features.into_iter().zip(test.features))
         .map(|(name, (train, test))| Probed { name: name.to_owned(), train, test })
@@ -142,14 +142,20 @@ fn see<D: Modality>(
 ) -> Result<Seen, JudgeError> {
     let data = run.data;
     let expected = data.len(part).map_or(0, |samples| samples.min(limit));
-    let mut stores: Vec<Store<'_>> = (0..=encoders.len()).map(|_| Store::new(expected, memory)).collect();
+    // Of the trained network also what it makes of samples without what their kind is about, where there are such.
+    let networks = encoders.len() + usize::from(D::CONTROL.is_some());
+    let mut stores: Vec<Store<'_>> = (0..=networks).map(|_| Store::new(expected, memory)).collect();
     let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
     let mut chunk = Vec::<D::Sample>::new();
     let failed = |error: EvalError| DataError::Setting(error.to_string());
     let flush = |chunk: &mut Vec<D::Sample>, stores: &mut [Store<'_>]| -> Result<(), DataError> {
         let samples: Vec<&D::Sample> = chunk.iter().collect();
-        for (encoder, store) in encoders.iter().zip(stores).take(if samples.is_empty() { 0 } else { encoders.len() }) {
-            let values = ops::values(encoder.probed(&samples));
+        let controls: Vec<D::Sample> = samples.iter().filter_map(|sample| data.control(sample)).collect();
+        let controls: Vec<&D::Sample> = controls.iter().collect();
+        let seen = encoders.iter().map(|encoder| (encoder, &samples));
+        let seen = seen.chain(encoders.first().filter(|_| D::CONTROL.is_some()).map(|trained| (trained, &controls)));
+        for ((encoder, samples), store) in seen.zip(stores).filter(|((_, samples), _)| !samples.is_empty()) {
+            let values = ops::values(encoder.probed(samples));
             let width = values.len() / samples.len();
             values.chunks_exact(width.max(1)).try_for_each(|row| store.push(row)).map_err(failed)?;
         }
@@ -158,7 +164,7 @@ fn see<D: Modality>(
     };
     let skipped =
         for_each(data, part, limit, run.on.threads, OnBadSample::Skip, |index, sample| -> Result<(), DataError> {
-            stores[encoders.len()].push(&data.baseline(&sample)).map_err(failed)?;
+            stores[networks].push(&data.baseline(&sample)).map_err(failed)?;
             for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
                 column.push(label);
             }

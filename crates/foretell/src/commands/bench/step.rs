@@ -4,9 +4,12 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use foretell_jepa::Clock;
+use foretell_jepa::clips::TubeBatch;
 use foretell_jepa::masked::MaskedBatch;
+use foretell_jepa::masks::tubes::TubeMasks;
 use foretell_systems::family;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{ceiling, counted, median, peak_memory, positive, rounded, show};
 use crate::asked::Asked;
@@ -29,7 +32,7 @@ pub(super) struct StepArgs {
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Write the masks of all steps as JSON, for a peer that is to have the same ones (where context blocks are masked).
+    /// Write the masks of all steps as JSON, for a peer that is to have the same ones (where a context is masked).
     #[arg(long, value_name = "FILE")]
     save_masks: Option<PathBuf>,
     /// Where to compute.
@@ -74,16 +77,16 @@ pub(super) fn step(args: &StepArgs) -> Result<(), Error> {
     let all = args.warmup + args.steps;
     let mut batches =
         (1..=all as u64).map(|step| feed.batch(step).map(Some)).collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
-    let masked: Vec<&MaskedBatch> = batches.iter().flatten().filter_map(|batch| masked(batch.as_ref())).collect();
+    let masked: Vec<Masked> = batches.iter().flatten().filter_map(|batch| Masked::of(batch.as_ref())).collect();
     if let Some(path) = &args.save_masks {
         save_masks(path, &masked)?;
     }
     let seen = &masked[args.warmup.min(masked.len())..];
-    let mean = |f: &dyn Fn(&MaskedBatch) -> usize| {
-        let total = seen.iter().map(|batch| f(batch)).sum::<usize>();
-        (!seen.is_empty()).then(|| rounded(total as f64 / seen.len() as f64))
+    let mean = |f: &dyn Fn(&Masked) -> f64| {
+        let total = seen.iter().map(f).sum::<f64>();
+        (!seen.is_empty()).then(|| rounded(total / seen.len() as f64))
     };
-    let (context_tokens, target_tokens) = (mean(&|b| b.masks.context_len), mean(&|b| b.masks.target_len));
+    let (context_tokens, target_tokens) = (mean(&|m| m.context), mean(&|m| m.target));
     let config = session.train().clone();
     let mut at = 0;
     let (times, work) = counted(args.warmup, args.steps, || {
@@ -111,22 +114,44 @@ pub(super) fn step(args: &StepArgs) -> Result<(), Error> {
     show(&report, args.json)
 }
 
-fn masked(batch: &(dyn Any + Send)) -> Option<&MaskedBatch> {
-    batch.downcast_ref()
+/// The masks of a step: how many tokens a sample's context and a target have on average, and which.
+struct Masked {
+    context: f64,
+    target: f64,
+    places: Value,
 }
 
-/// `[{"context": [B][N_c], "targets": [B][K][N_t]}]`, one entry for each step.
-fn save_masks(path: &Path, batches: &[&MaskedBatch]) -> Result<(), Error> {
-    if batches.is_empty() {
-        return Err(Error::Misuse("`--save-masks`: this system masks no context blocks: leave it out".to_owned()));
+impl Masked {
+    /// Of a batch that is masked.
+    fn of(batch: &(dyn Any + Send)) -> Option<Self> {
+        if let Some(batch) = batch.downcast_ref::<MaskedBatch>() {
+            let m = &batch.masks;
+            let targets: Vec<Vec<&[u32]>> =
+                (0..m.batch).map(|i| (0..m.targets).map(|k| m.target_of(i, k)).collect()).collect();
+            let context: Vec<&[u32]> = (0..m.batch).map(|i| m.context_of(i)).collect();
+            let places = json!({ "context": context, "targets": targets });
+            return Some(Self { context: m.context_len as f64, target: m.target_len as f64, places });
+        }
+        let part = batch.downcast_ref::<TubeBatch>()?.parts.first()?;
+        let sets = part.masks.iter().map(|masks| {
+            let context: Vec<&[u32]> = (0..masks.clips()).map(|i| masks.context_of(i)).collect();
+            let target: Vec<&[u32]> = (0..masks.clips()).map(|i| masks.target_of(i)).collect();
+            json!({ "context": context, "target": target })
+        });
+        let places = json!({ "sets": Value::Array(sets.collect()) });
+        let mean = |tokens: &dyn Fn(&TubeMasks) -> usize| {
+            part.masks.iter().map(tokens).sum::<usize>() as f64 / (part.clips * part.masks.len()).max(1) as f64
+        };
+        Some(Self { context: mean(&|m| m.context.len()), target: mean(&|m| m.target.len()), places })
     }
-    let steps = batches.iter().map(|batch| {
-        let m = &batch.masks;
-        let targets: Vec<Vec<&[u32]>> =
-            (0..m.batch).map(|i| (0..m.targets).map(|k| m.target_of(i, k)).collect()).collect();
-        let context: Vec<&[u32]> = (0..m.batch).map(|i| m.context_of(i)).collect();
-        serde_json::json!({ "context": context, "targets": targets })
-    });
-    let text = serde_json::Value::Array(steps.collect()).to_string();
+}
+
+/// One entry for each step: of images `{"context": [B][N_c], "targets": [B][K][N_t]}`, of clips
+/// `{"sets": [{"context": [B][N_c], "target": [B][N_t]}]}`.
+fn save_masks(path: &Path, steps: &[Masked]) -> Result<(), Error> {
+    if steps.is_empty() {
+        return Err(Error::Misuse("`--save-masks`: this system masks no context: leave it out".to_owned()));
+    }
+    let text = Value::Array(steps.iter().map(|step| step.places.clone()).collect()).to_string();
     std::fs::write(path, text).map_err(|error| Error::Misuse(format!("cannot write {}: {error}", path.display())))
 }

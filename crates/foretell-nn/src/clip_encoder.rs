@@ -1,0 +1,152 @@
+//! A network of clips, such as a [`ClipVit`], as an encoder of clips.
+
+use std::any::Any;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::{ClipSample, Normalise};
+use foretell_ops::{self as ops, Precision, Sets};
+
+use crate::clip_vit::ClipVit;
+use crate::encode::{Encode, Tokens};
+use crate::weights::{self, NamedTensors, WeightsError};
+
+/// A network of clips in evaluation mode, without gradients.
+pub trait ClipNetwork: Send {
+    /// Clips `[B, T, C, H, W]`, normalised as in training → their tokens `[B, N, D]`, frame by frame in raster order.
+    fn tokens(&self, clips: Tensor<5>) -> Tensor<3>;
+
+    /// What probes are given of them: `[B, F]`.
+    fn probed(&self, clips: Tensor<5>) -> Tensor<2>;
+
+    /// Width of the tokens, D.
+    fn width(&self) -> usize;
+
+    /// Channels of a frame.
+    fn channels(&self) -> usize;
+
+    /// Side of a patch in pixels.
+    fn patch(&self) -> usize;
+
+    /// See [`Encode::prepare`].
+    fn prepare(&mut self, precision: Precision) -> bool;
+}
+
+impl ClipNetwork for ClipVit {
+    fn tokens(&self, clips: Tensor<5>) -> Tensor<3> {
+        self.encode(clips, None)
+    }
+
+    /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`, as I-JEPA's linear evaluation; of
+    /// V-JEPA 2.1 those of its levels.
+    fn probed(&self, clips: Tensor<5>) -> Tensor<2> {
+        let config = self.config();
+        let layers = match &config.dense {
+            Some(dense) => dense.levels.clone(),
+            None => (config.depth.saturating_sub(LAST)..config.depth).collect(),
+        };
+        let layers = self.layers(clips, None, &layers);
+        Tensor::cat(layers.into_iter().map(|tokens| tokens.mean_dim(1).squeeze_dim::<2>(1)).collect(), 1)
+    }
+
+    fn width(&self) -> usize {
+        self.config().width
+    }
+
+    fn channels(&self) -> usize {
+        self.config().channels
+    }
+
+    fn patch(&self) -> usize {
+        self.config().patch
+    }
+
+    fn prepare(&mut self, precision: Precision) -> bool {
+        self.prepare(precision)
+    }
+}
+
+/// A network of clips that has every token of a clip, whose frames are as many and as large as it is told.
+pub struct ClipEncoder<N = ClipVit> {
+    network: N,
+    frames: usize,
+    size: usize,
+    normalise: Normalise,
+    device: Device,
+}
+
+/// Clips that go through at a time: what lies between is as large as these.
+const AT_ONCE: usize = 16;
+/// Blocks whose tokens a probe is given.
+const LAST: usize = 4;
+
+impl<N: ClipNetwork> ClipEncoder<N> {
+    /// A network that lies on `device`, of `frames` frames of `size` × `size` pixels, normalised so.
+    pub fn new(network: N, (frames, size): (usize, usize), normalise: Normalise, device: &Device) -> Self {
+        Self { network, frames, size, normalise, device: device.clone() }
+    }
+
+    /// `[B, T, C, H, W]`. A clip of fewer frames goes on with its last one.
+    fn clips(&self, samples: &[&ClipSample]) -> Tensor<5> {
+        let (channels, side) = (self.network.channels(), self.size);
+        let one = channels * side * side;
+        let mut pixels = vec![0.0; samples.len() * self.frames * one];
+        for (sample, clip) in samples.iter().zip(pixels.chunks_exact_mut((self.frames * one).max(1))) {
+            let fitted = sample.fit(side);
+            let last = fitted.frames.len().saturating_sub(1);
+            for (at, frame) in clip.chunks_exact_mut(one.max(1)).enumerate() {
+                if let Some(image) = fitted.frames.get(at.min(last)) {
+                    self.normalise.apply(image, frame);
+                }
+            }
+        }
+        let shape = [samples.len(), self.frames, channels, side, side];
+        Tensor::from_data(TensorData::new(pixels, shape), &self.device)
+    }
+
+    /// What `of` makes of some clips at a time, one behind the other.
+    fn in_turn<const D: usize>(&self, samples: &[&ClipSample], of: impl Fn(Tensor<5>) -> Tensor<D>) -> Tensor<D> {
+        let parts = samples.chunks(AT_ONCE).map(|samples| of(self.clips(samples)));
+        Tensor::cat(parts.collect(), 0)
+    }
+}
+
+impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
+    fn tokens(&self, samples: &[&ClipSample]) -> Tokens {
+        let tokens = self.in_turn(samples, |clips| {
+            let device = clips.device();
+            ops::together(&device, || self.network.tokens(clips))
+        });
+        let [b, n, d] = tokens.dims();
+        let side = self.size / self.network.patch().max(1);
+        Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some((side, side)) }
+    }
+
+    fn probed(&self, samples: &[&ClipSample]) -> Tensor<2> {
+        self.in_turn(samples, |clips| {
+            let device = clips.device();
+            ops::together(&device, || self.network.probed(clips))
+        })
+    }
+
+    fn width(&self) -> usize {
+        self.network.width()
+    }
+
+    fn state(&self) -> NamedTensors {
+        weights::read(&self.network, "")
+    }
+
+    fn load(&mut self, tensors: NamedTensors) -> Result<(), WeightsError> {
+        self.network = weights::load_whole(self.network.clone(), tensors)?;
+        Ok(())
+    }
+
+    fn prepare(&mut self, precision: Precision) -> bool {
+        self.network.prepare(precision)
+    }
+
+    fn network(&self) -> &dyn Any {
+        &self.network
+    }
+}
