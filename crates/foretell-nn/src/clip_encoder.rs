@@ -12,7 +12,7 @@ use crate::encode::{Encode, Tokens};
 use crate::weights::{self, NamedTensors, WeightsError};
 
 /// A network of clips in evaluation mode, without gradients.
-pub trait ClipNetwork: Send {
+pub trait ClipNetwork: Send + Sync {
     /// Clips `[B, T, C, H, W]`, normalised as in training → their tokens `[B, N, D]`, frame by frame in raster order.
     fn tokens(&self, clips: Tensor<5>) -> Tensor<3>;
 

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::clip_encoder::ClipNetwork;
-use crate::clip_vit::{ClipVit, ClipVitConfig, Modality, Packed, Positions, cut, every};
+use crate::clip_vit::{ClipVit, ClipVitConfig, Modality, Positions, cut, every};
 use crate::positions::Grid;
 
 /// Tokens of some places of several clips, as many of each frame, and who attends to whom.

@@ -7,9 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
+use super::header;
 use super::moments::{seconds, usual};
+use super::pictures::{self, Taken, Wanted};
 use super::{Extent, Forward, Step, check_size};
 use crate::Image;
+
+/// A video of more seconds than this is not decoded to count its frames, which would take minutes.
+const LONG: f64 = 600.0;
+/// Frames of a long video that one decoder seeks.
+const TOGETHER: usize = 16;
 
 /// Longer lines of ffmpeg's are read in pieces.
 const LONGEST_LINE: u64 = 4096;
@@ -22,19 +29,32 @@ pub(super) struct Decoded {
     /// How this ffmpeg is told to hand over each frame once, whatever its time: `-fps_mode`, or `-vsync` before 5.1.
     once: &'static str,
     times: Vec<f64>,
+    /// Whether frames are sought one by one.
+    long: bool,
     notes: Vec<String>,
 }
 
 impl Decoded {
-    /// Decodes the video once to count its frames and to learn their times: containers only estimate them.
+    /// Decodes the video once to count its frames and to learn their times: containers only estimate them. Of a long one the times
+    /// of its packets are taken.
     pub(super) fn open(path: &Path, program: &Path) -> Result<(Self, Extent), String> {
         let mut video = Self {
             path: path.to_owned(),
             program: program.to_owned(),
             once: "-fps_mode",
             times: Vec::new(),
+            long: false,
             notes: Vec::new(),
         };
+        if header::length(path).is_some_and(|length| length.seconds > LONG)
+            && let Some(times) = packets(program, path)
+        {
+            let (width, height) = about(program, path)?.size;
+            check_size(width, height)?;
+            let frames = times.len();
+            video.notes.push("it is long: what is missing of it is not known before it is read".to_owned());
+            return Ok((Self { times, long: true, ..video }, (frames, width, height)));
+        }
         let counted = match video.count() {
             Err(reason) if reason.contains("Unrecognized option 'fps_mode'") => {
                 video.once = "-vsync";
@@ -61,6 +81,30 @@ impl Decoded {
 
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Frames of a long video, each sought; `None` of one that is read from its first frame on.
+    pub(super) fn sought(&self, wanted: &[usize]) -> Option<Result<Vec<Image>, String>> {
+        let first = self.times.first().filter(|_| self.long)?;
+        let seek = |frame: &usize| Wanted { path: &self.path, start: self.times[*frame] - first };
+        let mut images = Vec::with_capacity(wanted.len());
+        for group in wanted.chunks(TOGETHER) {
+            let seeks: Vec<Wanted<'_>> = group.iter().map(seek).collect();
+            // One frame of each: how many there are in a second does not matter.
+            let read = pictures::read(&self.program, &seeks, Taken { frames: 1, fps: 1.0, short_side: usize::MAX });
+            let (windows, wrong) = match read {
+                Ok(read) => read,
+                Err(reason) => return Some(Err(reason)),
+            };
+            for (window, frame) in windows.into_iter().zip(group) {
+                let Some(image) = window.into_iter().next() else {
+                    let words = wrong.map(|words| format!(" ({words})")).unwrap_or_default();
+                    return Some(Err(format!("its frame {frame} is not there{words}: it is cut or damaged")));
+                };
+                images.push(image);
+            }
+        }
+        Some(Ok(images))
     }
 
     fn count(&self) -> Result<Counted, String> {
@@ -204,6 +248,33 @@ impl About {
         }
         about
     }
+}
+
+/// When the frames of a video are shown, by its packets, which `ffprobe` lists without decoding them; nothing where there is none, or
+/// they do not say.
+fn packets(program: &Path, path: &Path) -> Option<Vec<f64>> {
+    let mut input = OsString::from("file:");
+    input.push(path);
+    let mut command = Command::new(program.with_file_name("ffprobe"));
+    command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"]);
+    command.args(["-protocol_whitelist", "file"]).arg(input);
+    let mut child = spawn(command, Stdio::piped()).ok()?;
+    let (output, errors) = (child.stdout.take()?, child.stderr.take()?);
+    let words = std::thread::spawn(move || io::copy(&mut BufReader::new(errors), &mut io::sink()));
+    let (mut times, mut sound) = (Vec::new(), true);
+    let read = for_lines(output, |line| match line.split_once(',') {
+        // Decoded for what refers to it, and never shown.
+        Some((_, flags)) if flags.contains('D') => {}
+        Some((time, _)) => match time.parse::<f64>() {
+            Ok(time) => times.push(time),
+            Err(_) => sound = false,
+        },
+        None => sound = false,
+    });
+    let status = child.wait().ok()?;
+    let _ = words.join();
+    times.sort_unstable_by(f64::total_cmp);
+    (read.is_ok() && status.success() && sound && !times.is_empty()).then_some(times)
 }
 
 /// How many frames are there between two times, of about how many, in words; decodes what lies between.

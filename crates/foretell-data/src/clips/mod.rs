@@ -1,6 +1,6 @@
 //! Video clips: a folder of frames, a GIF, an animated WebP or PNG, a y4m file, a `.npy` array, or whatever an installed
 //! `ffmpeg` decodes. Opened by their headers where those say how many frames there are, by decoding once where they do not;
-//! frames are read when they are asked for.
+//! frames are read when they are asked for. A video of many minutes is opened by its packets' times, and its frames are sought.
 
 mod animation;
 mod config;
@@ -243,7 +243,10 @@ impl Clip {
             Kind::Npy(npy) => npy.read(wanted).map_err(|reason| self.bad(reason)),
             Kind::Animation(animation) => animation.read(wanted).map_err(|reason| self.bad(reason)),
             Kind::Gif(gif) => cursor.read(wanted, || gif.forward()).map_err(|reason| self.bad(reason)),
-            Kind::Decoded(decoded) => cursor.read(wanted, || decoded.forward()).map_err(|reason| self.bad(reason)),
+            Kind::Decoded(decoded) => match decoded.sought(wanted) {
+                Some(images) => images.map_err(|reason| self.bad(reason)),
+                None => cursor.read(wanted, || decoded.forward()).map_err(|reason| self.bad(reason)),
+            },
         }
     }
 

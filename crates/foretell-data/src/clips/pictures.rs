@@ -63,7 +63,7 @@ fn once(program: &Path, wanted: &[Wanted<'_>], taken: Taken) -> Result<(Vec<Vec<
         // Nothing but this file is opened, whatever the container refers to.
         command.args(["-protocol_whitelist", "file", "-i"]).arg(input);
         // Square pixels, and no more of them than a view of its side can use.
-        let shrink = format!("min(1,{short_side}/min(iw*sar,ih))");
+        let shrink = format!("min(1,{}/min(iw*sar,ih))", short_side.min(1 << 20));
         graph += &format!(
             "[{number}:v:0]fps=fps={fps}:round=up:start_time=0,trim=end_frame={frames},\
              scale=w='max(1,round(iw*sar*{shrink}))':h='max(1,round(ih*{shrink}))':flags=area,setsar=1[v{number}];"
