@@ -115,6 +115,9 @@ pub struct Description {
     pub train: usize,
     /// Samples to judge on.
     pub held_out: usize,
+    /// Whether samples to learn from are generated without end; [`train`](Self::train) is 0 then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub endless: bool,
     /// How the two were told apart.
     pub split: String,
     /// What the labels tell.
@@ -139,7 +142,7 @@ impl fmt::Display for Description {
         let width = labels.map(|label| label.chars().count()).max().unwrap_or(0).max(8) + 2;
         let mut line = |label: &str, text: &str| writeln!(out, "{label:<width$}{text}");
         line("format", &self.format)?;
-        line(self.unit.many, &format!("{} to train, {} held out", self.train, self.held_out))?;
+        line(self.unit.many, &self.parts())?;
         line("split", &self.split)?;
         self.facts.iter().try_for_each(|(label, text)| line(label, text))?;
         if self.factors.is_empty() {
@@ -343,12 +346,19 @@ pub trait Modality: Send + Sync + Sized + 'static {
 }
 
 impl Description {
+    /// How many samples the two parts have.
+    pub fn parts(&self) -> String {
+        let train = if self.endless { "without end".to_owned() } else { self.train.to_string() };
+        format!("{train} to train, {} held out", self.held_out)
+    }
+
     /// Of samples without labels, notes or anything to say of what they are like.
     pub fn of<M: Modality>(format: &str, train: usize, held_out: usize) -> Self {
         Self {
             format: format.to_owned(),
             train,
             held_out,
+            endless: false,
             split: "as given".to_owned(),
             factors: Vec::new(),
             facts: Vec::new(),

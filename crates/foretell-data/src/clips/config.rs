@@ -85,7 +85,7 @@ impl Default for ClipsConfig {
             short: ShortClips::Repeat,
             on_bad_sample: OnBadSample::Fail,
             cache_mb: 1024,
-            open_files: 16,
+            open_files: 64,
             scenes: MovingConfig::default(),
             normalise: Normalise { mean: Vec::new(), std: Vec::new() },
             fingerprint: String::new(),
@@ -126,8 +126,8 @@ impl ClipsConfig {
         if !(self.assumed_fps > 0.0 && self.assumed_fps.is_finite()) {
             return wrong("data.assumed_fps", "a positive number of frames in a second", self.assumed_fps.to_string());
         }
-        if !(1..=100).contains(&self.open_files) {
-            return wrong("data.open_files", "1 to 100", self.open_files.to_string());
+        if !(1..=1024).contains(&self.open_files) {
+            return wrong("data.open_files", "1 to 1024", self.open_files.to_string());
         }
         if self.cache_mb > MOST_CACHE {
             return wrong("data.cache_mb", "at most 1048576 MB (0 for none)", self.cache_mb.to_string());

@@ -17,6 +17,9 @@ use crate::{DataError, FULL_RANGE, Image};
 /// A video may end by so many seconds, or by such a part of it, before its header says: sound goes on behind the pictures.
 const EARLY: (f64, f64) = (1.0, 0.1);
 
+/// Windows that one decoder process reads: more gain nothing.
+const TOGETHER: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -140,7 +143,9 @@ impl Files {
                 Err(error) => found[place] = Some(Err(error)),
             }
         }
-        for group in together.chunks(self.permits.most()) {
+        // As many for each thread as leave decoders for the others.
+        let most = (self.permits.most / self.looking.threads.max(1)).clamp(1, TOGETHER);
+        for group in together.chunks(most) {
             let windows: Vec<&Window<'_>> = group.iter().map(|(_, window)| window).collect();
             for ((place, _), sample) in group.iter().zip(self.decode(&windows)) {
                 found[*place] = Some(sample);
@@ -280,10 +285,6 @@ impl Permits {
     fn new(most: usize) -> Self {
         let most = most.max(1);
         Self { most, left: Mutex::new(most), more: Condvar::new() }
-    }
-
-    fn most(&self) -> usize {
-        self.most
     }
 
     /// Waits for so many, which are at most as many as there are.

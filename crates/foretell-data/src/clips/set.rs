@@ -271,9 +271,6 @@ impl Modality for Clips {
         let mut facts = vec![("window".to_owned(), window)];
         let (format, split) = match &*self.from {
             Origin::Scenes { scenes, size, .. } => {
-                if scenes.train == 0 {
-                    facts.push(("training".to_owned(), "clips without end, no one twice".to_owned()));
-                }
                 let format = format!("generated moving scenes, {size}×{size}, seed {}", scenes.seed);
                 (format, "each part is drawn for itself".to_owned())
             }
@@ -292,6 +289,7 @@ impl Modality for Clips {
             }
         };
         Description {
+            endless: self.len(Part::Train).is_none(),
             split,
             factors: self.factors.clone(),
             facts,

@@ -64,9 +64,10 @@ struct ClipsReport {
 /// of all its frames.
 pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
     let crop = Augment { crop_scale: (0.08, 1.0), crop_aspect: (0.75, 4.0 / 3.0), flip: 0.5, ..Augment::default() };
-    if Clips::recognises(&args.data) {
+    let images = Dataset::open(&args.data);
+    if images.is_err() && Clips::recognises(&args.data) {
         let batch = args.batch.unwrap_or(8);
-        let seconds = timed(clips(args, batch, crop)?, args)?;
+        let seconds = timed(of_clips(args, batch, crop)?, args)?;
         let (clips, frames) = (args.steps * batch, args.steps * batch * args.frames);
         let report = ClipsReport {
             clips,
@@ -78,7 +79,7 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
         return show(&report, args.json);
     }
     let batch = args.batch.unwrap_or(64);
-    let seconds = timed(images(args, batch, crop)?, args)?;
+    let seconds = timed(of_images(images?, args, batch, crop)?, args)?;
     let images = args.steps * batch;
     show(&Report { images, seconds: rounded(seconds), images_per_s: rounded(images as f64 / seconds) }, args.json)
 }
@@ -96,8 +97,7 @@ fn timed(feed: Arc<dyn Feed>, args: &LoadArgs) -> Result<f64, Error> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-fn images(args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>, Error> {
-    let dataset = Dataset::open(&args.data)?;
+fn of_images(dataset: Dataset, args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>, Error> {
     let channels = dataset.channels();
     let normalise = Normalise { mean: vec![0.5; channels], std: vec![0.25; channels] };
     let collator = ViewsCollator {
@@ -119,7 +119,7 @@ fn images(args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>,
 }
 
 /// Nothing is kept in memory: each clip is decoded.
-fn clips(args: &LoadArgs, batch: usize, augment: Augment) -> Result<Arc<dyn Feed>, Error> {
+fn of_clips(args: &LoadArgs, batch: usize, augment: Augment) -> Result<Arc<dyn Feed>, Error> {
     let normalise = Normalise { mean: vec![0.5; 3], std: vec![0.25; 3] };
     let mut config = ClipsConfig {
         path: args.data.to_string_lossy().into_owned(),
