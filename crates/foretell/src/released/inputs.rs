@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
-use foretell_data::{Clip, Cursor, DataError, Dataset, FULL_RANGE, FramesBy, Image, Part, open_inputs_over};
+use foretell_data::{Clip, Cursor, DataError, Dataset, FULL_RANGE, Film, FramesBy, Image, Part, open_inputs_over};
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
