@@ -271,6 +271,12 @@ impl ClipModel {
         check_width("predictor", narrow, heads)?;
         if let Some(loss) = kind.context_loss {
             loss.check().map_err(SystemError::Setting)?;
+            if loss.by_distance && self.loss == LatentLoss::SmoothL1 {
+                return Err(SystemError::Setting(
+                    "`model.loss` = \"smooth-l1\" cannot be weighted by distance: take \"l1\" or \"l2\", or set `model.context_loss.by_distance` to false"
+                        .to_owned(),
+                ));
+            }
         }
         let levels = kind.dense.as_ref().map_or(1, |dense| dense.levels.len());
         let pixels = self.target == ClipTarget::Pixels;

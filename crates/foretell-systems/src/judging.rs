@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foretell_data::Modality;
+use foretell_data::{Modality, Part};
 use foretell_eval::Finding;
 use foretell_jepa::{Auto, Kept};
 use foretell_nn::NamedTensors;
@@ -64,7 +64,12 @@ impl<'a, D: Modality> Judging<'a, D> {
 
     /// Training samples that probes learn from, at most.
     pub fn train_samples(&self) -> usize {
-        if let Auto::Value(samples) = self.settings.train_samples { samples } else { usize::MAX }
+        match self.settings.train_samples {
+            Auto::Value(samples) => samples,
+            // Of samples without end not all can be taken.
+            Auto::Auto if self.data.len(Part::Train).is_none() => self.data.enough_to_probe(),
+            Auto::Auto => usize::MAX,
+        }
     }
 
     /// Notes samples that could not be read.

@@ -355,11 +355,15 @@ impl<S: System> Session for Run<S> {
 
     fn learner(&mut self, steps: u64) -> Result<Box<dyn Learner>, SystemError> {
         self.recipe.train.resolve(steps, self.threads, &mut self.decisions);
-        if let (Some(len), Some(data)) = (self.train_len(), &self.data) {
-            let enough = data.enough_to_probe();
-            self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || {
-                let few = if len < LEAST_PROBED { ": too few to probe, so there are no probes" } else { "" };
-                (len.min(enough), format!("all, at most {enough}{few}"))
+        let probed = |data: &S::Data| data.len(Part::Train).is_some() || !data.factors().is_empty();
+        if let Some(data) = self.data.as_ref().filter(|data| probed(data)) {
+            let (len, enough) = (self.train_len(), data.enough_to_probe());
+            self.recipe.judge.train_samples.resolve("judge.train_samples", &mut self.decisions, || match len {
+                Some(len) => {
+                    let few = if len < LEAST_PROBED { ": too few to probe, so there are no probes" } else { "" };
+                    (len.min(enough), format!("all, at most {enough}{few}"))
+                }
+                None => (enough, "enough of those that have no end".to_owned()),
             });
         }
         let (mut model, mut decisions) = (self.recipe.model.clone(), Vec::new());

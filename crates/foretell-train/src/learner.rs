@@ -321,12 +321,9 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
         let Some(batch) = &self.held_out else {
             return Err(TrainError::Setting("no held-out batch could be made".to_owned()));
         };
-        let outcome = self.objective.loss(self.networks(which), batch, clock);
+        // Without gradients: a tape would keep every activation of more samples than a batch has.
+        let outcome = self.objective.loss(&self.networks(which).valid(), batch, clock);
         let loss = f64::from(outcome.loss.clone().inner().into_scalar::<f32>());
-        if outcome.loss.is_tracked() {
-            // The tape keeps every activation until a backward pass consumes it.
-            drop(outcome.loss.backward());
-        }
         let motion = outcome.terms.iter().find(|(name, _)| *name == MOTION);
         let motion = motion.map(|(_, share)| f64::from(share.clone().into_scalar::<f32>()));
         let matrix = |tensor: Tensor<2>| {
@@ -354,10 +351,7 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
         let draw = |draw: u64| {
             // Steps of their own: no training step has these numbers.
             let batch = collator.collate(HELD_OUT_STEP + 1 + draw, &samples)?;
-            let outcome = self.objective.loss(self.networks(which), &batch, &clock);
-            if outcome.loss.is_tracked() {
-                drop(outcome.loss.backward());
-            }
+            let outcome = self.objective.loss(&self.networks(which).valid(), &batch, &clock);
             let Some(Latents { predictions, .. }) = outcome.latents else {
                 return Err(TrainError::Setting("the objective gave no latents when they were due".to_owned()));
             };

@@ -117,11 +117,9 @@ impl Case {
             if parameter.name.ends_with("pos_embed") {
                 return old;
             }
-            let device = old.device();
-            Tensor::from_data(
-                TensorData::new(value(parameter.name, parameter.shape), [parameter.shape.iter().product()]),
-                &device,
-            )
+            let values = value(parameter.name, parameter.shape);
+            let count = values.len();
+            Tensor::from_data(TensorData::new(values, [count]), &old.device())
         })
     }
 

@@ -10,8 +10,7 @@ use foretell_data::{
 };
 use foretell_jepa::clips::{ClipTarget, ContextLoss, ImagesAmong, LatentLoss};
 use foretell_jepa::masks::tubes::{CausalTubes, OfficialTubes, RandomTubes, TubeConfig};
-use foretell_jepa::target::TargetTransform;
-use foretell_systems::System;
+use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetTransform};
 use foretell_systems::clip_model::{ClipModel, Grow};
 use foretell_systems::le_v_jepa::LeVJepaConfig;
 use foretell_systems::v_jepa::VJepaConfig;
@@ -241,7 +240,8 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     assert!(
         of(ClipModel { masks: TubeConfig::Random(RandomTubes { share: 2.0, sets: 1 }), ..open() }).contains("`share`")
     );
-    assert!(of(small()).contains("random initial teacher"));
+    let slow = EmaConfig { schedule: EmaSchedule::Ramp { start: 0.998 }, ..EmaConfig::default() };
+    assert!(of(ClipModel { ema: slow, ..small() }).contains("random initial teacher"));
     let two = |grow| bench(4).refusal(&VJepa2Config { model: open(), grow, ..VJepa2Config::default() });
     assert!(two(Grow { frames: 0.0, ..Grow::default() }).contains("`model.grow`"));
     let images = ImagesAmong { share: 1.0, ..VJepa21Config::default().images };
@@ -250,6 +250,8 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     let loss = ContextLoss { weight: -1.0, ..ContextLoss::default() };
     let said = bench(4).refusal(&VJepa21Config { model: open(), context_loss: loss, ..VJepa21Config::default() });
     assert!(said.contains("`model.context_loss`"), "{said}");
+    let smooth = ClipModel { loss: LatentLoss::SmoothL1, ..open() };
+    assert!(bench(4).refusal(&VJepa21Config { model: smooth, ..VJepa21Config::default() }).contains("by_distance"));
     let pixels = ClipModel { target: ClipTarget::Pixels, ..open() };
     assert!(bench(4).refusal(&VJepa21Config { model: pixels, ..VJepa21Config::default() }).contains("pixels"));
 }

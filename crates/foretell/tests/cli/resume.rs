@@ -23,14 +23,24 @@ enum System {
     SarJepa,
     /// Graph-JEPA from a file of graphs.
     GraphJepa,
+    /// V-JEPA 2.1 from the moving scenes: clips that grow, images among them, levels, a loss that rises.
+    VJepa21,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 7] =
-    [System::IJepa, System::LeJepa, System::EbJepa, System::LeWm, System::Recorded, System::SarJepa, System::GraphJepa];
+const ALL: [System; 8] = [
+    System::IJepa,
+    System::LeJepa,
+    System::EbJepa,
+    System::LeWm,
+    System::Recorded,
+    System::SarJepa,
+    System::GraphJepa,
+    System::VJepa21,
+];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
 const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
@@ -78,6 +88,23 @@ impl System {
                     "model.decoder_depth=1",
                     "model.decoder_width=36",
                     "judge.train_samples=200",
+                ],
+            ),
+            System::VJepa21 => (
+                "v-jepa-2.1",
+                &[
+                    "data.frames=4",
+                    "data.image_size=24",
+                    "data.scenes.train=64",
+                    "data.scenes.held_out=32",
+                    "model.patch=6",
+                    "model.width=24",
+                    "model.heads=2",
+                    "model.depth=2",
+                    "model.predictor_width=16",
+                    "model.predictor_heads=2",
+                    "model.predictor_depth=1",
+                    "model.grow.at=0.5",
                 ],
             ),
             System::GraphJepa | System::BuiltInGraphs => (
@@ -156,7 +183,7 @@ impl World {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
             System::IJepa | System::LeJepa | System::SarJepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
-            System::Scenes | System::BuiltInGraphs => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
