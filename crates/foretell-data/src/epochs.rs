@@ -113,15 +113,26 @@ impl<M: Modality> Source for Epochs<M> {
     fn batch(&self, step: u64) -> Result<Vec<M::Sample>, DataError> {
         let (batch, count) = (self.batch as u128, self.count as u128);
         let first = (step as u128 - 1) * batch;
-        let mut samples = Vec::with_capacity(self.batch);
+        let mut wanted = Vec::with_capacity(self.batch);
         let mut order = self.order((first / count) as u64);
         for position in first..first + batch {
             if position % count == 0 {
                 order = self.order((position / count) as u64);
             }
-            samples.push(self.sample(order[(position % count) as usize] as usize)?);
+            wanted.push(order[(position % count) as usize] as usize);
         }
-        Ok(samples)
+        // Together those that are not known to be bad; what is left is read, or passed over, one by one.
+        let places: Vec<Option<usize>> = {
+            let bad = self.lock_bad();
+            wanted.iter().map(|wanted| self.place(*wanted).filter(|index| !bad.contains_key(index))).collect()
+        };
+        let good: Vec<usize> = places.iter().copied().flatten().collect();
+        let mut together = self.data.load_many_to_train(&good).into_iter();
+        let sample = |(wanted, place): (usize, Option<usize>)| match place.and_then(|_| together.next()) {
+            Some(Ok(sample)) => Ok(sample),
+            _ => self.sample(wanted),
+        };
+        wanted.into_iter().zip(places).map(sample).collect()
     }
 
     fn skipped(&self) -> usize {

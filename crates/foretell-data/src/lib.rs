@@ -6,6 +6,7 @@
 mod archive;
 mod auto;
 mod axes;
+mod cache;
 mod clips;
 mod decimal;
 mod epochs;
@@ -32,7 +33,7 @@ pub mod zip;
 pub use auto::{Auto, Decision};
 pub use axes::Layout;
 pub use clips::{
-    Clip, ClipSample, Clips, ClipsConfig, Cursor, FramesBy, MovingConfig, ShortClips, planes, sample_frames,
+    Clip, ClipSample, Clips, ClipsConfig, Cursor, FoundClips, FramesBy, MovingConfig, ShortClips, planes, sample_frames,
 };
 pub use epochs::{Epochs, check_batch};
 pub use error::DataError;
@@ -48,7 +49,7 @@ pub use images::split::Folders;
 pub use images::transform::{Crop, centre_crop, crop_resize, fit, resize_short, shrink};
 pub use images::{Images, ImagesConfig};
 pub use loader::{Collate, Loader};
-pub use modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit, judged_part};
+pub use modality::{Description, Film, Meta, Modality, OnBadSample, Opening, Part, Unit, judged_part};
 pub use normalise::Normalise;
 pub use pixels::Image;
 pub use positional::read_exact_at;

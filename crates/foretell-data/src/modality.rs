@@ -78,6 +78,22 @@ pub struct Meta {
     pub bytes: Option<u64>,
 }
 
+/// Pictures of one size that follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Film {
+    /// In their order.
+    pub frames: Vec<Image>,
+    /// So many in a second.
+    pub fps: f64,
+}
+
+impl Film {
+    /// One that does not move.
+    pub fn still(image: Image) -> Self {
+        Self { frames: vec![image], fps: 1.0 }
+    }
+}
+
 /// What a run brings to its data when it opens them.
 pub struct Opening<'a> {
     /// Of the run.
@@ -99,6 +115,9 @@ pub struct Description {
     pub train: usize,
     /// Samples to judge on.
     pub held_out: usize,
+    /// Whether samples to learn from are generated without end; [`train`](Self::train) is 0 then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub endless: bool,
     /// How the two were told apart.
     pub split: String,
     /// What the labels tell.
@@ -123,7 +142,7 @@ impl fmt::Display for Description {
         let width = labels.map(|label| label.chars().count()).max().unwrap_or(0).max(8) + 2;
         let mut line = |label: &str, text: &str| writeln!(out, "{label:<width$}{text}");
         line("format", &self.format)?;
-        line(self.unit.many, &format!("{} to train, {} held out", self.train, self.held_out))?;
+        line(self.unit.many, &self.parts())?;
         line("split", &self.split)?;
         self.facts.iter().try_for_each(|(label, text)| line(label, text))?;
         if self.factors.is_empty() {
@@ -270,6 +289,16 @@ pub trait Modality: Send + Sync + Sized + 'static {
         self.load(Part::Train, index)
     }
 
+    /// Reads several samples of a part, for data that are read faster together.
+    fn load_many(&self, part: Part, indices: &[usize]) -> Vec<Result<Self::Sample, DataError>> {
+        indices.iter().map(|index| self.load(part, *index)).collect()
+    }
+
+    /// The same of [`load_to_train`](Self::load_to_train).
+    fn load_many_to_train(&self, indices: &[usize]) -> Vec<Result<Self::Sample, DataError>> {
+        indices.iter().map(|index| self.load_to_train(*index)).collect()
+    }
+
     /// A sample in the form that encoders take, such as an image brought to its side: work for the loader's threads.
     fn prepare(&self, sample: Self::Sample) -> Self::Sample {
         sample
@@ -287,6 +316,11 @@ pub trait Modality: Send + Sync + Sized + 'static {
 
     /// What a report shows of a sample.
     fn picture(&self, _sample: &Self::Sample) -> Option<Image> {
+        None
+    }
+
+    /// A sample as a report shows it where it moves.
+    fn film(&self, _sample: &Self::Sample) -> Option<Film> {
         None
     }
 
@@ -312,12 +346,19 @@ pub trait Modality: Send + Sync + Sized + 'static {
 }
 
 impl Description {
+    /// How many samples the two parts have.
+    pub fn parts(&self) -> String {
+        let train = if self.endless { "without end".to_owned() } else { self.train.to_string() };
+        format!("{train} to train, {} held out", self.held_out)
+    }
+
     /// Of samples without labels, notes or anything to say of what they are like.
     pub fn of<M: Modality>(format: &str, train: usize, held_out: usize) -> Self {
         Self {
             format: format.to_owned(),
             train,
             held_out,
+            endless: false,
             split: "as given".to_owned(),
             factors: Vec::new(),
             facts: Vec::new(),

@@ -1,5 +1,7 @@
 //! Mean and deviation of each channel, measured on the training part, and images as the tensors' input.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::images::dataset::Dataset;
@@ -37,31 +39,34 @@ impl Normalise {
         let all = dataset.len(Part::Train);
         let count = all.min(MEASURED);
         let source = dataset.clone();
-        Self::of_images(dataset.channels(), count, CHUNK, threads, move |place| {
-            let index = place * all / count;
-            match source.load(Part::Train, index) {
-                Ok(sample) => Ok(vec![fit(&sample.image, size)]),
-                Err(_) if on_bad == OnBadSample::Skip => Ok(Vec::new()),
-                Err(error) => Err(fail(error, source.name(Part::Train, index)?)),
+        Self::of_images(dataset.channels(), count, CHUNK, threads, move |places| {
+            let mut images = Vec::with_capacity(places.len());
+            for place in places {
+                let index = place * all / count;
+                match source.load(Part::Train, index) {
+                    Ok(sample) => images.push(fit(&sample.image, size)),
+                    Err(_) if on_bad == OnBadSample::Skip => {}
+                    Err(error) => return Err(fail(error, source.name(Part::Train, index)?)),
+                }
             }
+            Ok(images)
         })
     }
 
-    /// Measured on the images of so many places, of which a thread reads `chunk` at a time.
+    /// Measured on the images of so many places, of which a thread is given `chunk` at a time.
     pub(crate) fn of_images(
         channels: usize,
         count: usize,
         chunk: usize,
         threads: usize,
-        images: impl Fn(usize) -> Result<Vec<Image>, DataError> + Send + Sync + 'static,
+        images: impl Fn(Range<usize>) -> Result<Vec<Image>, DataError> + Send + Sync + 'static,
     ) -> Result<Self, DataError> {
         let work = move |number: u64| {
             let mut sums = vec![Sums::default(); channels];
             let first = number as usize * chunk;
-            for place in first..count.min(first + chunk) {
-                for pixel in images(place)?.iter().flat_map(|image| image.pixels.chunks_exact(channels)) {
-                    sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
-                }
+            let images = images(first..count.min(first + chunk))?;
+            for pixel in images.iter().flat_map(|image| image.pixels.chunks_exact(channels)) {
+                sums.iter_mut().zip(pixel).for_each(|(sums, &value)| sums.add(value));
             }
             Ok::<_, DataError>(sums)
         };

@@ -70,7 +70,9 @@ fn visit<M: Modality, T: Send + 'static>(
     let work = move |chunk: u64| -> Vec<(usize, Result<T, DataError>)> {
         let first = chunk as usize * CHUNK;
         let chunk = &places[first..places.len().min(first + CHUNK)];
-        chunk.iter().map(|index| (*index, source.load(part, *index).map(|sample| with(&source, sample)))).collect()
+        let samples =
+            source.load_many(part, chunk).into_iter().map(|sample| sample.map(|sample| with(&source, sample)));
+        chunk.iter().copied().zip(samples).collect()
     };
     let mut chunks = Ordered::start(threads, 2 * threads, 0, count.div_ceil(CHUNK) as u64, work);
     while let Some(chunk) = chunks.next() {

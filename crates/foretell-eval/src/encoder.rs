@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use foretell_data::{DataError, Image, Meta, Unit};
+use foretell_data::{DataError, Film, Image, Meta, Unit};
 use serde_json::Value;
 
 /// How a sample's tokens become features.
@@ -59,4 +59,14 @@ pub trait Samples {
 
     /// What one looks like, where that can be shown.
     fn picture(&self, index: usize) -> Option<Image>;
+
+    /// The same where it moves.
+    fn film(&self, _index: usize) -> Option<Film> {
+        None
+    }
+
+    /// Either.
+    fn shown(&self, index: usize) -> Option<Film> {
+        self.film(index).or_else(|| self.picture(index).map(Film::still))
+    }
 }

@@ -1,6 +1,7 @@
 //! What an evaluation finds: figures with their controls, or pictures. A terminal, `summary.json`, `findings.json` and a
 //! run's page all show the same type, each by one piece of code.
 
+mod moving;
 mod picture;
 mod table;
 
@@ -9,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub use moving::gif;
 pub use picture::{Card, Format, Grid, Picture, Pictures, Strip, Tile};
 pub use table::Group;
 

@@ -34,7 +34,7 @@ pub use features::Features;
 pub use few_shot::{FewShot, FewShotFit};
 pub use findings::{
     Better, Body, Card, Cell, FEATURES, Figures, Finding, Format, Grid, Group, Picture, Pictures, Reference, Row,
-    Strip, TRAINED, Tile, UNTRAINED, records,
+    Strip, TRAINED, Tile, UNTRAINED, gif, records,
 };
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, Lidar, lidar, lidar_of_views};

@@ -25,6 +25,9 @@ pub trait ClipNetwork: Send + Sync {
     /// Channels of a frame.
     fn channels(&self) -> usize;
 
+    /// Side of a patch in pixels.
+    fn patch(&self) -> usize;
+
     /// See [`Encode::prepare`].
     fn prepare(&mut self, precision: Precision) -> bool;
 }
@@ -52,6 +55,10 @@ impl ClipNetwork for ClipVit {
 
     fn channels(&self) -> usize {
         self.config().channels
+    }
+
+    fn patch(&self) -> usize {
+        self.config().patch
     }
 
     fn prepare(&mut self, precision: Precision) -> bool {
@@ -111,7 +118,8 @@ impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
             ops::together(&device, || self.network.tokens(clips))
         });
         let [b, n, d] = tokens.dims();
-        Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: None }
+        let side = self.size / self.network.patch().max(1);
+        Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some((side, side)) }
     }
 
     fn probed(&self, samples: &[&ClipSample]) -> Tensor<2> {

@@ -112,6 +112,10 @@ impl ClipNetwork for SummaryVit {
         self.vit.config().channels
     }
 
+    fn patch(&self) -> usize {
+        self.vit.config().patch
+    }
+
     fn prepare(&mut self, precision: Precision) -> bool {
         self.vit.prepare(precision)
     }

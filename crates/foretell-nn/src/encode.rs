@@ -16,7 +16,8 @@ pub struct Tokens {
     pub rows: Tensor<2>,
     /// Where each sample's begin and end.
     pub sets: Sets,
-    /// Rows and columns of their grid in raster order, where they lie on one and it is the same for all.
+    /// Rows and columns of their grid in raster order, where they lie on one and it is the same for all. A sample of several times as many
+    /// tokens has one grid after the other in time.
     pub grid: Option<(usize, usize)>,
 }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use foretell_data::{DataError, Image, Meta, Modality, Part, Unit};
+use foretell_data::{DataError, Film, Image, Meta, Modality, Part, Unit};
 use foretell_eval::{Encoder, Pool, Samples};
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -43,6 +43,9 @@ impl<D: Modality> Encoder for RunEncoder<D> {
     }
 }
 
+/// Samples that a thread reads together.
+const TOGETHER: usize = 8;
+
 struct Opened<'a, D: Modality> {
     data: D,
     encoder: &'a dyn Encode<D::Sample>,
@@ -67,8 +70,12 @@ impl<D: Modality> Samples for Opened<'_, D> {
 
     fn features(&self, rows: Range<usize>, pool: Pool) -> Vec<Result<Vec<f32>, DataError>> {
         let data = &self.data;
-        let load = |index| data.load(Part::Train, index).map(|sample| data.prepare(sample));
-        let loaded: Vec<Result<D::Sample, DataError>> = rows.into_par_iter().map(load).collect();
+        let rows: Vec<usize> = rows.collect();
+        let load = |rows: &[usize]| -> Vec<Result<D::Sample, DataError>> {
+            let samples = data.load_many(Part::Train, rows).into_iter();
+            samples.map(|sample| sample.map(|sample| data.prepare(sample))).collect()
+        };
+        let loaded: Vec<Result<D::Sample, DataError>> = rows.par_chunks(TOGETHER).flat_map_iter(load).collect();
         let good: Vec<&D::Sample> = loaded.iter().flatten().collect();
         let mut features = if good.is_empty() { Vec::new() } else { self.rows(&good, pool) }.into_iter();
         let row = |sample: Result<D::Sample, DataError>| sample.map(|_| features.next().unwrap_or_default());
@@ -77,6 +84,10 @@ impl<D: Modality> Samples for Opened<'_, D> {
 
     fn picture(&self, index: usize) -> Option<Image> {
         self.data.picture(&self.data.load(Part::Train, index).ok()?)
+    }
+
+    fn film(&self, index: usize) -> Option<Film> {
+        self.data.film(&self.data.load(Part::Train, index).ok()?)
     }
 }
 

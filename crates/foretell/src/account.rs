@@ -84,7 +84,7 @@ pub(crate) fn data_facts(session: &dyn Session) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     if let Some(data) = session.description() {
         if data.train + data.held_out > 0 {
-            let text = format!("{} to train, {} held out ({})", data.train, data.held_out, data.split);
+            let text = format!("{} ({})", data.parts(), data.split);
             facts.push((unit.many.to_owned(), text));
         }
         facts.extend(data.facts);

@@ -1,12 +1,19 @@
 //! `[data]` of a recipe over clips.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use crate::clips::moving::MovingConfig;
+use super::listing::Looking;
+use super::moving::MovingConfig;
+use super::windows::{Cut, Extent};
+use crate::images::depth::FULL;
+use crate::images::keys;
+use crate::images::recognise::{Extent as Whose, Reading};
 use crate::images::split::Folders;
 use crate::modality::OnBadSample;
 use crate::normalise::Normalise;
-use crate::{Auto, DataError};
+use crate::{Auto, DataError, Decision};
 
 /// What becomes of a clip that is shorter than a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +35,8 @@ pub struct ClipsConfig {
     pub path: String,
     /// What the folders of clips mean.
     pub folders: Folders,
+    /// The column of a table beside the clips (`metadata.csv`) that gives the labels; `none` for no labels.
+    pub label: String,
     /// A regular expression with one part in parentheses, which tells from a clip's name whom or what it belongs to: all of a group are
     /// held out, or none of it. Without one each clip is a group of its own.
     pub group: String,
@@ -65,6 +74,7 @@ impl Default for ClipsConfig {
         Self {
             path: String::new(),
             folders: Folders::Auto,
+            label: String::new(),
             group: String::new(),
             frames: 16,
             image_size: Auto::Auto,
@@ -75,7 +85,7 @@ impl Default for ClipsConfig {
             short: ShortClips::Repeat,
             on_bad_sample: OnBadSample::Fail,
             cache_mb: 1024,
-            open_files: 16,
+            open_files: 64,
             scenes: MovingConfig::default(),
             normalise: Normalise { mean: Vec::new(), std: Vec::new() },
             fingerprint: String::new(),
@@ -93,19 +103,119 @@ impl ClipsConfig {
                 found: "auto".to_owned(),
             });
         };
-        self.check_frames()?;
         self.normalise.check()?;
         Ok((self.frames, size, self.normalise.mean.len()))
     }
 
-    pub(super) fn check_frames(&self) -> Result<(), DataError> {
-        let found = || self.frames.to_string();
-        if (1..=MOST_FRAMES).contains(&self.frames) {
-            return Ok(());
+    /// An error unless every setting is within its range.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let wrong = |name: &'static str, expected, found: String| {
+            Err(DataError::BadSetting { name: name.into(), expected, found })
+        };
+        if !(1..=MOST_FRAMES).contains(&self.frames) {
+            return wrong("data.frames", "1 to 1024 frames", self.frames.to_string());
         }
-        Err(DataError::BadSetting { name: "data.frames".into(), expected: "1 to 1024 frames", found: found() })
+        for (name, setting) in [("data.fps", self.fps), ("data.seconds", self.seconds)] {
+            match setting {
+                Auto::Value(value) if !(value > 0.0 && value.is_finite()) => {
+                    return wrong(name, "a positive number, or \"auto\"", value.to_string());
+                }
+                _ => {}
+            }
+        }
+        if !(self.assumed_fps > 0.0 && self.assumed_fps.is_finite()) {
+            return wrong("data.assumed_fps", "a positive number of frames in a second", self.assumed_fps.to_string());
+        }
+        if !(1..=1024).contains(&self.open_files) {
+            return wrong("data.open_files", "1 to 1024", self.open_files.to_string());
+        }
+        if self.cache_mb > MOST_CACHE {
+            return wrong("data.cache_mb", "at most 1048576 MB (0 for none)", self.cache_mb.to_string());
+        }
+        self.check_size()
+    }
+
+    pub(super) fn check_size(&self) -> Result<(), DataError> {
+        match self.image_size {
+            Auto::Value(size) if !(4..=4096).contains(&size) => Err(DataError::BadSetting {
+                name: "data.image_size".into(),
+                expected: "a side of 4 to 4096 pixels",
+                found: size.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How clips are listed.
+    pub(super) fn reading(&self, extent: Whose) -> Reading<'_> {
+        let Self { folders, ref label, ref group, .. } = *self;
+        Reading { extent, folders, member: keys::AUTO, range: FULL, label, group }
+    }
+
+    /// How clips are looked at.
+    pub(super) fn looking(&self, threads: usize) -> Result<Looking, DataError> {
+        self.check()?;
+        Ok(Looking { program: PathBuf::from("ffmpeg"), assumed_fps: self.assumed_fps, threads })
+    }
+
+    /// How windows are cut, of a resolved config.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        let Auto::Value(fps) = self.fps else { return None };
+        Some(Cut { frames: self.frames, fps, windows: self.windows, short: self.short })
+    }
+
+    /// Chooses frames in a second and seconds of a window, of which one is given or none, by how long clips are.
+    pub(super) fn resolve_time(&mut self, seen: &[Extent], decisions: &mut Vec<Decision>) -> Result<Cut, DataError> {
+        let frames = self.frames as f64;
+        match (self.fps, self.seconds) {
+            (Auto::Value(fps), Auto::Value(seconds)) if (fps * seconds / frames - 1.0).abs() > 1e-3 => {
+                return Err(DataError::Setting(format!(
+                    "`data.fps` is {fps} and `data.seconds` {seconds}, and {} frames at {fps} a second take {} seconds: give one of the two",
+                    self.frames,
+                    frames / fps
+                )));
+            }
+            (Auto::Value(_), Auto::Value(_)) => {}
+            (Auto::Value(fps), Auto::Auto) => {
+                let why = || (frames / fps, format!("{} frames, {fps} a second", self.frames));
+                self.seconds.resolve("data.seconds", decisions, why);
+            }
+            (Auto::Auto, Auto::Value(seconds)) => {
+                let why = || (frames / seconds, format!("{} frames in {seconds} seconds", self.frames));
+                self.fps.resolve("data.fps", decisions, why);
+            }
+            (Auto::Auto, Auto::Auto) => {
+                let median = |of: &dyn Fn(&Extent) -> f64| {
+                    let mut all: Vec<f64> = seen.iter().map(of).collect();
+                    all.sort_unstable_by(f64::total_cmp);
+                    all.get(all.len() / 2).copied().unwrap_or(1.0)
+                };
+                let (long, own) = (median(&|clip| clip.seconds()), median(&|clip| clip.fps));
+                let told = |value: f64| (value * 1e3).round() / 1e3;
+                let covered = long.min(USUAL_SECONDS);
+                let (fps, why) = if frames / covered > own {
+                    (own, format!("clips have so many: every frame of {} in a row is taken", self.frames))
+                } else if long < USUAL_SECONDS {
+                    (
+                        frames / long,
+                        format!("{} frames are spread over the median clip of {} seconds", self.frames, told(long)),
+                    )
+                } else {
+                    (frames / covered, format!("{} frames are spread over {USUAL_SECONDS} seconds", self.frames))
+                };
+                let fps = told(fps).max(1e-3);
+                self.fps.resolve("data.fps", decisions, || (fps, why));
+                let why = || (frames / fps, format!("{} frames, {fps} a second", self.frames));
+                self.seconds.resolve("data.seconds", decisions, why);
+            }
+        }
+        self.cut().ok_or(DataError::NoInputs)
     }
 }
 
 /// Longer samples are no clips.
 const MOST_FRAMES: usize = 1024;
+/// In MB.
+const MOST_CACHE: usize = 1 << 20;
+/// Seconds that a window usually covers: V-JEPA's 16 frames are every fourth of 30 in a second.
+const USUAL_SECONDS: f64 = 2.0;

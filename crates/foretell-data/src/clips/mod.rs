@@ -1,17 +1,24 @@
 //! Video clips: a folder of frames, a GIF, an animated WebP or PNG, a y4m file, a `.npy` array, or whatever an installed
 //! `ffmpeg` decodes. Opened by their headers where those say how many frames there are, by decoding once where they do not;
-//! frames are read when they are asked for.
+//! frames are read when they are asked for. A video of many minutes is opened by its packets' times, and its frames are sought.
 
 mod animation;
 mod config;
 mod ffmpeg;
+mod files;
 mod frames;
 mod gif;
+mod header;
+mod list;
+mod listing;
 mod moments;
 mod moving;
 mod npy;
+mod pictures;
 mod sample;
+mod search;
 mod set;
+mod windows;
 mod y4m;
 
 use std::fs::{self, File};
@@ -32,6 +39,7 @@ pub use moments::{FramesBy, sample_frames};
 pub use moving::MovingConfig;
 use npy::Npy;
 pub use sample::ClipSample;
+pub use search::FoundClips;
 pub use set::Clips;
 use y4m::{Refused, Y4m};
 
@@ -122,7 +130,7 @@ impl Clip {
             Kind::Animation(animation) => (animation.times().to_vec(), Vec::new()),
             Kind::Decoded(decoded) => (decoded.times().to_vec(), decoded.notes().to_vec()),
             Kind::Frames(frames) => (Vec::new(), frames.notes()),
-            Kind::Y4m(_) => (Vec::new(), Vec::new()),
+            Kind::Y4m(y4m) => (y4m.times(), Vec::new()),
         };
         let times = if moments::are_usable(&times, frames) { times } else { Vec::new() };
         notes.extend(moments::note(&times));
@@ -134,6 +142,17 @@ impl Clip {
     pub fn is_video(path: &Path) -> bool {
         let format = || head(path).ok().and_then(|head| Format::of(path, &head));
         path.is_file() && format().is_some_and(|format| format != Format::Animation)
+    }
+
+    /// Whether a path is a file that `ffmpeg` decodes.
+    pub(crate) fn is_container(path: &Path) -> bool {
+        let format = || head(path).ok().and_then(|head| Format::of(path, &head));
+        path.is_file() && format() == Some(Format::Container)
+    }
+
+    /// Whether `ffmpeg` decodes it.
+    pub(crate) fn is_decoded(&self) -> bool {
+        matches!(self.kind, Kind::Decoded(_))
     }
 
     /// Whether a path is a WebP or PNG file of several frames.
@@ -224,7 +243,10 @@ impl Clip {
             Kind::Npy(npy) => npy.read(wanted).map_err(|reason| self.bad(reason)),
             Kind::Animation(animation) => animation.read(wanted).map_err(|reason| self.bad(reason)),
             Kind::Gif(gif) => cursor.read(wanted, || gif.forward()).map_err(|reason| self.bad(reason)),
-            Kind::Decoded(decoded) => cursor.read(wanted, || decoded.forward()).map_err(|reason| self.bad(reason)),
+            Kind::Decoded(decoded) => match decoded.sought(wanted) {
+                Some(images) => images.map_err(|reason| self.bad(reason)),
+                None => cursor.read(wanted, || decoded.forward()).map_err(|reason| self.bad(reason)),
+            },
         }
     }
 

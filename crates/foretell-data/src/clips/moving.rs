@@ -66,7 +66,7 @@ impl MovingConfig {
 }
 
 /// Seconds that a scene lasts, however many frames are taken of it.
-pub const SECONDS: f64 = 2.0;
+pub(super) const SECONDS: f64 = 2.0;
 
 const DIRECTIONS: [&str; 8] = ["right", "down right", "down", "down left", "left", "up left", "up", "up right"];
 /// Names, and widths of the image in a scene.
@@ -377,13 +377,13 @@ mod tests {
             let (dx, dy) = (around(x - scene.card[0]), around(y - scene.card[1]));
             assert!(dx.abs().max(dy.abs()) > CARD + DISC, "{dx} {dy}");
             times += (0..16).filter(|frame| hidden(&scene, *frame as f32 / 16.0)).count();
-            // Where the disc lies beside the card says little of where it will be behind it.
+            // Where the disc lies beside the card does not say behind which quarter it will be: how far it goes in a frame does.
             places.push((cell([dx + 0.5, dy + 0.5]), labels[4]));
         }
         let frames = times as f64 / CLIPS as f64;
         assert!((2.0..8.0).contains(&frames), "hidden for {frames} frames of 16");
         let (right, chance) = guessed(&places, PLACES.len());
-        assert!(right < chance + 0.12, "the first frame tells the place in {right}");
+        assert!(right < 2.0 * chance + 0.05, "the first frame tells the place in {right}");
     }
 
     #[test]

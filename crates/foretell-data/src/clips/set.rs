@@ -4,19 +4,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::clips::config::ClipsConfig;
-use crate::clips::moving::{self, MovingConfig, SECONDS, USUAL_SIZE};
-use crate::clips::sample::ClipSample;
+use serde_json::Value;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::config::{ClipsConfig, ShortClips};
+use super::ffmpeg::{About, about};
+use super::files::Files;
+use super::listing::{ClipFile, Listing, Looking, recognised};
+use super::moving::{self, MovingConfig, SECONDS, USUAL_SIZE};
+use super::sample::ClipSample;
+use super::windows::{Cut, Extent};
 use crate::images::labels::Factor;
+use crate::images::recognise::Extent as Whose;
 use crate::images::transform::crop_resize;
-use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
+use crate::images::usual_size;
+use crate::modality::{Description, Film, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
 use crate::source::Source;
-use crate::visit::spread;
+use crate::visit::{fail, spread};
 use crate::{Auto, Crop, DataError, Epochs, Image};
 
-/// Clips that are measured at most.
+/// Clips that are measured at most, and how many a thread reads at a time.
 const MEASURED: usize = 64;
+const CHUNK: usize = 8;
+/// Clips of which ffmpeg is asked what they are like.
+const LOOKED_AT: usize = 32;
 /// Frames of a clip that the baseline takes, and their side in pixels.
 const BASELINE_FRAMES: usize = 4;
 const BASELINE_SIDE: usize = 16;
@@ -27,6 +39,18 @@ pub struct Clips {
     config: ClipsConfig,
     from: Arc<Origin>,
     factors: Vec<Factor>,
+    /// Of clips in files.
+    told: Told,
+}
+
+/// What people are told of clips in files.
+#[derive(Debug, Default)]
+struct Told {
+    format: String,
+    split: String,
+    notes: Vec<String>,
+    /// The median of the clips' shorter sides, in pixels.
+    short_side: usize,
 }
 
 /// Where clips come from.
@@ -34,12 +58,15 @@ pub struct Clips {
 enum Origin {
     /// Drawn when they are asked for.
     Scenes { scenes: MovingConfig, size: usize, frames: usize },
+    /// Read when they are asked for.
+    Files(Files),
 }
 
 impl Origin {
     fn len(&self, part: Part) -> Option<usize> {
         match self {
             Self::Scenes { scenes, .. } => scenes.len(part),
+            Self::Files(files) => Some(files.len(part)),
         }
     }
 
@@ -58,13 +85,20 @@ impl Origin {
                 labels: moving::labels(scenes, part, index as u64).to_vec(),
                 ..Meta::default()
             }),
+            Self::Files(files) => Ok(files.meta(part, index)),
         }
     }
 
-    fn load(&self, part: Part, index: usize) -> Result<ClipSample, DataError> {
-        self.check(part, index)?;
+    fn load(&self, part: Part, indices: &[usize]) -> Vec<Result<ClipSample, DataError>> {
         match self {
-            Self::Scenes { scenes, size, frames } => Ok(scene(scenes, *size, *frames, part, index as u64)),
+            Self::Scenes { scenes, size, frames } => {
+                let draw = |index: &usize| {
+                    self.check(part, *index)?;
+                    Ok(scene(scenes, *size, *frames, part, *index as u64))
+                };
+                indices.iter().map(draw).collect()
+            }
+            Self::Files(files) => files.load(part, indices),
         }
     }
 }
@@ -101,15 +135,58 @@ impl Clips {
             }
         }
         let from = Origin::Scenes { scenes: config.scenes.clone(), size, frames: config.frames };
-        Ok(Self { config: config.clone(), from: Arc::new(from), factors: moving::factors() })
+        let told = Told::default();
+        Ok(Self { config: config.clone(), from: Arc::new(from), factors: moving::factors(), told })
+    }
+
+    /// Clips in files, as far as they are known without decoding any.
+    fn files(config: &mut ClipsConfig, opening: &mut Opening<'_>, whose: Whose) -> Result<Self, DataError> {
+        let looking = config.looking(opening.threads)?;
+        let listing = Listing::open(Path::new(&config.path), config.reading(whose), &looking)?;
+        let fingerprint = fingerprint(&listing, config);
+        let seen: Vec<Extent> = listing.all().filter_map(|clip| Some(clip.seen.as_ref().ok()?.extent)).collect();
+        if seen.is_empty() {
+            return Err(all_bad(listing.all()));
+        }
+        let cut = config.resolve_time(&seen, opening.decisions)?;
+        let (short_side, mut notes) = likes(&listing, &looking)?;
+        let size = config.image_size.resolve("data.image_size", opening.decisions, || usual_size(short_side));
+        config.check_size()?;
+        notes.extend(short_note(&seen, cut));
+        let Listing { format, split, notes: told, factors, .. } = &listing;
+        let (format, split, factors) = (format.clone(), split.clone(), factors.clone());
+        let notes = told.iter().cloned().chain(notes).collect();
+        let files = Files::new(listing, cut, 2 * size, looking, config.cache_mb << 20, config.open_files);
+        let fingerprint = format!("{fingerprint:016x}");
+        if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
+            return Err(DataError::changed(Self::UNIT, &config.path));
+        }
+        config.fingerprint = fingerprint;
+        let told = Told { format, split, notes, short_side };
+        Ok(Self { config: config.clone(), from: Arc::new(Origin::Files(files)), factors, told })
+    }
+
+    fn open_as(config: &mut ClipsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
+        config.check()?;
+        if config.path.is_empty() { Self::scenes(config, opening) } else { Self::files(config, opening, Whose::Split) }
     }
 
     /// Mean and deviation of each channel, of at most 64 training samples spread evenly over the part.
     fn measure(&self, size: usize, threads: usize) -> Result<Normalise, DataError> {
         let from = Arc::clone(&self.from);
         let places: Vec<usize> = spread(from.len(Part::Train), MEASURED).collect();
-        Normalise::of_images(3, places.len(), 1, threads, move |place| {
-            Ok(from.load(Part::Train, places[place])?.fit(size).frames.to_vec())
+        let on_bad = self.config.on_bad_sample;
+        Normalise::of_images(3, places.len(), CHUNK, threads, move |chunk| {
+            let places = &places[chunk];
+            let mut images = Vec::new();
+            for (sample, place) in from.load(Part::Train, places).into_iter().zip(places) {
+                match sample {
+                    Ok(sample) => images.extend(sample.fit(size).frames.iter().cloned()),
+                    Err(_) if on_bad == OnBadSample::Skip => {}
+                    Err(error) => return Err(fail(error, from.meta(Part::Train, *place)?.name)),
+                }
+            }
+            Ok(images)
         })
     }
 
@@ -127,11 +204,7 @@ impl Modality for Clips {
     const CONTROL: Option<&'static str> = Some("one frame repeated");
 
     fn open(config: &mut ClipsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
-        config.check_frames()?;
-        if !config.path.is_empty() {
-            return Err(DataError::Setting("clips from files are not read yet".to_owned()));
-        }
-        let mut clips = Self::scenes(config, opening)?;
+        let mut clips = Self::open_as(config, opening)?;
         if let Some(len) = clips.len(Part::Train) {
             crate::epochs::check_batch::<Self>(len, opening.batch)?;
         }
@@ -143,8 +216,25 @@ impl Modality for Clips {
         Ok(clips)
     }
 
-    fn of_paths(_: &ClipsConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
-        Err(DataError::Setting(format!("clips from files are not read yet: {paths:?}")))
+    fn of_paths(config: &ClipsConfig, paths: &[PathBuf]) -> Result<Self, DataError> {
+        config.form()?;
+        let (Auto::Value(size), Some(cut)) = (config.image_size, config.cut()) else {
+            return Err(DataError::BadSetting {
+                name: "data.fps".into(),
+                expected: "a number in the config of a run",
+                found: "auto".to_owned(),
+            });
+        };
+        // A clip that was asked for is there, however short.
+        let cut = Cut { short: ShortClips::Repeat, ..cut };
+        let looking = config.looking(std::thread::available_parallelism().map_or(1, usize::from))?;
+        let listing = Listing::of_paths(paths, config.reading(Whose::Whole), &looking)?;
+        let factors = listing.factors.clone();
+        let seen: Vec<Extent> = listing.all().filter_map(|clip| Some(clip.seen.as_ref().ok()?.extent)).collect();
+        let notes = listing.notes.iter().cloned().chain(short_note(&seen, cut)).collect();
+        let told = Told { format: listing.format.clone(), split: listing.split.clone(), notes, short_side: size };
+        let files = Files::new(listing, cut, 2 * size, looking, 0, config.open_files);
+        Ok(Self { config: config.clone(), from: Arc::new(Origin::Files(files)), factors, told })
     }
 
     fn elsewhere(config: &ClipsConfig, path: &str) -> ClipsConfig {
@@ -155,23 +245,62 @@ impl Modality for Clips {
         if config.path.is_empty() { "built-in moving scenes".to_owned() } else { config.path.clone() }
     }
 
-    fn recognises(_: &Path) -> bool {
-        false
+    fn recognises(path: &Path) -> bool {
+        recognised(path)
+    }
+
+    /// Without measuring them, which takes decoding.
+    fn look_as(mut config: ClipsConfig) -> Result<Description, DataError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut opening = Opening { seed: 0, batch: 1, threads, decisions: &mut Vec::new() };
+        Ok(Self::open_as(&mut config, &mut opening)?.describe())
     }
 
     fn describe(&self) -> Description {
         let [train, held_out] = [Part::Train, Part::HeldOut].map(|part| self.len(part).unwrap_or(0));
-        let Origin::Scenes { scenes, size, .. } = &*self.from;
+        let ClipsConfig { frames, fps, seconds, .. } = &self.config;
+        let number = |setting: &Auto<f64>| if let Auto::Value(value) = setting { *value } else { 0.0 };
+        let (fps, seconds) = (number(fps), number(seconds));
+        let told = |value: f64| (value * 1e3).round() / 1e3;
+        let window = format!("{frames} frames, {} a second: {} seconds", told(fps), told(seconds));
+        let mut numbers = BTreeMap::from([
+            ("frames".to_owned(), Value::from(*frames)),
+            ("fps".to_owned(), fps.into()),
+            ("seconds".to_owned(), seconds.into()),
+        ]);
+        let mut facts = vec![("window".to_owned(), window)];
+        let (format, split) = match &*self.from {
+            Origin::Scenes { scenes, size, .. } => {
+                let format = format!("generated moving scenes, {size}×{size}, seed {}", scenes.seed);
+                (format, "each part is drawn for itself".to_owned())
+            }
+            Origin::Files(files) => {
+                let [train, held_out] = [Part::Train, Part::HeldOut].map(|part| files.clips(part));
+                let windows = (files.len(Part::Train) + files.len(Part::HeldOut)) as f64;
+                let each = windows / (train + held_out).max(1) as f64;
+                facts.push((
+                    "files".to_owned(),
+                    format!("{train} to train, {held_out} held out; {each:.1} windows of each on average"),
+                ));
+                facts.push(("pixels".to_owned(), format!("median short side {}", self.told.short_side)));
+                numbers.insert("files".to_owned(), (train + held_out).into());
+                numbers.insert("median_short_side".to_owned(), self.told.short_side.into());
+                (self.told.format.clone(), self.told.split.clone())
+            }
+        };
         Description {
-            split: "each part is drawn for itself".to_owned(),
+            endless: self.len(Part::Train).is_none(),
+            split,
             factors: self.factors.clone(),
-            numbers: BTreeMap::from([("frames".to_owned(), self.config.frames.into())]),
-            ..Description::of::<Self>(
-                &format!("generated moving scenes, {size}×{size}, seed {}", scenes.seed),
-                train,
-                held_out,
-            )
+            facts,
+            numbers,
+            notes: self.told.notes.clone(),
+            ..Description::of::<Self>(&format, train, held_out)
         }
+    }
+
+    fn cautions(&self) -> Vec<String> {
+        self.told.notes.clone()
     }
 
     fn factors(&self) -> &[Factor] {
@@ -187,7 +316,15 @@ impl Modality for Clips {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<ClipSample, DataError> {
-        self.from.load(part, index)
+        self.from.load(part, &[index]).pop().unwrap_or(Err(DataError::NoInputs))
+    }
+
+    fn load_many(&self, part: Part, indices: &[usize]) -> Vec<Result<ClipSample, DataError>> {
+        self.from.load(part, indices)
+    }
+
+    fn load_many_to_train(&self, indices: &[usize]) -> Vec<Result<ClipSample, DataError>> {
+        self.from.load(Part::Train, indices)
     }
 
     fn prepare(&self, sample: ClipSample) -> ClipSample {
@@ -205,6 +342,12 @@ impl Modality for Clips {
         small.flat_map(|image| image.pixels).map(|pixel| f32::from(pixel) / 255.0).collect()
     }
 
+    /// As fast as it is.
+    fn film(&self, sample: &ClipSample) -> Option<Film> {
+        let Auto::Value(fps) = self.config.fps else { return None };
+        Some(Film { frames: sample.frames.to_vec(), fps })
+    }
+
     /// The clip whose frames are all its middle one: what is known of it is not known of motion.
     fn control(&self, sample: &ClipSample) -> Option<ClipSample> {
         let middle = sample.frames.get(sample.frames.len() / 2)?;
@@ -217,9 +360,7 @@ impl Modality for Clips {
     }
 
     fn enough_to_probe(&self) -> usize {
-        match &*self.from {
-            Origin::Scenes { .. } => 4000,
-        }
+        4000
     }
 
     fn on_bad(&self) -> OnBadSample {
@@ -232,9 +373,96 @@ impl Modality for Clips {
                 let (scenes, size, frames) = (scenes.clone(), *size, *frames);
                 Ok(Arc::new(Endless { scenes, size, frames, batch, seed }))
             }
-            Origin::Scenes { .. } => Ok(Arc::new(Epochs::new(Arc::clone(self), batch, seed)?)),
+            _ => Ok(Arc::new(Epochs::new(Arc::clone(self), batch, seed)?)),
         }
     }
+}
+
+/// Why none of the clips can be read.
+fn all_bad<'a>(clips: impl Iterator<Item = &'a ClipFile>) -> DataError {
+    let mut bad = clips.filter_map(|clip| Some((clip, clip.seen.as_ref().err()?)));
+    let Some((first, reason)) = bad.next() else { return DataError::NoInputs };
+    let source = DataError::BadClip { name: first.name.clone(), reason: reason.clone() };
+    DataError::AllBad { unit: Clips::UNIT, tried: 1 + bad.count(), source: Box::new(source) }
+}
+
+/// The median short side in pixels, and a note for each thing that is changed when frames are read: of a sample of the clips.
+fn likes(listing: &Listing, looking: &Looking) -> Result<(usize, Vec<String>), DataError> {
+    let good: Vec<&ClipFile> = listing.all().filter(|clip| clip.seen.is_ok()).collect();
+    let (mut sides, mut changes, mut failed) = (Vec::new(), BTreeMap::<&str, usize>::new(), None);
+    let places: Vec<usize> = spread(Some(good.len()), LOOKED_AT).collect();
+    let looked = |place: &usize| -> Result<About, (usize, String)> {
+        let ClipFile { seen, path, .. } = good[*place];
+        match seen {
+            Ok(seen) if !seen.decoded => Ok(About { size: seen.size.unwrap_or((0, 0)), ..About::default() }),
+            _ => about(&looking.program, path).map_err(|reason| (*place, reason)),
+        }
+    };
+    let chunk = places.len().div_ceil(looking.threads.max(1)).max(1);
+    let all: Vec<Result<About, (usize, String)>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = places
+            .chunks(chunk)
+            .map(|chunk| scope.spawn(move || chunk.iter().map(looked).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    for about in all {
+        match about {
+            Ok(about) => {
+                sides.push(about.size.0.min(about.size.1));
+                about.changes.iter().for_each(|change| *changes.entry(change).or_insert(0) += 1);
+            }
+            Err(error) => _ = failed.get_or_insert(error),
+        }
+    }
+    if let (true, Some((place, reason))) = (sides.is_empty(), failed) {
+        let source = DataError::BadClip { name: good[place].name.clone(), reason };
+        return Err(DataError::AllBad { unit: Clips::UNIT, tried: places.len(), source: Box::new(source) });
+    }
+    sides.sort_unstable();
+    let looked_at = if places.len() < good.len() {
+        format!("of {} clips that were looked at ", places.len())
+    } else {
+        String::new()
+    };
+    let note = |(change, count): (&str, usize)| {
+        let have = if count == 1 { "1 clip has".to_owned() } else { format!("{count} clips have") };
+        format!("{looked_at}{have} {change}")
+    };
+    Ok((sides[sides.len() / 2], changes.into_iter().map(note).collect()))
+}
+
+/// How many clips are shorter than a window, and what becomes of them.
+fn short_note(seen: &[Extent], cut: Cut) -> Option<String> {
+    let short = seen.iter().filter(|extent| cut.is_short(**extent)).count();
+    let (are, their) = if short == 1 { ("clip is", "its") } else { ("clips are", "their") };
+    let become_of = match cut.short {
+        ShortClips::Repeat => format!("{their} last frame is repeated"),
+        ShortClips::LeaveOut if short == 1 => "it is left out".to_owned(),
+        ShortClips::LeaveOut => "they are left out".to_owned(),
+    };
+    let seconds = (cut.reach() * 1e3).round() / 1e3;
+    (short > 0).then(|| {
+        format!("{short} {are} shorter than the {seconds} seconds from a window's first frame to its last: {become_of} (`data.short`)")
+    })
+}
+
+/// Changes when clips are added, removed, renamed, relabelled, moved to the other part or changed in length, and when windows are cut
+/// otherwise.
+fn fingerprint(listing: &Listing, config: &ClipsConfig) -> u64 {
+    let mut hash = Xxh3::new();
+    for (part, clips) in [(0_u8, &listing.train), (1, &listing.held_out)] {
+        for clip in clips {
+            hash.update(&[part]);
+            hash.update(&(clip.name.len() as u64).to_le_bytes());
+            hash.update(clip.name.as_bytes());
+            hash.update(&clip.bytes.to_le_bytes());
+            clip.labels.iter().for_each(|label| hash.update(&label.to_le_bytes()));
+        }
+    }
+    hash.update(&(config.frames as u64).to_le_bytes());
+    hash.update(&(config.windows as u64).to_le_bytes());
+    hash.digest()
 }
 
 /// Scenes of which none comes twice.

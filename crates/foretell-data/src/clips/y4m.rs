@@ -22,6 +22,8 @@ pub(super) struct Y4m {
     height: usize,
     chroma: Chroma,
     full: bool,
+    /// Frames in a second, where the header says it.
+    fps: Option<f64>,
 }
 
 /// Why a file is not read.
@@ -73,11 +75,13 @@ impl Y4m {
         let file = Positional::open(path).map_err(|e| e.to_string())?;
         let (line, mut at) = line(&file, 0)?;
         let (mut width, mut height, mut chroma, mut full) = (None, None, Chroma::Every(2, 2), false);
+        let mut fps = None;
         for word in line.split(' ').skip(1) {
             let number = |text: &str| text.parse::<usize>().map_err(|_| format!("its header says `{word}`"));
             match word.split_at_checked(1) {
                 Some(("W", value)) => width = Some(number(value)?),
                 Some(("H", value)) => height = Some(number(value)?),
+                Some(("F", value)) => fps = rate(value),
                 Some(("C", value)) => chroma = Chroma::of(value)?,
                 Some(("X", "COLORRANGE=FULL")) => full = true,
                 _ => {}
@@ -87,7 +91,7 @@ impl Y4m {
             return Err("its header names no width and height".to_owned().into());
         };
         check_size(width, height)?;
-        let mut y4m = Self { file, frames: Vec::new(), width, height, chroma, full };
+        let mut y4m = Self { file, frames: Vec::new(), width, height, chroma, full, fps };
         let bytes = y4m.bytes() as u64;
         while at < y4m.file.length() {
             let (line, start) = self::line(&y4m.file, at)?;
@@ -110,6 +114,12 @@ impl Y4m {
         }
         let extent = (y4m.frames.len(), width, height);
         Ok((y4m, extent))
+    }
+
+    /// When each frame is shown, in seconds; nothing where the header does not say.
+    pub(super) fn times(&self) -> Vec<f64> {
+        let times = |fps: f64| (0..self.frames.len()).map(|frame| frame as f64 / fps).collect();
+        self.fps.map(times).unwrap_or_default()
     }
 
     /// Bytes of a frame.
@@ -158,6 +168,13 @@ impl Y4m {
         let g = (y - KR * r - KB * b) / (1.0 - KR - KB);
         [r, g, b].map(|value| (value * 255.0).round().clamp(0.0, 255.0) as u8)
     }
+}
+
+/// `30000:1001` frames in a second; 0 stands for an unknown rate.
+fn rate(value: &str) -> Option<f64> {
+    let (frames, seconds) = value.split_once(':')?;
+    let rate = frames.parse::<f64>().ok()? / seconds.parse::<f64>().ok()?;
+    (rate.is_finite() && rate > 0.0).then_some(rate)
 }
 
 /// The line of text at a byte, and the byte behind it.

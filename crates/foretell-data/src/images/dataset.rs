@@ -212,6 +212,7 @@ impl Dataset {
             format: self.0.format.clone(),
             train: self.len(Part::Train),
             held_out: self.len(Part::HeldOut),
+            endless: false,
             split: self.0.split.clone(),
             factors: self.0.factors.clone(),
             facts: vec![("pixels".to_owned(), format!("{colour}, median short side {side}"))],

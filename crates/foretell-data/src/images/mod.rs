@@ -30,11 +30,11 @@ pub(crate) mod transform;
 pub(crate) mod twins;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::Cache;
 use crate::images::dataset::{Dataset, Sample};
 use crate::images::labels::Factor;
 use crate::images::recognise::{Extent, Reading, open_inputs_as, recognised};
@@ -129,6 +129,15 @@ impl ImagesConfig {
     }
 }
 
+/// The side that images of this short side are usually brought to, in pixels, and why.
+pub(crate) fn usual_size(median: usize) -> (usize, String) {
+    let unit = if median >= 64 { 8 } else { 4 };
+    let fitting = (median as f64 / f64::from(unit)).round() as usize * unit as usize;
+    let size = fitting.clamp(8, CPU_IMAGE);
+    let limit = if fitting > CPU_IMAGE { format!(", at most {CPU_IMAGE} on a CPU") } else { String::new() };
+    (size, format!("the median short side is {median} pixels{limit}"))
+}
+
 /// The images of a data set, as a run takes them.
 pub struct Images {
     dataset: Dataset,
@@ -138,7 +147,7 @@ pub struct Images {
     on_bad: OnBadSample,
     speckle: f32,
     normalise: Normalise,
-    cache: Cache,
+    cache: Cache<Arc<Image>>,
 }
 
 impl Images {
@@ -202,13 +211,7 @@ impl Modality for Images {
         }
         config.fingerprint = fingerprint;
         let median = dataset.median_short_side();
-        let size = config.image_size.resolve("data.image_size", opening.decisions, || {
-            let unit = if median >= 64 { 8 } else { 4 };
-            let fitting = (median as f64 / f64::from(unit)).round() as usize * unit as usize;
-            let size = fitting.clamp(8, CPU_IMAGE);
-            let limit = if fitting > CPU_IMAGE { format!(", at most {CPU_IMAGE} on a CPU") } else { String::new() };
-            (size, format!("the median short side is {median} pixels{limit}"))
-        });
+        let size = config.image_size.resolve("data.image_size", opening.decisions, || usual_size(median));
         if !(4..=4096).contains(&size) {
             return Err(DataError::BadSetting {
                 name: "data.image_size".into(),
@@ -280,7 +283,7 @@ impl Modality for Images {
         if sample.image.short_side() > most {
             sample.image = Arc::new(shrink(Arc::unwrap_or_clone(sample.image), most));
         }
-        self.cache.keep(index, &sample.image);
+        self.cache.keep(index, sample.image.pixels.len(), &sample.image);
         Ok(sample)
     }
 
@@ -304,33 +307,5 @@ impl Modality for Images {
 
     fn on_bad(&self) -> OnBadSample {
         self.on_bad
-    }
-}
-
-/// Decoded images, kept as they come until the bytes are used up.
-struct Cache {
-    slots: Vec<OnceLock<Arc<Image>>>,
-    used: AtomicUsize,
-    limit: usize,
-}
-
-impl Cache {
-    fn new(slots: usize, limit: usize) -> Self {
-        Self { slots: (0..slots).map(|_| OnceLock::new()).collect(), used: AtomicUsize::new(0), limit }
-    }
-
-    fn get(&self, index: usize) -> Option<Arc<Image>> {
-        self.slots.get(index)?.get().cloned()
-    }
-
-    fn keep(&self, index: usize, image: &Arc<Image>) {
-        let Some(slot) = self.slots.get(index) else {
-            return;
-        };
-        let size = image.pixels.len();
-        // Taken first and given back if it does not fit, so that the limit holds with any number of threads.
-        if self.used.fetch_add(size, Ordering::Relaxed) + size > self.limit || slot.set(Arc::clone(image)).is_err() {
-            self.used.fetch_sub(size, Ordering::Relaxed);
-        }
     }
 }

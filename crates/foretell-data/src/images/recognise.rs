@@ -239,7 +239,7 @@ fn listed(kind: &str, files: Vec<Found>, reading: Reading<'_>) -> Result<Option<
 }
 
 /// The images with their labels: the few without one are left out where there is a choice, and otherwise there are no labels.
-fn labelled(
+pub(crate) fn labelled(
     images: Vec<Found>,
     texts: Option<Vec<Option<String>>>,
     reading: Reading<'_>,
@@ -295,6 +295,18 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
     told.extend(said.notes.clone());
     told.extend(unread(others.iter().filter(|other| !labels(other) && !tables::is_table(other.file_name()))));
     let (images, texts) = labelled(images, texts.or(said.texts), reading, &mut told);
+    Ok(arranged(images, texts, &column, reading, told))
+}
+
+/// Samples in files of their own, in two parts, with labels: their texts, which `column` of a table gave or files beside them, or those
+/// of class folders.
+pub(crate) fn arranged(
+    images: Vec<Found>,
+    texts: Option<Vec<String>>,
+    column: &str,
+    reading: Reading<'_>,
+    told: Vec<String>,
+) -> Contents {
     let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
     let split = match reading.extent {
         Extent::Split => split(&paths, texts.is_some(), reading.folders),
@@ -310,7 +322,7 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
         if column.is_empty() {
             ("images and label members beside them (WebDataset)", Some((factor, labels)))
         } else {
-            factor.name = column;
+            column.clone_into(&mut factor.name);
             ("images and a table of labels beside them", Some((factor, labels)))
         }
     } else {
@@ -344,7 +356,7 @@ fn images(files: Vec<Found>, reading: Reading<'_>) -> Result<Contents, DataError
     });
     let train = entries.by_ref().take(parts[0].len()).collect();
     let held_out = entries.collect();
-    Ok(Contents { format: format.to_owned(), split: how, notes, factors, train, held_out })
+    Contents { format: format.to_owned(), split: how, notes, factors, train, held_out }
 }
 
 /// Whether the bytes are gzip around an IDX file.

@@ -6,12 +6,15 @@ use foretell_nn::Encode;
 use foretell_ops as ops;
 use foretell_train::Which;
 
-use super::{originals, rgb};
+use super::{moving, originals, rgb};
 use crate::judging::Judging;
 use crate::system::JudgeError;
 
 /// Samples that are shown.
 const COLOURED: usize = 8;
+/// Frames of what moves, and their short side in pixels at most.
+const MOMENTS: usize = 16;
+const SIDE: usize = 96;
 
 /// Red, green, blue.
 type Colour = [u8; 3];
@@ -24,14 +27,19 @@ pub fn features<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
         return Ok(None);
     }
     let (trained, untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);
-    let Some(((rows, columns), trained)) = colours(&samples, trained.as_ref())? else { return Ok(None) };
+    let Some((grid, trained)) = colours(&samples, trained.as_ref())? else { return Ok(None) };
     let Some((_, untrained)) = colours(&samples, untrained.as_ref())? else { return Ok(None) };
-    let tokens = (rows * columns).max(1);
-    let pairs = trained.chunks_exact(tokens).zip(untrained.chunks_exact(tokens));
-    // One pixel for each token.
-    let tile = |colours: &[Colour], of: &str| Tile::new(Picture::rgb(columns, rows, &colours.concat()), of);
+    let (each, moments) = (trained.len() / samples.len(), trained.len() / samples.len() / (grid.0 * grid.1).max(1));
+    let pairs = trained.chunks_exact(each.max(1)).zip(untrained.chunks_exact(each.max(1)));
     let card = |(sample, (trained, untrained)): (&&D::Sample, (&[Colour], &[Colour]))| {
-        let picture = run.data.picture(sample).as_ref().and_then(rgb);
+        let film = run.data.film(sample).filter(|_| moments > 1);
+        // So that all of them move together.
+        let picture = match &film {
+            Some(film) => moving(film, MOMENTS, SIDE),
+            None => run.data.picture(sample).as_ref().and_then(rgb),
+        };
+        let seconds = film.map_or(1.0, |film| film.frames.len() as f64 / film.fps);
+        let tile = |colours: &[Colour], of: &str| Tile::new(map(colours, grid, seconds), of);
         let tiles = vec![Tile::new(picture, "sample"), tile(trained, TRAINED), tile(untrained, UNTRAINED)];
         Card { tiles, strips: Vec::new() }
     };
@@ -42,6 +50,19 @@ pub fn features<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
          network treats two places alike.",
         Pictures { legend: Vec::new(), cards: samples.iter().zip(pairs).map(card).collect() },
     )))
+}
+
+/// One pixel for each token; a moving picture of this length where a sample has several grids, one after the other in time.
+fn map(colours: &[Colour], (rows, columns): (usize, usize), seconds: f64) -> Option<Picture> {
+    let moments: Vec<Vec<u8>> = colours.chunks_exact((rows * columns).max(1)).map(|moment| moment.concat()).collect();
+    match &moments[..] {
+        [still] => Picture::rgb(columns, rows, still),
+        several => {
+            let pixels: Vec<&[u8]> = several.iter().map(Vec::as_slice).collect();
+            let hundredths = (100.0 * seconds / several.len().max(1) as f64).round().clamp(2.0, 500.0) as u16;
+            Picture::moving(columns, rows, &pixels, hundredths)
+        }
+    }
 }
 
 /// Rows and columns of tokens, and a colour for each token.

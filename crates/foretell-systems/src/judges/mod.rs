@@ -6,7 +6,7 @@ mod neighbours;
 mod probes;
 pub mod world;
 
-use foretell_data::{Image, Modality, Part, judged_part, spread};
+use foretell_data::{Film, Image, Modality, Part, judged_part, shrink, spread};
 use foretell_eval::{Finding, Picture};
 
 use crate::judging::Judging;
@@ -28,6 +28,26 @@ pub fn originals<D: Modality>(run: &Judging<'_, D>, count: usize) -> Vec<D::Samp
     let part: Part = judged_part(run.data.as_ref());
     let places = spread(run.data.len(part), count);
     places.filter_map(|index| run.data.load(part, index).ok()).collect()
+}
+
+/// A sample as a report shows it, in at most so many frames of this short side in pixels where it moves; none where it cannot be shown.
+pub fn shown<D: Modality>(data: &D, sample: &D::Sample, frames: usize, side: usize) -> Option<Picture> {
+    data.film(sample).and_then(|film| moving(&film, frames, side)).or_else(|| rgb(&data.picture(sample)?))
+}
+
+/// A film as a report shows it, in at most so many frames of this short side in pixels.
+pub fn moving(film: &Film, frames: usize, side: usize) -> Option<Picture> {
+    // As many hundredths of a second for each, whatever is left out.
+    if let [still] = &film.frames[..] {
+        return rgb(&shrink(still.clone(), side));
+    }
+    let chosen: Vec<usize> = spread(Some(film.frames.len()), frames).collect();
+    let each = film.frames.len() as f64 / chosen.len().max(1) as f64;
+    let colour = |place: &usize| shrink(film.frames[*place].clone(), side).with_channels(3);
+    let images: Vec<Image> = chosen.iter().map(colour).collect();
+    let pixels: Vec<&[u8]> = images.iter().map(|image| image.pixels.as_slice()).collect();
+    let first = images.first()?;
+    Picture::moving(first.width, first.height, &pixels, (100.0 * each / film.fps).round().clamp(2.0, 500.0) as u16)
 }
 
 /// An image as a report shows it.

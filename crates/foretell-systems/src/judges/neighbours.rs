@@ -1,11 +1,11 @@
 //! Nearest neighbours of some held-out samples, by the trained features and by the untrained ones.
 
-use foretell_data::{Image, Modality, OnBadSample, Part, for_each, judged_part};
-use foretell_eval::{Card, Features, Finding, Pictures, Strip, TRAINED, Tile, UNTRAINED, nearest};
+use foretell_data::{Modality, OnBadSample, Part, for_each, judged_part};
+use foretell_eval::{Card, Features, Finding, Picture, Pictures, Strip, TRAINED, Tile, UNTRAINED, nearest};
 use foretell_ops as ops;
 use foretell_train::Which;
 
-use super::rgb;
+use super::shown;
 use crate::judging::Judging;
 use crate::system::JudgeError;
 
@@ -14,6 +14,9 @@ const GALLERY: usize = 2000;
 /// Queries, and neighbours of each.
 const QUERIES: usize = 6;
 const NEIGHBOURS: usize = 6;
+/// Frames of what moves, and their short side in pixels at most: some dozens are on a page.
+const LOOP: usize = 8;
+const SIDE: usize = 64;
 /// Samples that go through an encoder at a time.
 const CHUNK: usize = 128;
 
@@ -49,7 +52,7 @@ pub fn neighbours<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, 
     let card = |(query, (trained, untrained)): (&usize, _)| {
         let query = gallery.places[*query];
         let of = label(run, part, query);
-        let tile = Tile::new(picture(run, part, query).as_ref().and_then(rgb), of.unwrap_or("query"));
+        let tile = Tile::new(picture(run, part, query), of.unwrap_or("query"));
         Card { tiles: vec![tile], strips: vec![trained, untrained] }
     };
     let labels = if run.data.factors().is_empty() { "" } else { " Underlined: the same label." };
@@ -95,7 +98,7 @@ fn strip<D: Modality>(run: &Judging<'_, D>, part: Part, name: &str, query: usize
     let class = label(run, part, query);
     let tile = |place: &usize| {
         let of = label(run, part, *place);
-        let picture = picture(run, part, *place).as_ref().and_then(rgb);
+        let picture = picture(run, part, *place);
         Tile { marked: class.is_some() && of == class, ..Tile::new(picture, of.unwrap_or("neighbour")) }
     };
     let tiles: Vec<Tile> = neighbours.iter().map(tile).collect();
@@ -104,8 +107,9 @@ fn strip<D: Modality>(run: &Judging<'_, D>, part: Part, name: &str, query: usize
     Strip { name: name.to_owned(), note, tiles }
 }
 
-fn picture<D: Modality>(run: &Judging<'_, D>, part: Part, place: usize) -> Option<Image> {
-    run.data.picture(&run.data.prepare(run.data.load(part, place).ok()?))
+fn picture<D: Modality>(run: &Judging<'_, D>, part: Part, place: usize) -> Option<Picture> {
+    let sample = run.data.prepare(run.data.load(part, place).ok()?);
+    shown(run.data.as_ref(), &sample, LOOP, SIDE)
 }
 
 /// The class by the first factor.

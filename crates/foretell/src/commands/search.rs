@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use foretell_data::{Image, shrink};
+use foretell_data::Film;
 use foretell_eval::{Card, Features, Strip, Tile, nearest_in_order};
 use foretell_train::write_whole;
 use serde::Serialize;
@@ -13,8 +13,10 @@ use crate::search::gallery::{Gallery, located};
 use crate::search::index::Index;
 use crate::search::maker::{Asked, Maker, by_model};
 use crate::{DeviceChoice, Error};
-use foretell_systems::judges::rgb;
+use foretell_systems::judges::moving;
 
+/// Frames of what moves, at most.
+const LOOP: usize = 8;
 /// Side of the report's pictures in pixels: the shorter one, at most.
 const SHOWN: usize = 192;
 
@@ -83,7 +85,7 @@ struct Queries {
     names: Vec<String>,
     features: Features,
     /// None where they were not given.
-    pictures: Vec<Option<Image>>,
+    pictures: Vec<Option<Film>>,
     /// Where they are rows of the index themselves.
     rows: Vec<usize>,
 }
@@ -330,14 +332,12 @@ fn page(
     }
     let gallery = gallery(index, maker)?;
     let unit = gallery.unit();
-    let tile =
-        |caption: &str, image: Option<Image>| Tile::new(image.and_then(|image| rgb(&shrink(image, SHOWN))), caption);
+    let tile = |caption: &str, film: Option<Film>| Tile::new(film.and_then(|film| moving(&film, LOOP, SHOWN)), caption);
     let card = |(at, answer): (usize, &Answer<'_>)| {
         let given = queries.pictures.get(at).cloned().flatten();
-        let hit =
-            |hit: &Hit<'_>| tile(&format!("{}\n{}", hit.similarity().trim(), hit.name), gallery.picture(hit.name));
+        let hit = |hit: &Hit<'_>| tile(&format!("{}\n{}", hit.similarity().trim(), hit.name), gallery.film(hit.name));
         let nearest = Strip { tiles: answer.neighbours.iter().map(hit).collect(), ..Strip::default() };
-        Card { tiles: vec![tile(answer.query, given.or_else(|| gallery.picture(answer.query)))], strips: vec![nearest] }
+        Card { tiles: vec![tile(answer.query, given.or_else(|| gallery.film(answer.query)))], strips: vec![nearest] }
     };
     let title = match answers {
         [only] => format!("Nearest to {}", only.query),

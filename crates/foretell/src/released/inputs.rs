@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
-use foretell_data::{Clip, Cursor, DataError, Dataset, FULL_RANGE, FramesBy, Image, Part, open_inputs_over};
+use foretell_data::{Clip, Cursor, DataError, Dataset, FULL_RANGE, Film, FramesBy, Image, Part, open_inputs_over};
 use foretell_nn::released::Model;
 use rayon::prelude::*;
 
@@ -273,12 +273,12 @@ impl Inputs {
         })
     }
 
-    /// What a row looks like: of a clip its middle frame. None where it cannot be read, or is no picture.
-    pub fn picture(&self, index: usize) -> Option<Image> {
+    /// What a row looks like: of a clip some of its frames. None where it cannot be read, or is no picture.
+    pub fn film(&self, index: usize) -> Option<Film> {
         match &self.items[index] {
-            Item::Picture(i) => Some((*self.pictures.as_ref()?.load(Part::Train, *i).ok()?.image).clone()),
-            Item::Clip(path) => middle(path),
-            Item::Frame(clip, frame) => self.clips[*clip].read(&[*frame]).ok()?.pop(),
+            Item::Picture(i) => Some(Film::still((*self.pictures.as_ref()?.load(Part::Train, *i).ok()?.image).clone())),
+            Item::Clip(path) => film(path),
+            Item::Frame(clip, frame) => self.clips[*clip].read(&[*frame]).ok()?.pop().map(Film::still),
             Item::Row(_) => None,
         }
     }
@@ -429,8 +429,18 @@ fn check(array: &ArrayFile, model: &Model) -> Result<(), Error> {
     model.grid(clip).map(|_| ()).map_err(|e| wrong(format!("its shape is {shape:?}; {e}")))
 }
 
-/// The middle frame of a clip.
-pub(crate) fn middle(path: &Path) -> Option<Image> {
+/// Some frames of a clip, spread over it.
+pub(crate) fn film(path: &Path) -> Option<Film> {
+    /// Frames of a loop.
+    const LOOP: usize = 8;
+    /// Frames in a second of a clip that says nothing of its time.
+    const USUAL: f64 = 25.0;
     let clip = Clip::open(path).ok()?;
-    clip.read(&[clip.frames() / 2]).ok()?.pop()
+    let frames = clip.sample(LOOP.min(clip.frames()), FramesBy::Time);
+    let seconds = match clip.times() {
+        Some([first, .., last]) => last - first,
+        _ => clip.frames() as f64 / USUAL,
+    };
+    let fps = frames.len() as f64 / seconds.max(1e-3);
+    Some(Film { frames: clip.read(&frames).ok()?, fps })
 }

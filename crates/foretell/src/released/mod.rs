@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub use array::ArrayFile;
 pub(crate) use clips::Found;
 pub use clips::Moments;
-pub(crate) use inputs::middle;
+pub(crate) use inputs::film;
 pub use inputs::{InputArgs, Inputs};
 pub use made_by::{MadeBy, Pooling};
 pub use pass::{Pass, Rows, Taken};

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use foretell_data::{Clip, DataError, Dataset, Image, Images, Modality, Part, Unit, open_inputs};
+use foretell_data::{Clip, DataError, Dataset, Film, Images, Modality, Part, Unit, open_inputs};
 use foretell_eval::{Encoder, Samples};
 use foretell_systems::family;
 
 use super::index::{Index, Input};
 use crate::Error;
-use crate::released::{Found, middle};
+use crate::released::{Found, film};
 
 /// Where a name's picture lies.
 enum Place {
@@ -42,10 +42,10 @@ impl Opened<'_> {
         })
     }
 
-    fn picture(&self, index: usize) -> Option<Image> {
+    fn film(&self, index: usize) -> Option<Film> {
         match self {
-            Self::Samples(samples) => samples.picture(index),
-            Self::Images(images) => Some((*images.load(Part::Train, index).ok()?.image).clone()),
+            Self::Samples(samples) => samples.shown(index),
+            Self::Images(images) => Some(Film::still((*images.load(Part::Train, index).ok()?.image).clone())),
         }
     }
 }
@@ -125,12 +125,12 @@ impl<'a> Gallery<'a> {
         )))
     }
 
-    /// The picture of a name, of a clip its middle frame; none where it has gone or cannot be read.
-    pub(crate) fn picture(&self, name: &str) -> Option<Image> {
+    /// The picture of a name, of a clip some of its frames; none where it has gone or cannot be read.
+    pub(crate) fn film(&self, name: &str) -> Option<Film> {
         match self.place(name)? {
-            (Place::Picture(input, place), _) => self.inputs[*input].picture(*place),
-            (Place::Clip(path), None) => middle(path),
-            (Place::Clip(path), Some(frame)) => Clip::open(path).ok()?.read(&[frame]).ok()?.pop(),
+            (Place::Picture(input, place), _) => self.inputs[*input].film(*place),
+            (Place::Clip(path), None) => film(path),
+            (Place::Clip(path), Some(frame)) => Clip::open(path).ok()?.read(&[frame]).ok()?.pop().map(Film::still),
         }
     }
 
@@ -173,7 +173,7 @@ fn clips_in(given: &str, path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     if Clip::is_video(path) || Clip::is_animation(path) {
         return Ok(vec![(given.to_owned(), path.to_owned())]);
     } else if path.is_dir() {
-        found.search(path, 0)?;
+        found.search(path)?;
     }
     let named = |clip: PathBuf| {
         let below = clip.strip_prefix(path).unwrap_or(&clip);

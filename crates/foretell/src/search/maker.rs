@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use foretell_data::Image;
+use foretell_data::Film;
 use foretell_eval::{Encoder, Features, Pool, Samples};
 
 use crate::kept::{KeptRun, mark};
@@ -19,7 +19,7 @@ pub(crate) struct Asked {
     pub(crate) names: Vec<String>,
     pub(crate) features: Features,
     /// What each looks like, where that can be shown and was asked for.
-    pub(crate) pictures: Vec<Option<Image>>,
+    pub(crate) pictures: Vec<Option<Film>>,
 }
 
 /// Features `width` wide of pictures or clips by the published model that made the index's rows.
@@ -42,7 +42,7 @@ pub(crate) fn by_model(
         )));
     }
     let names = (0..inputs.len()).map(|i| inputs.name(i)).collect::<Result<Vec<_>, _>>()?;
-    let pictures = if show { (0..inputs.len()).map(|i| inputs.picture(i)).collect() } else { Vec::new() };
+    let pictures = if show { (0..inputs.len()).map(|i| inputs.film(i)).collect() } else { Vec::new() };
     Ok(Asked { names, features, pictures })
 }
 
@@ -75,7 +75,7 @@ impl Maker {
         let all = 0..samples.len();
         let names = all.clone().map(|i| Ok(samples.meta(i)?.name)).collect::<Result<Vec<_>, Error>>()?;
         let features = self.features(samples.as_ref(), all.clone(), width)?;
-        Ok(Asked { names, features, pictures: all.map(|i| samples.picture(i)).collect() })
+        Ok(Asked { names, features, pictures: all.map(|i| samples.shown(i)).collect() })
     }
 
     /// Features `[samples, width]`: the tokens' mean or, where only that has the width, what probes are given.

@@ -4,6 +4,7 @@
 mod made;
 
 mod brought;
+mod clips;
 mod export;
 mod graphs;
 mod input;

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use gif::{DisposalMethod, Encoder, Frame, Repeat};
-
 use crate::system::JudgeError;
 
 /// Red, green, blue, each 0 to 1.
@@ -125,51 +123,11 @@ pub(super) fn moving(
     hundredths: u16,
 ) -> Result<Vec<u8>, JudgeError> {
     const LAST: u16 = 150;
-    let failed =
-        |error: gif::EncodingError| JudgeError::Other(format!("the moving picture cannot be encoded: {error}"));
     let mut frames = frames.into_iter().peekable();
-    let Some(side) = frames.peek().map(|frame| frame.side) else { return Ok(Vec::new()) };
-    let size =
-        u16::try_from(side).map_err(|_| JudgeError::Other(format!("a moving picture of {side} pixels a side")))?;
-    let mut out = Vec::new();
-    let mut encoder = Encoder::new(&mut out, size, size, &palette.colours.concat()).map_err(failed)?;
-    encoder.set_repeat(Repeat::Infinite).map_err(failed)?;
-    let mut before: Vec<u8> = Vec::new();
-    while let Some(canvas) = frames.next() {
-        let indices: Vec<u8> = canvas.pixels.iter().map(|pixel| palette.index(*pixel)).collect();
-        let ([left, top], [width, height]) = changed(&before, &indices, side);
-        let cut = (top..top + height).flat_map(|row| &indices[row * side + left..][..width]).copied().collect();
-        encoder
-            .write_frame(&Frame {
-                left: left as u16,
-                top: top as u16,
-                width: width as u16,
-                height: height as u16,
-                delay: if frames.peek().is_some() { hundredths } else { LAST },
-                dispose: DisposalMethod::Keep,
-                buffer: std::borrow::Cow::Owned(cut),
-                ..Frame::default()
-            })
-            .map_err(failed)?;
-        before = indices;
-    }
-    drop(encoder);
-    Ok(out)
-}
-
-/// Corner and size of the rectangle in which two pictures differ; one pixel if they do not.
-fn changed(before: &[u8], now: &[u8], side: usize) -> ([usize; 2], [usize; 2]) {
-    if before.len() != now.len() {
-        return ([0, 0], [side, side]);
-    }
-    let (mut low, mut high) = ([side, side], [0, 0]);
-    for (i, _) in before.iter().zip(now).enumerate().filter(|(_, (a, b))| a != b) {
-        for (axis, x) in [i % side, i / side].into_iter().enumerate() {
-            low[axis] = low[axis].min(x);
-            high[axis] = high[axis].max(x + 1);
-        }
-    }
-    if high[0] == 0 { ([0, 0], [1, 1]) } else { (low, [high[0] - low[0], high[1] - low[1]]) }
+    let side = frames.peek().map_or(0, |frame| frame.side);
+    let indices: Vec<Vec<u8>> =
+        frames.map(|canvas| canvas.pixels.iter().map(|pixel| palette.index(*pixel)).collect()).collect();
+    foretell_eval::gif(indices, side, &palette.colours, (hundredths, LAST)).map_err(JudgeError::Other)
 }
 
 #[cfg(test)]

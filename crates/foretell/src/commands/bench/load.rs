@@ -4,7 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foretell_data::{Augment, Auto, Dataset, Images, ImagesConfig, Loader, Modality, Normalise, feed};
+use foretell_data::random::{Stream, rng};
+use foretell_data::{
+    Augment, Auto, ClipSample, Clips, ClipsConfig, Collate, DataError, Dataset, Feed, Images, ImagesConfig, Loader,
+    Modality, Normalise, Opening, feed,
+};
 use foretell_jepa::views::ViewsCollator;
 use serde::Serialize;
 
@@ -14,15 +18,21 @@ use crate::Error;
 /// What `bench load` was asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// Images: whatever `train --data` takes.
+    /// Images or clips: whatever `train --data` takes.
     #[arg(long)]
     data: PathBuf,
     /// Side of the crops in pixels.
     #[arg(long, value_parser = positive, default_value_t = 224)]
     image: usize,
-    /// Images in a batch.
-    #[arg(long, value_parser = positive, default_value_t = 64)]
-    batch: usize,
+    /// Images or clips in a batch: 64 images or 8 clips where nothing is said.
+    #[arg(long, value_parser = positive)]
+    batch: Option<usize>,
+    /// Frames of a clip.
+    #[arg(long, value_parser = positive, default_value_t = 16)]
+    frames: usize,
+    /// Frames of a clip in a second.
+    #[arg(long, value_name = "N", default_value_t = 8.0)]
+    fps: f64,
     /// Threads that decode and augment.
     #[arg(long, value_parser = positive, default_value_t = 2)]
     threads: usize,
@@ -41,10 +51,53 @@ struct Report {
     images_per_s: f64,
 }
 
-/// One random resized crop of an image, flipped by chance and normalised, as torchvision's usual training transform.
+#[derive(Serialize)]
+struct ClipsReport {
+    clips: usize,
+    frames: usize,
+    seconds: f64,
+    clips_per_s: f64,
+    frames_per_s: f64,
+}
+
+/// One random resized crop of an image, flipped by chance and normalised, as torchvision's usual training transform; of a clip the same
+/// of all its frames.
 pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
-    let dataset = Dataset::open(&args.data)?;
     let crop = Augment { crop_scale: (0.08, 1.0), crop_aspect: (0.75, 4.0 / 3.0), flip: 0.5, ..Augment::default() };
+    let images = Dataset::open(&args.data);
+    if images.is_err() && Clips::recognises(&args.data) {
+        let batch = args.batch.unwrap_or(8);
+        let seconds = timed(of_clips(args, batch, crop)?, args)?;
+        let (clips, frames) = (args.steps * batch, args.steps * batch * args.frames);
+        let report = ClipsReport {
+            clips,
+            frames,
+            seconds: rounded(seconds),
+            clips_per_s: rounded(clips as f64 / seconds),
+            frames_per_s: rounded(frames as f64 / seconds),
+        };
+        return show(&report, args.json);
+    }
+    let batch = args.batch.unwrap_or(64);
+    let seconds = timed(of_images(images?, args, batch, crop)?, args)?;
+    let images = args.steps * batch;
+    show(&Report { images, seconds: rounded(seconds), images_per_s: rounded(images as f64 / seconds) }, args.json)
+}
+
+/// Seconds that the batches take, behind two of which nothing is counted.
+fn timed(feed: Arc<dyn Feed>, args: &LoadArgs) -> Result<f64, Error> {
+    let mut loader = Loader::new(feed, args.threads, 2, 1);
+    for _ in 0..2 {
+        loader.next()?;
+    }
+    let started = Instant::now();
+    for _ in 0..args.steps {
+        loader.next()?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn of_images(dataset: Dataset, args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>, Error> {
     let channels = dataset.channels();
     let normalise = Normalise { mean: vec![0.5; channels], std: vec![0.25; channels] };
     let collator = ViewsCollator {
@@ -61,15 +114,49 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
     };
     let config =
         ImagesConfig { image_size: Auto::Value(args.image), cache_bytes: 0, normalise, ..ImagesConfig::default() };
-    let source = Arc::new(Images::of(dataset, &config)?).training(args.batch, 0)?;
-    let mut loader = Loader::new(feed(source, Arc::new(collator)), args.threads, 2, 1);
-    for _ in 0..2 {
-        loader.next()?;
+    let source = Arc::new(Images::of(dataset, &config)?).training(batch, 0)?;
+    Ok(feed(source, Arc::new(collator)))
+}
+
+/// Nothing is kept in memory: each clip is decoded.
+fn of_clips(args: &LoadArgs, batch: usize, augment: Augment) -> Result<Arc<dyn Feed>, Error> {
+    let normalise = Normalise { mean: vec![0.5; 3], std: vec![0.25; 3] };
+    let mut config = ClipsConfig {
+        path: args.data.to_string_lossy().into_owned(),
+        frames: args.frames,
+        fps: Auto::Value(args.fps),
+        image_size: Auto::Value(args.image),
+        cache_mb: 0,
+        normalise: normalise.clone(),
+        ..ClipsConfig::default()
+    };
+    let mut opening = Opening { seed: 0, batch, threads: args.threads, decisions: &mut Vec::new() };
+    let source = Arc::new(Clips::open(&mut config, &mut opening)?).training(batch, 0)?;
+    Ok(feed(source, Arc::new(ViewOfClips { augment, size: args.image, normalise })))
+}
+
+/// One view of each clip, `[B, T, C, S, S]`.
+struct ViewOfClips {
+    augment: Augment,
+    size: usize,
+    normalise: Normalise,
+}
+
+impl Collate for ViewOfClips {
+    type Sample = ClipSample;
+    type Batch = Vec<f32>;
+
+    fn collate(&self, step: u64, samples: &[ClipSample]) -> Result<Vec<f32>, DataError> {
+        let frames: usize = samples.iter().map(|sample| sample.frames.len()).sum();
+        let each = 3 * self.size * self.size;
+        let mut batch = vec![0.0; frames * each];
+        let mut rest = batch.chunks_exact_mut(each);
+        for (sample, index) in samples.iter().zip(0..) {
+            let view = sample.view(&self.augment, self.size, &mut rng(0, Stream::Augment, step, index));
+            for (frame, out) in view.frames.iter().zip(rest.by_ref()) {
+                self.normalise.apply(frame, out);
+            }
+        }
+        Ok(batch)
     }
-    let started = Instant::now();
-    for _ in 0..args.steps {
-        loader.next()?;
-    }
-    let (images, seconds) = (args.steps * args.batch, started.elapsed().as_secs_f64());
-    show(&Report { images, seconds: rounded(seconds), images_per_s: rounded(images as f64 / seconds) }, args.json)
 }
