@@ -22,9 +22,10 @@ fn pooling_by_queries_agrees() {
                 let (x, q) = (t[0].clone().reshape([rows, d]), t[1].clone().reshape([asked, d]));
                 composed::query_pool(x, q, &sets).reshape([out])
             };
-            for by in [1.0, 6.0] {
+            // Scores up to about 30: their own rounding is multiplied by what they are.
+            for by in [1.0, 6.0 / (d as f64 / 12.0).sqrt().max(1.0)] {
                 let inputs = [noise(51, rows * d), scaled(noise(52, asked * d), by)];
-                agree(&format!("{asked} queries x{by} of {} sets x{d}", lengths.len()), &f, &c, &inputs);
+                agree(&format!("{asked} queries x{by:.1} of {} sets x{d}", lengths.len()), &f, &c, &inputs);
             }
             let inputs = [noise(51, rows * d), noise(52, asked * d)];
             let in_pool = |threads| {
@@ -50,7 +51,8 @@ fn a_query_finds_the_row_that_it_looks_for() {
     let rows = Tensor::<2>::from_data([[1.0_f32, 0.0], [0.0, 1.0], [4.0, 6.0]], &Device::flex());
     let queries = Tensor::<2>::from_data([[0.0_f32, 0.0], [200.0, -200.0]], &Device::flex());
     let found = ops::values(ops::query_pool(rows, queries, &ops::Sets::of_lengths(&[2, 0, 1])));
-    assert_eq!(found, [0.5, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 6.0, 4.0, 6.0]);
+    let expected = [0.5, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 6.0, 4.0, 6.0];
+    assert!(found.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-30), "{found:?}");
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl<D: Modality> Reading<'_, '_, D> {
     }
 
     /// The baseline as it is.
-    fn baseline(&self, train: &mut Rows<'_>, test: &mut Rows<'_>) -> Result<(), JudgeError> {
+    fn baseline<'m>(&self, train: &mut Rows<'m>, test: &mut Rows<'m>) -> Result<(), JudgeError> {
         let Self { run, ground, .. } = self;
         for (part, places, rows) in [(Part::Train, &ground.train, train), (Part::HeldOut, &ground.test, test)] {
             let mut places = places.clone();

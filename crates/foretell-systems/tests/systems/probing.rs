@@ -7,7 +7,7 @@ use foretell_eval::{FEATURES, TRAINED, UNTRAINED};
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::recipe::{parse, set};
-use foretell_systems::{JudgeConfig, Judged, Judging, On, ProbeKind, System, family, judges};
+use foretell_systems::{JudgeConfig, Judged, Judging, On, ProbeKind, family, judges};
 use foretell_train::probing::{AttentiveSettings, FinetuneSettings, Head};
 use foretell_train::{Learner, Which};
 use toml::Value;
@@ -117,7 +117,7 @@ fn four_blocks_and_an_attentive_head() {
 fn a_residual_network_is_tuned() {
     let (images, config) = scenes(16, 400, 100);
     let bench = Bench::new(Some(images.clone()), config, (2, 8));
-    let small = "projector = [32]\ncode_width = 16\nslices = 16\nbackbone = { widths = [8, 16] }";
+    let small = "projector = [32]\ncode_width = 16\nslices = 16\nbackbone = { kind = \"resnet\", widths = [8, 16], blocks = 1, stem_kernel = 3, stem_stride = 1 }";
     let learner = bench.learner(&toml::from_str::<LeJepaConfig>(small).unwrap());
     let mut settings = settings();
     settings.finetune = FinetuneSettings { epochs: 12, lr: 3e-3, ..settings.finetune };
