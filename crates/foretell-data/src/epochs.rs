@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-
 use crate::DataError;
 use crate::modality::{Modality, OnBadSample, Part};
 use crate::random::{Stream, rng, shuffled};

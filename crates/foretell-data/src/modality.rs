@@ -340,7 +340,9 @@ mod tests {
 
     #[test]
     fn windows_are_told_by_group_and_number() {
-        let whole = |name: &str, group| Meta { name: name.to_owned(), group, ..Meta::default() }.whole().map(|(g, n)| (g, n.to_owned()));
+        let whole = |name: &str, group| {
+            Meta { name: name.to_owned(), group, ..Meta::default() }.whole().map(|(g, n)| (g, n.to_owned()))
+        };
         assert_eq!(whole("a#b.mp4#12", Some(3)), Some((3, "a#b.mp4".to_owned())));
         for (name, group) in [("a.mp4#1", None), ("a#1.png", Some(3)), ("a.mp4", Some(3)), ("a#", Some(3))] {
             assert_eq!(whole(name, group), None, "{name}");

@@ -65,7 +65,7 @@ pub fn for_places<M: Modality, E: From<DataError>>(
     threads: usize,
     f: impl FnMut(usize, Result<M::Sample, DataError>) -> Result<(), E>,
 ) -> Result<(), E> {
-    visit(data, part, places, threads, |data, sample| data.prepare(sample), f)
+    visit(data, part, places, threads, Modality::prepare, f)
 }
 
 /// Reads the samples at these places in their order, and does the rest of the threads' work on them.

@@ -133,7 +133,7 @@ impl CrossAttentionBlock {
         let (gain, bias, _) = self.norm1.parts();
         let found = found.swap_dims(0, 1).reshape([heads, b * asked, width]) * gain.unsqueeze() + bias.unsqueeze();
         let values = self.xattn.kv.weight.val().slice([width..2 * width, 0..width]).reshape([heads, head, width]);
-        let shift = self.xattn.kv.bias.val().slice([width..2 * width]).reshape([heads, 1, head]);
+        let shift = self.xattn.kv.bias.val().narrow(0, width, width).reshape([heads, 1, head]);
         let told = ops::matmul(found, values.transpose()) + shift;
         let told = told.reshape([heads, b, asked, head]).permute([1, 2, 0, 3]).reshape([b, asked, width]);
         self.after(queries.unsqueeze::<3>().expand([b, asked, width]), told)

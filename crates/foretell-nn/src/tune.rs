@@ -73,12 +73,19 @@ mod tests {
     #[test]
     fn names_give_the_depth() {
         let of = |names: &[&str]| depths(names.iter().copied());
-        let vit = ["patch_embed.proj.weight", "pos_embed", "blocks.0.norm1.weight", "blocks.1.mlp.fc1.bias", "norm.weight"];
+        let vit =
+            ["patch_embed.proj.weight", "pos_embed", "blocks.0.norm1.weight", "blocks.1.mlp.fc1.bias", "norm.weight"];
         assert_eq!(of(&vit), (vec![0, 0, 1, 2, 3], 3));
-        let resnet = ["conv1.weight", "bn1.weight", "layers.0.0.conv1.weight", "layers.0.1.bn1.bias", "layers.1.0.conv1.weight"];
+        let resnet =
+            ["conv1.weight", "bn1.weight", "layers.0.0.conv1.weight", "layers.0.1.bn1.bias", "layers.1.0.conv1.weight"];
         assert_eq!(of(&resnet), (vec![0, 0, 1, 2, 3], 4));
-        let graphs =
-            ["patches.nodes.weight", "patches.layers.0.norm.bias", "patches.between.0.linear.bias", "walks.bias", "encoder.blocks.0.fc1.bias"];
+        let graphs = [
+            "patches.nodes.weight",
+            "patches.layers.0.norm.bias",
+            "patches.between.0.linear.bias",
+            "walks.bias",
+            "encoder.blocks.0.fc1.bias",
+        ];
         assert_eq!(of(&graphs), (vec![0, 1, 2, 2, 3], 4));
         assert_eq!(of(&["weight", "bias"]), (vec![0, 0], 1));
     }

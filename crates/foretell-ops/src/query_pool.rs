@@ -101,11 +101,10 @@ pub(crate) fn backward(
     let (x, queries, shares, dy) = (slice(x), slice(queries), slice(shares), slice(dy));
     let mut dx = buffer(if want_rows { total * width } else { 0 });
     let per_lane = sets.count().div_ceil(LANES).max(1);
-    let lanes: Vec<std::ops::Range<usize>> = (0..sets.count())
-        .step_by(per_lane)
-        .map(|first| first..sets.count().min(first + per_lane))
-        .collect();
-    let of_lane = |sets: &Sets, lane: &std::ops::Range<usize>| sets.range(lane.end - 1).end - sets.range(lane.start).start;
+    let lanes: Vec<std::ops::Range<usize>> =
+        (0..sets.count()).step_by(per_lane).map(|first| first..sets.count().min(first + per_lane)).collect();
+    let of_lane =
+        |sets: &Sets, lane: &std::ops::Range<usize>| sets.range(lane.end - 1).end - sets.range(lane.start).start;
     let wide = if want_rows { width } else { 0 };
     let dxs = split_at_lengths(&mut dx, lanes.iter().map(|lane| wide * of_lane(sets, lane)));
     let starts: Vec<usize> = lengths(sets, asked)

@@ -375,7 +375,9 @@ impl<S: System> Session for Run<S> {
         self.recipe.model = model;
         self.decisions.append(&mut decisions);
         // Here and not when hours of training have ended.
-        if self.recipe.judge.probes.contains(&ProbeKind::Finetune) && Self::kept(learner.as_ref())?.encoder.tunable().is_none() {
+        if self.recipe.judge.probes.contains(&ProbeKind::Finetune)
+            && Self::kept(learner.as_ref())?.encoder.tunable().is_none()
+        {
             return Err(SystemError::Setting(judges::CANNOT_TUNE.to_owned()));
         }
         Ok(learner)

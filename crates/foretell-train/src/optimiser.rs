@@ -40,7 +40,9 @@ impl Optimiser {
         role: &dyn for<'a> Fn(&'a str) -> Role<'a>,
     ) -> (M, f64) {
         let mut found = Vec::new();
-        gradients(&network, &mut backward, &mut |parameter, gradient| found.push((parameter.name.to_owned(), gradient)));
+        gradients(&network, &mut backward, &mut |parameter, gradient| {
+            found.push((parameter.name.to_owned(), gradient));
+        });
         let mut step = self.begin(found, clip, hyper);
         let network = change(network, &mut |parameter, old| step.of(&parameter, old, &role(parameter.name)));
         (network, step.norm)

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use foretell_data::{Meta, Modality, Part, for_places};
+use foretell_data::{Modality, Part, for_places};
 use foretell_eval::{
     Better, EvalError, FEATURES, Factor, Figures, Finding, Linear, Memory, Store, Stored, TRAINED, UNTRAINED,
 };
 use foretell_nn::Encode;
-use foretell_train::{TrainError, Which};
 use foretell_train::probing::{Encoding, Packed, Probing, TokenBlocks, Votes};
+use foretell_train::{TrainError, Which};
 
 use super::baseline::Baseline;
 use super::ground::Ground;
@@ -80,7 +80,14 @@ struct Reading<'a, 'b, D: Modality> {
 struct Rows<'m> {
     store: Store<'m>,
     labels: Vec<Vec<u32>>,
-    wholes: BTreeMap<(u32, String), (Vec<f32>, usize, Vec<u32>)>,
+    wholes: BTreeMap<(u32, String), Whole>,
+}
+
+/// Windows of one whole so far.
+struct Whole {
+    sum: Vec<f32>,
+    windows: usize,
+    labels: Vec<u32>,
 }
 
 impl<'m> Rows<'m> {
@@ -90,10 +97,10 @@ impl<'m> Rows<'m> {
 
     fn add(&mut self, row: &[f32], whole: Option<(u32, &str)>, labels: &[u32]) -> Result<(), EvalError> {
         if let Some((group, name)) = whole {
-            let fresh = || (vec![0.0; row.len()], 0, labels.to_vec());
-            let (sum, count, _) = self.wholes.entry((group, name.to_owned())).or_insert_with(fresh);
-            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            *count += 1;
+            let fresh = || Whole { sum: vec![0.0; row.len()], windows: 0, labels: labels.to_vec() };
+            let whole = self.wholes.entry((group, name.to_owned())).or_insert_with(fresh);
+            whole.sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            whole.windows += 1;
             return Ok(());
         }
         self.push(row, labels)
@@ -105,8 +112,8 @@ impl<'m> Rows<'m> {
     }
 
     fn finish(mut self) -> Result<(Stored, Vec<Vec<u32>>), EvalError> {
-        for (sum, count, labels) in std::mem::take(&mut self.wholes).into_values() {
-            let mean: Vec<f32> = sum.into_iter().map(|sum| sum / count as f32).collect();
+        for Whole { sum, windows, labels } in std::mem::take(&mut self.wholes).into_values() {
+            let mean: Vec<f32> = sum.into_iter().map(|sum| sum / windows as f32).collect();
             self.push(&mean, &labels)?;
         }
         Ok((self.store.finish()?, self.labels))
@@ -120,7 +127,8 @@ impl<D: Modality> Reading<'_, '_, D> {
         // The rest is for the rows of the linear probe.
         let bytes = run.settings.memory.saturating_mul(1 << 20);
         let (mut for_tokens, memory) = (bytes / 4 * 3, Memory::of(bytes / 4));
-        let block = (1..=BLOCK.min(settings.batch)).rev().find(|block| settings.batch.is_multiple_of(*block)).unwrap_or(1);
+        let block =
+            (1..=BLOCK.min(settings.batch)).rev().find(|block| settings.batch.is_multiple_of(*block)).unwrap_or(1);
         let counts = ground.targets.counts();
         let mut train = Rows::new(ground.train.len(), counts.len(), &memory);
         let mut test = Rows::new(ground.test.len(), counts.len(), &memory);
@@ -145,10 +153,7 @@ impl<D: Modality> Reading<'_, '_, D> {
         let mut votes = Votes::new(counts.len());
         let blocks: Vec<&[usize]> = ground.test.chunks(block).collect();
         run.skip(encoding.stream(Part::HeldOut, &blocks, &mut |packed| {
-            fitted.vote(&packed, &mut votes, &mut |place| {
-                let meta = run.data.meta(Part::HeldOut, place)?;
-                Ok((owned(&meta), meta.labels))
-            })?;
+            fitted.vote(&packed, &mut votes, &mut |place| Ok(run.data.meta(Part::HeldOut, place)?))?;
             if !self.flat {
                 self.means(Part::HeldOut, &packed, &mut test)?;
             }
@@ -222,8 +227,4 @@ impl<D: Modality> Reading<'_, '_, D> {
         }
         Ok(())
     }
-}
-
-fn owned(meta: &Meta) -> Option<(u32, String)> {
-    meta.whole().map(|(group, name)| (group, name.to_owned()))
 }

@@ -72,5 +72,4 @@ pub fn finetune<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
 }
 
 /// Where a kind of network cannot be fine-tuned.
-pub(crate) const CANNOT_TUNE: &str =
-    "`finetune` among the probes needs an encoder that can go on learning, and the one of this system cannot: use `linear` or `attentive`";
+pub(crate) const CANNOT_TUNE: &str = "`finetune` among the probes needs an encoder that can go on learning, and the one of this system cannot: use `linear` or `attentive`";

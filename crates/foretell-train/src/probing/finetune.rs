@@ -9,7 +9,7 @@ use foretell_data::random::{Stream, rng, shuffled};
 use foretell_data::{Modality, Part, for_places};
 use foretell_jepa::Role;
 use foretell_nn::layers::{Linear, Pass};
-use foretell_nn::parameters::{change, gradients};
+use foretell_nn::parameters::{Parameter, change, gradients};
 use foretell_nn::pooler::AttentiveConfig;
 use foretell_nn::probe::AttentiveProbe;
 use foretell_nn::tune::depths;
@@ -99,7 +99,7 @@ impl<M: Modality> Finetune<'_, M> {
         for epoch in 0..epochs as u64 {
             let order = shuffled(self.places.len(), &mut rng(self.seed, Stream::Judge, 2 + epoch, 1));
             let places: Arc<[usize]> = order.iter().map(|place| self.places[*place as usize]).collect();
-            let (all, mut met) = (places.len(), 0);
+            let (all, mut met) = (places.len(), 0_usize);
             let (mut samples, mut read) = (Vec::new(), Vec::new());
             for_places(self.data, Part::Train, places, self.threads, |place, sample| -> Result<(), TrainError> {
                 met += 1;
@@ -111,7 +111,7 @@ impl<M: Modality> Finetune<'_, M> {
                     Err(_) => skipped.push(self.data.meta(Part::Train, place)?.name),
                 }
                 // Batches lie where they would lie if all could be read: the number of steps is known before.
-                if met % batch == 0 || met == all {
+                if met.is_multiple_of(batch) || met == all {
                     step += 1;
                     if !samples.is_empty() {
                         let lr = schedule.at(step);
@@ -166,7 +166,7 @@ impl<M: Modality> Finetune<'_, M> {
         });
         tuning.head = change(tuning.head.clone(), &mut |parameter, old| {
             let name = format!("{HEAD}{}", parameter.name);
-            moving.of(&foretell_nn::parameters::Parameter { name: &name, ..parameter }, old, &Role::LEARNS)
+            moving.of(&Parameter { name: &name, ..parameter }, old, &Role::LEARNS)
         });
         tuning.tunable = Some(tunable.absorb(&seen));
         Ok(())

@@ -111,7 +111,11 @@ impl AttentiveSettings {
             return must("attentive.lr", "one or more numbers above 0", format_args!("{lr:?}"));
         }
         if !positive(weight_decay, true) {
-            return must("attentive.weight_decay", "one or more numbers of 0 or above", format_args!("{weight_decay:?}"));
+            return must(
+                "attentive.weight_decay",
+                "one or more numbers of 0 or above",
+                format_args!("{weight_decay:?}"),
+            );
         }
         Ok(())
     }

@@ -62,15 +62,16 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     load_control(kept.learner.as_mut(), &kept.folder)?;
     let KeptRun { session, learner, encoder, .. } = &kept;
     let data = args.data.as_ref().map_or(session.source(), |path| path.display().to_string());
-    let judged = session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref(), &args.probe).map_err(|error| {
-        let file = kept.folder.encoder();
-        match kept.misfit(&file, error.into()) {
-            Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
-                Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
+    let judged =
+        session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref(), &args.probe).map_err(|error| {
+            let file = kept.folder.encoder();
+            match kept.misfit(&file, error.into()) {
+                Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
+                    Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
+                }
+                other => other,
             }
-            other => other,
-        }
-    })?;
+        })?;
     if let Some(line) = skipped_line(&judged.skipped, session.unit()) {
         say(line);
     }

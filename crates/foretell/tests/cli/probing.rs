@@ -114,3 +114,20 @@ fn what_cannot_be_probed_is_a_sentence() {
         refused(&["probe", run, "--probe", probe, "--data", bare.to_str().unwrap()], &["no labels"]);
     }
 }
+
+#[test]
+fn images_that_cannot_be_read_are_passed_over_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (labelled(root.path()), root.path().join("run"));
+    small_run(&data, &run);
+    let (broken, bytes) = files(&data).swap_remove(3);
+    fs::write(&broken, vec![7; bytes.len()]).unwrap();
+    let name = Path::new(&broken).file_name().unwrap().to_str().unwrap();
+    for memory in ["judge.memory=0", "judge.memory=64"] {
+        let asked = ["probe", run.to_str().unwrap(), "--json", "--probe", "attentive,finetune", "--set", memory];
+        let found = json(&[&asked[..], &SHORT].concat());
+        let skipped = found["skipped"].as_array().unwrap();
+        assert_eq!(skipped.len(), 1, "{skipped:?}");
+        assert!(skipped[0].as_str().unwrap().ends_with(name), "{skipped:?} and {name}");
+    }
+}
