@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::RngExt;
-
 use crate::DataError;
 use crate::modality::{Modality, OnBadSample, Part};
-use crate::random::{Stream, rng};
+use crate::random::{Stream, rng, shuffled};
 use crate::source::Source;
 use crate::visit::fail;
 
@@ -56,12 +54,7 @@ impl<M: Modality> Epochs<M> {
         if let Some((_, order)) = orders.iter().find(|(of, _)| *of == epoch) {
             return Arc::clone(order);
         }
-        let mut order: Vec<u32> = (0..self.count as u32).collect();
-        let mut rng = rng(self.seed, Stream::Order, epoch, 0);
-        for last in (1..order.len()).rev() {
-            order.swap(last, rng.random_range(0..=last as u32) as usize);
-        }
-        let order: Arc<[u32]> = order.into();
+        let order: Arc<[u32]> = shuffled(self.count, &mut rng(self.seed, Stream::Order, epoch, 0)).into();
         if orders.len() == KEPT {
             orders.remove(0);
         }

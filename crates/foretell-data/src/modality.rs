@@ -94,6 +94,17 @@ impl Film {
     }
 }
 
+impl Meta {
+    /// The clip (a recording, or another whole) of which a sample is one of several windows; `None` where it stands by itself. Windows of
+    /// one whole have the same group, and the same name up to a last `#` and their number: `waves/a.mp4#0`, `waves/a.mp4#1`. What a probe
+    /// says of a whole is the mean of what it says of its windows.
+    pub fn whole(&self) -> Option<(u32, &str)> {
+        let (whole, number) = self.name.rsplit_once('#')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        self.group.filter(|_| is_number).map(|group| (group, whole))
+    }
+}
+
 /// What a run brings to its data when it opens them.
 pub struct Opening<'a> {
     /// Of the run.
@@ -372,4 +383,20 @@ impl Description {
 /// The part that a representation is judged on: what is held out, or the training part where fewer than two samples are.
 pub fn judged_part<M: Modality>(data: &M) -> Part {
     if data.len(Part::HeldOut).is_none_or(|held_out| held_out >= 2) { Part::HeldOut } else { Part::Train }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_told_by_group_and_number() {
+        let whole = |name: &str, group| {
+            Meta { name: name.to_owned(), group, ..Meta::default() }.whole().map(|(g, n)| (g, n.to_owned()))
+        };
+        assert_eq!(whole("a#b.mp4#12", Some(3)), Some((3, "a#b.mp4".to_owned())));
+        for (name, group) in [("a.mp4#1", None), ("a#1.png", Some(3)), ("a.mp4", Some(3)), ("a#", Some(3))] {
+            assert_eq!(whole(name, group), None, "{name}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! All randomness of a run is a function of `(seed, stream, step, index)`: nothing to save, workers may finish in
 //! any order, and a run is a function of its config and seed.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What a generator is for. Two streams never share numbers; the values are part of the format of a run.
@@ -43,6 +43,15 @@ pub fn rng(seed: u64, stream: Stream, step: u64, index: u64) -> ChaCha8Rng {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
     ChaCha8Rng::from_seed(key)
+}
+
+/// The numbers below `count` in an order that the generator draws.
+pub fn shuffled(count: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    for last in (1..order.len()).rev() {
+        order.swap(last, rng.random_range(0..=last as u32) as usize);
+    }
+    order
 }
 
 #[cfg(test)]

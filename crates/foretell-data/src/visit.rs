@@ -35,7 +35,7 @@ pub fn for_each<M: Modality>(
     let mut skipped = Vec::new();
     let mut first_error = None;
     let prepare = |data: &M, sample| data.prepare(sample);
-    visit(data, part, places, threads, prepare, |index, sample| {
+    visit(data, part, places, threads, prepare, |index, sample| -> Result<(), DataError> {
         match sample {
             Ok(sample) => f(index, sample)?,
             Err(error) => {
@@ -57,15 +57,26 @@ pub fn for_each<M: Modality>(
     }
 }
 
+/// Calls `f` with each sample at these places, in their order and [prepared](Modality::prepare), or with why it cannot be read.
+pub fn for_places<M: Modality, E: From<DataError>>(
+    data: &Arc<M>,
+    part: Part,
+    places: Arc<[usize]>,
+    threads: usize,
+    f: impl FnMut(usize, Result<M::Sample, DataError>) -> Result<(), E>,
+) -> Result<(), E> {
+    visit(data, part, places, threads, Modality::prepare, f)
+}
+
 /// Reads the samples at these places in their order, and does the rest of the threads' work on them.
-fn visit<M: Modality, T: Send + 'static>(
+fn visit<M: Modality, T: Send + 'static, E: From<DataError>>(
     data: &Arc<M>,
     part: Part,
     places: Arc<[usize]>,
     threads: usize,
     with: impl Fn(&M, M::Sample) -> T + Send + Sync + 'static,
-    mut f: impl FnMut(usize, Result<T, DataError>) -> Result<(), DataError>,
-) -> Result<(), DataError> {
+    mut f: impl FnMut(usize, Result<T, DataError>) -> Result<(), E>,
+) -> Result<(), E> {
     let (source, threads, count) = (Arc::clone(data), threads.max(1), places.len());
     let work = move |chunk: u64| -> Vec<(usize, Result<T, DataError>)> {
         let first = chunk as usize * CHUNK;
@@ -110,7 +121,7 @@ pub fn unreadable<M: Modality>(
             places,
             threads,
             |_, _| (),
-            |index, sample| {
+            |index, sample| -> Result<(), DataError> {
                 if let Err(error) = sample {
                     found.push(Unreadable { part, name: data.meta(part, index)?.name, error });
                 }

@@ -7,13 +7,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use foretell_data::graphs::{GraphSample, GraphView, PartsConfig};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, DataError};
 use foretell_nn::graph::{Dense, PatchNetwork, PatchPredictor, PatchTransformer, Patched};
-use foretell_nn::layers::Pass;
-use foretell_nn::{Encode, NamedTensors, Tokens, WeightsError, weights};
+use foretell_nn::layers::{BatchStatistics, Pass, absorb};
+use foretell_nn::tune::{Change, Take, Tunable};
+use foretell_nn::{Encode, NamedTensors, Tokens, WeightsError, parameters, weights};
 use foretell_ops as ops;
 use rand::RngExt;
 use rand::seq::index;
@@ -381,11 +382,21 @@ pub struct GraphEncoder {
 }
 
 impl GraphEncoder {
+    /// The same with other networks.
+    fn with(&self, networks: GraphEncoderNetworks) -> Self {
+        let Self { parts, shapes, mean, device, .. } = self;
+        Self { networks, parts: parts.clone(), shapes: *shapes, mean: *mean, device: device.clone() }
+    }
+
     /// The tokens of graphs that are cut: one for each part.
     pub fn tokens_of(&self, views: &[&GraphView]) -> Tokens {
+        self.pass(views, &mut Pass::Evaluation)
+    }
+
+    fn pass(&self, views: &[&GraphView], pass: &mut Pass<'_>) -> Tokens {
         let graphs = PackedGraphs::new(views, self.shapes, self.mean);
         let GraphEncoderNetworks { patches, walks, encoder } = &self.networks;
-        let (vectors, codes) = embed(patches, walks, &graphs, &mut Pass::Evaluation, &self.device);
+        let (vectors, codes) = embed(patches, walks, &graphs, pass, &self.device);
         let Patched { graphs: sets, overlaps, .. } = graphs.graphs;
         Tokens { rows: encoder.forward(vectors + codes, &sets, Some(&overlaps)), sets, grid: None }
     }
@@ -393,12 +404,7 @@ impl GraphEncoder {
 
 impl Encode<GraphSample> for GraphEncoder {
     fn tokens(&self, samples: &[&GraphSample]) -> Tokens {
-        let whole = |sample: &&GraphSample| {
-            GraphView::whole(sample, &self.parts)
-                .expect("how graphs are cut was checked before the networks were built")
-        };
-        let views: Vec<GraphView> = samples.iter().map(whole).collect();
-        self.tokens_of(&views.iter().collect::<Vec<_>>())
+        self.learned(samples, &mut Pass::Evaluation)
     }
 
     fn width(&self) -> usize {
@@ -416,5 +422,38 @@ impl Encode<GraphSample> for GraphEncoder {
 
     fn network(&self) -> &dyn Any {
         &self.networks
+    }
+
+    fn tunable(&self) -> Option<Box<dyn Tunable<GraphSample>>> {
+        Some(Box::new(self.with(self.networks.clone().train())))
+    }
+}
+
+impl Tunable<GraphSample> for GraphEncoder {
+    fn learned(&self, samples: &[&GraphSample], pass: &mut Pass<'_>) -> Tokens {
+        let whole = |sample: &&GraphSample| {
+            GraphView::whole(sample, &self.parts)
+                .expect("how graphs are cut was checked before the networks were built")
+        };
+        let views: Vec<GraphView> = samples.iter().map(whole).collect();
+        self.pass(&views.iter().collect::<Vec<_>>(), pass)
+    }
+
+    fn gradients(&self, gradients: &mut Gradients, take: &mut Take<'_>) {
+        parameters::gradients(&self.networks, gradients, take);
+    }
+
+    fn change(self: Box<Self>, change: &mut Change<'_>) -> Box<dyn Tunable<GraphSample>> {
+        let Self { networks, parts, shapes, mean, device } = *self;
+        Box::new(Self { networks: parameters::change(networks, change), parts, shapes, mean, device })
+    }
+
+    fn absorb(self: Box<Self>, seen: &[BatchStatistics]) -> Box<dyn Tunable<GraphSample>> {
+        let Self { networks, parts, shapes, mean, device } = *self;
+        Box::new(Self { networks: absorb(networks, seen), parts, shapes, mean, device })
+    }
+
+    fn tuned(&self) -> Box<dyn Encode<GraphSample>> {
+        Box::new(self.with(self.networks.valid()))
     }
 }

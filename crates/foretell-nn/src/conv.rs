@@ -142,7 +142,11 @@ impl Backbone for ResNet {
 
 impl ImageNetwork for ResNet {
     fn tokens(&self, images: Tensor<4>) -> FeatureMap {
-        let map = self.forward(images, &mut Pass::Evaluation);
+        self.learned(images, &mut Pass::Evaluation)
+    }
+
+    fn learned(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> FeatureMap {
+        let map = self.forward(images, pass);
         let [b, h, w, d] = map.dims();
         FeatureMap { tokens: map.reshape([b, h * w, d]), grid: (h, w) }
     }

@@ -3,11 +3,13 @@
 use std::any::Any;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use foretell_data::{Normalise, Sample, Window};
 use foretell_ops::{Precision, Sets};
 
-use crate::layers::Pass;
+use crate::layers::{BatchStatistics, Pass, absorb};
+use crate::parameters;
+use crate::tune::{Change, Take, Tunable};
 use crate::weights::{self, NamedTensors, WeightsError};
 
 /// Tokens of several samples, packed: any lengths, no padding.
@@ -97,6 +99,11 @@ pub trait Encode<S>: Send {
 
     /// The network itself, for those who know its type, such as an export.
     fn network(&self) -> &dyn Any;
+
+    /// The same network where it learns, with a copy of its parameters; `None` where a kind of network cannot be fine-tuned.
+    fn tunable(&self) -> Option<Box<dyn Tunable<S>>> {
+        None
+    }
 }
 
 /// Features of a batch of images.
@@ -125,6 +132,12 @@ pub trait ImageNetwork: Send {
     /// state to be read then. Whether the network is at that precision now.
     fn prepare(&mut self, precision: Precision) -> bool {
         precision == Precision::F32
+    }
+
+    /// The tokens `[B, N, D]` of images `[B, C, H, W]` where the network learns: as [`tokens`](Self::tokens), but that batch
+    /// statistics, where it has some, are those of the batch.
+    fn learned(&self, images: Tensor<4>, _pass: &mut Pass<'_>) -> FeatureMap {
+        self.tokens(images)
     }
 
     /// What probes are given of images `[B, C, H, W]`: `[B, F]`; the mean of the tokens unless its paper says otherwise.
@@ -174,8 +187,7 @@ impl<N: ImageNetwork + Module + 'static> Frames<N> {
         })
     }
 
-    fn packed(&self, images: Tensor<4>) -> Tokens {
-        let FeatureMap { tokens, grid } = self.network.tokens(images);
+    fn packed(FeatureMap { tokens, grid }: FeatureMap) -> Tokens {
         let [b, n, d] = tokens.dims();
         Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some(grid) }
     }
@@ -191,7 +203,7 @@ macro_rules! encodes {
     ($sample:ty, $images:ident) => {
         impl<N: ImageNetwork + Module + 'static> Encode<$sample> for Frames<N> {
             fn tokens(&self, samples: &[&$sample]) -> Tokens {
-                self.packed(self.$images(samples))
+                Self::packed(self.network.tokens(self.$images(samples)))
             }
             fn probed(&self, samples: &[&$sample]) -> Tensor<2> {
                 self.network.probed(self.$images(samples))
@@ -210,6 +222,35 @@ macro_rules! encodes {
             }
             fn network(&self) -> &dyn Any {
                 &self.network
+            }
+            fn tunable(&self) -> Option<Box<dyn Tunable<$sample>>> {
+                let Self { network, normalise, device } = self;
+                Some(Box::new(Self {
+                    network: network.clone().train(),
+                    normalise: normalise.clone(),
+                    device: device.clone(),
+                }))
+            }
+        }
+
+        impl<N: ImageNetwork + Module + 'static> Tunable<$sample> for Frames<N> {
+            fn learned(&self, samples: &[&$sample], pass: &mut Pass<'_>) -> Tokens {
+                Self::packed(self.network.learned(self.$images(samples), pass))
+            }
+            fn gradients(&self, gradients: &mut Gradients, take: &mut Take<'_>) {
+                parameters::gradients(&self.network, gradients, take);
+            }
+            fn change(self: Box<Self>, change: &mut Change<'_>) -> Box<dyn Tunable<$sample>> {
+                let Self { network, normalise, device } = *self;
+                Box::new(Self { network: parameters::change(network, change), normalise, device })
+            }
+            fn absorb(self: Box<Self>, seen: &[BatchStatistics]) -> Box<dyn Tunable<$sample>> {
+                let Self { network, normalise, device } = *self;
+                Box::new(Self { network: absorb(network, seen), normalise, device })
+            }
+            fn tuned(&self) -> Box<dyn Encode<$sample>> {
+                let Self { network, normalise, device } = self;
+                Box::new(Self::new(network.valid(), normalise.clone(), device))
             }
         }
     };

@@ -36,7 +36,11 @@ impl<B: Backbone> Framed<B> {
 
 impl<B: Backbone> ImageNetwork for Framed<B> {
     fn tokens(&self, frames: Tensor<4>) -> FeatureMap {
-        let latents = self.forward(frames, &mut Pass::Evaluation);
+        self.learned(frames, &mut Pass::Evaluation)
+    }
+
+    fn learned(&self, frames: Tensor<4>, pass: &mut Pass<'_>) -> FeatureMap {
+        let latents = self.forward(frames, pass);
         let [b, d] = latents.dims();
         FeatureMap { tokens: latents.reshape([b, 1, d]), grid: (1, 1) }
     }

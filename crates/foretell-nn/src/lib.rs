@@ -24,11 +24,14 @@ pub mod parameters;
 pub mod pooler;
 pub mod positions;
 pub mod predictor;
+pub mod probe;
 pub mod released;
+pub mod tune;
 pub mod vit;
 pub mod weights;
 
 pub use clip_encoder::{ClipEncoder, ClipNetwork};
 pub use encode::{Backbone, Encode, FeatureMap, Frames, ImageNetwork, Tokens};
 pub use init::Init;
+pub use tune::Tunable;
 pub use weights::{NamedTensor, NamedTensors, WeightsError};

@@ -29,9 +29,9 @@ pub fn change<M: Module>(module: M, change: &mut dyn FnMut(Parameter<'_>, Tensor
     module.map(&mut Changer { path: Path::default(), change })
 }
 
-/// Calls `take` with the gradient `[P]` of each parameter that has one.
-pub fn gradients<M: Module>(module: &M, mut gradients: Gradients, take: &mut dyn FnMut(Parameter<'_>, Tensor<1>)) {
-    module.visit(&mut Taker { path: Path::default(), gradients: &mut gradients, take });
+/// Calls `take` with the gradient `[P]` of each parameter that has one, and takes it out of `gradients`.
+pub fn gradients<M: Module>(module: &M, gradients: &mut Gradients, take: &mut dyn FnMut(Parameter<'_>, Tensor<1>)) {
+    module.visit(&mut Taker { path: Path::default(), gradients, take });
 }
 
 /// Names of modules from the root to here.

@@ -93,8 +93,50 @@ impl CrossAttentionBlock {
     pub fn forward(&self, queries: Tensor<3>, tokens: Tensor<3>) -> Tensor<3> {
         let kv = self.xattn.kv.forward(self.norm1.forward(tokens));
         let found = ops::cross_attention(self.xattn.q.forward(queries.clone()), kv, self.xattn.heads);
+        self.after(queries, found)
+    }
+
+    fn after(&self, queries: Tensor<3>, found: Tensor<3>) -> Tensor<3> {
         let x = queries + found;
         x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+
+    /// Attention heads.
+    pub(crate) fn heads(&self) -> usize {
+        self.xattn.heads
+    }
+
+    /// Tokens `[T, D]` normalised without the gain and bias of a block: the same for all blocks.
+    pub(crate) fn plain(&self, tokens: Tensor<2>) -> Tensor<2> {
+        let (gain, _, eps) = self.norm1.parts();
+        let (width, device) = (gain.dims()[0], tokens.device());
+        ops::layer_norm(tokens, Tensor::ones([width], &device), Tensor::zeros([width], &device), eps)
+    }
+
+    /// What queries `[Q, D]` that are the same for all samples look for among [plain](Self::plain) tokens: `[heads·Q, D]`. Keys and
+    /// their norm's gain are folded in; what a bias adds to all of a query's scores has no part in their softmax.
+    pub(crate) fn sought(&self, queries: Tensor<2>) -> Tensor<2> {
+        let ([asked, width], heads) = (queries.dims(), self.xattn.heads);
+        let head = width / heads;
+        let q = self.xattn.q.forward(queries).reshape([asked, heads, head]).swap_dims(0, 1);
+        let keys = self.xattn.kv.weight.val().slice([0..width, 0..width]).reshape([heads, head, width]);
+        let sought = ops::matmul(q, keys).reshape([heads * asked, width]);
+        let gain = self.norm1.weight.val() / (head as f64).sqrt();
+        sought * gain.unsqueeze()
+    }
+
+    /// The block's output `[B, Q, D]` of what its queries found: means of [plain](Self::plain) tokens `[B, heads, Q, D]`. Values, and
+    /// their norm's gain and bias, are affine maps, and of a mean they are the mean of what they make.
+    pub(crate) fn answered(&self, queries: Tensor<2>, found: Tensor<4>) -> Tensor<3> {
+        let [b, heads, asked, width] = found.dims();
+        let head = width / heads;
+        let (gain, bias, _) = self.norm1.parts();
+        let found = found.swap_dims(0, 1).reshape([heads, b * asked, width]) * gain.unsqueeze() + bias.unsqueeze();
+        let values = self.xattn.kv.weight.val().slice([width..2 * width, 0..width]).reshape([heads, head, width]);
+        let shift = self.xattn.kv.bias.val().narrow(0, width, width).reshape([heads, 1, head]);
+        let told = ops::matmul(found, values.transpose()) + shift;
+        let told = told.reshape([heads, b, asked, head]).permute([1, 2, 0, 3]).reshape([b, asked, width]);
+        self.after(queries.unsqueeze::<3>().expand([b, asked, width]), told)
     }
 }
 

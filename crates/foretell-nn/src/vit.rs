@@ -220,6 +220,10 @@ impl ImageNetwork for Vit {
         FeatureMap { tokens, grid: self.config.grid() }
     }
 
+    fn learned(&self, images: Tensor<4>, _: &mut Pass<'_>) -> FeatureMap {
+        FeatureMap { tokens: self.encode_all(patchify(images, self.config.patch)), grid: self.config.grid() }
+    }
+
     /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`: I-JEPA's linear evaluation
     /// (arXiv 2301.08243, appendix A: the better of the last layer and the last four).
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {

@@ -381,7 +381,7 @@ pub(crate) struct Scratch {
 }
 
 /// Writes a value behind the first `n` of each row.
-fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
+pub(crate) fn fill_ends(rows: &mut [f32], n: usize, stride: usize, value: f32) {
     if n < stride {
         rows.chunks_exact_mut(stride).for_each(|row| row[n..].fill(value));
     }

@@ -24,6 +24,7 @@ use crate::{
     loss::{self, Distance},
     matmul, norm,
     pool::on_pool,
+    query_pool,
     segments::{self, Segments},
     sigreg::{self, Knots},
     softmax,
@@ -91,6 +92,7 @@ pub(crate) trait Fused: Backend {
         messages: Messages,
     ) -> FloatTensor<Self>;
     fn fused_hadamard(qkv: FloatTensor<Self>, sets: Sets, pairs: Pairs, heads: usize) -> FloatTensor<Self>;
+    fn fused_query_pool(rows: FloatTensor<Self>, queries: FloatTensor<Self>, sets: Sets) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -171,6 +173,9 @@ impl Fused for Flex {
     fn fused_hadamard(qkv: FlexTensor, sets: Sets, pairs: Pairs, heads: usize) -> FlexTensor {
         attention::forward(&contiguous(qkv), &sets, Some(&pairs), heads)
     }
+    fn fused_query_pool(rows: FlexTensor, queries: FlexTensor, sets: Sets) -> FlexTensor {
+        query_pool::forward(&contiguous(rows), &contiguous(queries), &sets).0
+    }
 }
 
 /// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
@@ -244,6 +249,10 @@ backward!(GineBackward, 3, GineState, |(nodes, edges, epsilon, messages), dy, wa
 });
 backward!(HadamardBackward, 1, (FlexTensor, Sets, Pairs, usize), |(qkv, sets, pairs, heads), dy, _| {
     [Some(attention::backward(&qkv, &sets, Some(&pairs), heads, &dy))]
+});
+type QueryPoolState = (FlexTensor, FlexTensor, FlexTensor, Sets);
+backward!(QueryPoolBackward, 2, QueryPoolState, |(rows, queries, shares, sets), dy, want| {
+    on_pool(|| query_pool::backward((&rows, &queries, &shares), &sets, &dy, want))
 });
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
@@ -420,6 +429,14 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         let qkv = contiguous(qkv);
         taped!(HadamardBackward, S, [a], {
             (attention::forward(&qkv, &sets, Some(&pairs), heads), (qkv, sets, pairs, heads))
+        })
+    }
+    fn fused_query_pool(rows: FloatTensor<Self>, queries: FloatTensor<Self>, sets: Sets) -> FloatTensor<Self> {
+        let ((rows, a), (queries, b)) = (rows.into_parts(), queries.into_parts());
+        let (rows, queries) = (contiguous(rows), contiguous(queries));
+        taped!(QueryPoolBackward, S, [a, b], {
+            let (y, shares) = query_pool::forward(&rows, &queries, &sets);
+            (y, (rows, queries, shares, sets))
         })
     }
 }

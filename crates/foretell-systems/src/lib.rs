@@ -34,6 +34,6 @@ pub use family::{Entry, FAMILY};
 pub use imaginer::{Imaginer, Manner};
 pub use judging::{Judged, Judging};
 pub use member::{Member, Of, Session, Whole};
-pub use recipe::{JudgeConfig, Recipe, RecipeError};
+pub use recipe::{JudgeConfig, ProbeKind, Recipe, RecipeError};
 pub use row::{Row, State};
 pub use system::{JudgeError, On, System, SystemError};

@@ -24,7 +24,7 @@ use crate::encoder::RunEncoder;
 use crate::imaginer::Imaginer;
 use crate::judges::{self, LEAST_PROBED};
 use crate::judging::{Judged, Judging};
-use crate::recipe::{JudgeConfig, Recipe, RecipeError, as_table, check_keys, get, merge};
+use crate::recipe::{JudgeConfig, ProbeKind, Recipe, RecipeError, as_table, check_keys, get, merge};
 use crate::row::Row;
 use crate::system::{JudgeError, On, System, SystemError};
 
@@ -102,12 +102,14 @@ pub trait Session {
     fn trial(&self) -> Result<Box<dyn Learner>, SystemError>;
     /// Judges a run beside its controls.
     fn judge(&self, learner: &dyn Learner) -> Result<Judged, JudgeError>;
-    /// Probes a run on other labelled data, prepared alike, or on its own; with these tensors in its encoder, or as it is.
+    /// Probes a run on other labelled data, prepared alike, or on its own; with these tensors in its encoder, or as it is; by
+    /// these probes, or where there are none by those that its recipe names.
     fn probe(
         &self,
         learner: &dyn Learner,
         encoder: Option<NamedTensors>,
         path: Option<&Path>,
+        probes: &[ProbeKind],
     ) -> Result<Judged, JudgeError>;
     /// What a run has learnt as something that makes features, likewise; `mark` tells its weights from others. `None` where its maps
     /// cannot be held at this precision.
@@ -198,6 +200,12 @@ impl<S: System> Member for Of<S> {
             return Err(RecipeError(format!(
                 "`judge.train_samples` must be {LEAST_PROBED} or more, from which a probe can learn, found {samples}"
             )));
+        }
+        recipe.judge.attentive.check().map_err(RecipeError)?;
+        recipe.judge.finetune.check().map_err(RecipeError)?;
+        if recipe.judge.probes.is_empty() {
+            let what = "`judge.probes` must name at least one of linear, attentive and finetune, found none";
+            return Err(RecipeError(what.to_owned()));
         }
         for (key, value) in [("minutes", recipe.minutes), ("epochs", recipe.epochs)] {
             if !(value >= 0.0 && value.is_finite()) {
@@ -370,6 +378,12 @@ impl<S: System> Session for Run<S> {
         let learner = model.init(&self.on(steps, self.data.as_ref()), &mut decisions)?;
         self.recipe.model = model;
         self.decisions.append(&mut decisions);
+        // Here and not when hours of training have ended.
+        if self.recipe.judge.probes.contains(&ProbeKind::Finetune)
+            && Self::kept(learner.as_ref())?.encoder.tunable().is_none()
+        {
+            return Err(SystemError::Setting(judges::CANNOT_TUNE.to_owned()));
+        }
         Ok(learner)
     }
 
@@ -389,6 +403,7 @@ impl<S: System> Session for Run<S> {
         learner: &dyn Learner,
         encoder: Option<NamedTensors>,
         path: Option<&Path>,
+        probes: &[ProbeKind],
     ) -> Result<Judged, JudgeError> {
         let other = match path {
             Some(path) => {
@@ -406,7 +421,9 @@ impl<S: System> Session for Run<S> {
             None => self.open_data()?,
         };
         let judging = self.judging(data, learner).with_encoder(encoder);
-        let Some(probes) = judges::probes(&judging)? else {
+        let asked = if probes.is_empty() { &self.recipe.judge.probes } else { probes };
+        let found = judges::probed(&judging, asked)?;
+        if found.is_empty() {
             return Err(JudgeError::Other(format!(
                 "to probe takes labels, {LEAST_PROBED} {} to learn from and a held-out part, found {} labels, {} to learn from and {} held out",
                 S::Data::UNIT.many,
@@ -414,8 +431,8 @@ impl<S: System> Session for Run<S> {
                 data.len(Part::Train).unwrap_or(0),
                 data.len(Part::HeldOut).unwrap_or(0)
             )));
-        };
-        Ok(judging.outcome(vec![probes]))
+        }
+        Ok(judging.outcome(found))
     }
 
     fn encoder(

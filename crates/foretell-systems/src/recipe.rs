@@ -1,9 +1,12 @@
 //! A recipe: everything that a run is a function of, in one layout for all systems. The system's defaults, on top of them a
 //! TOML file, on top of that single settings.
 
+use std::str::FromStr;
+
 use foretell_jepa::Auto;
 use foretell_ops::Precision;
 use foretell_train::TrainConfig;
+use foretell_train::probing::{AttentiveSettings, FinetuneSettings};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -50,11 +53,49 @@ pub struct JudgeConfig {
     /// In how many bits the encoders' maps are held while probes' features are computed.
     #[serde(with = "PrecisionName")]
     pub precision: Precision,
+    /// What is made of labels at the end of a run, and by `foretell probe` where nothing else is asked for.
+    pub probes: Vec<ProbeKind>,
+    /// Settings of the attentive probe.
+    pub attentive: AttentiveSettings,
+    /// Settings of fine-tuning.
+    pub finetune: FinetuneSettings,
 }
 
 impl Default for JudgeConfig {
     fn default() -> Self {
-        Self { train_samples: Auto::default(), memory: 1024, precision: Precision::F32 }
+        Self {
+            train_samples: Auto::default(),
+            memory: 1024,
+            precision: Precision::F32,
+            probes: vec![ProbeKind::Linear],
+            attentive: AttentiveSettings::default(),
+            finetune: FinetuneSettings::default(),
+        }
+    }
+}
+
+/// How labels are read from an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeKind {
+    /// Nearest neighbours and logistic regression on frozen features.
+    Linear,
+    /// A query that learns what to look at among frozen tokens.
+    Attentive,
+    /// The whole network learns.
+    Finetune,
+}
+
+impl FromStr for ProbeKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "linear" => Ok(Self::Linear),
+            "attentive" => Ok(Self::Attentive),
+            "finetune" => Ok(Self::Finetune),
+            _ => Err(format!("no probe is called `{text}`: expected linear, attentive or finetune")),
+        }
     }
 }
 

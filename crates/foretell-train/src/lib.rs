@@ -13,6 +13,7 @@ mod folder;
 mod health;
 mod learner;
 mod optimiser;
+pub mod probing;
 mod schedule;
 mod stop;
 
@@ -24,6 +25,6 @@ pub use fit::{Finished, Fit, LoopObserver, Silent, StepReport, all_steps, fit, l
 pub use folder::{RunFolder, write_whole};
 pub use health::{Health, HealthRecord, Measured, Threshold, Verdict};
 pub use learner::{Ground, Learner, Learning, StepOutcome, Which};
-pub use optimiser::Optimiser;
+pub use optimiser::{Optimiser, Step};
 pub use schedule::Schedule;
 pub use stop::stop_here;

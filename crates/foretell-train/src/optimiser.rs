@@ -20,12 +20,13 @@ struct Moments {
 #[derive(Default)]
 pub struct Optimiser(BTreeMap<String, Moments>);
 
-/// One step over all parameters.
-struct Step<'a> {
+/// One step over all parameters, for those that are reached by walks of one's own.
+pub struct Step<'a> {
     moments: &'a mut Optimiser,
     gradients: BTreeMap<String, Tensor<1>>,
     hyper: ops::AdamW,
-    norm: f64,
+    /// Of the gradient, before clipping.
+    pub norm: f64,
 }
 
 impl Optimiser {
@@ -33,13 +34,15 @@ impl Optimiser {
     pub fn step<M: Module>(
         &mut self,
         network: M,
-        backward: Gradients,
+        mut backward: Gradients,
         clip: f64,
         hyper: ops::AdamW,
         role: &dyn for<'a> Fn(&'a str) -> Role<'a>,
     ) -> (M, f64) {
         let mut found = Vec::new();
-        gradients(&network, backward, &mut |parameter, gradient| found.push((parameter.name.to_owned(), gradient)));
+        gradients(&network, &mut backward, &mut |parameter, gradient| {
+            found.push((parameter.name.to_owned(), gradient));
+        });
         let mut step = self.begin(found, clip, hyper);
         let network = change(network, &mut |parameter, old| step.of(&parameter, old, &role(parameter.name)));
         (network, step.norm)
@@ -47,7 +50,7 @@ impl Optimiser {
 
     /// Begins a step with the gradients `[P]` of parameters by name, in the network's order. Gradients whose global norm is
     /// above `clip` (if that is positive) are shortened to it; `hyper.gradient_scale` is set here.
-    fn begin(&mut self, gradients: Vec<(String, Tensor<1>)>, clip: f64, hyper: ops::AdamW) -> Step<'_> {
+    pub fn begin(&mut self, gradients: Vec<(String, Tensor<1>)>, clip: f64, hyper: ops::AdamW) -> Step<'_> {
         let mut sum = ops::SumOfSquares::default();
         for (_, gradient) in &gradients {
             sum.add(gradient.clone());
@@ -97,7 +100,7 @@ impl Optimiser {
 
 impl Step<'_> {
     /// A parameter `[P]` after the step; as it was where it has no gradient or does not learn.
-    fn of(&mut self, parameter: &Parameter<'_>, value: Tensor<1>, role: &Role<'_>) -> Tensor<1> {
+    pub fn of(&mut self, parameter: &Parameter<'_>, value: Tensor<1>, role: &Role<'_>) -> Tensor<1> {
         let (Some(gradient), Role::Learns { lr, decays }) = (self.gradients.remove(parameter.name), role) else {
             return value;
         };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
-use foretell_systems::{Imaginer, Member, Session};
+use foretell_systems::{Imaginer, Member, Session, recipe};
 use foretell_train::{Checkpoint, Learner, RunFolder, Which as Networks, checkpoint_steps};
 use toml::Table;
 
@@ -30,8 +30,22 @@ pub(crate) fn check_version(folder: &RunFolder) -> Result<(), Error> {
 
 /// The member and the whole recipe of a run.
 pub fn of_run(folder: &RunFolder) -> Result<(&'static dyn Member, Table), Error> {
-    let asked = asked(folder)?;
+    of_run_judged(folder, &[])
+}
+
+/// The same with these settings of its evaluation on top: what it has learnt with stays.
+fn of_run_judged(folder: &RunFolder, settings: &[String]) -> Result<(&'static dyn Member, Table), Error> {
+    let mut asked = asked(folder)?;
     asked.check_version()?;
+    for setting in settings {
+        let (key, _) = recipe::entry(setting)?;
+        if !key.starts_with("judge.") {
+            return Err(Error::Misuse(format!(
+                "`{key}` is of what the run has learnt with, and that stays: `--set` here takes settings of the evaluation, `judge.KEY=VALUE`"
+            )));
+        }
+        asked.set(setting)?;
+    }
     let member = asked.member()?;
     Ok((member, asked.whole(member)?))
 }
@@ -71,7 +85,12 @@ pub struct KeptRun {
 impl KeptRun {
     /// The encoder of a finished run; one that is not finished is an error. The data are opened where they are needed.
     pub fn finished(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
-        Self::fresh(path, device, data)?.with_encoder()
+        Self::finished_judged(path, device, data, &[])
+    }
+
+    /// The same with these settings of its evaluation, `judge.key=value`, on top.
+    pub fn finished_judged(path: &Path, device: &Device, data: bool, settings: &[String]) -> Result<Self, Error> {
+        Self::fresh(path, device, data, settings)?.with_encoder()
     }
 
     /// The same of a run of this member, which need not belong to the family.
@@ -93,9 +112,14 @@ impl KeptRun {
         Ok(kept)
     }
 
-    /// The networks as they were at a checkpoint of a run, finished or not.
-    pub fn at_checkpoint(path: &Path, device: &Device, data: bool, which: Which) -> Result<Self, Error> {
-        let mut kept = Self::fresh(path, device, data)?;
+    /// The networks as they were at a checkpoint of a run, finished or not, with these settings of its evaluation on top.
+    pub fn at_checkpoint(
+        path: &Path,
+        device: &Device,
+        data: bool,
+        (which, settings): (Which, &[String]),
+    ) -> Result<Self, Error> {
+        let mut kept = Self::fresh(path, device, data, settings)?;
         let run = path.display();
         let steps = checkpoint_steps(&kept.folder);
         let Some(newest) = steps.last() else {
@@ -119,9 +143,9 @@ impl KeptRun {
         Ok(kept)
     }
 
-    fn fresh(path: &Path, device: &Device, data: bool) -> Result<Self, Error> {
+    fn fresh(path: &Path, device: &Device, data: bool, settings: &[String]) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
-        let (member, recipe) = of_run(&folder)?;
+        let (member, recipe) = of_run_judged(&folder, settings)?;
         Self::open(folder, member, recipe, device, data)
     }
 
@@ -192,7 +216,7 @@ pub struct KeptModel {
 impl KeptModel {
     /// The model of a finished run that learnt in a world.
     pub fn open(path: &Path, device: &Device) -> Result<Self, Error> {
-        let KeptRun { folder, session, mut learner, .. } = KeptRun::fresh(path, device, false)?;
+        let KeptRun { folder, session, mut learner, .. } = KeptRun::fresh(path, device, false, &[])?;
         let (run, file) = (path.display(), folder.model());
         let none = || {
             Error::Misuse(format!(

@@ -10,6 +10,7 @@ mod graphs;
 mod losses;
 mod norms;
 mod pieces;
+mod probes;
 mod recurrent;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

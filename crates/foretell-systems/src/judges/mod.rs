@@ -1,6 +1,10 @@
 //! How runs are judged: each judge is a function of a run and gives findings, with their controls where they are figures.
 
+mod attentive;
+mod baseline;
 mod features;
+mod finetune;
+mod ground;
 mod lidar;
 mod neighbours;
 mod probes;
@@ -10,17 +14,38 @@ use foretell_data::{Film, Image, Modality, Part, judged_part, shrink, spread};
 use foretell_eval::{Finding, Picture};
 
 use crate::judging::Judging;
+use crate::recipe::ProbeKind;
 use crate::system::JudgeError;
 
+pub use attentive::attentive;
 pub use features::features;
+pub(crate) use finetune::CANNOT_TUNE;
+pub use finetune::finetune;
 pub use lidar::lidar;
 pub use neighbours::neighbours;
 pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge};
 
-/// Probes where there are labels, what the features see where tokens lie on a grid, and nearest neighbours where samples can
-/// be shown.
+/// The probes that `judge.probes` names where there are labels, what the features see where tokens lie on a grid, and nearest
+/// neighbours where samples can be shown.
 pub fn usual<D: Modality>(run: &Judging<'_, D>) -> Result<Vec<Finding>, JudgeError> {
-    Ok([probes(run)?, features(run)?, neighbours(run)?].into_iter().flatten().collect())
+    let mut findings = probed(run, &run.settings.probes)?;
+    findings.extend([features(run)?, neighbours(run)?].into_iter().flatten());
+    Ok(findings)
+}
+
+/// These probes, each once; none where there are no labels or nothing is held out.
+pub fn probed<D: Modality>(run: &Judging<'_, D>, kinds: &[ProbeKind]) -> Result<Vec<Finding>, JudgeError> {
+    let mut findings = Vec::new();
+    for (at, kind) in kinds.iter().enumerate() {
+        if !kinds[..at].contains(kind) {
+            findings.extend(match kind {
+                ProbeKind::Linear => probes(run)?,
+                ProbeKind::Attentive => attentive(run)?,
+                ProbeKind::Finetune => finetune(run)?,
+            });
+        }
+    }
+    Ok(findings)
 }
 
 /// Held-out samples as they are read, at most so many and evenly spread. One that cannot be read is missing.

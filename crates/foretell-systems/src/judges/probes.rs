@@ -33,7 +33,7 @@ pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judg
 }
 
 /// The finding with a note of the classes that stand in one part alone.
-fn noted<D: Modality>(run: &Judging<'_, D>, mut finding: Finding, factors: &[Factor]) -> Finding {
+pub(super) fn noted<D: Modality>(run: &Judging<'_, D>, mut finding: Finding, factors: &[Factor]) -> Finding {
     /// Classes that are named.
     const NAMED: usize = 8;
     finding.notes.extend(run.notes());
@@ -112,10 +112,16 @@ pub fn labelled<'a, D: Modality>(run: &'a Judging<'_, D>) -> Result<Option<&'a L
     Ok(run.labelled.get().and_then(Option::as_ref))
 }
 
+/// Whether there are labels, samples to learn from and held-out ones.
+pub(super) fn can_probe<D: Modality>(run: &Judging<'_, D>) -> bool {
+    let data = run.data;
+    let few = data.len(Part::Train).is_some_and(|train| train < LEAST_PROBED);
+    !few && !data.factors().is_empty() && data.len(Part::HeldOut).is_some_and(|held_out| held_out > 0)
+}
+
 fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
-    let few = data.len(Part::Train).is_some_and(|train| train < LEAST_PROBED);
-    if few || factors.is_empty() || data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
+    if !can_probe(run) {
         return Ok(None);
     }
     let (mut trained, mut untrained) = (run.kept(Which::Trained)?.encoder, run.kept(Which::Untrained)?.encoder);

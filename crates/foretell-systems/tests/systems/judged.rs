@@ -168,14 +168,14 @@ fn probes_of_other_data_need_none_of_the_runs_own() {
     let member = find("i-jepa").unwrap();
     let mut run = session(member, own.path());
     let learner = run.learner(STEPS).unwrap();
-    let by_itself = run.probe(learner.as_ref(), None, None).unwrap();
+    let by_itself = run.probe(learner.as_ref(), None, None, &[]).unwrap();
     std::fs::remove_dir_all(own.path()).unwrap();
     let mut again = member.open(run.recipe(), &Device::flex(), false).unwrap();
     let reopened = again.learner(STEPS).unwrap();
-    let elsewhere = again.probe(reopened.as_ref(), None, Some(other.path())).unwrap();
+    let elsewhere = again.probe(reopened.as_ref(), None, Some(other.path()), &[]).unwrap();
     check("i-jepa", &elsewhere);
     assert_eq!(elsewhere.findings, by_itself.findings, "the same pictures at another place");
-    let error = again.probe(reopened.as_ref(), None, None).err().expect("its own are not open").to_string();
+    let error = again.probe(reopened.as_ref(), None, None, &[]).err().expect("its own are not open").to_string();
     assert!(error.contains("not open"), "{error}");
     // With the untrained encoder's tensors in place of the trained one's both rows are the same.
     let figures = elsewhere.findings[0].as_figures().unwrap();

@@ -6,6 +6,7 @@ mod judged;
 mod made;
 mod names;
 mod planning;
+mod probing;
 mod recipes;
 mod settings;
 mod teacher;

@@ -1,7 +1,8 @@
-//! `foretell probe`: what a run's encoder knows of labels, beside the same encoder untrained and a baseline.
+//! `foretell probe`: what a run's encoder knows of labels, or learns from them, beside the same encoder untrained and a baseline.
 
 use std::path::PathBuf;
 
+use foretell_systems::ProbeKind;
 use foretell_train::load_control;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,6 +22,13 @@ pub struct ProbeArgs {
     /// Labelled data to evaluate on, of the kind that the run learnt from; without it, those of the run.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// How to read the labels: linear (and nearest neighbours), attentive, finetune; several with commas. Without it, as the run's
+    /// recipe says: linear, unless it was told otherwise.
+    #[arg(long, value_name = "PROBE", value_delimiter = ',')]
+    probe: Vec<ProbeKind>,
+    /// Change a setting of the evaluation, such as `judge.attentive.blocks=4`; repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceChoice,
@@ -47,22 +55,23 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     let device = args.device.open()?;
     let own = args.data.is_none();
     let mut kept = match args.checkpoint {
-        Some(which) => KeptRun::at_checkpoint(&args.run, &device, own, which)?,
-        None => KeptRun::finished(&args.run, &device, own)?,
+        Some(which) => KeptRun::at_checkpoint(&args.run, &device, own, (which, &args.set))?,
+        None => KeptRun::finished_judged(&args.run, &device, own, &args.set)?,
     };
     // The control as the run had it; without a batch norm there is nothing to load.
     load_control(kept.learner.as_mut(), &kept.folder)?;
     let KeptRun { session, learner, encoder, .. } = &kept;
     let data = args.data.as_ref().map_or(session.source(), |path| path.display().to_string());
-    let judged = session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref()).map_err(|error| {
-        let file = kept.folder.encoder();
-        match kept.misfit(&file, error.into()) {
-            Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
-                Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
+    let judged =
+        session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref(), &args.probe).map_err(|error| {
+            let file = kept.folder.encoder();
+            match kept.misfit(&file, error.into()) {
+                Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
+                    Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
+                }
+                other => other,
             }
-            other => other,
-        }
-    })?;
+        })?;
     if let Some(line) = skipped_line(&judged.skipped, session.unit()) {
         say(line);
     }

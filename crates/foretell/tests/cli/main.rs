@@ -11,6 +11,7 @@ mod input;
 mod kernels;
 mod plan;
 mod precision;
+mod probing;
 mod recorded;
 mod released;
 mod resume;
