@@ -9,7 +9,7 @@ use crate::planned;
 use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
-use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm, sar_jepa};
+use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_wm, sar_jepa, v_jepa_2_ac};
 
 /// A member: its row, and how it is trained where it is.
 pub enum Entry {
@@ -28,7 +28,7 @@ const fn member<S: System>() -> Entry {
 }
 
 /// The family.
-pub static FAMILY: [Entry; 31] = [
+pub static FAMILY: [Entry; 32] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
     planned(&planned::MC_JEPA),
@@ -39,6 +39,7 @@ pub static FAMILY: [Entry; 31] = [
     planned(&planned::THREE_D_JEPA),
     planned(&planned::ACT_JEPA),
     planned(&planned::V_JEPA_2),
+    member::<v_jepa_2_ac::VJepa2AcConfig>(),
     planned(&planned::LLM_JEPA),
     member::<le_jepa::LeJepaConfig>(),
     planned(&planned::VL_JEPA),

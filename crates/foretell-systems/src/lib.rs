@@ -7,6 +7,7 @@
 mod actions;
 mod encoder;
 pub mod family;
+mod frozen;
 mod imaginer;
 pub mod judges;
 mod judging;
@@ -23,6 +24,7 @@ pub mod i_jepa;
 pub mod le_jepa;
 pub mod le_wm;
 pub mod sar_jepa;
+pub mod v_jepa_2_ac;
 
 pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};

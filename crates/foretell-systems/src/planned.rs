@@ -69,8 +69,8 @@ pub(crate) static ACT_JEPA: Row = Row {
 pub(crate) static V_JEPA_2: Row = Row {
     number: 10,
     name: "v-jepa-2",
-    title: "V-JEPA 2 and 2-AC",
-    one_line: "RoPE, schedule with cool-down; action-conditioned predictor that plans",
+    title: "V-JEPA 2",
+    one_line: "RoPE, schedule with cool-down",
     papers: &["arXiv:2506.09985"],
     state: State::Planned,
 };

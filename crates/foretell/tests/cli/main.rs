@@ -5,6 +5,7 @@ mod made;
 
 mod brought;
 mod export;
+mod frozen;
 mod graphs;
 mod input;
 mod kernels;

@@ -4,7 +4,7 @@ use foretell_eval::{Card, Finding, Picture, Pictures, Tile};
 use foretell_world::{Planner, Trial};
 
 use super::film::record;
-use crate::imaginer::{Imaginer, Manner};
+use crate::imaginer::Imaginer;
 use crate::system::JudgeError;
 
 /// Episodes shown.
@@ -32,7 +32,7 @@ fn cards(imaginer: &Imaginer) -> Result<Vec<Card>, JudgeError> {
     let trial = Trial { episodes: EPISODES, steps: STEPS, seed: imaginer.seed };
     let numbers: Vec<u64> = (0..EPISODES).collect();
     let Some(planner) = Planner::named(imaginer.planner()) else { return Ok(Vec::new()) };
-    let films = record(imaginer, &Manner::of(planner), &trial, &numbers)?.unwrap_or_default();
+    let films = record(imaginer, &imaginer.manner(planner), &trial, &numbers)?.unwrap_or_default();
     let world = imaginer.playground.world.as_ref();
     let mut cards = Vec::new();
     for film in &films {
