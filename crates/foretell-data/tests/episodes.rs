@@ -97,7 +97,10 @@ fn what_states_change_by_may_be_the_actions() {
         let window = episodes.cut_window(Part::Train, 1).unwrap();
         let first = 2 * (window.observations[0] * 255.0).round() as usize;
         let expected: Vec<f32> = (first..first + 4).map(|i| (2 * i + 1) as f32).collect();
-        assert_eq!((window.actions, window.states), (expected, [0, 2, 4].map(|i| ((first + i) * (first + i)) as f32).to_vec()));
+        assert_eq!(
+            (window.actions, window.states),
+            (expected, [0, 2, 4].map(|i| ((first + i) * (first + i)) as f32).to_vec())
+        );
     }
     let members = [("observations", pictures(12)), ("actions", steps(24))];
     let said = refusal(&file(&folder, "none.npz", &members), differences);

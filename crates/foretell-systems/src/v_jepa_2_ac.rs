@@ -114,6 +114,9 @@ impl Default for VJepa2AcConfig {
 
 /// A fingerprint that is still to be taken.
 const OPEN: &str = "auto";
+/// Steps of the model that a film's plans look ahead: the published planner looks one or two ahead, and each costs a pass over all
+/// tokens.
+const AHEAD: usize = 2;
 /// Windows whose poses are measured.
 const MEASURED: usize = 512;
 
@@ -122,7 +125,7 @@ impl System for VJepa2AcConfig {
     const ROW: &'static Row = &ROW;
 
     fn train() -> TrainConfig {
-        TrainConfig { batch: 32, lr: 5e-4, final_weight_decay: 0.04, clip: 1.0, ..TrainConfig::default() }
+        TrainConfig { batch: 32, lr: 1e-3, final_weight_decay: 0.04, clip: 1.0, ..TrainConfig::default() }
     }
 
     /// A frame after every fourth action: what a frozen encoder sees changes little after one.
@@ -170,7 +173,7 @@ impl System for VJepa2AcConfig {
     }
 
     fn judge(&self, run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> {
-        judges::world::usual(run)
+        judges::world::looking_ahead(run, AHEAD * run.on.config.form()?.frameskip)
     }
 }
 

@@ -307,7 +307,9 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         oracle: share(&trial, world, &mut Control::Oracle)?,
         truth: share(&trial, world, &mut with_truth(&manner, asked.replan))?,
         actor: (imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. }))
-            .then(|| share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..imaginer.manner(ACTOR) })))
+            .then(|| {
+                share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..imaginer.manner(ACTOR) }))
+            })
             .transpose()?,
         cloning,
         inverse,

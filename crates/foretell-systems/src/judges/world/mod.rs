@@ -11,7 +11,7 @@ use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED
 use foretell_jepa::dynamics::{TrainedModel, pooled};
 use foretell_ops as ops;
 use foretell_train::Which;
-use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, Playground, Split};
+use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, PlannerConfig, Playground, Split};
 
 use crate::imaginer::Imaginer;
 use crate::judging::Judging;
@@ -34,6 +34,11 @@ const CHUNK: usize = 128;
 
 /// Where things are, what comes next, and episodes that the model plans: of play the last and the first too.
 pub fn usual(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> {
+    looking_ahead(run, PlannerConfig::default().horizon)
+}
+
+/// The same with plans of so many steps.
+pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Vec<Finding>, JudgeError> {
     let trained = imagination(run, Which::Trained)?;
     match run.data.as_ref() {
         Experience::Play(playground) => {
@@ -49,7 +54,7 @@ pub fn usual(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> 
                 imagination: trained,
                 seed: run.on.seed,
             };
-            Ok(vec![places, forecast, episodes::episodes(&imaginer)?])
+            Ok(vec![places, forecast, episodes::episodes(&imaginer, horizon)?])
         }
         Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained, &imagination(run, Which::Untrained)?)?]),
     }
