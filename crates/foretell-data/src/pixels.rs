@@ -19,6 +19,20 @@ impl Image {
         Self { width, height, channels, pixels: vec![0; width * height * channels] }
     }
 
+    /// A picture `[C, H, W]`, row-major, of numbers from 0 to 1; one of two channels gets a third that is black.
+    ///
+    /// # Panics
+    /// If there are fewer numbers than that.
+    pub fn of_values(values: &[f32], [channels, height, width]: [usize; 3]) -> Self {
+        let (area, shown) = (height * width, if channels == 1 { 1 } else { 3 });
+        let byte = |i: usize| {
+            let (channel, place) = (i % shown, i / shown);
+            let value = if channel < channels { values[channel * area + place] } else { 0.0 };
+            (value * 255.0).round().clamp(0.0, 255.0) as u8
+        };
+        Self { width, height, channels: shown, pixels: (0..area * shown).map(byte).collect() }
+    }
+
     /// The shorter of width and height.
     pub fn short_side(&self) -> usize {
         self.width.min(self.height)
@@ -50,6 +64,14 @@ mod tests {
             assert_eq!(luma(grey, grey, grey), grey);
         }
         assert_eq!([luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)], [76, 150, 29]);
+    }
+
+    #[test]
+    fn numbers_become_bytes_and_a_channel_that_is_missing_is_black() {
+        let of = |values: &[f32], shape| Image::of_values(values, shape).pixels;
+        assert_eq!(of(&[0.0, 1.0, 0.5, 2.0], [2, 1, 2]), [0, 128, 0, 255, 255, 0]);
+        assert_eq!(of(&[0.2, -1.0], [1, 2, 1]), [51, 0]);
+        assert_eq!(of(&[0.0, 0.2, 1.0], [3, 1, 1]), [0, 51, 255]);
     }
 
     #[test]

@@ -85,6 +85,29 @@ fn windows_are_what_was_recorded() {
 }
 
 #[test]
+fn what_states_change_by_may_be_the_actions() {
+    let folder = tempfile::tempdir().unwrap();
+    // Squares of the row: its changes are 2 i + 1. One state for each action, of which two lie between observations.
+    let states = |rows: usize| floats(&format!("({rows}, 1)"), (0..rows).map(|i| (i * i) as f32));
+    let differences = EpisodesConfig { window: 3, every: 2, differences: true, ..Default::default() };
+    for rows in [23, 24] {
+        let members = [("observations", pictures(12)), ("actions", steps(rows)), ("states", states(rows))];
+        let episodes = Episodes::open(&file(&folder, "play.npz", &members), differences.clone()).unwrap();
+        assert_eq!(episodes.action(), 2, "two changes of one number");
+        let window = episodes.cut_window(Part::Train, 1).unwrap();
+        let first = 2 * (window.observations[0] * 255.0).round() as usize;
+        let expected: Vec<f32> = (first..first + 4).map(|i| (2 * i + 1) as f32).collect();
+        assert_eq!(
+            (window.actions, window.states),
+            (expected, [0, 2, 4].map(|i| ((first + i) * (first + i)) as f32).to_vec())
+        );
+    }
+    let members = [("observations", pictures(12)), ("actions", steps(24))];
+    let said = refusal(&file(&folder, "none.npz", &members), differences);
+    assert!(said.contains("`data.differences`") && said.contains("no `states`"), "{said}");
+}
+
+#[test]
 fn actions_may_lie_apart_and_observations_be_fewer() {
     let folder = tempfile::tempdir().unwrap();
     let frames = folder.path().join("frames");

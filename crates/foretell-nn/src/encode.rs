@@ -73,7 +73,7 @@ impl Tokens {
 ///
 /// assert_eq!(Squares.probed(&[&3.0, &2.0]).dims(), [2, 2]);
 /// ```
-pub trait Encode<S>: Send {
+pub trait Encode<S>: Send + Sync {
     /// Prepared samples → their tokens.
     fn tokens(&self, samples: &[&S]) -> Tokens;
 
@@ -115,7 +115,7 @@ pub struct FeatureMap {
 }
 
 /// A network of images in evaluation mode, without gradients.
-pub trait ImageNetwork: Send {
+pub trait ImageNetwork: Send + Sync {
     /// Images `[B, C, H, W]`, normalised as in training, on the network's device → tokens.
     fn tokens(&self, images: Tensor<4>) -> FeatureMap;
 
@@ -147,7 +147,7 @@ pub trait ImageNetwork: Send {
 }
 
 /// A network of images that learns from whole views.
-pub trait Backbone: Module + ModuleDisplay + ImageNetwork + Sync {
+pub trait Backbone: Module + ModuleDisplay + ImageNetwork {
     /// One vector a view, `[B, C, H, W]` → `[B, D]`; H and W need not be [`ImageNetwork::image`]'s.
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2>;
 }

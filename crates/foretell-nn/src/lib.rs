@@ -12,6 +12,7 @@ pub mod conv;
 pub mod decoder;
 pub mod encode;
 pub mod framed;
+pub mod frozen;
 pub mod graph;
 pub mod gru;
 pub mod init;

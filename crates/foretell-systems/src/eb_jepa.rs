@@ -271,6 +271,7 @@ impl EbJepaConfig {
             action: form.action,
             normalise: form.normalise.clone(),
             actions: self.actions.of(&form),
+            poses: None,
             slices: None,
             places: tells_steps,
         };

@@ -9,7 +9,9 @@ use crate::planned;
 use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
-use crate::{eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1};
+use crate::{
+    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+};
 
 /// A member: its row, and how it is trained where it is.
 pub enum Entry {
@@ -28,7 +30,7 @@ const fn member<S: System>() -> Entry {
 }
 
 /// The family: the 31 that it began with, and what came later.
-pub static FAMILY: [Entry; 32] = [
+pub static FAMILY: [Entry; 33] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
     planned(&planned::MC_JEPA),
@@ -39,6 +41,7 @@ pub static FAMILY: [Entry; 32] = [
     planned(&planned::THREE_D_JEPA),
     planned(&planned::ACT_JEPA),
     member::<v_jepa_2::VJepa2Config>(),
+    member::<v_jepa_2_ac::VJepa2AcConfig>(),
     planned(&planned::LLM_JEPA),
     member::<le_jepa::LeJepaConfig>(),
     planned(&planned::VL_JEPA),

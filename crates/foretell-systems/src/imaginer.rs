@@ -19,6 +19,12 @@ impl Imaginer {
         if self.imagination.model.actor().is_some() { "actor" } else { "icem" }
     }
 
+    /// How it plans with a planner if nothing is said: a block of actions is not cut.
+    pub fn manner(&self, planner: Planner) -> Manner {
+        let manner = Manner::of(planner);
+        Manner { replan: manner.replan.max(self.imagination.block as u64), ..manner }
+    }
+
     /// An agent that plans in the model's latents.
     pub fn agent(&self, manner: &Manner) -> impl Agent + '_ {
         let gauge = manner.gauge.unwrap_or_else(|| self.imagination.gauge());

@@ -270,6 +270,7 @@ impl LeWmConfig {
             action: form.action,
             normalise: form.normalise.clone(),
             actions: self.actions.of(form),
+            poses: None,
             slices: Some(Slices { seed: on.seed, width: self.width, count: self.slices }),
             places: false,
         };

@@ -8,6 +8,7 @@ mod actions;
 pub mod clip_model;
 mod encoder;
 pub mod family;
+mod frozen;
 mod imaginer;
 pub mod judges;
 mod judging;
@@ -28,6 +29,7 @@ pub mod sar_jepa;
 pub mod v_jepa;
 pub mod v_jepa_2;
 pub mod v_jepa_2_1;
+pub mod v_jepa_2_ac;
 
 pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};

@@ -22,10 +22,10 @@ use crate::system::{JudgeError, On, System, SystemError};
 static ROW: Row = Row {
     number: 10,
     name: "v-jepa-2",
-    title: "V-JEPA 2 and 2-AC",
-    one_line: "RoPE, schedule with cool-down; action-conditioned predictor that plans",
+    title: "V-JEPA 2",
+    one_line: "RoPE, schedule with cool-down",
     papers: &["arXiv:2506.09985"],
-    state: State::Partial("V-JEPA 2 trains"),
+    state: State::Trains,
 };
 
 /// Settings of V-JEPA 2.

@@ -101,6 +101,8 @@ pub struct EpisodesSettings {
     pub tail: Auto<usize>,
     /// Whether an action is one of several choices: a whole number becomes a column for each.
     pub one_hot: bool,
+    /// Whether the change from one state to the next is the action, whatever was recorded as such.
+    pub differences: bool,
     /// Of the episodes when the run began, so that a resumed run notices others; empty until taken.
     pub fingerprint: String,
     /// `[C, H, W]` of an observation; empty until seen.
@@ -123,6 +125,7 @@ impl Default for EpisodesSettings {
             ends: EpisodesConfig::default().ends,
             tail: Auto::Auto,
             one_hot: false,
+            differences: false,
             fingerprint: String::new(),
             observation: Vec::new(),
             normalise: Normalise::nothing(0),
@@ -266,8 +269,10 @@ impl Experience {
         let frameskip = settings.frameskip.resolve("data.frameskip", decisions, same);
         let actions = (!settings.actions.is_empty()).then(|| PathBuf::from(&settings.actions));
         let (layout, ends, tail, one_hot) = (settings.layout, settings.ends.clone(), settings.tail, settings.one_hot);
+        let differences = settings.differences;
         let observation = settings.observation.as_slice().try_into().ok();
-        let config = EpisodesConfig { actions, every, window, frameskip, layout, ends, tail, one_hot, observation };
+        let config =
+            EpisodesConfig { actions, every, window, frameskip, layout, ends, tail, one_hot, differences, observation };
         let episodes = Episodes::open(Path::new(&settings.path), config)?;
         decisions.extend_from_slice(episodes.decisions());
         let fingerprint = format!("{:016x}", episodes.fingerprint());

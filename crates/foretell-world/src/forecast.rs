@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::imagination::Imagination;
 use crate::world::WorldError;
 
-/// Mean squared errors of latents 1, 2, … steps of the model ahead, over held-out windows.
+/// Errors of latents 1, 2, … steps of the model ahead, by its own [energy](foretell_jepa::dynamics::WorldModel::energy), over
+/// held-out windows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Rolled out from the first observations, with the actions that were taken and nothing seen on the way.
@@ -32,8 +33,10 @@ impl Forecast {
         let frames = windows.first().map_or(0, |w| w.frames);
         let pixels: usize = imagination.observation.iter().product();
         let width = imagination.actions.mean.len();
+        let pose = imagination.poses.as_ref().map_or(0, |poses| poses.mean.len());
         let fits = |w: &Window| {
             (w.frames, w.observations.len(), w.actions.len()) == (frames, frames * pixels, (frames - 1) * width)
+                && (pose == 0 || w.states.len() == frames * pose)
         };
         if frames <= history || !windows.iter().all(fits) {
             return Err(WorldError::Setting(format!(
@@ -47,7 +50,7 @@ impl Forecast {
         for chunk in windows.chunks(CHUNK) {
             sums.add(imagination, chunk, history);
         }
-        Ok(sums.finish(windows.len()))
+        Ok(sums.finish(imagination, windows.len()))
     }
 }
 
@@ -59,9 +62,9 @@ struct Sums {
     latents: Vec<Vec<f32>>,
 }
 
-/// Sum over the rows of the mean squared difference.
-fn error(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
-    ops::values((a.clone() - b.clone()).square().mean_dim(1)).into_iter().map(f64::from).sum()
+/// Sum over the rows.
+fn error(imagination: &Imagination, a: &Tensor<3>, b: &Tensor<3>) -> f64 {
+    ops::values(imagination.model.energy(a.clone(), b.clone())).into_iter().map(f64::from).sum()
 }
 
 impl Sums {
@@ -70,7 +73,7 @@ impl Sums {
             imagination;
         let (frames, count) = (windows[0].frames, windows.len());
         let (pixels, action) = (channels * height * width, scale.mean.len());
-        let encoded: Vec<Tensor<2>> = (0..frames)
+        let encoded: Vec<Tensor<3>> = (0..frames)
             .map(|t| {
                 let of = |w: &Window| w.observations[t * pixels..][..pixels].to_vec();
                 let mut seen: Vec<f32> = windows.iter().flat_map(of).collect();
@@ -85,13 +88,18 @@ impl Sums {
             scale.scale(&mut acted, 1);
             Tensor::<2>::from_data(TensorData::new(acted, [count, action]), device)
         };
-        let begin = State::begin(encoded[0].clone());
-        let mut state = (1..history).fold(begin, |state, t| state.then(acted(t - 1), encoded[t].clone(), history));
+        let pose = |t: usize| {
+            let width = imagination.poses.as_ref()?.mean.len();
+            imagination.poses(windows.iter().flat_map(|w| w.states[t * width..][..width].to_vec()).collect())
+        };
+        let begin = State::begin(encoded[0].clone()).posed(pose(0));
+        let seen = |state: State, t: usize| state.then(acted(t - 1), encoded[t].clone(), history).posed(pose(t));
+        let mut state = (1..history).fold(begin, seen);
         let last = &encoded[history - 1];
         for (k, there) in encoded[history..].iter().enumerate() {
             state = model.step(state, acted(history - 1 + k));
-            self.model[k] += error(state.newest(), there);
-            self.copy_last[k] += error(last, there);
+            self.model[k] += error(imagination, state.newest(), there);
+            self.copy_last[k] += error(imagination, last, there);
             let values = ops::values(there.clone());
             match self.latents.get_mut(k) {
                 Some(latents) => latents.extend(values),
@@ -100,7 +108,7 @@ impl Sums {
         }
     }
 
-    fn finish(self, windows: usize) -> Forecast {
+    fn finish(self, imagination: &Imagination, windows: usize) -> Forecast {
         let count = windows.max(1) as f64;
         let width = self.latents.first().map_or(1, |l| l.len() / windows.max(1)).max(1);
         let rows = (windows * self.latents.len()).max(1) as f64;
@@ -109,8 +117,8 @@ impl Sums {
             middle.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / rows);
         }
         let spread = |latents: &Vec<f32>| {
-            let squares = latents.iter().zip(middle.iter().cycle()).map(|(x, m)| (f64::from(*x) - m).powi(2));
-            squares.sum::<f64>() / (count * width as f64)
+            let off = latents.iter().zip(middle.iter().cycle()).map(|(x, m)| f64::from(*x) - m);
+            off.map(|off| imagination.model.energy_of(off)).sum::<f64>() / (count * width as f64)
         };
         Forecast {
             model: self.model.iter().map(|sum| sum / count).collect(),

@@ -24,6 +24,8 @@ pub struct Imagination {
     pub normalise: Normalise,
     /// Of each number of an action block.
     pub actions: Normalise,
+    /// Of each number of a pose, where the model is told some: the world's states are poses then.
+    pub poses: Option<Normalise>,
     /// Actions in a block: what one step of the model takes.
     pub block: usize,
     /// Where the model lies, without autodiff.
@@ -33,8 +35,8 @@ pub struct Imagination {
 impl Imagination {
     /// What a run has learnt, with blocks of so many actions.
     pub fn of(trained: TrainedModel, block: usize) -> Self {
-        let TrainedModel { model, observation, normalise, actions, device } = trained;
-        Self { model, observation, normalise, actions, block: block.max(1), device }
+        let TrainedModel { model, observation, normalise, actions, poses, device } = trained;
+        Self { model, observation, normalise, actions, poses, block: block.max(1), device }
     }
 
     /// Numbers in an action.
@@ -45,7 +47,8 @@ impl Imagination {
     /// An error if the model was trained for another world.
     pub fn check(&self, world: &dyn World) -> Result<(), WorldError> {
         let spec = world.spec();
-        if spec.observation == self.observation && spec.action == self.action() {
+        let posed = self.poses.as_ref().is_none_or(|poses| poses.mean.len() == spec.state);
+        if posed && spec.observation == self.observation && spec.action == self.action() {
             return Ok(());
         }
         Err(WorldError::Setting(format!(
@@ -58,16 +61,24 @@ impl Imagination {
         )))
     }
 
-    /// The latents of one observation as a world shows it, `[1, D]`.
-    pub fn encode(&self, mut observation: Vec<f32>) -> Tensor<2> {
+    /// The latents of one observation as a world shows it, `[1, N, D]`.
+    pub fn encode(&self, mut observation: Vec<f32>) -> Tensor<3> {
         let [channels, height, width] = self.observation;
         self.normalise.scale(&mut observation, height * width);
         let shape = [1, channels, height, width];
         self.model.encode(Tensor::from_data(TensorData::new(observation, shape), &self.device))
     }
 
-    /// The latents of what a state looks like, `[1, D]`.
-    pub fn look(&self, world: &dyn World, layout: &[f32], state: &[f32]) -> Tensor<2> {
+    /// The poses of states `[R, S]`, row-major, where the model is told some.
+    pub fn poses(&self, mut states: Vec<f32>) -> Option<Tensor<2>> {
+        let scale = self.poses.as_ref()?;
+        scale.scale(&mut states, 1);
+        let width = scale.mean.len();
+        Some(Tensor::from_data(TensorData::new(states.clone(), [states.len() / width.max(1), width]), &self.device))
+    }
+
+    /// The latents of what a state looks like, `[1, N, D]`.
+    pub fn look(&self, world: &dyn World, layout: &[f32], state: &[f32]) -> Tensor<3> {
         let mut observation = vec![0.0; world.spec().pixels()];
         world.render(layout, state, &mut observation);
         self.encode(observation)
@@ -79,14 +90,15 @@ impl Imagination {
         let last = trail.states.len() - 1;
         let blocks = (last / self.block).min(kept - 1);
         let first = last - blocks * self.block;
-        let begin = State::begin(self.look(world, layout, &trail.states[first]));
+        let begin =
+            State::begin(self.look(world, layout, &trail.states[first])).posed(self.poses(trail.states[first].clone()));
         trail.actions[first..].chunks_exact(self.block).enumerate().fold(begin, |state, (i, block)| {
             let mut block = block.concat();
             self.actions.scale(&mut block, 1);
             let width = block.len();
             let block = Tensor::from_data(TensorData::new(block, [1, width]), &self.device);
-            let seen = self.look(world, layout, &trail.states[first + (i + 1) * self.block]);
-            state.then(block, seen, kept)
+            let there = &trail.states[first + (i + 1) * self.block];
+            state.then(block, self.look(world, layout, there), kept).posed(self.poses(there.clone()))
         })
     }
 
@@ -104,7 +116,7 @@ impl Imagination {
     ) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
         move |now, solve| {
             let world = now.world;
-            let (states, goals): (Vec<State>, Vec<Tensor<2>>) = now
+            let (states, goals): (Vec<State>, Vec<Tensor<3>>) = now
                 .tasks
                 .par_iter()
                 .zip(now.trails)

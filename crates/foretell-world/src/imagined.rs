@@ -1,7 +1,7 @@
 //! Planning in a model's latents: candidates are rolled out there, and cost what their distance to the goal's latent says.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_jepa::dynamics::{Gauge, State};
+use foretell_jepa::dynamics::{Gauge, State, flat};
 use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use rayon::prelude::*;
@@ -22,8 +22,8 @@ pub struct Imagined<'a> {
     pub imagination: &'a Imagination,
     /// Where each episode stands, one row each.
     pub now: &'a [State],
-    /// Where it should end, `[1, D]` each.
-    pub goals: &'a [Tensor<2>],
+    /// Where it should end, `[1, N, D]` each.
+    pub goals: &'a [Tensor<3>],
     /// The longest action.
     pub reach: f32,
     /// By what a latent is far from its goal; where the model tells no steps it is the difference.
@@ -71,9 +71,9 @@ impl Imagined<'_> {
         let (mut candidates, mut distances) = (vec![0.0; draws.len()], Vec::new());
         let steps = draws.len() / (samples * width);
         for t in 0..steps {
-            let latents = state.newest().clone();
-            let mut would = ops::values(actor.forward(latents.clone(), goal.clone()));
-            let near = model.steps_to(latents, goal.clone()).map_or_else(|| vec![f32::INFINITY; samples], ops::values);
+            let (latents, there) = (state.vectors(), flat(goal.clone()));
+            let mut would = ops::values(actor.forward(latents.clone(), there.clone()));
+            let near = model.steps_to(latents, there).map_or_else(|| vec![f32::INFINITY; samples], ops::values);
             scale.unscale(&mut would, 1);
             let one = |s: usize| (s * steps + t) * width..(s * steps + t + 1) * width;
             for (s, (would, near)) in would.chunks_exact_mut(width).zip(near).enumerate() {
@@ -93,13 +93,14 @@ impl Imagined<'_> {
         (candidates, costs)
     }
 
-    /// How far latents `[S, D]` are from a goal `[1, D]`, `[S, 1]`.
-    fn apart(&self, latents: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
+    /// How far latents `[S, N, D]` are from a goal `[1, N, D]`, `[S, 1]`.
+    fn apart(&self, latents: Tensor<3>, goal: Tensor<3>) -> Tensor<2> {
+        let model = &self.imagination.model;
         let told = match self.gauge {
-            Gauge::Steps => self.imagination.model.steps_to(latents.clone(), goal.clone()),
+            Gauge::Steps => model.steps_to(flat(latents.clone()), flat(goal.clone())),
             Gauge::Latents => None,
         };
-        told.unwrap_or_else(|| (latents - goal).square().mean_dim(1))
+        told.unwrap_or_else(|| model.energy(latents, goal))
     }
 
     /// The distances of each candidate, `[S][H / k]`.

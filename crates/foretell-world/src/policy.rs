@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::Role;
+use foretell_jepa::dynamics::pooled;
 use foretell_nn::Init;
 use foretell_nn::layers::Linear;
 use foretell_nn::observer::{Observer, ObserverConfig};
@@ -125,7 +126,7 @@ impl<'a> GoalPolicy<'a> {
         });
         let seen = match &eyes {
             Eyes::Own => config.width,
-            Eyes::Model(imagination) => imagination.encode(vec![0.0; spec.pixels()]).dims()[1],
+            Eyes::Model(imagination) => imagination.encode(vec![0.0; spec.pixels()]).dims()[2],
         };
         let mut init = Init::new(&mut weights, &tracked);
         let widths = [2 * seen, config.hidden, config.hidden, spec.action];
@@ -173,7 +174,7 @@ impl<'a> GoalPolicy<'a> {
             let shape = [moments.len(), channels, height, width];
             let seen = Tensor::<4>::from_data(TensorData::new(seen, shape), &self.device);
             match (&self.eyes, &self.networks.encoder) {
-                (Eyes::Model(imagination), _) => imagination.model.encode(seen),
+                (Eyes::Model(imagination), _) => pooled(imagination.model.encode(seen)),
                 (Eyes::Own, Some(encoder)) => encoder.forward(seen),
                 (Eyes::Own, None) => unreachable!("a policy with eyes of its own has an encoder"),
             }

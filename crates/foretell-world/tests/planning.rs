@@ -261,12 +261,12 @@ fn the_way_is_longer_than_the_straight_line_where_a_wall_stands_between() {
 struct Plane;
 
 impl WorldModel for Plane {
-    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
+    fn encode(&self, observations: Tensor<4>) -> Tensor<3> {
         let [b, c, h, w] = observations.dims();
-        observations.reshape([b, c * h * w])
+        observations.reshape([b, 1, c * h * w])
     }
     fn step(&self, state: State, actions: Tensor<2>) -> State {
-        let next = state.newest().clone() + actions.clone();
+        let next = state.newest().clone() + actions.clone().unsqueeze_dim(1);
         state.then(actions, next, 1)
     }
     fn history(&self) -> usize {
@@ -280,13 +280,14 @@ fn plane() -> Imagination {
         observation: [2, 1, 1],
         normalise: Normalise::nothing(2),
         actions: Normalise::nothing(2),
+        poses: None,
         block: 1,
         device: Device::flex(),
     }
 }
 
-fn places(places: &[[f32; 2]]) -> Vec<Tensor<2>> {
-    places.iter().map(|p| Tensor::from_data([*p], &Device::flex())).collect()
+fn places(places: &[[f32; 2]]) -> Vec<Tensor<3>> {
+    places.iter().map(|p| Tensor::from_data([[*p]], &Device::flex())).collect()
 }
 
 fn states(of: &[[f32; 2]]) -> Vec<State> {

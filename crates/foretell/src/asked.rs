@@ -96,6 +96,9 @@ impl Asked {
                 data.remove(measured);
             }
         }
+        if let Some(Value::Table(model)) = self.table.get_mut("model") {
+            model.remove("pose_scale");
+        }
         self.choose_again(|_| true)
     }
 

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use foretell::Error;
-use foretell::commands::{bench, classify, embed, export, inspect, plan, play, probe, report, search, systems, train};
+use foretell::commands::{
+    bench, classify, embed, export, inspect, plan, play, probe, record, report, search, systems, train,
+};
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
 use foretell_ops::InstructionSet;
@@ -33,6 +35,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Render one held-out episode as a GIF.
     Play(play::PlayArgs),
+    /// Write pictures of play in a world, for an encoder of images to learn from.
+    Record(record::RecordArgs),
     /// Evaluate a run's encoder on labelled data.
     Probe(probe::ProbeArgs),
     /// Write features of your data into a file, by a run or by a published model.
@@ -75,6 +79,7 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Plan(args) => plan::plan(&args),
         Command::Play(args) => play::play(&args),
+        Command::Record(args) => record::record(&args),
         Command::Probe(args) => probe::probe(&args),
         Command::Embed(args) => {
             stop_on_interrupt();

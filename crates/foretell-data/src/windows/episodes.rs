@@ -33,6 +33,8 @@ pub struct EpisodesConfig {
     pub tail: Auto<usize>,
     /// Whether an action is one of several choices: a whole number becomes a column for each.
     pub one_hot: bool,
+    /// Whether the change from one state to the next is the action, whatever was recorded as such (V-JEPA 2-AC, arXiv 2506.09985).
+    pub differences: bool,
     /// `[C, H, W]` of an observation, where a run found it before.
     #[serde(skip)]
     pub observation: Option<[usize; 3]>,
@@ -50,6 +52,7 @@ impl Default for EpisodesConfig {
             ends: ends::AUTO.to_owned(),
             tail: Auto::Auto,
             one_hot: false,
+            differences: false,
             observation: None,
         }
     }
@@ -193,7 +196,7 @@ impl Episodes {
     /// `[T, H, W]` of `uint8` or other numbers, or `[T, K]`), `actions` or `action` (`[N, A]` or `[N]`), optionally `states`
     /// or `state`, and `lengths`, `terminals` or another array that says where episodes end if several lie one after the other.
     pub fn open(path: &Path, config: EpisodesConfig) -> Result<Self, DataError> {
-        let EpisodesConfig { every, window, frameskip, layout, tail, one_hot, observation, .. } = config;
+        let EpisodesConfig { every, window, frameskip, layout, tail, one_hot, differences, observation, .. } = config;
         let positive = |name: &'static str, found: usize, least: usize, expected| {
             if found < least {
                 Err(DataError::BadSetting { name: name.into(), expected, found: found.to_string() })
@@ -216,6 +219,9 @@ impl Episodes {
         let actions = config.actions.as_deref();
         let reading = Reading { actions, every, layout, observation, ends: &config.ends, one_hot };
         let mut recordings = Recordings::read(path, &reading)?;
+        if differences {
+            recordings.take_differences(path, every)?;
+        }
         let fingerprint = fingerprint(&recordings.episodes);
         let (mut decisions, mut notes) = told(&recordings, &config);
         let span = (window - 1).saturating_mul(frameskip / every);

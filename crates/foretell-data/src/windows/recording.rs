@@ -529,6 +529,34 @@ impl Recordings {
         }
     }
 
+    /// The change from each state to the next becomes the action between them. A last observation whose state was not recorded is
+    /// left out.
+    pub(crate) fn take_differences(&mut self, path: &Path, every: usize) -> Result<(), DataError> {
+        let width = self.state;
+        if width == 0 {
+            return Err(bad(
+                path,
+                "`data.differences` takes the change of states for actions, and it has no `states`: leave it out"
+                    .to_owned(),
+            ));
+        }
+        let area: usize = self.observation.iter().product();
+        for episode in &mut self.episodes {
+            let known = (episode.states.len() / width).div_ceil(every);
+            episode.frames = episode.frames.min(known);
+            match &mut episode.pixels {
+                Pixels::Bytes(bytes) => bytes.truncate(episode.frames * area),
+                Pixels::Floats(values) => values.truncate(episode.frames * area),
+            }
+            let steps = episode.frames.saturating_sub(1) * every;
+            let states = &episode.states;
+            episode.actions = (0..steps * width).map(|i| states[i + width] - states[i]).collect();
+        }
+        self.action = width;
+        self.choices = false;
+        Ok(())
+    }
+
     /// Whole numbers from 0 on become a column for each.
     fn choose(&mut self, path: &Path) -> Result<(), DataError> {
         let all = || self.episodes.iter().flat_map(|episode| &episode.actions);

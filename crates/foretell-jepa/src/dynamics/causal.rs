@@ -8,6 +8,7 @@ use foretell_nn::framed::Framed;
 use foretell_nn::layers::Pass;
 use foretell_ops as ops;
 
+use super::model::one_token;
 use super::{Dynamics, Networks, Seen, State, WorldModel};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
@@ -58,21 +59,17 @@ impl<B: Backbone + 'static> CausalNetworks<B> {
 }
 
 impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
-    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
-        self.encoder.forward(observations, &mut Pass::Evaluation)
+    fn encode(&self, observations: Tensor<4>) -> Tensor<3> {
+        one_token(self.encoder.forward(observations, &mut Pass::Evaluation))
     }
 
     fn step(&self, state: State, actions: Tensor<2>) -> State {
         let (latents, length) = (state.latents(), state.latents().len());
-        let [b, width] = state.newest().dims();
-        let action = actions.dims()[1];
-        let in_order = |all: Vec<Tensor<2>>, width: usize| -> Tensor<3> {
-            Tensor::cat(all.into_iter().map(|t| t.reshape([b, 1, width])).collect(), 1)
-        };
-        let before = in_order(latents.to_vec(), width);
-        let acted = in_order(state.actions().iter().cloned().chain([actions.clone()]).collect(), action);
-        let next = self.predictor.next(before, acted.reshape([b * length, action]));
-        state.then(actions, next, self.history())
+        let [b, action] = actions.dims();
+        let before = Tensor::cat(latents.to_vec(), 1);
+        let acted = state.actions().iter().chain([&actions]).map(|taken| one_token(taken.clone())).collect();
+        let next = self.predictor.next(before, Tensor::cat(acted, 1).reshape([b * length, action]));
+        state.then(actions, one_token(next), self.history())
     }
 
     fn history(&self) -> usize {

@@ -1,9 +1,11 @@
 //! The dynamics composition: the next latent from what was and an action.
 //!
 //! Windows of episodes go in time-major, `[T, B, ..]`, so that what starts earlier is a prefix and what comes later a suffix.
-//! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA) or [`causal`]
-//! (LeWorldModel). Batches, state, health and planning are the same for all.
+//! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA), [`causal`]
+//! (LeWorldModel) or [`block_causal`] (V-JEPA 2-AC). Batches, state, health and planning are the same for all. Latents are
+//! `[B, N, D]`: N tokens an observation, one for the first two.
 
+pub mod block_causal;
 pub mod causal;
 pub mod model;
 pub mod recurrent;
@@ -19,8 +21,9 @@ use foretell_nn::{Frames, ImageNetwork};
 use crate::sigreg::directions;
 use crate::{Clock, Kept, Objective, Outcome, Second};
 
+pub use block_causal::{BlockCausal, BlockCausalNetworks, Forcing};
 pub use causal::{Causal, CausalNetworks};
-pub use model::{Gauge, State, TrainedModel, WorldModel};
+pub use model::{Gauge, State, TrainedModel, WorldModel, flat, pooled};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
 
 /// Windows of a batch on the host.
@@ -34,6 +37,8 @@ pub struct WindowBatch {
     pub observations: Vec<f32>,
     /// `[(T − 1)·B, A]`, normalised, likewise.
     pub actions: Vec<f32>,
+    /// `[T·B, S]`, normalised, likewise; empty where poses are not told.
+    pub poses: Vec<f32>,
     /// SIGReg's directions, `[D, M]`; empty where none are wanted.
     pub directions: Vec<f32>,
     /// Places that each window brings along, K; 0 where none are wanted.
@@ -65,6 +70,8 @@ pub struct WindowCollator {
     pub normalise: Normalise,
     /// Mean and standard deviation of each of the A numbers.
     pub actions: Normalise,
+    /// Mean and standard deviation of each of the S numbers of a pose, for members that are told the states of windows.
+    pub poses: Option<Normalise>,
     /// For members that use SIGReg.
     pub slices: Option<Slices>,
     /// For members that learn how many steps lie between two places. Windows that bring none along teach nothing of it.
@@ -78,6 +85,20 @@ fn time_major<'a>(windows: impl Iterator<Item = &'a [f32]> + Clone, steps: usize
         windows.clone().for_each(|values| out.extend(&values[t * width..][..width]));
     }
     out
+}
+
+/// The states of windows as poses, time-major.
+fn poses(windows: &[Window], frames: usize, scale: &Normalise) -> Result<Vec<f32>, DataError> {
+    let width = scale.mean.len();
+    if let Some(window) = windows.iter().find(|window| window.states.len() != frames * width) {
+        return Err(DataError::Collate(format!(
+            "a window of {frames} observations with {} numbers of states does not fit poses of {width} numbers",
+            window.states.len()
+        )));
+    }
+    let mut poses = time_major(windows.iter().map(|w| &w.states[..]), frames, width);
+    scale.scale(&mut poses, 1);
+    Ok(poses)
 }
 
 impl Collate for WindowCollator {
@@ -101,6 +122,7 @@ impl Collate for WindowCollator {
         self.normalise.scale(&mut observations, height * width);
         let mut actions = time_major(samples.iter().map(|w| &w.actions[..]), frames.saturating_sub(1), self.action);
         self.actions.scale(&mut actions, 1);
+        let poses = self.poses.as_ref().map_or(Ok(Vec::new()), |scale| poses(samples, frames, scale))?;
         let directions = self.slices.map_or(Vec::new(), |s| directions(s.seed, step, s.width, s.count));
         let (mut place_observations, mut place_steps, mut places) = (Vec::new(), Vec::new(), 0);
         if self.places {
@@ -118,7 +140,8 @@ impl Collate for WindowCollator {
             self.normalise.scale(&mut place_observations, height * width);
         }
         let samples = samples.len();
-        let of_windows = WindowBatch { samples, frames, observations, actions, directions, ..WindowBatch::default() };
+        let of_windows =
+            WindowBatch { samples, frames, observations, actions, poses, directions, ..WindowBatch::default() };
         Ok(WindowBatch { places, place_observations, place_steps, ..of_windows })
     }
 }
@@ -129,6 +152,8 @@ pub struct Seen<'a> {
     pub observations: Tensor<4>,
     /// `[(T − 1)·B, A]`, time-major.
     pub actions: Tensor<2>,
+    /// `[T·B, S]`, time-major, where poses are told.
+    pub poses: Option<Tensor<2>>,
     /// `[B·K, C, H, W]`, the places of one window after those of another; `None` where none are wanted.
     pub places: Option<Tensor<4>>,
     /// The batch itself.
@@ -180,10 +205,14 @@ impl<N: Networks> Dynamics<N> {
         let observations = Tensor::from_data(TensorData::new(batch.observations.clone(), shape), &self.device);
         let shape = [(batch.frames - 1) * batch.samples, self.collator.action];
         let actions = Tensor::from_data(TensorData::new(batch.actions.clone(), shape), &self.device);
+        let rows = batch.frames * batch.samples;
+        let poses =
+            (!batch.poses.is_empty()).then(|| TensorData::new(batch.poses.clone(), [rows, batch.poses.len() / rows]));
+        let poses = poses.map(|poses| Tensor::from_data(poses, &self.device));
         let shape = [batch.places * batch.samples, channels, height, width];
         let places = (batch.places > 0).then(|| TensorData::new(batch.place_observations.clone(), shape));
         let places = places.map(|places| Tensor::from_data(places, &self.device));
-        Seen { observations, actions, places, batch }
+        Seen { observations, actions, poses, places, batch }
     }
 }
 
@@ -209,12 +238,13 @@ impl<N: Networks> Objective for Dynamics<N> {
     }
 
     fn kept(&self, networks: &N) -> Kept<Window> {
-        let WindowCollator { observation, normalise, actions, .. } = self.collator.as_ref();
+        let WindowCollator { observation, normalise, actions, poses, .. } = self.collator.as_ref();
         let model = TrainedModel {
             model: networks.valid().planner_model(),
             observation: *observation,
             normalise: normalise.clone(),
             actions: actions.clone(),
+            poses: poses.clone(),
             device: self.device.clone(),
         };
         let encoder = Frames::new(networks.encoder().valid(), normalise.clone(), &self.device);

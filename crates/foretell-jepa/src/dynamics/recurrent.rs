@@ -10,7 +10,7 @@ use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
-use super::model::STEPS_UNIT;
+use super::model::{STEPS_UNIT, flat, one_token};
 use super::{Dynamics, Gauge, Networks, Seen, State, WindowBatch, WorldModel};
 use crate::vicreg::{covariance, variance};
 use crate::{Clock, Latents, Outcome};
@@ -222,13 +222,13 @@ impl RecurrentNetworks {
 }
 
 impl WorldModel for RecurrentNetworks {
-    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
-        self.encoder.forward(observations)
+    fn encode(&self, observations: Tensor<4>) -> Tensor<3> {
+        one_token(self.encoder.forward(observations))
     }
 
     fn step(&self, state: State, actions: Tensor<2>) -> State {
-        let next = self.next(state.newest().clone(), actions.clone());
-        state.then(actions, next, 1)
+        let next = self.next(state.vectors(), actions.clone());
+        state.then(actions, one_token(next), 1)
     }
 
     fn history(&self) -> usize {
@@ -251,7 +251,7 @@ struct Packed {
 }
 
 impl WorldModel for Packed {
-    fn encode(&self, observations: Tensor<4>) -> Tensor<2> {
+    fn encode(&self, observations: Tensor<4>) -> Tensor<3> {
         self.networks.encode(observations)
     }
 
@@ -275,7 +275,7 @@ impl WorldModel for Packed {
         &self,
         gauge: Gauge,
         state: &State,
-        goal: &Tensor<2>,
+        goal: &Tensor<3>,
         actions: &[f32],
         steps: usize,
     ) -> Option<Vec<f32>> {
@@ -283,7 +283,7 @@ impl WorldModel for Packed {
         match (gauge, &self.networks.reach) {
             (Gauge::Latents, _) => Some(self.rollout.distances(&state, &ops::values(goal.clone()), actions, steps)),
             (Gauge::Steps, Some(reach)) => {
-                let goal = ops::values(reach.of_goal(goal.clone()));
+                let goal = ops::values(reach.of_goal(flat(goal.clone())));
                 self.rollout.perceived(&state, &goal, actions, steps)
             }
             (Gauge::Steps, None) => None,

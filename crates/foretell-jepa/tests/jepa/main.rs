@@ -1,5 +1,6 @@
 //! What a JEPA is made of, against PyTorch and against its own promises.
 
+mod block_causal;
 mod dynamics;
 mod graph_jepa;
 mod parity;

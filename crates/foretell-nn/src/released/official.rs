@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ReleasedError;
 use super::names::is_stale;
 use super::sizes::Size;
-use crate::ac_predictor::AcPredictorConfig;
+use crate::ac_predictor::{AcPredictorConfig, Extrinsics};
+use crate::causal::Foretells;
 use crate::clip_vit::{ClipVitConfig, Code, Dense, Positions};
 use crate::masked_predictor::MaskedPredictorConfig;
 use crate::pooler::AttentiveConfig;
@@ -363,9 +364,11 @@ fn predictor_config(
             heads,
             hidden,
             action: shapes.length("action_encoder.weight", 1)?,
+            state: shapes.length("state_encoder.weight", 1)?,
             eps: 1e-6,
             rope: RopeStyle::Tiled,
-            extrinsics: false,
+            extrinsics: Extrinsics::Unused,
+            foretells: Foretells::Latent,
         }));
     }
     let positions = match &encoder.positions {

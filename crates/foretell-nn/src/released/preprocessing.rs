@@ -1,5 +1,6 @@
 //! How a released model wants its pixels: `preprocessor_config.json` and `video_preprocessor_config.json`.
 
+use foretell_data::{Image, centre_crop};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -180,6 +181,24 @@ impl Preprocessing {
             mean: statistics("image_mean", keys.image_mean, otherwise.mean, 0.0)?,
             std: statistics("image_std", keys.image_std, otherwise.std, 1.0)?,
         })
+    }
+
+    /// What comes of a picture that has been resized: the piece at its middle, normalised. `[3, H, W]`, row-major, with its height
+    /// and width.
+    pub fn normalised(&self, resized: &Image) -> ((usize, usize), Vec<f32>) {
+        let channels = 3;
+        let cut = self.crop.map(|(height, width)| centre_crop(resized, width, height));
+        let frame = cut.as_ref().unwrap_or(resized);
+        let mut values = Vec::with_capacity(channels * frame.width * frame.height);
+        for channel in 0..channels {
+            let of = |values: &[f32]| f64::from(values[channel.min(values.len() - 1)]);
+            let (mean, std) = (of(&self.mean), of(&self.std));
+            // Of each byte once.
+            let normalised: Vec<f32> =
+                (0..256).map(|byte| ((f64::from(byte) * self.scale - mean) / std) as f32).collect();
+            values.extend(frame.pixels.iter().skip(channel).step_by(channels).map(|&byte| normalised[byte as usize]));
+        }
+        ((frame.height, frame.width), values)
     }
 
     /// Height and width of what comes out, where that does not depend on what goes in.

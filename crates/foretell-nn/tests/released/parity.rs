@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use foretell_nn::Init;
-use foretell_nn::ac_predictor::{AcPredictor, AcPredictorConfig};
+use foretell_nn::ac_predictor::{AcPredictor, AcPredictorConfig, Extrinsics};
 use foretell_nn::clip_vit::{ClipVit, ClipVitConfig, Positions};
 use foretell_nn::masked_predictor::{Asked, MaskedPredictor, Modality};
 use foretell_nn::positions::{Grid, Order, Rope, RopeStyle, sincos_2d_in, sincos_3d};
@@ -222,10 +222,10 @@ fn v_jepa_2_ac_agrees_with_extrinsics_and_without() {
     let (latents, actions, states) =
         (golden.tensor::<3>("input.latents"), golden.tensor::<3>("input.actions"), golden.tensor::<3>("input.states"));
     let predict = |predictor: &AcPredictor, actions, extrinsics| {
-        predictor.forward(latents.clone(), actions, states.clone(), extrinsics)
+        predictor.forward(latents.clone(), actions, Some(states.clone()), extrinsics)
     };
     golden.check("output.predicted", predict(predictor, actions.clone(), None));
-    let config = AcPredictorConfig { extrinsics: true, ..predictor.config().clone() };
+    let config = AcPredictorConfig { extrinsics: Extrinsics::Given, ..predictor.config().clone() };
     let fresh = config.build(&mut Init::undrawn(&Device::flex()));
     let prefix = "predictor.module.backbone.";
     let other = filled(fresh, &golden.store(), &|path| names::official(path, prefix, false));

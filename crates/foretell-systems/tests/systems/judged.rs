@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use foretell_data::{Auto, Dataset, Part, ScenesConfig};
 use foretell_eval::{FEATURES, Finding, TRAINED, UNTRAINED};
+use foretell_nn::weights;
 use foretell_ops::Precision;
 use foretell_systems::family::{find, members};
 use foretell_systems::i_jepa::IJepaConfig;
@@ -32,6 +33,7 @@ fn small(name: &str) -> &'static str {
             "data.explore = { layouts = 4, episodes = 4, places = 4 }\nmodel = { width = 16, hidden = [32], mixer = [16], inverse = 16, actor = { width = 16, steps = 1 }, reach = { width = 16 } }"
         }
         "le-wm" => "model = { width = 16, projector = 16, slices = 16 }",
+        "v-jepa-2-ac" => "model = { width = 24, depth = 1, heads = 2 }",
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }
@@ -56,11 +58,24 @@ fn session(member: &dyn Member, folder: &Path) -> Box<dyn Session> {
     let mut asked = parse(small(name), name).unwrap();
     set(&mut asked, "train.batch", Value::Integer(8)).unwrap();
     set(&mut asked, "judge.train_samples", Value::Integer(200)).unwrap();
+    if member.defaults()["model"].get("encoder").is_some_and(Value::is_str) {
+        set(&mut asked, "model.encoder", Value::String(folder.join("encoder").display().to_string())).unwrap();
+    }
     if member.recognises(folder) {
         set(&mut asked, "data.path", Value::String(folder.display().to_string())).unwrap();
     }
     let recipe = member.recipe(&asked, name).unwrap_or_else(|error| panic!("{name}: {error}"));
     member.open(recipe, &Device::flex(), true).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What a run of images leaves for those that name it as their encoder.
+fn encoder(folder: &Path) {
+    let mut run = session(find("i-jepa").unwrap(), folder);
+    let learner = run.learner(STEPS).unwrap();
+    let folder = folder.join("encoder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), toml::to_string(&run.recipe()).unwrap()).unwrap();
+    std::fs::write(folder.join("encoder.safetensors"), weights::to_bytes(&learner.encoder_state())).unwrap();
 }
 
 fn compares_features(finding: &Finding) -> bool {
@@ -87,6 +102,7 @@ fn check(name: &str, judged: &Judged) {
 fn whatever_is_found_stands_beside_its_controls() {
     let root = tempfile::tempdir().unwrap();
     pictures(root.path());
+    encoder(root.path());
     let machine = std::thread::available_parallelism().unwrap().get();
     let mut seen = 0;
     for member in members() {

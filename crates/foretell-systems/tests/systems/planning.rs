@@ -62,7 +62,7 @@ fn gradients_through_a_model_are_its_costs_slopes() {
             .map(|(task, trail)| imagination.state(world.as_ref(), &task.layout, trail))
             .collect();
         assert_eq!(states[0].latents().len(), imagination.model.history(), "{name}");
-        let goals: Vec<Tensor<2>> =
+        let goals: Vec<Tensor<3>> =
             tasks.iter().map(|t| imagination.look(world.as_ref(), &t.layout, &t.goal)).collect();
         for cost in [Cost::Sum, Cost::Last, Cost::Discounted(0.7)] {
             let mut problem = Imagined {

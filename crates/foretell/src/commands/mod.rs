@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod plan;
 pub mod play;
 pub mod probe;
+pub mod record;
 pub mod report;
 pub mod search;
 pub mod systems;

@@ -60,7 +60,8 @@ pub(super) struct PlanningArgs {
     /// Hold each drawn action for this many steps.
     #[arg(long, default_value_t = PlannerConfig::default().hold)]
     hold: usize,
-    /// Take this many steps of each plan before planning again. Without it, 1 for an actor and 2 for planners that search.
+    /// Take this many steps of each plan before planning again. Without it, 1 for an actor and 2 for planners that search, and the
+    /// model's whole block where that is longer.
     #[arg(long)]
     replan: Option<u64>,
     /// How to sum up the distances along a path: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that
@@ -138,7 +139,7 @@ impl PlanningArgs {
         let planner = Planner::named(name)
             .ok_or_else(|| Error::Misuse(unknown("planner", name, Planner::NAMES.into_iter(), "`--planner`")))?;
         let planner = self.samples.map_or(planner, |samples| planner.with_samples(samples));
-        let usual = Manner::of(planner);
+        let usual = imaginer.manner(planner);
         let replan = self.replan.unwrap_or(usual.replan.min(self.horizon as u64));
         at_least_one("--horizon", self.horizon as u64)?;
         at_least_one("--hold", self.hold as u64)?;
@@ -306,7 +307,9 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         oracle: share(&trial, world, &mut Control::Oracle)?,
         truth: share(&trial, world, &mut with_truth(&manner, asked.replan))?,
         actor: (imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. }))
-            .then(|| share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..Manner::of(ACTOR) })))
+            .then(|| {
+                share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..imaginer.manner(ACTOR) }))
+            })
             .transpose()?,
         cloning,
         inverse,

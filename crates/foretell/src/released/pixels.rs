@@ -1,6 +1,6 @@
 //! From decoded frames to what a published model reads.
 
-use foretell_data::{Image, centre_crop, resize};
+use foretell_data::{Image, resize};
 use foretell_nn::released::preprocessing::{Filter, Preprocessing};
 
 use super::Moments;
@@ -45,23 +45,12 @@ pub(super) fn prepare(
     let count = frames.len();
     for frame in frames {
         let frame = resized(frame.with_channels(channels), preprocessing, filter, name)?;
-        let frame = match preprocessing.crop {
-            Some((height, width)) => centre_crop(&frame, width, height),
-            None => frame,
-        };
-        let area = frame.width * frame.height;
+        let (found, pixels) = preprocessing.normalised(&frame);
         if size.is_none() {
-            values.reserve_exact(count * channels * area);
+            values.reserve_exact(count * pixels.len());
         }
-        size = Some((frame.height, frame.width));
-        for channel in 0..channels {
-            let of = |values: &[f32]| f64::from(values[channel.min(values.len() - 1)]);
-            let (mean, std) = (of(&preprocessing.mean), of(&preprocessing.std));
-            // Of each byte once.
-            let normalised: Vec<f32> =
-                (0..256).map(|byte| ((f64::from(byte) * preprocessing.scale - mean) / std) as f32).collect();
-            values.extend(frame.pixels.iter().skip(channel).step_by(channels).map(|&byte| normalised[byte as usize]));
-        }
+        size = Some(found);
+        values.extend(pixels);
     }
     let (height, width) = size.unwrap_or_default();
     Ok(Pixels { shape: [count, channels, height, width], values, moments: None })

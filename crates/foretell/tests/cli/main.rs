@@ -6,6 +6,7 @@ mod made;
 mod brought;
 mod clips;
 mod export;
+mod frozen;
 mod graphs;
 mod input;
 mod kernels;

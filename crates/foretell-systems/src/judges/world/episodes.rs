@@ -1,10 +1,10 @@
-//! Held-out episodes as moving pictures, planned as `foretell plan` plans by default.
+//! Held-out episodes as moving pictures, planned as `foretell plan` plans by default, perhaps less far ahead.
 
 use foretell_eval::{Card, Finding, Picture, Pictures, Tile};
 use foretell_world::{Planner, Trial};
 
 use super::film::record;
-use crate::imaginer::{Imaginer, Manner};
+use crate::imaginer::Imaginer;
 use crate::system::JudgeError;
 
 /// Episodes shown.
@@ -15,24 +15,26 @@ const STRIDE: usize = 2;
 /// Steps of an episode.
 const STEPS: u64 = 200;
 
-/// The first held-out episodes.
-pub(super) fn episodes(imaginer: &Imaginer) -> Result<Finding, JudgeError> {
+/// The first held-out episodes, with plans of so many steps.
+pub(super) fn episodes(imaginer: &Imaginer, horizon: usize) -> Result<Finding, JudgeError> {
     Ok(Finding::pictures(
         "episodes",
         "Episodes",
         "Held-out starts, goals and layouts, planned in the model's latents. Teal: the dot and its way; green: the goal; \
          grey: where the present plan leads; orange: where the model imagines that it leads, read from its latents by a \
          linear map.",
-        Pictures { legend: Vec::new(), cards: cards(imaginer)? },
+        Pictures { legend: Vec::new(), cards: cards(imaginer, horizon)? },
     ))
 }
 
 /// A card for each episode; none in a world that people cannot be shown.
-fn cards(imaginer: &Imaginer) -> Result<Vec<Card>, JudgeError> {
+fn cards(imaginer: &Imaginer, horizon: usize) -> Result<Vec<Card>, JudgeError> {
     let trial = Trial { episodes: EPISODES, steps: STEPS, seed: imaginer.seed };
     let numbers: Vec<u64> = (0..EPISODES).collect();
     let Some(planner) = Planner::named(imaginer.planner()) else { return Ok(Vec::new()) };
-    let films = record(imaginer, &Manner::of(planner), &trial, &numbers)?.unwrap_or_default();
+    let mut manner = imaginer.manner(planner);
+    manner.config.horizon = horizon;
+    let films = record(imaginer, &manner, &trial, &numbers)?.unwrap_or_default();
     let world = imaginer.playground.world.as_ref();
     let mut cards = Vec::new();
     for film in &films {

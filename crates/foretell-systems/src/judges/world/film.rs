@@ -3,6 +3,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_eval::Ridge;
+use foretell_jepa::dynamics::pooled;
 use foretell_ops as ops;
 use foretell_world::{Agent, Episode, Now, PlannerError, Trail, Trial, Turn, World};
 
@@ -78,7 +79,7 @@ fn imagine(imaginer: &Imaginer, world: &dyn World, (task, trail): (&Episode, &Tr
         imagination.actions.scale(&mut actions, 1);
         let actions = Tensor::<2>::from_data(TensorData::new(actions, [1, width]), &imagination.device);
         state = imagination.model.step(state.clone(), actions);
-        ops::values(state.newest().clone())
+        ops::values(pooled(state.newest().clone()))
     };
     actions.chunks_exact(width).flat_map(step).collect()
 }

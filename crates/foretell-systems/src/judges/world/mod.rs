@@ -8,10 +8,10 @@ pub mod film;
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};
 use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED, UNTRAINED};
-use foretell_jepa::dynamics::TrainedModel;
+use foretell_jepa::dynamics::{TrainedModel, pooled};
 use foretell_ops as ops;
 use foretell_train::Which;
-use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, Playground, Split};
+use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, PlannerConfig, Playground, Split};
 
 use crate::imaginer::Imaginer;
 use crate::judging::Judging;
@@ -34,12 +34,18 @@ const CHUNK: usize = 128;
 
 /// Where things are, what comes next, and episodes that the model plans: of play the last and the first too.
 pub fn usual(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> {
+    looking_ahead(run, PlannerConfig::default().horizon)
+}
+
+/// The same with plans of so many steps.
+pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Vec<Finding>, JudgeError> {
     let trained = imagination(run, Which::Trained)?;
     match run.data.as_ref() {
         Experience::Play(playground) => {
             let judge = InPlay { playground };
-            let places = judge.places(&trained, &imagination(run, Which::Untrained)?)?;
-            let forecast = judge.forecast(&trained)?;
+            let untrained = imagination(run, Which::Untrained)?;
+            let places = judge.places(&trained, &untrained)?;
+            let forecast = judge.forecast(&trained, &untrained)?;
             let ExperienceConfig::Play(settings) = run.on.config else {
                 return Err(JudgeError::Other("the settings of recorded episodes have opened play".to_owned()));
             };
@@ -48,9 +54,9 @@ pub fn usual(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> 
                 imagination: trained,
                 seed: run.on.seed,
             };
-            Ok(vec![places, forecast, episodes::episodes(&imaginer)?])
+            Ok(vec![places, forecast, episodes::episodes(&imaginer, horizon)?])
         }
-        Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained)?]),
+        Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained, &imagination(run, Which::Untrained)?)?]),
     }
 }
 
@@ -99,7 +105,7 @@ impl InPlay<'_> {
         let ([c, h, w], pixels) = (spec.observation, spec.pixels());
         let encoded = |chunk: &[f32]| {
             let seen = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, c, h, w]);
-            ops::values(imagination.model.encode(Tensor::from_data(seen, &imagination.device)))
+            ops::values(pooled(imagination.model.encode(Tensor::from_data(seen, &imagination.device))))
         };
         let values: Vec<f32> = seen.observations.chunks(CHUNK * pixels).flat_map(encoded).collect();
         Ok(Features::new(seen.count, values.len() / seen.count.max(1), values)?)
@@ -140,31 +146,37 @@ impl InPlay<'_> {
     }
 
     /// Errors by horizon over held-out windows, beside copying and the mean.
-    fn forecast(&self, imagination: &Imagination) -> Result<Finding, JudgeError> {
+    fn forecast(&self, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
         let windows: Vec<Window> =
             (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
-        Ok(forecast(&Forecast::of(imagination, &windows)?))
+        forecast(trained, untrained, &windows)
     }
 }
 
 /// Errors by horizon over held-out episodes of recordings, beside copying and the mean.
-fn recorded(episodes: &Episodes, imagination: &Imagination) -> Result<Finding, JudgeError> {
-    let windows = episodes.held_out_stretches(imagination.model.history() + AHEAD, FORETOLD as usize);
-    Ok(forecast(&Forecast::of(imagination, &windows)?))
+fn recorded(episodes: &Episodes, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
+    let windows = episodes.held_out_stretches(trained.model.history() + AHEAD, FORETOLD as usize);
+    forecast(trained, untrained, &windows)
 }
 
-fn forecast(forecast: &Forecast) -> Finding {
+/// The untrained predictor's errors stand beside them where its latents are the same, so that they can be compared.
+fn forecast(trained: &Imagination, untrained: &Imagination, windows: &[Window]) -> Result<Finding, JudgeError> {
+    let forecast = Forecast::of(trained, windows)?;
     let mut figures = Figures::new(&["ahead", "of"], "error", "", Better::Lower).along("ahead");
-    let all = [("model", &forecast.model), ("last observation", &forecast.copy_last), ("mean", &forecast.mean)];
+    let mut all = vec![("model", &forecast.model), ("last observation", &forecast.copy_last), ("mean", &forecast.mean)];
+    let fresh = trained.model.latents_are_given().then(|| Forecast::of(untrained, windows)).transpose()?;
+    all.extend(fresh.as_ref().map(|fresh| ("untrained", &fresh.model)));
     for ahead in 0..forecast.model.len() {
-        for (of, errors) in all {
-            figures.push([(ahead + 1).into(), of.into()], errors[ahead]);
+        for (of, errors) in &all {
+            figures.push([(ahead + 1).into(), (*of).into()], errors[ahead]);
         }
     }
+    let beside = if fresh.is_some() { ", and what the untrained predictor says" } else { "" };
     let lead = format!(
-        "Mean squared error of predicted latents, by steps ahead, over {} held-out windows. The model is given the actions \
-         and sees nothing on the way. Beside it: the latent of the last observation, and the mean of all latents.",
+        "{} of predicted latents, by steps ahead, over {} held-out windows. The model is given the actions \
+         and sees nothing on the way. Beside it: the latent of the last observation, and the mean of all latents{beside}.",
+        trained.model.energy_name(),
         forecast.windows
     );
-    Finding::figures("forecast", "What comes next", &lead, figures)
+    Ok(Finding::figures("forecast", "What comes next", &lead, figures))
 }

@@ -77,7 +77,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
         (0..args.episodes).map(draw).collect()
     };
     let (seen, goals) = (seen(), seen());
-    let latents = |seen: &[Vec<f32>]| seen.iter().map(|x| imagination.encode(x.clone())).collect::<Vec<Tensor<2>>>();
+    let latents = |seen: &[Vec<f32>]| seen.iter().map(|x| imagination.encode(x.clone())).collect::<Vec<Tensor<3>>>();
     let goals = latents(&goals);
     let planner = Planner::Cem { samples: args.samples, iterations: args.iterations, elites: args.elites };
     let planning = PlannerConfig { horizon: args.horizon, ..PlannerConfig::default() };
