@@ -111,7 +111,7 @@ fn losses_and_every_gradient_agree_with_pytorch() {
             assert!(worst <= TOLERANCE, "{name} {key}: off by {worst:e}");
         }
         let mut seen = 0;
-        gradients(&networks, loss.backward(), &mut |parameter, gradient| {
+        gradients(&networks, &mut loss.backward(), &mut |parameter, gradient| {
             let expected = &stored[&format!("gradient.{}", parameter.name)].values;
             let size = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
             let worst = off(&ops::values(gradient), expected);

@@ -182,7 +182,7 @@ impl Case {
         let loss = f64::from(outcome.loss.clone().into_scalar::<f32>());
         let expected = f64::from(golden.remove("loss").unwrap()[0]);
         assert!((loss / expected - 1.0).abs() < 1e-5, "{}: a loss of {loss}, expected {expected}", self.file);
-        gradients(&networks, outcome.loss.backward(), &mut |parameter, gradient| {
+        gradients(&networks, &mut outcome.loss.backward(), &mut |parameter, gradient| {
             let found = ops::values(gradient);
             let Some(expected) = golden.remove(&format!("grad.{}", parameter.name)) else {
                 panic!("{}: {} has a gradient and should have none", self.file, parameter.name);
