@@ -11,17 +11,29 @@ use super::{TubeMasks, places};
 
 /// The blocks of one mask set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct TubeSet {
     /// Blocks, side by side.
     pub blocks: usize,
     /// What they hide of a frame together, drawn uniformly from `[low, high]` once for each batch.
     pub share: (f64, f64),
     /// Height / width of a block.
+    #[serde(default = "usual_aspect")]
     pub aspect: (f64, f64),
     /// Share of the frames through which a tube goes, drawn once for each batch; it begins at any frame and goes on at the first
     /// one behind the last, so that every frame is hidden equally often.
+    #[serde(default = "whole")]
     pub time: (f64, f64),
+}
+
+/// The published aspects of a block.
+pub(super) fn usual_aspect() -> (f64, f64) {
+    (0.75, 1.5)
+}
+
+/// All of something.
+pub(super) fn whole() -> (f64, f64) {
+    (1.0, 1.0)
 }
 
 impl TubeSet {

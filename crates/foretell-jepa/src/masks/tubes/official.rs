@@ -14,21 +14,29 @@ use serde::{Deserialize, Serialize};
 use super::super::pack::uniform;
 use super::super::{ASPECTS, MOST_ASPECT, MaskError, SHARES, check_range};
 use super::TubeMasks;
+use super::blocks::{usual_aspect, whole};
 
 /// One mask set of the released configs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct OfficialSet {
     /// Blocks, which may overlap (`num_blocks`).
     pub blocks: usize,
     /// Size of a block as a share of a frame (`spatial_scale`).
     pub scale: (f64, f64),
     /// Length of a block as a share of the frames (`temporal_scale`).
+    #[serde(default = "whole")]
     pub time: (f64, f64),
     /// Height / width of a block (`aspect_ratio`).
+    #[serde(default = "usual_aspect")]
     pub aspect: (f64, f64),
     /// Share of the frames that the context may lie in (`max_temporal_keep`); later ones are predicted.
+    #[serde(default = "all")]
     pub seen: f64,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 impl Default for OfficialSet {
