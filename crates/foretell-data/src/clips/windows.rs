@@ -50,7 +50,7 @@ impl Cut {
         }
         match self.windows {
             // Each covers as long as its frames are shown; a tenth of a window is left over rather than seen twice.
-            0 => (((clip.last + 1.0 / self.fps) * self.fps / self.frames as f64 - 0.1).ceil() as usize).max(1),
+            0 => ((clip.seconds() * self.fps / self.frames as f64 - 0.1).ceil() as usize).max(1),
             windows => windows,
         }
     }

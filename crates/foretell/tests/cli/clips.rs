@@ -110,7 +110,18 @@ fn a_run_over_clips_is_embedded_searched_inspected_and_reported() {
     let page = root.path().join("search.html");
     let query = data.join("left/c00.y4m");
     let output = foretell()
-        .args(["search", text(&features), "--query", text(&query), "--data", text(&data), "--report", text(&page)])
+        .args([
+            "search",
+            text(&features),
+            "--run",
+            name,
+            "--query",
+            text(&query),
+            "--data",
+            text(&data),
+            "--report",
+            text(&page),
+        ])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));

@@ -265,7 +265,8 @@ mod tests {
                 for set in 0..sets {
                     let (space, time) = unevenness(&kind, set, grid, 150);
                     assert!(space < 2.0, "{kind:?} {grid:?}, set {set}: χ² per degree of freedom {space}");
-                    assert!(time < 1.03, "{kind:?} {grid:?}, set {set}: frames differ by {time}");
+                    // Of tubes through half of the frames each frame is a draw of its own: a hundredth of deviation.
+                    assert!(time < 1.06, "{kind:?} {grid:?}, set {set}: frames differ by {time}");
                 }
             }
         }
