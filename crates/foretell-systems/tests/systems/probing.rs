@@ -123,7 +123,7 @@ fn a_residual_network_is_tuned() {
     let small = "projector = [32]\ncode_width = 16\nslices = 16\nbackbone = { kind = \"resnet\", widths = [8, 16], blocks = 1, stem_kernel = 3, stem_stride = 1 }";
     let learner = bench.learner(&toml::from_str::<LeJepaConfig>(small).unwrap());
     let mut settings = settings();
-    settings.finetune = FinetuneSettings { epochs: 12, lr: 5e-3, layer_decay: 1.0, ..settings.finetune };
+    settings.finetune = FinetuneSettings { epochs: 12, lr: 3e-3, ..settings.finetune };
     let judged = probed(&bench, &images, learner.as_ref(), (&settings, 2), &[ProbeKind::Finetune]);
     controlled(&judged, &["finetune"]);
     let figures = judged.findings[0].as_figures().unwrap();

@@ -365,11 +365,11 @@ mod tests {
 
     #[test]
     fn several_blocks_find_it_too() {
-        let bench = bench(60);
-        let two = AttentiveSettings { blocks: 2, ..settings(&[3e-3], &[0.01], 25) };
-        let [class, _] = accuracy(&bench, &fitted(&bench, &two, 1));
-        // Twice chance.
-        assert!(class > 0.5, "{class}");
+        let bench = bench(30);
+        let four = AttentiveSettings { blocks: 4, ..settings(&[2e-3], &[0.01], 25) };
+        let [class, _] = accuracy(&bench, &fitted(&bench, &four, 1));
+        // Chance is 0.25; 0.49 was found.
+        assert!(class > 0.4, "{class}");
     }
 
     /// What one pass trains is what a pass of each alone trains.
