@@ -109,7 +109,9 @@ impl Frozen {
         }
         found.extend(made);
         let mut values = Vec::with_capacity(count * tokens * width);
-        keys.iter().for_each(|key| values.extend_from_slice(&found[key]));
+        for key in &keys {
+            values.extend_from_slice(&found[key]);
+        }
         Tensor::from_data(TensorData::new(values, [count, tokens, width]), &self.device)
     }
 
@@ -132,7 +134,9 @@ fn normalise(token: &mut [f32]) {
     let mean = token.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
     let variance = token.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / count;
     let scale = 1.0 / (variance + EPS).sqrt();
-    token.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+    for x in token {
+        *x = ((f64::from(*x) - mean) * scale) as f32;
+    }
 }
 
 /// The same layer norm on tensors: what is predicted lives where encodings do. `[.., D]` → `[.., D]`.

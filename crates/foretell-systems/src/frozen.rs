@@ -113,16 +113,14 @@ fn run(path: &str, picture: [usize; 3], device: &Device) -> Result<Found, System
             let side = side.ok_or_else(|| wrong(path, "its config.toml does not say the side of its images"))?;
             Box::new(OfImages { encoder, picture, side, colours })
         }
-        Err(other) => match other.downcast::<Kept<Window>>() {
-            Ok(kept) => of_windows(path, *kept, picture, ready)?,
-            Err(_) => {
+        Err(other) => {
+            let Ok(kept) = other.downcast::<Kept<Window>>() else {
                 let many = session.unit().many;
-                return Err(wrong(
-                    path,
-                    format!("{system} learns from {many}, and what is wanted is an encoder of pictures"),
-                ));
-            }
-        },
+                let what = format!("{system} learns from {many}, and what is wanted is an encoder of pictures");
+                return Err(wrong(path, what));
+            };
+            of_windows(path, *kept, picture, ready)?
+        }
     };
     shaped(path, look, fingerprint, session.row().title.to_owned(), picture)
 }
@@ -215,7 +213,9 @@ fn published(path: &str, picture: [usize; 3], device: &Device) -> Result<Found, 
     hash.update(format!("{:?}", model.preprocessing()).as_bytes());
     look(model.encoder(), &mut |parameter, values| {
         hash.update(parameter.name.as_bytes());
-        ops::values(values).iter().for_each(|x| hash.update(&x.to_le_bytes()));
+        for x in ops::values(values) {
+            hash.update(&x.to_le_bytes());
+        }
     });
     model.prepare(Precision::F32);
     let name = model.name().to_owned();

@@ -200,7 +200,7 @@ fn the_released_roll_out_counts_its_first_step_again_and_goes_by_recorded_poses(
         ops::values(ops::l1(rolled, windows.latents.clone().narrow(1, k * N, N)))[0]
     };
     let (first, official, ours) = (error(RollOut::Official, 1), error(RollOut::Official, 2), error(RollOut::Ours, 2));
-    assert!((term(RollOut::Official) - (first + official) / 2.0).abs() < 1e-6, "its two steps' mean");
+    assert!((term(RollOut::Official) - f32::midpoint(first, official)).abs() < 1e-6, "its two steps' mean");
     assert!((term(RollOut::Ours) - ours).abs() < 1e-6, "the second step alone");
     assert!((official - ours).abs() > 1e-4, "poses on the way are not those recorded: {official} {ours}");
 }
