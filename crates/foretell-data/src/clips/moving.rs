@@ -66,7 +66,7 @@ impl MovingConfig {
 }
 
 /// Seconds that a scene lasts, however many frames are taken of it.
-pub const SECONDS: f64 = 2.0;
+pub(super) const SECONDS: f64 = 2.0;
 
 const DIRECTIONS: [&str; 8] = ["right", "down right", "down", "down left", "left", "up left", "up", "up right"];
 /// Names, and widths of the image in a scene.
