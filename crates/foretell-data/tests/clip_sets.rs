@@ -161,14 +161,15 @@ fn time_and_windows_are_chosen_and_told() {
 fn a_list_names_clips_and_labels() {
     let root = tempfile::tempdir().unwrap();
     classes(&root.path().join("all of it"));
-    let name = |clip: usize| format!("all of it/{}/c{clip:02}.y4m", if clip % 2 == 0 { "jump" } else { "run" });
+    let name =
+        |clip: usize| format!("all of it/{}/c{clip:02}.y4m", if clip.is_multiple_of(2) { "jump" } else { "run" });
     let list = |text: String| {
         let path = root.path().join("clips.csv");
         fs::write(&path, text).unwrap();
         path
     };
-    let quoted: String = (0..20).map(|clip| format!("\"{}\" {}\n", name(clip), clip % 5)).collect();
-    let tabs: String = (0..20).map(|clip| format!("{}\t{}\n", name(clip), clip % 5)).collect();
+    let quoted: String = (0..20).map(|clip| format!("\"{}\" {}\n", name(clip), clip % 5)).collect::<Vec<_>>().concat();
+    let tabs: String = (0..20).map(|clip| format!("{}\t{}\n", name(clip), clip % 5)).collect::<Vec<_>>().concat();
     for text in [quoted.clone(), tabs] {
         let clips = open(settings(&list(text)));
         assert_eq!(clips.factors()[0].classes, ["0", "1", "2", "3", "4"]);

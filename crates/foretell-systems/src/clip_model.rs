@@ -355,7 +355,8 @@ impl ClipModel {
         let (Some(width), Some(hidden)) = (first("patch_embed.proj.weight"), first("blocks.0.mlp.fc1.weight")) else {
             return Err(wrong("it holds no encoder of clips".to_owned()));
         };
-        let depth = (0..).take_while(|i| tensors.contains_key(&format!("blocks.{i}.norm1.weight"))).count();
+        let depth =
+            (0..tensors.len()).take_while(|i| tensors.contains_key(&format!("blocks.{i}.norm1.weight"))).count();
         let heads = match self.teacher_heads {
             Auto::Value(heads) => heads,
             Auto::Auto => width * own.heads / own.width.max(1),

@@ -238,9 +238,9 @@ mod tests {
         assert_eq!((varint(&[0x40], false), varint(&[0], false), varint(&[], true)), (None, None, None));
     }
 
-    fn boxed(kind: &[u8; 4], inside: &[&[u8]]) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], inside: &[&[u8]]) -> Vec<u8> {
         let inside = inside.concat();
-        [&(inside.len() as u32 + 8).to_be_bytes()[..], kind, &inside].concat()
+        [&(inside.len() as u32 + 8).to_be_bytes()[..], &kind, &inside].concat()
     }
 
     fn words(words: &[u32]) -> Vec<u8> {
@@ -250,22 +250,22 @@ mod tests {
     /// 90 frames of 1001 ticks of 30000 behind an index of sound; the second half is cut away by an edit.
     fn file(edits: &[u8]) -> Vec<u8> {
         let track = |kind: &[u8; 4], edits: &[u8]| {
-            let table = boxed(b"stts", &[&words(&[0, 1, 90, 1001])]);
+            let table = boxed(*b"stts", &[&words(&[0, 1, 90, 1001])]);
             let media = boxed(
-                b"mdia",
+                *b"mdia",
                 &[
-                    &boxed(b"mdhd", &[&words(&[0, 0, 0, 30_000, 90_090, 0])]),
-                    &boxed(b"hdlr", &[&words(&[0, 0]), kind, &words(&[0, 0, 0])]),
-                    &boxed(b"minf", &[&boxed(b"stbl", &[&table])]),
+                    &boxed(*b"mdhd", &[&words(&[0, 0, 0, 30_000, 90_090, 0])]),
+                    &boxed(*b"hdlr", &[&words(&[0, 0]), kind, &words(&[0, 0, 0])]),
+                    &boxed(*b"minf", &[&boxed(*b"stbl", &[&table])]),
                 ],
             );
-            boxed(b"trak", &[edits, &media])
+            boxed(*b"trak", &[edits, &media])
         };
         let movie = boxed(
-            b"moov",
-            &[&boxed(b"mvhd", &[&words(&[0, 0, 0, 1000, 3003, 0])]), &track(b"soun", &[]), &track(b"vide", edits)],
+            *b"moov",
+            &[&boxed(*b"mvhd", &[&words(&[0, 0, 0, 1000, 3003, 0])]), &track(b"soun", &[]), &track(b"vide", edits)],
         );
-        [boxed(b"ftyp", &[b"isom"]), boxed(b"mdat", &[&[7; 100]]), movie].concat()
+        [boxed(*b"ftyp", &[b"isom"]), boxed(*b"mdat", &[&[7; 100]]), movie].concat()
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         };
         let whole = of(&file(&[])).unwrap();
         assert!((whole.seconds - 3.003).abs() < 1e-9 && (whole.fps.unwrap() - 29.97).abs() < 1e-3, "{whole:?}");
-        let edits = boxed(b"edts", &[&boxed(b"elst", &[&words(&[0, 1, 1500, 0, 1 << 16])])]);
+        let edits = boxed(*b"edts", &[&boxed(*b"elst", &[&words(&[0, 1, 1500, 0, 1 << 16])])]);
         assert!((of(&file(&edits)).unwrap().seconds - 1.5).abs() < 1e-9);
         // Cut or damaged anywhere, it is a length or nothing, and no panic.
         let content = file(&edits);

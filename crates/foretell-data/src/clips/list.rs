@@ -96,7 +96,7 @@ fn entry(line: &str) -> Result<(&str, Option<&str>), String> {
         (name, rest.trim_start_matches(',').trim())
     } else if let Some((name, label)) = line.rsplit_once('\t') {
         (name.trim(), label.trim())
-    } else if let Some((name, label)) = line.rsplit_once(|c: char| c == ' ' || c == ',') {
+    } else if let Some((name, label)) = line.rsplit_once([' ', ',']) {
         let name = name.trim_end_matches(',').trim();
         if name.contains(' ') {
             return Err(format!(

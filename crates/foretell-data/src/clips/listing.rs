@@ -64,18 +64,17 @@ impl Listing {
     pub(super) fn open(path: &Path, reading: Reading<'_>, looking: &Looking) -> Result<Self, DataError> {
         let mut told = Vec::new();
         let Gathered { kind, clips, others, texts } = gather(path, &mut told)?;
-        let (clips, texts, column) = match texts {
-            Some(texts) => (clips, Some(texts), String::new()),
-            None => {
-                let found = match tables::labels(&clips, &others, reading.label) {
-                    // What is embedded needs no labels.
-                    Err(_) if reading.extent == Whose::Whole => tables::Tables::default(),
-                    found => found?,
-                };
-                told.extend(found.notes);
-                let (clips, texts) = labelled(clips, found.texts, reading, &mut told);
-                (clips, texts, found.column)
-            }
+        let (clips, texts, column) = if let Some(texts) = texts {
+            (clips, Some(texts), String::new())
+        } else {
+            let found = match tables::labels(&clips, &others, reading.label) {
+                // What is embedded needs no labels.
+                Err(_) if reading.extent == Whose::Whole => tables::Tables::default(),
+                found => found?,
+            };
+            told.extend(found.notes);
+            let (clips, texts) = labelled(clips, found.texts, reading, &mut told);
+            (clips, texts, found.column)
         };
         let mut contents = arranged(clips, texts, &column, reading, told);
         if reading.extent == Whose::Whole {
@@ -243,13 +242,12 @@ fn look(entries: Vec<Entry>, looking: &Looking) -> Vec<ClipFile> {
 fn see(path: &Path, looking: &Looking) -> Result<Seen, String> {
     let assumed = looking.assumed_fps;
     if Clip::is_container(path) {
-        let (seconds, fps, size) = match header::length(path) {
-            Some(length) => (length.seconds, length.fps, None),
-            None => {
-                let about = about(&looking.program, path)?;
-                let seconds = about.seconds.ok_or("its container does not say how long it is: copy it into another one with `ffmpeg -i IN -c copy OUT.mkv`")?;
-                (seconds, about.fps, Some(about.size))
-            }
+        let (seconds, fps, size) = if let Some(length) = header::length(path) {
+            (length.seconds, length.fps, None)
+        } else {
+            let about = about(&looking.program, path)?;
+            let seconds = about.seconds.ok_or("its container does not say how long it is: copy it into another one with `ffmpeg -i IN -c copy OUT.mkv`")?;
+            (seconds, about.fps, Some(about.size))
         };
         let fps = fps.unwrap_or(assumed);
         let extent = Extent { last: (seconds - 1.0 / fps).max(0.0), fps };

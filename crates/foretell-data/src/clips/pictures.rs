@@ -3,6 +3,7 @@
 //! for each window.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,7 +65,8 @@ fn once(program: &Path, wanted: &[Wanted<'_>], taken: Taken) -> Result<(Vec<Vec<
         command.args(["-protocol_whitelist", "file", "-i"]).arg(input);
         // Square pixels, and no more of them than a view of its side can use.
         let shrink = format!("min(1,{}/min(iw*sar,ih))", short_side.min(1 << 20));
-        graph += &format!(
+        let _ = write!(
+            graph,
             "[{number}:v:0]fps=fps={fps}:round=up:start_time=0,trim=end_frame={frames},\
              scale=w='max(1,round(iw*sar*{shrink}))':h='max(1,round(ih*{shrink}))':flags=area,setsar=1[v{number}];"
         );

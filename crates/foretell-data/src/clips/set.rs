@@ -55,6 +55,7 @@ struct Told {
 
 /// Where clips come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a data set has one of them")]
 enum Origin {
     /// Drawn when they are asked for.
     Scenes { scenes: MovingConfig, size: usize, frames: usize },

@@ -117,7 +117,9 @@ mod tests {
             let frames: Vec<usize> =
                 cut.moments(cut.start(CLIP, window, count)).map(|moment| shown(&times, moment)).collect();
             assert!(frames.windows(2).all(|pair| pair[1] - pair[0] == 1), "{frames:?}");
-            frames.iter().for_each(|&frame| seen[frame] += 1);
+            for frame in frames {
+                seen[frame] += 1;
+            }
         }
         assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
     }

@@ -116,7 +116,9 @@ impl Palette {
         for of in boxes.iter().filter(|of| !of.is_empty()) {
             let sum = |axis: usize| of.iter().map(|of| cells[*of][axis]).sum::<u64>();
             let all = sum(0).max(1);
-            of.iter().for_each(|of| nearest[*of] = colours.len() as u8);
+            for of in of {
+                nearest[*of] = colours.len() as u8;
+            }
             colours.push([1, 2, 3].map(|axis| ((sum(axis) + all / 2) / all) as u8));
         }
         Self { colours, nearest }

@@ -155,9 +155,10 @@ impl MaskedClips {
         if dense {
             let (predictions, of_context) = networks.predictor.rows_dense(context, asked);
             let context = Some((of_context, rows(&joined.context_rows)));
-            return Predicted { predictions, targets, context, joined };
+            return Predicted { joined, predictions, targets, context };
         }
-        Predicted { predictions: networks.predictor.rows(context, asked), targets, context: None, joined }
+        let predictions = networks.predictor.rows(context, asked);
+        Predicted { joined, predictions, targets, context: None }
     }
 
     /// What every token of a part is to be predicted as, `[B·N, D]` for each level.

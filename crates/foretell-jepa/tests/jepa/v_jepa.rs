@@ -200,8 +200,8 @@ impl Case {
     }
 }
 
-fn rope(style: RopeStyle, spread: Option<usize>) -> Option<Rope> {
-    Some(Rope { style, counted: None, spread })
+fn rope(style: RopeStyle, spread: Option<usize>) -> Rope {
+    Rope { style, counted: None, spread }
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn v_jepa_is_pytorchs() {
 fn v_jepa_2_as_released_is_pytorchs() {
     let case = Case {
         file: "v-jepa-2.safetensors",
-        rope: rope(RopeStyle::Tiled, None),
+        rope: Some(rope(RopeStyle::Tiled, None)),
         dense: None,
         mask_token: MaskToken::First,
         context_loss: None,
@@ -234,7 +234,7 @@ fn v_jepa_2_as_released_is_pytorchs() {
 fn v_jepa_2_1_is_pytorchs() {
     let case = Case {
         file: "v-jepa-2-1.safetensors",
-        rope: rope(RopeStyle::Interleaved, Some(16)),
+        rope: Some(rope(RopeStyle::Interleaved, Some(16))),
         dense: Some(Dense { levels: vec![0, 1] }),
         mask_token: MaskToken::OfSet,
         context_loss: Some(ContextLoss { weight: 0.5, from: 0.0, to: 0.0, by_distance: true }),

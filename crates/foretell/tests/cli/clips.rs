@@ -129,9 +129,9 @@ fn a_run_over_clips_is_embedded_searched_inspected_and_reported() {
     assert!(fs::read_to_string(&page).unwrap().contains("data:image/gif;base64,"));
 
     fs::remove_dir_all(&data).unwrap();
-    let page = root.path().join("report.html");
-    printed(&["report", name, "--out", text(&page)]);
-    let page = fs::read_to_string(page).unwrap();
+    fs::remove_file(run.join("report.html")).unwrap();
+    printed(&["report", name]);
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page.contains("data:image/gif;base64,") && page.contains("Nearest neighbours"));
 }
 

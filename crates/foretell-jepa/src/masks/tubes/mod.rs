@@ -74,7 +74,9 @@ impl TubeMasks {
     pub fn shares(&self, grid: ClipGrid) -> (Vec<f64>, Vec<f64>) {
         let share = |tokens: &[u32]| {
             let mut shares = vec![0.0; grid.len()];
-            tokens.iter().for_each(|token| shares[*token as usize] += 1.0 / self.clips().max(1) as f64);
+            for token in tokens {
+                shares[*token as usize] += 1.0 / self.clips().max(1) as f64;
+            }
             shares
         };
         (share(&self.context), share(&self.target))
@@ -254,10 +256,7 @@ mod tests {
 
     #[test]
     fn ours_hide_every_place_and_every_frame_equally_often() {
-        let short = TubeConfig::Blocks(BlockTubes {
-            sets: vec![TubeSet { time: (0.3, 0.6), ..TubeSet::short() }],
-            ..BlockTubes::default()
-        });
+        let short = TubeConfig::Blocks(BlockTubes { sets: vec![TubeSet { time: (0.3, 0.6), ..TubeSet::short() }] });
         for grid in [ClipGrid { frames: 8, rows: 12, cols: 12 }, ClipGrid { frames: 3, rows: 5, cols: 7 }] {
             for (kind, sets) in
                 [(TubeConfig::default(), 2), (TubeConfig::Random(RandomTubes::default()), 1), (short.clone(), 1)]

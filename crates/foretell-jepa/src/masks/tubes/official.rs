@@ -65,6 +65,9 @@ impl Default for OfficialTubes {
 /// Draws of a clip's blocks before it is said that they leave no context.
 const PATIENCE: usize = 10_000;
 
+/// Places of a clip's context and of its targets.
+type Divided = (Vec<u32>, Vec<u32>);
+
 /// Lengths of a block: frames, rows, columns.
 type Block = [usize; 3];
 
@@ -92,11 +95,11 @@ impl OfficialSet {
         // Sizes are steps of the numbers: a hundred values of each meet every step that is wide enough to matter.
         let numbers = || (0..=100).map(|i| f64::from(i) / 100.0);
         let mut blocks = numbers().flat_map(|scale| numbers().map(move |aspect| [1.0, scale, aspect]));
-        blocks.try_for_each(|numbers| self.fits(grid, self.block(grid, numbers)))
+        blocks.try_for_each(|numbers| Self::fits(grid, self.block(grid, numbers)))
     }
 
     /// Refuses a block without a token, and one that leaves no context.
-    fn fits(&self, grid: ClipGrid, [length, height, width]: Block) -> Result<(), MaskError> {
+    fn fits(grid: ClipGrid, [length, height, width]: Block) -> Result<(), MaskError> {
         let ClipGrid { frames, rows, cols } = grid;
         let whole = length == frames && height == rows && width == cols;
         if height * width == 0 || whole {
@@ -110,11 +113,11 @@ impl OfficialSet {
         grid: ClipGrid,
         batch: usize,
         (seed, step, set): (u64, u64, usize),
-    ) -> Result<Vec<(Vec<u32>, Vec<u32>)>, MaskError> {
+    ) -> Result<Vec<Divided>, MaskError> {
         let step = step ^ ((set as u64) << 58);
         let mut shared = rng(seed, Stream::Mask, step, u64::MAX);
         let block = self.block(grid, [(); 3].map(|()| uniform((0.0, 1.0), &mut shared)));
-        self.fits(grid, block)?;
+        Self::fits(grid, block)?;
         let area = grid.rows * grid.cols;
         let past = ((grid.frames as f64 * self.seen) as usize).max(1) * area;
         let clip = |i: usize| {
@@ -164,13 +167,12 @@ impl OfficialTubes {
         let of = |(i, set): (usize, &OfficialSet)| {
             let mut clips = set.draw(grid, batch, (seed, step, i))?;
             if self.cut {
-                let [seen, hidden] =
-                    [|clip: &(Vec<u32>, Vec<u32>)| clip.0.len(), |clip: &(Vec<u32>, Vec<u32>)| clip.1.len()]
-                        .map(|len| clips.iter().map(len).min().unwrap_or(0));
-                clips.iter_mut().for_each(|(context, target)| {
+                let [seen, hidden] = [|clip: &Divided| clip.0.len(), |clip: &Divided| clip.1.len()]
+                    .map(|len| clips.iter().map(len).min().unwrap_or(0));
+                for (context, target) in &mut clips {
                     context.truncate(seen);
                     target.truncate(hidden);
-                });
+                }
             }
             Ok(TubeMasks::of(clips))
         };
@@ -185,11 +187,11 @@ mod tests {
     /// On 14 × 14 places and batches of 24: what is hidden of a frame, the context before the cut and after it.
     #[test]
     fn statistics_are_those_of_the_released_code() {
+        const STEPS: u64 = 150;
         let grid = ClipGrid { frames: 8, rows: 14, cols: 14 };
         let (whole, cut) = (OfficialTubes { cut: false, ..OfficialTubes::default() }, OfficialTubes::default());
         for (set, hidden, context, left) in [(0, 0.63, 73.0, 46.0), (1, 0.81, 38.0, 13.0)] {
             let (mut of_hidden, mut of_context, mut of_left) = (0.0, 0.0, 0.0);
-            const STEPS: u64 = 150;
             for step in 0..STEPS {
                 let masks = &whole.draw(grid, 24, 3, step).unwrap()[set];
                 of_hidden += masks.target.len() as f64 / (24 * grid.len()) as f64 / STEPS as f64;
