@@ -96,12 +96,12 @@ impl Film {
 
 impl Meta {
     /// The clip (a recording, or another whole) of which a sample is one of several windows; `None` where it stands by itself. Windows of
-    /// one whole have the same group, and the same name up to a last `#` and their number: `waves/a.mp4#0`, `waves/a.mp4#1`. What a probe
-    /// says of a whole is the mean of what it says of its windows.
+    /// one whole have the same group, and the same name up to a last `@` and the second at which they begin: `waves/a.mp4@0s`,
+    /// `waves/a.mp4@1.5s`. What a probe says of a whole is the mean of what it says of its windows.
     pub fn whole(&self) -> Option<(u32, &str)> {
-        let (whole, number) = self.name.rsplit_once('#')?;
-        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        self.group.filter(|_| is_number).map(|group| (group, whole))
+        let (whole, start) = self.name.rsplit_once('@')?;
+        let is_second = start.strip_suffix('s').is_some_and(|second| second.parse::<f64>().is_ok());
+        self.group.filter(|_| is_second).map(|group| (group, whole))
     }
 }
 
@@ -390,12 +390,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_are_told_by_group_and_number() {
+    fn windows_are_told_by_their_group_and_the_second_at_which_they_begin() {
         let whole = |name: &str, group| {
             Meta { name: name.to_owned(), group, ..Meta::default() }.whole().map(|(g, n)| (g, n.to_owned()))
         };
-        assert_eq!(whole("a#b.mp4#12", Some(3)), Some((3, "a#b.mp4".to_owned())));
-        for (name, group) in [("a.mp4#1", None), ("a#1.png", Some(3)), ("a.mp4", Some(3)), ("a#", Some(3))] {
+        assert_eq!(whole("a@b.mp4@12.5s", Some(3)), Some((3, "a@b.mp4".to_owned())));
+        for (name, group) in [("a.mp4@1s", None), ("a@1s.png", Some(3)), ("a.mp4", Some(3)), ("a@s", Some(3))] {
             assert_eq!(whole(name, group), None, "{name}");
         }
     }

@@ -33,7 +33,7 @@ static ROW: Row = Row {
     title: "V-JEPA 2-AC",
     one_line: "what a frozen encoder sees next, from actions; plans by its energy",
     papers: &["arXiv:2506.09985"],
-    state: State::Trains,
+    state: State::Partial("trains and predicts; its plans fail in Two Rooms so far"),
 };
 
 /// How a predicted pose comes about.

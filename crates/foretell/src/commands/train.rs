@@ -223,7 +223,11 @@ impl TrainArgs {
         if member.recognises(path) {
             return error;
         }
-        let Some(other) = family::members().find(|other| other.recognises(path)) else { return error };
+        // Not one whose recipe must name a trained network besides.
+        let alone = |other: &&dyn Member| {
+            recipe::get(&other.defaults(), "model.encoder").and_then(|encoder| encoder.as_str()) != Some("")
+        };
+        let Some(other) = family::members().filter(alone).find(|other| other.recognises(path)) else { return error };
         let (name, many, suits) = (member.row().name, member.unit().many, other.row().name);
         Error::Misuse(format!(
             "{source} ({name} learns from {many}; `{}` holds {}: `foretell train {suits} --data {}` learns from them)",
