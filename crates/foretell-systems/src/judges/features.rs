@@ -54,7 +54,7 @@ pub fn features<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Ju
 
 /// One pixel for each token; a moving picture of this length where a sample has several grids, one after the other in time.
 fn map(colours: &[Colour], (rows, columns): (usize, usize), seconds: f64) -> Option<Picture> {
-    let moments: Vec<Vec<u8>> = colours.chunks_exact((rows * columns).max(1)).map(|moment| moment.concat()).collect();
+    let moments: Vec<Vec<u8>> = colours.chunks_exact((rows * columns).max(1)).map(<[Colour]>::concat).collect();
     match &moments[..] {
         [still] => Picture::rgb(columns, rows, still),
         several => {
