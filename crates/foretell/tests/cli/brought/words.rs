@@ -84,7 +84,6 @@ fn every_command_names_the_kind_and_the_next_step() {
     let (gif, words) = (gif.to_str().unwrap(), ["x.gif", "GIF", "ffmpeg -i"]);
     refused(&["train", "i-jepa", "--steps", "1", "--data", gif, "--out", never], &words);
     refused(&["embed", run, good, gif, "--out", never], &words);
-    refused(&["search", features, "--row", "0", "--data", gif], &words);
 }
 
 #[test]
