@@ -176,7 +176,9 @@ fn an_evaluation_may_compute_its_features_in_fewer_bits_and_says_so() {
         let run = root.path().join(format!("{system}-{precision}"));
         let setting = format!("judge.precision={precision}");
         let mut train = vec!["train", system, "--steps", "2", "--set", "train.batch=8", "--set", &setting];
-        more.iter().for_each(|setting| train.extend(["--set", setting]));
+        for setting in more {
+            train.extend(["--set", setting]);
+        }
         printed(&[&train[..], &["--data", text(&data), "--out", text(&run)]].concat());
         json(&["probe", text(&run), "--json"])
     };
