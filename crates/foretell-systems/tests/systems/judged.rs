@@ -34,6 +34,12 @@ fn small(name: &str) -> &'static str {
         }
         "le-wm" => "model = { width = 16, projector = 16, slices = 16 }",
         "v-jepa-2-ac" => "model = { width = 24, depth = 1, heads = 2 }",
+        "v-jepa" | "v-jepa-2" | "v-jepa-2.1" => {
+            "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2, predictor_width = 16, predictor_heads = 2, predictor_depth = 1 }"
+        }
+        "le-v-jepa" => {
+            "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }
