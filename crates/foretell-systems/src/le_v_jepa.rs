@@ -29,7 +29,7 @@ static ROW: Row = Row {
     title: "LeVJEPA",
     one_line: "SIGReg over clips; most tokens dropped, no teacher, no predictor",
     papers: &["arXiv:2608.27395"],
-    state: State::Trains,
+    state: State::Partial("trains; not measured yet"),
 };
 
 /// Settings of LeVJEPA.

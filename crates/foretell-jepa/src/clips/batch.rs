@@ -55,7 +55,7 @@ impl TubePart {
         self.tubelets.len() / (self.clips * self.grid.len()).max(1)
     }
 
-    /// See [`motion`].
+    /// Share of what changes over time in the variance of the clips.
     pub fn motion(&self) -> f64 {
         motion(&self.tubelets, self.clips, self.grid)
     }
