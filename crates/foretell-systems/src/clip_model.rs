@@ -20,9 +20,9 @@ use foretell_nn::vit::Size;
 use foretell_nn::{NamedTensors, weights};
 use serde::{Deserialize, Serialize};
 
-use crate::judges::{originals, rgb};
+use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{check_patch, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, SystemError};
 
 /// Settings that V-JEPA, V-JEPA 2 and 2.1 share.
@@ -155,11 +155,6 @@ pub(crate) struct Kind {
     pub rescale: bool,
 }
 
-/// The value of a setting that is resolved.
-pub(crate) fn resolved(value: Auto<usize>) -> usize {
-    if let Auto::Value(value) = value { value } else { 0 }
-}
-
 impl ClipModel {
     /// Chooses what is open, and says why.
     pub(crate) fn resolve(&mut self, on: &On<'_, Clips>, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
@@ -187,18 +182,8 @@ impl ClipModel {
             let fits = narrow.is_multiple_of(heads.max(1));
             if fits { (heads, "as many as the encoder's".to_owned()) } else { (1, "the width has no other".to_owned()) }
         });
-        if self.target != ClipTarget::Ema {
-            return Ok(());
-        }
-        self.ema.resolve(on.steps, on.batch, decisions);
-        let left = self.ema.initial_teacher_left(on.steps, on.steps, on.batch);
-        if left > self.ema.initial_teacher_limit {
-            return Err(SystemError::Setting(format!(
-                "{:.1} % of the random initial teacher would be left after {} steps, over the limit of {:.1} %: the kept encoder would be partly noise. Train for longer, shorten the average with `model.ema.schedule.samples`, or raise `model.ema.initial_teacher_limit`",
-                100.0 * left,
-                on.steps,
-                100.0 * self.ema.initial_teacher_limit
-            )));
+        if self.target == ClipTarget::Ema {
+            settle_average(&mut self.ema, on, decisions)?;
         }
         Ok(())
     }
@@ -370,8 +355,16 @@ impl ClipModel {
             .map_err(|error| wrong(error.to_string()))
     }
 
+    /// What is found out about a trained network: the usual, what was hidden, and LiDAR.
+    pub(crate) fn judge(&self, run: &Judging<'_, Clips>, kind: &Kind) -> Result<Vec<Finding>, JudgeError> {
+        let mut findings = judges::usual(run)?;
+        findings.extend(self.hidden(run, kind)?);
+        findings.push(judges::lidar(run)?);
+        Ok(findings)
+    }
+
     /// Who sees which tokens of some held-out clips, over time.
-    pub(crate) fn hidden(&self, run: &Judging<'_, Clips>, kind: &Kind) -> Result<Option<Finding>, JudgeError> {
+    fn hidden(&self, run: &Judging<'_, Clips>, kind: &Kind) -> Result<Option<Finding>, JudgeError> {
         let other = |error: SystemError| JudgeError::Other(error.to_string());
         let collator = self.collator(&run.on, kind).map_err(other)?;
         let samples = originals(run, SHOWN_CLIPS);

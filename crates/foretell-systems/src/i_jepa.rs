@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{check_patch, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -144,16 +144,10 @@ impl IJepaConfig {
         self.predictor_depth.resolve("model.predictor_depth", decisions, || {
             ((depth / 2).max(1), "half the encoder's depth".to_owned())
         });
-        self.ema.resolve(on.steps, on.batch, decisions);
-        let left = self.ema.initial_teacher_left(on.steps, on.steps, on.batch);
-        if self.target == TargetKind::Ema && left > self.ema.initial_teacher_limit {
-            return Err(SystemError::Setting(format!(
-                "{:.1} % of the random initial teacher would be left after {} steps, over the limit of {:.1} %: the kept encoder would be partly noise. Train for longer, shorten the average with `model.ema.schedule.samples`, or raise `model.ema.initial_teacher_limit`",
-                100.0 * left,
-                on.steps,
-                100.0 * self.ema.initial_teacher_limit
-            )));
+        if self.target == TargetKind::Ema {
+            return settle_average(&mut self.ema, on, decisions);
         }
+        self.ema.resolve(on.steps, on.batch, decisions);
         Ok(())
     }
 
@@ -252,9 +246,4 @@ impl IJepaConfig {
             )
         }))
     }
-}
-
-/// The value of a setting that is resolved.
-fn resolved(value: Auto<usize>) -> usize {
-    if let Auto::Value(value) = value { value } else { 0 }
 }

@@ -16,11 +16,10 @@ use foretell_nn::vit::Size;
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::clip_model::resolved;
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{check_patch, check_width, resolved, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {

@@ -1,6 +1,33 @@
-//! Lengths that several systems choose and check alike.
+//! Settings that several systems choose and check alike.
 
-use crate::system::SystemError;
+use foretell_data::{Auto, Decision, Modality};
+use foretell_jepa::target::EmaConfig;
+
+use crate::system::{On, SystemError};
+
+/// The value of a setting that is resolved.
+pub(crate) fn resolved(value: Auto<usize>) -> usize {
+    if let Auto::Value(value) = value { value } else { 0 }
+}
+
+/// Chooses the clock of a moving average. An error if too much of the random initial teacher would be left in it at the end.
+pub(crate) fn settle_average<D: Modality>(
+    ema: &mut EmaConfig,
+    on: &On<'_, D>,
+    decisions: &mut Vec<Decision>,
+) -> Result<(), SystemError> {
+    ema.resolve(on.steps, on.batch, decisions);
+    let left = ema.initial_teacher_left(on.steps, on.steps, on.batch);
+    if left <= ema.initial_teacher_limit {
+        return Ok(());
+    }
+    Err(SystemError::Setting(format!(
+        "{:.1} % of the random initial teacher would be left after {} steps, over the limit of {:.1} %: the kept encoder would be partly noise. Train for longer, shorten the average with `model.ema.schedule.samples`, or raise `model.ema.initial_teacher_limit`",
+        100.0 * left,
+        on.steps,
+        100.0 * ema.initial_teacher_limit
+    )))
+}
 
 /// The largest usual patch that divides the image and leaves seven tokens a side.
 pub(crate) fn usual_patch(image_size: usize) -> (usize, String) {

@@ -11,7 +11,6 @@ use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::clip_model::{ClipModel, Kind};
-use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
 use crate::system::{JudgeError, On, System, SystemError};
@@ -62,9 +61,6 @@ impl System for VJepaConfig {
     }
 
     fn judge(&self, run: &Judging<'_, Clips>) -> Result<Vec<Finding>, JudgeError> {
-        let mut findings = judges::usual(run)?;
-        findings.extend(self.0.hidden(run, &Kind::default())?);
-        findings.push(judges::lidar(run)?);
-        Ok(findings)
+        self.0.judge(run, &Kind::default())
     }
 }

@@ -14,10 +14,10 @@ use foretell_nn::positions::{Rope, RopeStyle};
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::clip_model::{ClipModel, Grow, Kind, resolved};
-use crate::judges;
+use crate::clip_model::{ClipModel, Grow, Kind};
 use crate::judging::Judging;
 use crate::row::{Row, State};
+use crate::sizes::resolved;
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -127,9 +127,6 @@ impl System for VJepa21Config {
 
     fn judge(&self, run: &Judging<'_, Clips>) -> Result<Vec<Finding>, JudgeError> {
         let kind = self.kind(&run.on).map_err(|error| JudgeError::Other(error.to_string()))?;
-        let mut findings = judges::usual(run)?;
-        findings.extend(self.model.hidden(run, &kind)?);
-        findings.push(judges::lidar(run)?);
-        Ok(findings)
+        self.model.judge(run, &kind)
     }
 }

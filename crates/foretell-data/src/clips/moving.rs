@@ -85,24 +85,13 @@ const CARD: f32 = 0.22;
 const FACTORS: usize = 5;
 
 pub(super) fn factors() -> Vec<Factor> {
-    let factor = |name: &str, classes: &[&str]| Factor {
-        name: name.to_owned(),
-        classes: classes.iter().map(|&class| class.to_owned()).collect(),
-    };
     vec![
-        factor("shape", &shapes::NAMES),
-        factor("colour", &COLOURS.map(|(name, _)| name)),
-        factor("direction", &DIRECTIONS),
-        factor("speed", &SPEEDS.map(|(name, _)| name)),
-        factor("hidden place", &PLACES),
+        Factor::named("shape", &shapes::NAMES),
+        Factor::named("colour", &COLOURS.map(|(name, _)| name)),
+        Factor::named("direction", &DIRECTIONS),
+        Factor::named("speed", &SPEEDS.map(|(name, _)| name)),
+        Factor::named("hidden place", &PLACES),
     ]
-}
-
-pub(super) fn name(part: Part, index: u64) -> String {
-    match part {
-        Part::Train => format!("train/{index:06}"),
-        Part::HeldOut => format!("held-out/{index:06}"),
-    }
 }
 
 /// The labels alone, as [`draw`] draws them.

@@ -16,6 +16,7 @@ use super::sample::ClipSample;
 use super::windows::{Cut, Extent};
 use crate::images::labels::Factor;
 use crate::images::recognise::Extent as Whose;
+use crate::images::scenes;
 use crate::images::transform::crop_resize;
 use crate::images::usual_size;
 use crate::modality::{Description, Film, Meta, Modality, OnBadSample, Opening, Part, Unit};
@@ -82,7 +83,7 @@ impl Origin {
         self.check(part, index)?;
         match self {
             Self::Scenes { scenes, .. } => Ok(Meta {
-                name: moving::name(part, index as u64),
+                name: scenes::name(part, index),
                 labels: moving::labels(scenes, part, index as u64).to_vec(),
                 ..Meta::default()
             }),

@@ -19,6 +19,11 @@ pub struct Factor {
 }
 
 impl Factor {
+    /// A factor with these classes.
+    pub(crate) fn named(name: &str, classes: &[&str]) -> Self {
+        Self { name: name.to_owned(), classes: classes.iter().map(|&class| class.to_owned()).collect() }
+    }
+
     /// A factor of the given name whose classes are `0`, `1` and so on.
     pub(crate) fn numbered(name: &str, classes: usize) -> Self {
         Self { name: name.to_owned(), classes: (0..classes).map(|class| class.to_string()).collect() }

@@ -73,17 +73,13 @@ pub(crate) const TEXTURES: [&str; 5] = ["plain", "stripes", "checker", "dots", "
 const FACTORS: usize = 6;
 
 pub(crate) fn factors() -> Vec<Factor> {
-    let factor = |name: &str, classes: &[&str]| Factor {
-        name: name.to_owned(),
-        classes: classes.iter().map(|&class| class.to_owned()).collect(),
-    };
     vec![
-        factor("shape", &shapes::NAMES),
-        factor("colour", &COLOURS.map(|(name, _)| name)),
-        factor("size", &SIZES.map(|(name, _)| name)),
-        factor("position", &POSITIONS),
-        factor("rotation", &ROTATIONS),
-        factor("texture", &TEXTURES),
+        Factor::named("shape", &shapes::NAMES),
+        Factor::named("colour", &COLOURS.map(|(name, _)| name)),
+        Factor::named("size", &SIZES.map(|(name, _)| name)),
+        Factor::named("position", &POSITIONS),
+        Factor::named("rotation", &ROTATIONS),
+        Factor::named("texture", &TEXTURES),
     ]
 }
 
