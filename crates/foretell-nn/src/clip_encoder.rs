@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::{ClipSample, Normalise};
 use foretell_ops::{self as ops, Precision, Sets};
 
+use crate::clip_summary::SummaryVit;
 use crate::clip_vit::ClipVit;
 use crate::encode::{Encode, Tokens};
 use crate::weights::{self, NamedTensors, WeightsError};
@@ -27,6 +28,9 @@ pub trait ClipNetwork: Send + Sync {
 
     /// Side of a patch in pixels.
     fn patch(&self) -> usize;
+
+    /// Frames of a token.
+    fn tubelet(&self) -> usize;
 
     /// See [`Encode::prepare`].
     fn prepare(&mut self, precision: Precision) -> bool;
@@ -59,6 +63,10 @@ impl ClipNetwork for ClipVit {
 
     fn patch(&self) -> usize {
         self.config().patch
+    }
+
+    fn tubelet(&self) -> usize {
+        self.config().tubelet
     }
 
     fn prepare(&mut self, precision: Precision) -> bool {
@@ -111,6 +119,29 @@ impl<N: ClipNetwork> ClipEncoder<N> {
     }
 }
 
+/// An encoder of clips as one of pictures: of clips of a single frame, which is repeated to a whole token (V-JEPA 2-AC, arXiv 2506.09985,
+/// section 3.1). `None` where its network is none of clips.
+pub fn of_pictures(
+    encoder: &dyn Encode<ClipSample>,
+    size: usize,
+    normalise: &Normalise,
+    device: &Device,
+) -> Option<Box<dyn Encode<ClipSample>>> {
+    fn short<N: ClipNetwork + Module + 'static>(
+        network: &N,
+        size: usize,
+        normalise: &Normalise,
+        device: &Device,
+    ) -> Box<dyn Encode<ClipSample>> {
+        Box::new(ClipEncoder::new(network.clone(), (network.tubelet(), size), normalise.clone(), device))
+    }
+    let network = encoder.network();
+    if let Some(network) = network.downcast_ref::<ClipVit>() {
+        return Some(short(network, size, normalise, device));
+    }
+    network.downcast_ref::<SummaryVit>().map(|network| short(network, size, normalise, device))
+}
+
 impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
     fn tokens(&self, samples: &[&ClipSample]) -> Tokens {
         let tokens = self.in_turn(samples, |clips| {
@@ -148,5 +179,46 @@ impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
 
     fn network(&self) -> &dyn Any {
         &self.network
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foretell_data::Image;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::clip_vit::{ClipVitConfig, Positions};
+    use crate::positions::{Rope, RopeStyle};
+
+    #[test]
+    fn an_encoder_of_clips_sees_a_picture_as_one_tubelet_of_it() {
+        let device = Device::flex();
+        let rope = Rope { style: RopeStyle::Interleaved, counted: None, spread: None };
+        let config = ClipVitConfig {
+            patch: 2,
+            tubelet: 2,
+            channels: 1,
+            width: 16,
+            depth: 2,
+            heads: 2,
+            hidden: 32,
+            eps: 1e-6,
+            positions: Positions::Turned(rope),
+            dense: None,
+        };
+        let network = config.init(&mut ChaCha8Rng::seed_from_u64(3), &device);
+        let normalise = Normalise { mean: vec![0.25], std: vec![0.5] };
+        let clips = ClipEncoder::new(network.clone(), (8, 4), normalise.clone(), &device);
+        let pixels: Vec<u8> = (0..16).map(|i| i * 15).collect();
+        let sample = ClipSample::new(vec![Image { width: 4, height: 4, channels: 1, pixels: pixels.clone() }]);
+        let found = of_pictures(&clips, 4, &normalise, &device).expect("a network of clips").tokens(&[&sample]);
+        // 2 × 2 tokens, not four times as many of eight frames.
+        assert_eq!((found.rows.dims(), found.grid), ([4, 16], Some((2, 2))));
+        let values: Vec<f32> = pixels.iter().map(|x| (f32::from(*x) / 255.0 - 0.25) / 0.5).collect();
+        let clip = Tensor::<5>::from_data(TensorData::new([&values[..], &values].concat(), [1, 2, 1, 4, 4]), &device);
+        let expected = ops::values(network.encode(clip, None));
+        assert!(ops::values(found.rows).iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
     }
 }

@@ -116,6 +116,10 @@ impl ClipNetwork for SummaryVit {
         self.vit.config().patch
     }
 
+    fn tubelet(&self) -> usize {
+        self.vit.config().tubelet
+    }
+
     fn prepare(&mut self, precision: Precision) -> bool {
         self.vit.prepare(precision)
     }

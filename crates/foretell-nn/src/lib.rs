@@ -31,7 +31,7 @@ pub mod tune;
 pub mod vit;
 pub mod weights;
 
-pub use clip_encoder::{ClipEncoder, ClipNetwork};
+pub use clip_encoder::{ClipEncoder, ClipNetwork, of_pictures};
 pub use encode::{Backbone, Encode, FeatureMap, Frames, ImageNetwork, Tokens};
 pub use init::Init;
 pub use tune::Tunable;

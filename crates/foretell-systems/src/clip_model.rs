@@ -8,11 +8,12 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Clips, Decision};
 use foretell_eval::{Card, Finding, Grid as Marks, Pictures, Strip, Tile};
 use foretell_jepa::clips::{
-    ClipNetworks, ClipTarget, ContextLoss, Early, ImagesAmong, LatentLoss, MaskToken, MaskedClips, TubeCollator,
+    ClipNetworks, ClipTarget, ClipTransform, ContextLoss, Early, ImagesAmong, LatentLoss, MaskToken, MaskedClips,
+    TubeCollator,
 };
 use foretell_jepa::masked::Keep;
 use foretell_jepa::masks::tubes::TubeConfig;
-use foretell_jepa::target::{EmaConfig, TargetTransform};
+use foretell_jepa::target::EmaConfig;
 use foretell_nn::clip_vit::{ClipVit, ClipVitConfig, Code, Dense, Positions};
 use foretell_nn::masked_predictor::MaskedPredictorConfig;
 use foretell_nn::positions::{Grid, Rope};
@@ -55,7 +56,7 @@ pub struct ClipModel {
     /// Attention heads of the teacher, which its file does not tell; as wide as ours where nothing is said.
     pub teacher_heads: Auto<usize>,
     /// What becomes of the target's tokens before they are predicted.
-    pub target_transform: TargetTransform,
+    pub target_transform: ClipTransform,
     /// How predictions are held against targets.
     pub loss: LatentLoss,
     /// Which encoder is kept.
@@ -83,7 +84,7 @@ impl Default for ClipModel {
             target: ClipTarget::Ema,
             teacher: String::new(),
             teacher_heads: Auto::Auto,
-            target_transform: TargetTransform::default(),
+            target_transform: ClipTransform::default(),
             loss: LatentLoss::L1,
             keep: Keep::Target,
             masks: TubeConfig::default(),

@@ -1,18 +1,18 @@
-//! A frozen encoder by the folder that a recipe names: a finished run of images, or of a world, or a published model's folder.
+//! A frozen encoder by the folder that a recipe names: a finished run of images, of clips or of a world, or a published model's folder.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::{Auto, Image, Sample, Window, fit, resize};
+use foretell_data::{Auto, ClipSample, Image, Normalise, Sample, Window, fit, resize};
 use foretell_jepa::Kept;
 use foretell_jepa::dynamics::TrainedModel;
 use foretell_nn::frozen::{Frozen, Look, Sight};
 use foretell_nn::parameters::look;
 use foretell_nn::released::preprocessing::{Filter, Preprocessing};
 use foretell_nn::released::{Model, ReleasedError};
-use foretell_nn::{Encode, weights};
+use foretell_nn::{Encode, NamedTensors, of_pictures, weights};
 use foretell_ops::{self as ops, Precision};
 use foretell_train::Which;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -101,17 +101,34 @@ fn run(path: &str, picture: [usize; 3], device: &Device) -> Result<Found, System
     let fingerprint = xxh3_64(format!("{:016x} {prepared:?}", xxh3_64(&bytes)).as_bytes());
     let side = get(&recipe, "data.image_size").and_then(toml::Value::as_integer);
     let colours = get(&recipe, "data.normalise.mean").and_then(toml::Value::as_array).map_or(3, Vec::len);
+    let normalise: Option<Normalise> = get(&recipe, "data.normalise").and_then(|of| of.clone().try_into().ok());
     let mut session = member.open(recipe, device, false)?;
     let steps = if let Auto::Value(steps) = session.train().steps { steps } else { 1 };
     let kept = session.learner(steps)?.kept(Which::Trained);
-    let ready = |encoder: &mut dyn Prepare| encoder.ready(tensors);
-    let look: Box<dyn Look> = match kept.downcast::<Kept<Sample>>() {
+    let side = || {
+        let side = side.and_then(|side| usize::try_from(side).ok()).filter(|side| *side > 0);
+        side.ok_or_else(|| wrong(path, "its config.toml does not say the side of its images"))
+    };
+    let kept = match kept.downcast::<Kept<Sample>>() {
         Ok(kept) => {
             let Kept { mut encoder, .. } = *kept;
-            ready(&mut encoder)?;
-            let side = side.and_then(|side| usize::try_from(side).ok()).filter(|side| *side > 0);
-            let side = side.ok_or_else(|| wrong(path, "its config.toml does not say the side of its images"))?;
-            Box::new(OfImages { encoder, picture, side, colours })
+            ready(&mut encoder, tensors)?;
+            let look = Box::new(OfImages { encoder, picture, side: side()?, colours });
+            return shaped(path, look, fingerprint, session.row().title.to_owned(), picture);
+        }
+        Err(other) => other,
+    };
+    let look: Box<dyn Look> = match kept.downcast::<Kept<ClipSample>>() {
+        Ok(kept) => {
+            let Kept { mut encoder, .. } = *kept;
+            // Its weights first, and ready for passes only as the encoder of pictures that is made of it.
+            encoder.load(tensors)?;
+            let normalise =
+                normalise.ok_or_else(|| wrong(path, "its config.toml does not say how its frames are normalised"))?;
+            let encoder = of_pictures(encoder.as_ref(), side()?, &normalise, device);
+            let mut encoder = encoder.ok_or_else(|| wrong(path, "its encoder takes no single pictures"))?;
+            encoder.prepare(Precision::F32);
+            Box::new(OfClips { encoder, picture, side: side()?, colours })
         }
         Err(other) => {
             let Ok(kept) = other.downcast::<Kept<Window>>() else {
@@ -119,30 +136,24 @@ fn run(path: &str, picture: [usize; 3], device: &Device) -> Result<Found, System
                 let what = format!("{system} learns from {many}, and what is wanted is an encoder of pictures");
                 return Err(wrong(path, what));
             };
-            of_windows(path, *kept, picture, ready)?
+            of_windows(path, *kept, picture, tensors)?
         }
     };
     shaped(path, look, fingerprint, session.row().title.to_owned(), picture)
 }
 
-/// An encoder that takes its weights.
-trait Prepare {
-    fn ready(&mut self, tensors: foretell_nn::NamedTensors) -> Result<(), SystemError>;
-}
-
-impl<S> Prepare for Box<dyn Encode<S>> {
-    fn ready(&mut self, tensors: foretell_nn::NamedTensors) -> Result<(), SystemError> {
-        self.load(tensors)?;
-        self.prepare(Precision::F32);
-        Ok(())
-    }
+/// An encoder takes its weights and is made ready for many passes.
+fn ready<S>(encoder: &mut Box<dyn Encode<S>>, tensors: NamedTensors) -> Result<(), SystemError> {
+    encoder.load(tensors)?;
+    encoder.prepare(Precision::F32);
+    Ok(())
 }
 
 fn of_windows(
     path: &str,
     kept: Kept<Window>,
     picture: [usize; 3],
-    ready: impl FnOnce(&mut dyn Prepare) -> Result<(), SystemError>,
+    tensors: NamedTensors,
 ) -> Result<Box<dyn Look>, SystemError> {
     let Kept { mut encoder, model } = kept;
     let seen = model.as_ref().and_then(|model| model.downcast_ref::<TrainedModel>()).map(|model| model.observation);
@@ -155,7 +166,7 @@ fn of_windows(
             ),
         ));
     }
-    ready(&mut encoder)?;
+    ready(&mut encoder, tensors)?;
     Ok(Box::new(OfWindows(encoder)))
 }
 
@@ -241,6 +252,33 @@ impl OfImages {
 }
 
 impl Look for OfImages {
+    fn tokens(&self, picture: &[f32]) -> Vec<f32> {
+        ops::values(self.encoder.tokens(&[&self.sample(picture)]).rows)
+    }
+
+    fn shape(&self, picture: &[f32]) -> (usize, usize, (usize, usize)) {
+        let tokens = self.encoder.tokens(&[&self.sample(picture)]);
+        let [count, width] = tokens.rows.dims();
+        (count, width, tokens.grid.unwrap_or((1, count)))
+    }
+}
+
+/// Of a run of clips: a picture is a clip of one frame, which is repeated to a whole token.
+struct OfClips {
+    encoder: Box<dyn Encode<ClipSample>>,
+    picture: [usize; 3],
+    side: usize,
+    colours: usize,
+}
+
+impl OfClips {
+    fn sample(&self, picture: &[f32]) -> ClipSample {
+        let image = fit(&Image::of_values(picture, self.picture), self.side).with_channels(self.colours);
+        ClipSample::new(vec![image])
+    }
+}
+
+impl Look for OfClips {
     fn tokens(&self, picture: &[f32]) -> Vec<f32> {
         ops::values(self.encoder.tokens(&[&self.sample(picture)]).rows)
     }

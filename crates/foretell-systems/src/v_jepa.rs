@@ -5,8 +5,9 @@
 
 use foretell_data::{Clips, ClipsConfig, Decision};
 use foretell_eval::Finding;
+use foretell_jepa::clips::ClipTransform;
 use foretell_jepa::masks::tubes::TubeConfig;
-use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetTransform};
+use foretell_jepa::target::{EmaConfig, EmaSchedule};
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ impl VJepaConfig {
     pub fn official() -> Self {
         Self(ClipModel {
             masks: TubeConfig::official(),
-            target_transform: TargetTransform::LayerNorm,
+            target_transform: ClipTransform::LayerNorm,
             ema: EmaConfig { schedule: EmaSchedule::Ramp { start: 0.998 }, ..EmaConfig::default() },
             ..ClipModel::default()
         })

@@ -6,9 +6,9 @@
 
 use foretell_data::{Clips, ClipsConfig, Decision};
 use foretell_eval::Finding;
-use foretell_jepa::clips::MaskToken;
+use foretell_jepa::clips::{ClipTransform, MaskToken};
 use foretell_jepa::masks::tubes::TubeConfig;
-use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetTransform};
+use foretell_jepa::target::{EmaConfig, EmaSchedule};
 use foretell_nn::positions::{Rope, RopeStyle};
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl VJepa2Config {
         Self {
             model: ClipModel {
                 masks: TubeConfig::official(),
-                target_transform: TargetTransform::LayerNorm,
+                target_transform: ClipTransform::LayerNorm,
                 ema: EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.99925 }, ..EmaConfig::default() },
                 ..ClipModel::default()
             },

@@ -6,9 +6,9 @@
 
 use foretell_data::{Auto, Clips, ClipsConfig, Decision};
 use foretell_eval::Finding;
-use foretell_jepa::clips::{ContextLoss, ImagesAmong, MaskToken};
+use foretell_jepa::clips::{ClipTransform, ContextLoss, ImagesAmong, MaskToken};
 use foretell_jepa::masks::tubes::{BlockTubes, OfficialTubes, TubeConfig, TubeSet};
-use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetTransform};
+use foretell_jepa::target::{EmaConfig, EmaSchedule};
 use foretell_nn::clip_vit::Dense;
 use foretell_nn::positions::{Rope, RopeStyle};
 use foretell_train::{Learner, TrainConfig};
@@ -71,7 +71,7 @@ impl VJepa21Config {
         Self {
             model: ClipModel {
                 masks: TubeConfig::official(),
-                target_transform: TargetTransform::LayerNorm,
+                target_transform: ClipTransform::LayerNorm,
                 ema: EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.99925 }, ..EmaConfig::default() },
                 ..ClipModel::default()
             },

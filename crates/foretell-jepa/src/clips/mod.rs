@@ -7,6 +7,7 @@
 
 mod batch;
 mod dense;
+mod transform;
 pub mod views;
 
 use std::sync::Arc;
@@ -21,10 +22,11 @@ use foretell_ops::{self as ops, Sets};
 use serde::{Deserialize, Serialize};
 
 use crate::masked::Keep;
-use crate::target::{EmaConfig, TargetTransform};
+use crate::target::EmaConfig;
 use crate::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role};
 pub use batch::{Early, ImagesAmong, Joined, TubeBatch, TubeCollator, TubePart};
 pub use dense::{ContextLoss, nearness};
+pub use transform::ClipTransform;
 
 /// Where targets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +96,7 @@ pub struct MaskedClips {
     /// Where targets come from.
     pub target: ClipTarget,
     /// What becomes of the target's tokens before they are predicted; of several levels, of each by itself.
-    pub transform: TargetTransform,
+    pub transform: ClipTransform,
     /// How predictions are held against them.
     pub loss: LatentLoss,
     /// Which mask token stands for what is asked.
@@ -178,7 +180,7 @@ impl MaskedClips {
         };
         let levels = seen.into_iter().map(|level| {
             let [rows, width] = level.dims();
-            self.transform.apply(level.reshape([part.clips, tokens, width])).reshape([rows, width])
+            self.transform.apply(level.reshape([part.clips, tokens, width]), part.grid.frames).reshape([rows, width])
         });
         levels.collect()
     }

@@ -10,11 +10,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Normalise};
 use foretell_jepa::clips::{
-    ClipNetworks, ClipTarget, ContextLoss, LatentLoss, MaskToken, MaskedClips, TubeBatch, TubeCollator, TubePart,
+    ClipNetworks, ClipTarget, ClipTransform, ContextLoss, LatentLoss, MaskToken, MaskedClips, TubeBatch, TubeCollator,
+    TubePart,
 };
 use foretell_jepa::masked::Keep;
 use foretell_jepa::masks::tubes::{TubeConfig, TubeMasks};
-use foretell_jepa::target::{EmaConfig, TargetTransform};
+use foretell_jepa::target::EmaConfig;
 use foretell_jepa::{Clock, Objective};
 use foretell_nn::clip_vit::{ClipVitConfig, Code, Dense, Modality, Positions, cut};
 use foretell_nn::masked_predictor::MaskedPredictorConfig;
@@ -138,7 +139,7 @@ impl Case {
         };
         MaskedClips {
             target: ClipTarget::Ema,
-            transform: TargetTransform::LayerNorm,
+            transform: ClipTransform::LayerNorm,
             loss: LatentLoss::L1,
             mask_token: self.mask_token,
             context_loss: self.context_loss,

@@ -8,9 +8,9 @@ use foretell_data::{
     Auto, ClipSample, Clips, ClipsConfig, DataError, Description, Image, Meta, Modality, MovingConfig, Opening, Part,
     Unit,
 };
-use foretell_jepa::clips::{ClipTarget, ContextLoss, ImagesAmong, LatentLoss};
+use foretell_jepa::clips::{ClipTarget, ClipTransform, ContextLoss, ImagesAmong, LatentLoss};
 use foretell_jepa::masks::tubes::{CausalTubes, OfficialTubes, RandomTubes, TubeConfig};
-use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetTransform};
+use foretell_jepa::target::{EmaConfig, EmaSchedule};
 use foretell_systems::clip_model::{ClipModel, Grow};
 use foretell_systems::le_v_jepa::LeVJepaConfig;
 use foretell_systems::v_jepa::VJepaConfig;
@@ -86,7 +86,7 @@ fn v_jepa_with_its_defaults_is_healthy_and_learns() {
 /// The published objective without average and stop-gradient: a constant is its best answer.
 #[test]
 fn v_jepa_without_stop_gradient_and_average_collapses() {
-    let ablation = ClipModel { target: ClipTarget::Live, target_transform: TargetTransform::LayerNorm, ..small() };
+    let ablation = ClipModel { target: ClipTarget::Live, target_transform: ClipTransform::LayerNorm, ..small() };
     let (first, last) = train(bench(STEPS).learner(&VJepaConfig(ablation)), STEPS);
     assert_eq!((first.health.verdict, last.health.verdict), (Verdict::Healthy, Verdict::Collapse), "{last:#?}");
 }
@@ -260,7 +260,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
 fn official_settings_are_the_released_ones() {
     let VJepaConfig(one) = VJepaConfig::official();
     assert_eq!(one.masks, TubeConfig::official());
-    assert_eq!((one.target_transform, one.loss), (TargetTransform::LayerNorm, LatentLoss::L1));
+    assert_eq!((one.target_transform, one.loss), (ClipTransform::LayerNorm, LatentLoss::L1));
     assert!((one.ema.momentum(1, 10, 8) - 0.998).abs() < 1e-12);
     let two = VJepa2Config::official();
     assert!((two.model.ema.momentum(7, 10, 8) - 0.99925).abs() < 1e-12);

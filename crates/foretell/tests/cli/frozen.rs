@@ -219,6 +219,27 @@ fn it_learns_from_recordings_with_poses_and_says_what_does_not_fit() {
 }
 
 #[test]
+fn runs_of_clips_may_be_the_encoder() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    robot(root.path());
+    for system in ["v-jepa", "le-v-jepa"] {
+        let (encoder, run) = (at(system), at(&format!("{system}-ac")));
+        let sets =
+            ["model.width=24", "model.heads=2", "model.depth=1", "model.patch=8", "train.batch=4", "data.frames=4"];
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let arguments = ["train", system, "--steps", "2", "--set", "data.scenes.held_out=16", "--image-size", "16"];
+        let judged = ["--set", "judge.train_samples=16", "--out", encoder.to_str().unwrap()];
+        succeeded(&[&arguments[..], &sets, &judged].concat(), "2");
+        let summary = train(&small(&encoder), &["--data", at("robot").to_str().unwrap(), "--steps", "3"], &run);
+        for of in ["model", "last observation"] {
+            let errors = forecast(&summary, of);
+            assert!(errors.iter().all(|e| *e > 0.0 && e.is_finite()), "{system}, {of}: {errors:?}");
+        }
+    }
+}
+
+#[test]
 fn a_published_model_may_be_the_encoder() {
     let root = tempfile::tempdir().unwrap();
     robot(root.path());
