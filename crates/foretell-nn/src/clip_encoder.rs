@@ -3,13 +3,16 @@
 use std::any::Any;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use foretell_data::{ClipSample, Normalise};
 use foretell_ops::{self as ops, Precision, Sets};
 
 use crate::clip_summary::SummaryVit;
 use crate::clip_vit::ClipVit;
 use crate::encode::{Encode, Tokens};
+use crate::layers::{BatchStatistics, Pass, absorb};
+use crate::parameters;
+use crate::tune::{Change, Take, Tunable};
 use crate::weights::{self, NamedTensors, WeightsError};
 
 /// A network of clips in evaluation mode, without gradients.
@@ -94,6 +97,18 @@ impl<N: ClipNetwork> ClipEncoder<N> {
         Self { network, frames, size, normalise, device: device.clone() }
     }
 
+    /// Another state of the network, fed alike.
+    fn with(&self, network: N) -> Self {
+        Self::new(network, (self.frames, self.size), self.normalise.clone(), &self.device)
+    }
+
+    /// `[B, N, D]` as packed rows.
+    fn packed(&self, tokens: Tensor<3>) -> Tokens {
+        let [b, n, d] = tokens.dims();
+        let side = self.size / self.network.patch().max(1);
+        Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some((side, side)) }
+    }
+
     /// `[B, T, C, H, W]`. A clip of fewer frames goes on with its last one.
     fn clips(&self, samples: &[&ClipSample]) -> Tensor<5> {
         let (channels, side) = (self.network.channels(), self.size);
@@ -148,9 +163,7 @@ impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
             let device = clips.device();
             ops::together(&device, || self.network.tokens(clips))
         });
-        let [b, n, d] = tokens.dims();
-        let side = self.size / self.network.patch().max(1);
-        Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some((side, side)) }
+        self.packed(tokens)
     }
 
     fn probed(&self, samples: &[&ClipSample]) -> Tensor<2> {
@@ -180,6 +193,32 @@ impl<N: ClipNetwork + Module + 'static> Encode<ClipSample> for ClipEncoder<N> {
     fn network(&self) -> &dyn Any {
         &self.network
     }
+
+    fn tunable(&self) -> Option<Box<dyn Tunable<ClipSample>>> {
+        Some(Box::new(self.with(self.network.clone().train())))
+    }
+}
+
+impl<N: ClipNetwork + Module + 'static> Tunable<ClipSample> for ClipEncoder<N> {
+    fn learned(&self, samples: &[&ClipSample], _: &mut Pass<'_>) -> Tokens {
+        self.packed(self.network.tokens(self.clips(samples)))
+    }
+
+    fn gradients(&self, gradients: &mut Gradients, take: &mut Take<'_>) {
+        parameters::gradients(&self.network, gradients, take);
+    }
+
+    fn change(self: Box<Self>, change: &mut Change<'_>) -> Box<dyn Tunable<ClipSample>> {
+        Box::new(self.with(parameters::change(self.network.clone(), change)))
+    }
+
+    fn absorb(self: Box<Self>, seen: &[BatchStatistics]) -> Box<dyn Tunable<ClipSample>> {
+        Box::new(self.with(absorb(self.network.clone(), seen)))
+    }
+
+    fn tuned(&self) -> Box<dyn Encode<ClipSample>> {
+        Box::new(self.with(self.network.valid()))
+    }
 }
 
 #[cfg(test)]
@@ -192,9 +231,7 @@ mod tests {
     use crate::clip_vit::{ClipVitConfig, Positions};
     use crate::positions::{Rope, RopeStyle};
 
-    #[test]
-    fn an_encoder_of_clips_sees_a_picture_as_one_tubelet_of_it() {
-        let device = Device::flex();
+    fn network() -> ClipVit {
         let rope = Rope { style: RopeStyle::Interleaved, counted: None, spread: None };
         let config = ClipVitConfig {
             patch: 2,
@@ -208,7 +245,34 @@ mod tests {
             positions: Positions::Turned(rope),
             dense: None,
         };
-        let network = config.init(&mut ChaCha8Rng::seed_from_u64(3), &device);
+        config.init(&mut ChaCha8Rng::seed_from_u64(3), &Device::flex().autodiff()).valid()
+    }
+
+    #[test]
+    fn every_parameter_of_an_encoder_of_clips_can_be_tuned() {
+        let device = Device::flex();
+        let clips = ClipEncoder::new(network(), (4, 4), Normalise { mean: vec![0.25], std: vec![0.5] }, &device);
+        let frame = |at: u8| Image { width: 4, height: 4, channels: 1, pixels: (0..16).map(|i| i * 9 + at).collect() };
+        let sample = ClipSample::new((0..4).map(|at| frame(20 * at)).collect());
+        let tunable = clips.tunable().expect("clips can be tuned");
+        let tokens = tunable.learned(&[&sample], &mut Pass::Evaluation);
+        let before = ops::values(clips.tokens(&[&sample]).rows);
+        assert!(ops::values(tokens.rows.clone().inner()).iter().zip(&before).all(|(a, b)| (a - b).abs() < 1e-5));
+        let mut gradients = tokens.rows.square().slice([0..8, 0..5]).sum().backward();
+        let mut found = 0;
+        tunable.gradients(&mut gradients, &mut |_, gradient| {
+            found += usize::from(ops::values(gradient).iter().any(|x| *x != 0.0));
+        });
+        // Maps, their biases and two norms in each of two blocks, the patches' map and the last norm; keys' biases are in one with the rest.
+        assert_eq!(found, 2 * 12 + 2 + 2);
+        let tuned = tunable.change(&mut |_, values| values * 0.5).tuned();
+        let after = ops::values(tuned.tokens(&[&sample]).rows);
+        assert!(before.iter().zip(&after).any(|(a, b)| (a - b).abs() > 0.1), "what was changed is what is seen");
+    }
+
+    #[test]
+    fn an_encoder_of_clips_sees_a_picture_as_one_tubelet_of_it() {
+        let (device, network) = (Device::flex(), network());
         let normalise = Normalise { mean: vec![0.25], std: vec![0.5] };
         let clips = ClipEncoder::new(network.clone(), (8, 4), normalise.clone(), &device);
         let pixels: Vec<u8> = (0..16).map(|i| i * 15).collect();

@@ -59,6 +59,8 @@ pub struct ClipModel {
     pub target_transform: ClipTransform,
     /// How predictions are held against targets.
     pub loss: LatentLoss,
+    /// Weight of SIGReg on the context's tokens: keeps dimensions from following a few. The released code has none: 0.
+    pub sigreg: f64,
     /// Which encoder is kept.
     pub keep: Keep,
     /// Who sees which tokens.
@@ -86,6 +88,7 @@ impl Default for ClipModel {
             teacher_heads: Auto::Auto,
             target_transform: ClipTransform::default(),
             loss: LatentLoss::L1,
+            sigreg: 0.001,
             keep: Keep::Target,
             masks: TubeConfig::default(),
             ema: EmaConfig::default(),
@@ -212,6 +215,9 @@ impl ClipModel {
                 self.tubelet
             )));
         }
+        if !(self.sigreg >= 0.0 && self.sigreg.is_finite()) {
+            return Err(SystemError::Setting(format!("`model.sigreg` must be 0 or more, found {}", self.sigreg)));
+        }
         let collator = TubeCollator {
             seed: on.seed,
             frames,
@@ -223,6 +229,8 @@ impl ClipModel {
             masks: self.masks.clone(),
             early: kind.early,
             images: kind.images.clone(),
+            width: resolved(self.width),
+            slices: if self.sigreg > 0.0 { 256 } else { 0 },
         };
         collator.check()?;
         Ok(collator)
@@ -309,6 +317,7 @@ impl ClipModel {
             target: self.target,
             transform: self.target_transform,
             loss: self.loss,
+            sigreg: self.sigreg,
             mask_token: kind.mask_token,
             context_loss: kind.context_loss,
             ema: self.ema,

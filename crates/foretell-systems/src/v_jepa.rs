@@ -37,6 +37,7 @@ impl VJepaConfig {
         Self(ClipModel {
             masks: TubeConfig::official(),
             target_transform: ClipTransform::LayerNorm,
+            sigreg: 0.0,
             ema: EmaConfig { schedule: EmaSchedule::Ramp { start: 0.998 }, ..EmaConfig::default() },
             ..ClipModel::default()
         })

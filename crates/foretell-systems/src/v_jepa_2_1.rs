@@ -72,6 +72,7 @@ impl VJepa21Config {
             model: ClipModel {
                 masks: TubeConfig::official(),
                 target_transform: ClipTransform::LayerNorm,
+                sigreg: 0.0,
                 ema: EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.99925 }, ..EmaConfig::default() },
                 ..ClipModel::default()
             },

@@ -283,6 +283,11 @@ impl Light {
         Self { x: strength * cos, y: strength * sin, noise: rng.random_range(0.01..0.04) }
     }
 
+    /// The same from everywhere.
+    pub(crate) fn even(self) -> Self {
+        Self { x: 0.0, y: 0.0, ..self }
+    }
+
     fn at(&self, x: f32, y: f32) -> f32 {
         1.0 + self.x * (x - 0.5) + self.y * (y - 0.5)
     }

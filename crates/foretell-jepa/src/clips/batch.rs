@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::masks::MaskError;
 use crate::masks::tubes::{TubeConfig, TubeMasks};
+use crate::sigreg::directions;
 
 /// Clips of one shape and who sees which of their tokens, on the host.
 pub struct TubePart {
@@ -29,6 +30,8 @@ pub struct TubePart {
 pub struct TubeBatch {
     /// One for each shape.
     pub parts: Vec<TubePart>,
+    /// SIGReg's directions, `[D, M]`; empty where it has no weight.
+    pub directions: Vec<f32>,
 }
 
 /// The mask sets of a part behind each other, as the networks take them: one pass for all.
@@ -145,6 +148,10 @@ pub struct TubeCollator {
     pub early: Option<Early>,
     /// Single images beside the clips, if there are some; a tubelet of theirs has one frame.
     pub images: Option<ImagesAmong>,
+    /// Token width, D.
+    pub width: usize,
+    /// Directions of SIGReg, M; 0 where it has no weight.
+    pub slices: usize,
 }
 
 impl TubeCollator {
@@ -265,7 +272,7 @@ impl Collate for TubeCollator {
         if !images.is_empty() {
             parts.push(self.part(step, images, clips.len(), Modality::Image)?);
         }
-        Ok(TubeBatch { parts })
+        Ok(TubeBatch { parts, directions: directions(self.seed, step, self.width, self.slices) })
     }
 }
 
@@ -300,6 +307,8 @@ mod tests {
             masks: TubeConfig::default(),
             early: None,
             images: None,
+            width: 8,
+            slices: 0,
         }
     }
 

@@ -22,6 +22,7 @@ use foretell_ops::{self as ops, Sets};
 use serde::{Deserialize, Serialize};
 
 use crate::masked::Keep;
+use crate::sigreg::sigreg;
 use crate::target::EmaConfig;
 use crate::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role};
 pub use batch::{Early, ImagesAmong, Joined, TubeBatch, TubeCollator, TubePart};
@@ -103,6 +104,8 @@ pub struct MaskedClips {
     pub mask_token: MaskToken,
     /// Supervision of the context's own tokens, where the predictor has a head for them.
     pub context_loss: Option<ContextLoss>,
+    /// Weight of SIGReg on the context's tokens; 0 as released.
+    pub sigreg: f64,
     /// The clock of the average.
     pub ema: EmaConfig,
     /// Which encoder is kept.
@@ -125,6 +128,8 @@ pub struct Predicted {
     pub targets: Tensor<2>,
     /// Of the context's own tokens and from the target, `[Σ N_c, levels · D]` each, where they are supervised.
     pub context: Option<(Tensor<2>, Tensor<2>)>,
+    /// The context's tokens as the last level has them, `[Σ N_c, D]`.
+    pub seen: Tensor<2>,
 }
 
 impl MaskedClips {
@@ -139,8 +144,9 @@ impl MaskedClips {
             Tensor::cat(levels, 1)
         };
         let layers = networks.encoder.supervised();
-        let seen = Packed { grid: part.grid, at: &joined.context_at, sets: &joined.context, modality: part.modality };
-        let levels = networks.encoder.rows(ops::gather(tubelets, &joined.context_rows), seen, &layers);
+        let packed = Packed { grid: part.grid, at: &joined.context_at, sets: &joined.context, modality: part.modality };
+        let levels = networks.encoder.rows(ops::gather(tubelets, &joined.context_rows), packed, &layers);
+        let seen = levels.last().expect("a network has a level").clone();
         let context = Tensor::cat(levels, 1);
         let tokens: Vec<usize> = match self.mask_token {
             MaskToken::OfSet => joined.of_set.clone(),
@@ -157,10 +163,10 @@ impl MaskedClips {
         if dense {
             let (predictions, of_context) = networks.predictor.rows_dense(context, asked);
             let context = Some((of_context, rows(&joined.context_rows)));
-            return Predicted { joined, predictions, targets, context };
+            return Predicted { joined, predictions, targets, context, seen };
         }
         let predictions = networks.predictor.rows(context, asked);
-        Predicted { joined, predictions, targets, context: None }
+        Predicted { joined, predictions, targets, context: None, seen }
     }
 
     /// What every token of a part is to be predicted as, `[B·N, D]` for each level.
@@ -221,6 +227,17 @@ impl MaskedClips {
     }
 }
 
+impl MaskedClips {
+    /// SIGReg of the context's tokens of the first mask set, `[1]`: as many of each clip, those of one place in this order are a group.
+    fn spreads(&self, predicted: &Predicted, part: &TubePart, directions: &[f32]) -> Tensor<1> {
+        let sets = &predicted.joined.context;
+        let most = (0..part.clips).map(|clip| sets.range(clip).len()).min().unwrap_or(1).clamp(1, JUDGED);
+        let rows = ops::gather(predicted.seen.clone(), &spread(sets, part.clips, most));
+        let [_, width] = rows.dims();
+        sigreg(rows.reshape([part.clips, most, width]).swap_dims(0, 1), directions)
+    }
+}
+
 /// Each row brought to mean 0 and variance 1.
 fn plain(rows: Tensor<2>) -> Tensor<2> {
     let [_, width] = rows.dims();
@@ -228,13 +245,13 @@ fn plain(rows: Tensor<2>) -> Tensor<2> {
     ops::layer_norm(rows, Tensor::ones([width], &device), Tensor::zeros([width], &device), 1e-6)
 }
 
-/// Rows of one clip that health is judged on, at most.
+/// Rows of one clip that health is judged on, and SIGReg, at most.
 const JUDGED: usize = 32;
 
 /// As many rows of each clip of a part's first mask set, evenly spread and clip by clip.
-fn spread(joined: &Joined, clips: usize, most: usize) -> Vec<u32> {
+fn spread(sets: &Sets, clips: usize, most: usize) -> Vec<u32> {
     let rows = |clip: usize| {
-        let range = joined.targets.range(clip);
+        let range = sets.range(clip);
         (0..most).map(move |i| (range.start + i * range.len() / most) as u32)
     };
     (0..clips).flat_map(rows).collect()
@@ -259,18 +276,21 @@ impl Objective for MaskedClips {
             let most = least.min().unwrap_or(1).clamp(1, JUDGED);
             let rows = |of: &dyn Fn(&Predicted) -> Tensor<2>| {
                 let rows = parts.iter().zip(&batch.parts).map(|(predicted, part)| {
-                    ops::gather(of(predicted).inner(), &spread(&predicted.joined, part.clips, most))
+                    ops::gather(of(predicted).inner(), &spread(&predicted.joined.targets, part.clips, most))
                 });
                 Tensor::cat(rows.collect(), 0)
             };
             Latents { predictions: rows(&|part| part.predictions.clone()), targets: rows(&|part| part.targets.clone()) }
         });
         let all: usize = batch.parts.iter().map(|part| part.clips).sum();
-        let (mut hidden, mut seen) = (None, None);
+        let (mut hidden, mut seen, mut spreading) = (None, None, None);
         let add = |sum: Option<Tensor<1>>, term: Tensor<1>| Some(sum.map_or(term.clone(), |sum| sum + term));
         for (part, predicted) in batch.parts.iter().zip(parts) {
             let share = part.clips as f64 / all.max(1) as f64;
-            let Predicted { joined, predictions, targets, context } = predicted;
+            if self.sigreg > 0.0 {
+                spreading = add(spreading, self.spreads(&predicted, part, &batch.directions) * share);
+            }
+            let Predicted { joined, predictions, targets, context, .. } = predicted;
             let loss = self.of_sets((predictions, targets), &joined.targets, &joined.of_set, None);
             hidden = add(hidden, loss * share);
             if let Some(pair) = context {
@@ -284,9 +304,16 @@ impl Objective for MaskedClips {
         }
         let mut loss = hidden.expect("a batch has a part");
         let mut terms = Vec::new();
+        if seen.is_some() || spreading.is_some() {
+            terms.push(("prediction", loss.clone().inner()));
+        }
         if let Some(seen) = seen {
-            terms = vec![("prediction", loss.clone().inner()), ("context", seen.clone().inner())];
+            terms.push(("context", seen.clone().inner()));
             loss = loss + seen * weight;
+        }
+        if let Some(spreading) = spreading {
+            terms.push(("sigreg", spreading.clone().inner()));
+            loss = loss + spreading * self.sigreg;
         }
         if clock.health_due {
             let motion = batch.parts.first().map_or(0.0, TubePart::motion);

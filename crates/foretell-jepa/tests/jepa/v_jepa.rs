@@ -136,6 +136,8 @@ impl Case {
             masks: TubeConfig::default(),
             early: None,
             images: None,
+            width: 0,
+            slices: 0,
         };
         MaskedClips {
             target: ClipTarget::Ema,
@@ -143,6 +145,7 @@ impl Case {
             loss: LatentLoss::L1,
             mask_token: self.mask_token,
             context_loss: self.context_loss,
+            sigreg: 0.0,
             ema: EmaConfig::default(),
             keep: Keep::Target,
             given: false,
@@ -161,7 +164,7 @@ impl Case {
         if self.images {
             parts.push(part("images", 2, 1, 1, 1, Modality::Image));
         }
-        TubeBatch { parts }
+        TubeBatch { parts, directions: Vec::new() }
     }
 
     fn check(&self) {

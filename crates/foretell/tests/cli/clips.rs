@@ -103,6 +103,16 @@ fn a_run_over_clips_is_embedded_searched_inspected_and_reported() {
     }
     assert!(printed(&["inspect", name]).contains("V-JEPA on"));
 
+    // By attention over frozen tokens and with the whole network, beside the same from scratch and pixels.
+    let asked = ["probe", name, "--json", "--probe", "attentive,finetune", "--set", "judge.attentive.epochs=2"];
+    let probed = json(&[&asked[..], &["--set", "judge.finetune.epochs=2"]].concat());
+    for kind in ["attentive", "finetune"] {
+        for of in ["trained", "untrained", "pixels"] {
+            let rows = probed[kind].as_array().unwrap();
+            assert!(rows.iter().any(|row| row["features"] == of && row["n"].as_u64() > Some(0)), "{kind}: {rows:?}");
+        }
+    }
+
     let features = root.path().join("features.npz");
     let output = foretell().args(["embed", name, text(&data), "--out", text(&features)]).output().unwrap();
     let said = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
