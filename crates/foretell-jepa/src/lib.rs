@@ -17,6 +17,7 @@ pub mod operators;
 pub mod patches;
 pub mod predicted_operator;
 pub mod sigreg;
+pub mod stacked;
 pub mod target;
 pub mod vicreg;
 pub mod views;

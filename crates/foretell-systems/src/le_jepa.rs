@@ -11,6 +11,7 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig, Sample, fit};
 use foretell_eval::{Card, Finding, Pictures, Strip, Tile};
 use foretell_jepa::AntiCollapse;
+use foretell_jepa::anti_collapse::{Scaling, SigregConfig, VicregConfig};
 use foretell_jepa::views::{Views, ViewsCollator, ViewsNetworks};
 use foretell_nn::Backbone;
 use foretell_nn::conv::ResNetConfig;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{check_patch, check_term, check_width, settle_lambda, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -151,7 +152,9 @@ impl System for LeJepaConfig {
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         let (image_size, channels) = on.config.form()?;
         self.resolve(image_size, on.on_cpu(), decisions);
-        self.check(on.batch)?;
+        settle_lambda(self.anti_collapse, &mut self.lambda, decisions)?;
+        check_term(self.anti_collapse, on.batch)?;
+        self.check()?;
         let image = (image_size, image_size);
         let (mut weights, device) = (on.weights(0), on.learning());
         match &self.backbone {
@@ -204,6 +207,33 @@ const VIEWED: usize = 4;
 const SHOWN: u64 = u64::MAX / 4;
 
 impl LeJepaConfig {
+    /// The image half of EB-JEPA (arXiv 2602.03604) as released, with SIGReg in its own scaling: two whole views, a ResNet-18 whose stem
+    /// keeps the resolution (padded by 1, where the released one pads by 2), three maps to wide codes.
+    pub fn eb_jepa() -> Self {
+        let ours = Self::default();
+        Self {
+            size: Size::Base,
+            anti_collapse: AntiCollapse::Sigreg(SigregConfig { scaling: Scaling::None }),
+            lambda: Auto::Value(10.0),
+            local_views: 0,
+            projector: vec![2048, 2048],
+            code_width: 128,
+            backbone: BackboneConfig::Resnet { widths: stages(Size::Base), blocks: 2, stem_kernel: 3, stem_stride: 1 },
+            global: Augment { solarise: 0.1, ..ours.global.clone() },
+            ..ours
+        }
+    }
+
+    /// The same with VICReg in its own convention, and codes as wide as the released ones.
+    pub fn eb_jepa_vicreg() -> Self {
+        Self {
+            anti_collapse: AntiCollapse::Vicreg(VicregConfig::eb_jepa()),
+            lambda: Auto::Auto,
+            code_width: 2048,
+            ..Self::eb_jepa()
+        }
+    }
+
     /// Chooses what is open, and says why.
     fn resolve(&mut self, image_size: usize, on_cpu: bool, decisions: &mut Vec<Decision>) {
         let (mut unit, size) = (4, self.size);
@@ -234,12 +264,9 @@ impl LeJepaConfig {
             let half = (image_size / 2 / unit.max(1) * unit.max(1)).max(unit);
             (half, format!("half of {image_size} pixels: a quarter of the work"))
         });
-        if let Some(usual) = self.anti_collapse.usual_lambda() {
-            self.lambda.resolve("model.lambda", decisions, || (usual, "the published weight of this term".to_owned()));
-        }
     }
 
-    fn check(&self, batch: usize) -> Result<(), SystemError> {
+    fn check(&self) -> Result<(), SystemError> {
         for (table, augment) in [("model.global", &self.global), ("model.local", &self.local)] {
             augment.check().map_err(|error| error.under(table))?;
         }
@@ -248,25 +275,6 @@ impl LeJepaConfig {
                 "{} global and {} local views were asked for: at least one global view and two views in all are needed. Set `model.global_views` and `model.local_views`",
                 self.global_views, self.local_views
             )));
-        }
-        self.anti_collapse.check("model.anti_collapse").map_err(SystemError::Setting)?;
-        let most = if self.anti_collapse.is_share() { 1.0 } else { f64::MAX };
-        match (self.lambda, self.anti_collapse.usual_lambda()) {
-            (Auto::Value(lambda), Some(_)) if !(0.0..=most).contains(&lambda) => {
-                let range = if most == 1.0 { "lie between 0 and 1" } else { "be 0 or more" };
-                return Err(SystemError::Setting(format!("`model.lambda` must {range}, found {lambda}")));
-            }
-            (Auto::Value(lambda), None) => {
-                return Err(SystemError::Setting(format!(
-                    "`model.lambda` is {lambda}, but this `model.anti_collapse` has no λ: leave it out, or set the weights in `model.anti_collapse`"
-                )));
-            }
-            _ => {}
-        }
-        if batch < 2 && self.anti_collapse != AntiCollapse::None {
-            return Err(SystemError::Setting(
-                "`train.batch` must be 2 or more: codes are kept apart by how they vary over a batch".to_owned(),
-            ));
         }
         if self.slices == 0 || self.code_width == 0 || self.projector.contains(&0) {
             return Err(SystemError::Setting(

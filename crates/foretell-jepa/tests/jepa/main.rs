@@ -5,4 +5,6 @@ mod block_causal;
 mod dynamics;
 mod graph_jepa;
 mod parity;
+mod shipped;
+mod stacked;
 mod v_jepa;
