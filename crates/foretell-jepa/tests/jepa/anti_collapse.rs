@@ -141,10 +141,9 @@ fn visreg_knows_a_gaussian() {
     assert!(value(centre(gaussian.clone())) < 0.01 && value(scale(gaussian.clone(), 0.0)) < 0.01);
     let of_gaussian = value(shape(gaussian, &along, 1e-4));
     assert!(of_gaussian < 0.05, "{of_gaussian}");
-    // −ln of the normal distribution's own uniform would need its integral; the square of a pair of normals, halved and added, is
-    // exponential.
+    // Half the squared length of two normals is exponential.
     let pairs = normal(6, [1, 2048, 16], 1.0);
-    let exponential: Vec<f32> = pairs.chunks(2).map(|p| (p[0] * p[0] + p[1] * p[1]) / 2.0).collect();
+    let exponential: Vec<f32> = pairs.chunks(2).map(|p| 0.5 * (p[0] * p[0] + p[1] * p[1])).collect();
     let of_exponential = value(shape(tensor(&exponential, [1, 2048, 8]), &along, 1e-4));
     assert!(of_exponential > 2.0 * of_gaussian, "{of_exponential} beside {of_gaussian}");
 }
@@ -242,7 +241,7 @@ fn views_are_weighed_as_published() {
     let invariance = value(AntiCollapse::None.views(tensor(&z, [3, 16, 4]), 2, &[], 0.0).value);
     let by_hand: f32 = (0..64)
         .map(|i| {
-            let mean = (z[i] + z[64 + i]) / 2.0;
+            let mean = f32::midpoint(z[i], z[64 + i]);
             [z[i], z[64 + i], z[128 + i]].iter().map(|x| (x - mean).powi(2)).sum::<f32>()
         })
         .sum::<f32>()

@@ -37,7 +37,7 @@ fn value(term: Term) -> Tensor<1> {
 /// `SIGReg()`, and `LeJEPALoss()` whole: no factor.
 #[test]
 fn sigreg_and_the_loss_of_lejepa_are_those_of_lightly() {
-    equal("sigreg", |codes, directions| sigreg(codes, directions));
+    equal("sigreg", sigreg);
     equal("lejepa", |codes, directions| value(AntiCollapse::default().views(codes, GLOBAL, directions, 0.05)));
 }
 
