@@ -44,5 +44,5 @@ pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, Probed, probes};
 pub use ridge::Ridge;
 pub use ridge_head::ridge_heads;
-pub use statistics::Statistics;
+pub use statistics::{Statistics, rankme};
 pub use stored::{FeatureRows, Memory, Store, Stored};

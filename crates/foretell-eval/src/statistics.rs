@@ -97,6 +97,18 @@ impl Statistics {
     }
 }
 
+/// [`Statistics::rankme`] of `features` `[N, D]`, N ≥ 2, with another ε than the paper's 1e-7: stable-pretraining 0.1.8 adds 1e-5, by
+/// which it counts faint dimensions for more.
+///
+/// # Errors
+/// As [`Statistics::of`].
+pub fn rankme(features: &Features, epsilon: f64) -> Result<f64, EvalError> {
+    features.check("RankMe", 2)?;
+    let plain = shifted(features, &vec![0.0; features.dim]);
+    let singular: Vec<f64> = eigenvalues(gram(plain.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
+    Ok(effective_count(&singular, epsilon))
+}
+
 /// Mean and standard deviation of the cosine over ordered pairs of different rows. With unit rows u and s their sum,
 /// `Σ_{i≠j} cos = ‖s‖² − N` and `Σ_{i≠j} cos² = ‖uᵀu‖_F² − N`; zero rows form one more axis.
 fn pairwise_cosine(mut rows: faer::Mat<f64>) -> (f64, f64) {

@@ -17,7 +17,7 @@ use crate::masks::{BatchMasks, Grid, MaskConfig};
 use crate::operators::cut;
 use crate::sigreg::{directions, sigreg};
 use crate::target::{EmaConfig, TargetKind, TargetTransform};
-use crate::{Clock, Kept, Latents, Objective, Outcome, Role};
+use crate::{AntiCollapse, Clock, Kept, Latents, Objective, Outcome, Role};
 
 /// Which of the two encoders is kept after training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct MaskedBatch {
     pub context: Vec<f32>,
     /// Positions.
     pub masks: BatchMasks,
-    /// SIGReg's directions, `[D, M]`; empty where it has no weight.
+    /// Directions along which tokens are looked at, `[D, M]`; empty where no term takes any.
     pub directions: Vec<f32>,
 }
 
@@ -58,7 +58,7 @@ pub struct MaskedCollator {
     pub masks: MaskConfig,
     /// Token width, D.
     pub width: usize,
-    /// Directions of SIGReg, M; 0 where it has no weight.
+    /// Directions along which tokens are looked at, M; 0 where no term takes any.
     pub slices: usize,
 }
 
@@ -123,6 +123,8 @@ pub struct Masked {
     pub transform: TargetTransform,
     /// Weight of SIGReg on the context's tokens; 0 as released.
     pub sigreg: f64,
+    /// A term on the means of a sample's predictions and of its targets, and its weight: with VICReg this is C-JEPA (arXiv 2410.19560).
+    pub means: Option<(AntiCollapse, f64)>,
     /// The clock of the average.
     pub ema: EmaConfig,
     /// Which encoder is kept.
@@ -158,6 +160,13 @@ impl Masked {
     }
 }
 
+/// The mean of each sample's tokens, all its targets together: `[B·K, N_t, D]` → `[B, D]`.
+fn sample_means(tokens: &Tensor<3>, batch: &MaskedBatch) -> Tensor<2> {
+    let [_, _, width] = tokens.dims();
+    let masks = &batch.masks;
+    tokens.clone().reshape([masks.batch, masks.targets * masks.target_len, width]).mean_dim(1).squeeze_dim(1)
+}
+
 /// `[R, N, D]` → `[R·N, D]`, untracked.
 pub(crate) fn flatten(latents: Tensor<3>) -> Tensor<2> {
     let [r, n, d] = latents.dims();
@@ -178,15 +187,29 @@ impl Objective for Masked {
         let latents = clock
             .health_due
             .then(|| Latents { predictions: flatten(predictions.clone()), targets: flatten(targets.clone()) });
+        let means = self.means.map(|(term, weight)| {
+            let tracked = if targets.device().is_autodiff() { targets.clone() } else { targets.clone().autodiff() };
+            let codes = Tensor::stack(vec![sample_means(&predictions, batch), sample_means(&tracked, batch)], 0);
+            (term.views(codes, 1, &batch.directions, term.usual_lambda().unwrap_or(0.0)), weight)
+        });
         // The released code's smooth L1, mean over everything; the paper has a squared L2.
         let prediction = ops::smooth_l1(predictions, targets, 1.0);
-        if self.sigreg == 0.0 {
+        if self.sigreg == 0.0 && means.is_none() {
             return Outcome { loss: prediction, terms: Vec::new(), latents, seen: Vec::new() };
         }
-        // Each place in the context is a group of its own: its tokens differ by sample, and that is what must spread.
-        let regulariser = sigreg(context.swap_dims(0, 1), &batch.directions);
-        let terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
-        Outcome { loss: prediction + regulariser * self.sigreg, terms, latents, seen: Vec::new() }
+        let mut terms = vec![("prediction", prediction.clone().inner())];
+        let mut loss = prediction;
+        if self.sigreg > 0.0 {
+            // Each place in the context is a group of its own: its tokens differ by sample, and that is what must spread.
+            let regulariser = sigreg(context.swap_dims(0, 1), &batch.directions);
+            terms.push(("sigreg", regulariser.clone().inner()));
+            loss = loss + regulariser * self.sigreg;
+        }
+        if let Some((term, weight)) = means {
+            terms.extend(term.parts.into_iter().map(|(name, part)| (name, part.inner())));
+            loss = loss + term.value * weight;
+        }
+        Outcome { loss, terms, latents, seen: Vec::new() }
     }
 
     fn role<'a>(&self, name: &'a str, clock: &Clock) -> Role<'a> {

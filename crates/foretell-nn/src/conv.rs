@@ -75,7 +75,7 @@ pub struct Downsample {
 }
 
 impl BasicBlock {
-    fn new(inputs: usize, outputs: usize, stride: usize, init: &mut Init<'_>) -> Self {
+    pub(crate) fn new(inputs: usize, outputs: usize, stride: usize, init: &mut Init<'_>) -> Self {
         let changes = stride != 1 || inputs != outputs;
         Self {
             conv1: Conv::new(inputs, outputs, 3, stride, init),
@@ -89,7 +89,7 @@ impl BasicBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
+    pub(crate) fn forward(&self, x: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<4> {
         let y = self.bn1.forward_relu(self.conv1.forward(x.clone()), pass);
         let y = self.bn2.forward(self.conv2.forward(y), pass);
         let shortcut = match &self.downsample {
@@ -129,7 +129,7 @@ impl ResNet {
 }
 
 /// `[B, H, W, D]` → `[B, D]`.
-fn mean(map: Tensor<4>) -> Tensor<2> {
+pub(crate) fn mean(map: Tensor<4>) -> Tensor<2> {
     let [b, h, w, d] = map.dims();
     map.reshape([b, h * w, d]).mean_dim(1).squeeze_dim(1)
 }

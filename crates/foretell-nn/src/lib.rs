@@ -27,6 +27,7 @@ pub mod positions;
 pub mod predictor;
 pub mod probe;
 pub mod released;
+pub mod stack;
 pub mod tune;
 pub mod vit;
 pub mod weights;

@@ -10,7 +10,7 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -51,7 +51,7 @@ pub static FAMILY: [Entry; 33] = [
     member::<le_wm::LeWmConfig>(),
     planned(&planned::THINK_JEPA),
     planned(&planned::NEPA),
-    planned(&planned::S_JEA),
+    member::<s_jea::SJeaConfig>(),
     planned(&planned::DMT_JEPA),
     planned(&planned::JEP_KD),
     planned(&planned::SIGNAL_JEPA),

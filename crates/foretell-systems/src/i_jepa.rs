@@ -10,6 +10,7 @@ use burn::module::Module;
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig};
 use foretell_eval::{Card, Finding, Grid, Pictures, Tile};
+use foretell_jepa::AntiCollapse;
 use foretell_jepa::masked::{Keep, Masked, MaskedCollator, MaskedNetworks};
 use foretell_jepa::masks::MaskConfig;
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, resolved, settle_average, usual_patch};
+use crate::sizes::{check_patch, check_term, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -57,6 +58,10 @@ pub struct IJepaConfig {
     pub target_transform: TargetTransform,
     /// Weight of SIGReg on the context's tokens: keeps dimensions from following a few. The released code has none: 0.
     pub sigreg: f64,
+    /// A term on the mean prediction and the mean target of each sample. VICReg makes it C-JEPA (arXiv 2410.19560).
+    pub anti_collapse: AntiCollapse,
+    /// Its weight.
+    pub anti_collapse_weight: f64,
     /// Which encoder is kept.
     pub keep: Keep,
     /// Who sees which tokens.
@@ -80,6 +85,8 @@ impl Default for IJepaConfig {
             target: TargetKind::Ema,
             target_transform: TargetTransform::default(),
             sigreg: 0.001,
+            anti_collapse: AntiCollapse::None,
+            anti_collapse_weight: 0.001,
             keep: Keep::Target,
             masks: MaskConfig::default(),
             ema: EmaConfig::default(),
@@ -112,6 +119,8 @@ impl System for IJepaConfig {
     }
 }
 
+/// Directions along which tokens are looked at.
+const SLICES: usize = 256;
 /// Images whose masks are shown.
 const MASKED: usize = 6;
 /// The step whose randomness draws them: no training step has this number.
@@ -163,7 +172,7 @@ impl IJepaConfig {
             normalise: data.normalise.clone(),
             masks: self.masks.clone(),
             width: resolved(self.width),
-            slices: if self.sigreg > 0.0 { 256 } else { 0 },
+            slices: if self.sigreg > 0.0 { SLICES } else { self.anti_collapse.directions(SLICES) },
         };
         self.masks.check(collator.grid())?;
         Ok(collator)
@@ -184,6 +193,13 @@ impl IJepaConfig {
         if !(self.sigreg >= 0.0 && self.sigreg.is_finite()) {
             return Err(SystemError::Setting(format!("`model.sigreg` must be 0 or more, found {}", self.sigreg)));
         }
+        if !(self.anti_collapse_weight >= 0.0 && self.anti_collapse_weight.is_finite()) {
+            return Err(SystemError::Setting(format!(
+                "`model.anti_collapse_weight` must be 0 or more, found {}",
+                self.anti_collapse_weight
+            )));
+        }
+        check_term(self.anti_collapse, on.batch)?;
         let collator = self.collator(on.seed, on.config)?;
         let (w, _, _, hidden) = self.size.dimensions();
         let vit = VitConfig {
@@ -210,6 +226,8 @@ impl IJepaConfig {
             target: self.target,
             transform: self.target_transform,
             sigreg: self.sigreg,
+            means: (self.anti_collapse != AntiCollapse::None)
+                .then_some((self.anti_collapse, self.anti_collapse_weight)),
             ema: self.ema,
             keep: self.keep,
             collator: Arc::new(collator),

@@ -1,7 +1,8 @@
 //! LeJEPA (Balestriero and LeCun, 2025, arXiv 2511.08544): codes of all views pulled to the mean of the global ones,
 //! while SIGReg forces their distribution to N(0, I). No moving average, no stop-gradient, no predictor.
 //!
-//! The composition is [`Views`]; here are the settings.
+//! The composition is [`Views`]; here are the settings. Any other term against collapse takes SIGReg's place by `model.anti_collapse`:
+//! VICReg, Barlow Twins, VISReg, or none, on the same networks and views.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig, Sample, fit};
 use foretell_eval::{Card, Finding, Pictures, Strip, Tile};
+use foretell_jepa::AntiCollapse;
+use foretell_jepa::anti_collapse::{Scaling, SigregConfig, VicregConfig};
 use foretell_jepa::views::{Views, ViewsCollator, ViewsNetworks};
 use foretell_nn::Backbone;
 use foretell_nn::conv::ResNetConfig;
@@ -20,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{check_patch, check_term, check_width, settle_lambda, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -65,9 +68,11 @@ pub enum BackboneConfig {
 pub struct LeJepaConfig {
     /// The dial that sets the encoder's widths, or its width, depth and heads.
     pub size: Size,
-    /// λ in `(1 − λ) invariance + λ SIGReg`; 0 collapses.
-    pub lambda: f64,
-    /// Directions of SIGReg.
+    /// What keeps codes apart.
+    pub anti_collapse: AntiCollapse,
+    /// λ in `(1 − λ) invariance + λ SIGReg`, and likewise of VISReg; 0 collapses. VICReg and Barlow Twins have weights of their own.
+    pub lambda: Auto<f64>,
+    /// Random directions of SIGReg and VISReg.
     pub slices: usize,
     /// Global views of each sample.
     pub global_views: usize,
@@ -103,7 +108,8 @@ impl Default for LeJepaConfig {
         };
         Self {
             size: Size::Tiny,
-            lambda: 0.05,
+            anti_collapse: AntiCollapse::default(),
+            lambda: Auto::Auto,
             slices: 256,
             global_views: 2,
             local_views: 2,
@@ -146,6 +152,8 @@ impl System for LeJepaConfig {
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         let (image_size, channels) = on.config.form()?;
         self.resolve(image_size, on.on_cpu(), decisions);
+        settle_lambda(self.anti_collapse, &mut self.lambda, decisions)?;
+        check_term(self.anti_collapse, on.batch)?;
         self.check()?;
         let image = (image_size, image_size);
         let (mut weights, device) = (on.weights(0), on.learning());
@@ -199,6 +207,33 @@ const VIEWED: usize = 4;
 const SHOWN: u64 = u64::MAX / 4;
 
 impl LeJepaConfig {
+    /// The image half of EB-JEPA (arXiv 2602.03604) as released, with SIGReg in its own scaling: two whole views, a ResNet-18 whose stem
+    /// keeps the resolution (padded by 1, where the released one pads by 2), three maps to wide codes.
+    pub fn eb_jepa() -> Self {
+        let ours = Self::default();
+        Self {
+            size: Size::Base,
+            anti_collapse: AntiCollapse::Sigreg(SigregConfig { scaling: Scaling::None }),
+            lambda: Auto::Value(10.0),
+            local_views: 0,
+            projector: vec![2048, 2048],
+            code_width: 128,
+            backbone: BackboneConfig::Resnet { widths: stages(Size::Base), blocks: 2, stem_kernel: 3, stem_stride: 1 },
+            global: Augment { solarise: 0.1, ..ours.global.clone() },
+            ..ours
+        }
+    }
+
+    /// The same with VICReg in its own convention, and codes as wide as the released ones.
+    pub fn eb_jepa_vicreg() -> Self {
+        Self {
+            anti_collapse: AntiCollapse::Vicreg(VicregConfig::eb_jepa()),
+            lambda: Auto::Auto,
+            code_width: 2048,
+            ..Self::eb_jepa()
+        }
+    }
+
     /// Chooses what is open, and says why.
     fn resolve(&mut self, image_size: usize, on_cpu: bool, decisions: &mut Vec<Decision>) {
         let (mut unit, size) = (4, self.size);
@@ -241,15 +276,10 @@ impl LeJepaConfig {
                 self.global_views, self.local_views
             )));
         }
-        if !(0.0..=1.0).contains(&self.lambda)
-            || self.slices == 0
-            || self.code_width == 0
-            || self.projector.contains(&0)
-        {
-            return Err(SystemError::Setting(format!(
-                "`model.lambda` must lie between 0 and 1 (found {}), and `model.slices`, `model.code_width` and every width of `model.projector` must be positive",
-                self.lambda
-            )));
+        if self.slices == 0 || self.code_width == 0 || self.projector.contains(&0) {
+            return Err(SystemError::Setting(
+                "`model.slices`, `model.code_width` and every width of `model.projector` must be positive".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -267,7 +297,7 @@ impl LeJepaConfig {
             local: self.local.clone(),
             normalise: data.normalise.clone(),
             code_width: self.code_width,
-            slices: self.slices,
+            slices: self.anti_collapse.directions(self.slices),
         })
     }
 
@@ -277,7 +307,8 @@ impl LeJepaConfig {
         let projector = Projector::new(&widths, Activation::Relu, &mut on.weights(1), &on.learning());
         let objective = Views::<B> {
             backbone: PhantomData,
-            lambda: self.lambda,
+            anti_collapse: self.anti_collapse,
+            lambda: if let Auto::Value(lambda) = self.lambda { lambda } else { 0.0 },
             collator: Arc::new(self.collator(on.seed, on.config)?),
             device: on.device.clone(),
         };

@@ -98,14 +98,6 @@ pub(crate) static NEPA: Row = Row {
     papers: &["arXiv:2512.16922"],
     state: State::Planned,
 };
-pub(crate) static S_JEA: Row = Row {
-    number: 20,
-    name: "s-jea",
-    title: "S-JEA",
-    one_line: "stacked joint embeddings",
-    papers: &["arXiv:2305.11701"],
-    state: State::Planned,
-};
 pub(crate) static DMT_JEPA: Row = Row {
     number: 21,
     name: "dmt-jepa",

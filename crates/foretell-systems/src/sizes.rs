@@ -1,6 +1,7 @@
 //! Settings that several systems choose and check alike.
 
 use foretell_data::{Auto, Decision, Modality};
+use foretell_jepa::AntiCollapse;
 use foretell_jepa::target::EmaConfig;
 
 use crate::system::{On, SystemError};
@@ -27,6 +28,39 @@ pub(crate) fn settle_average<D: Modality>(
         on.steps,
         100.0 * ema.initial_teacher_limit
     )))
+}
+
+/// An error if the weights of a term against collapse, `model.anti_collapse`, cannot be, or the batch has nothing to vary over.
+pub(crate) fn check_term(term: AntiCollapse, batch: usize) -> Result<(), SystemError> {
+    term.check("model.anti_collapse").map_err(SystemError::Setting)?;
+    if batch < 2 && term != AntiCollapse::None {
+        return Err(SystemError::Setting(format!(
+            "`train.batch` must be 2 or more for this `model.anti_collapse`, which keeps codes apart by how they vary over a batch, found {batch}"
+        )));
+    }
+    Ok(())
+}
+
+/// Chooses λ of a term against collapse where it has one, and refuses one that it cannot have. 0 where it has none.
+pub(crate) fn settle_lambda(
+    term: AntiCollapse,
+    lambda: &mut Auto<f64>,
+    decisions: &mut Vec<Decision>,
+) -> Result<f64, SystemError> {
+    let Some(usual) = term.usual_lambda() else {
+        return match lambda {
+            Auto::Auto => Ok(0.0),
+            Auto::Value(found) => Err(SystemError::Setting(format!(
+                "`model.lambda` is {found}, but this `model.anti_collapse` has no λ: leave it out, or set the weights in `model.anti_collapse`"
+            ))),
+        };
+    };
+    let lambda = lambda.resolve("model.lambda", decisions, || (usual, "the published weight of this term".to_owned()));
+    let (most, range) = if term.is_share() { (1.0, "lie between 0 and 1") } else { (f64::MAX, "be 0 or more") };
+    if (0.0..=most).contains(&lambda) {
+        return Ok(lambda);
+    }
+    Err(SystemError::Setting(format!("`model.lambda` must {range}, found {lambda}")))
 }
 
 /// The largest usual patch that divides the image and leaves seven tokens a side.

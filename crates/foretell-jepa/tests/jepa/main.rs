@@ -1,7 +1,10 @@
 //! What a JEPA is made of, against PyTorch and against its own promises.
 
+mod anti_collapse;
 mod block_causal;
 mod dynamics;
 mod graph_jepa;
 mod parity;
+mod shipped;
+mod stacked;
 mod v_jepa;

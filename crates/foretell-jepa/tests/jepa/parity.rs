@@ -9,11 +9,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
+use foretell_jepa::anti_collapse::VicregConfig;
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks};
 use foretell_jepa::masks::{BatchMasks, MaskConfig};
 use foretell_jepa::sigreg::sigreg;
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
-use foretell_jepa::{Clock, Objective};
+use foretell_jepa::{AntiCollapse, Clock, Objective};
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::{Predictor, PredictorConfig};
 use foretell_nn::vit::{Vit, VitConfig, patchify};
@@ -25,13 +26,13 @@ use safetensors::{Dtype, SafeTensors};
 const TOLERANCE: f32 = 1e-5;
 
 /// Tensors of one or more files, and the integers among them.
-struct Golden {
+pub(crate) struct Golden {
     tensors: NamedTensors,
     indices: std::collections::BTreeMap<String, Vec<u32>>,
 }
 
 impl Golden {
-    fn open(names: &[&str]) -> Self {
+    pub(crate) fn open(names: &[&str]) -> Self {
         let mut golden = Self { tensors: NamedTensors::new(), indices: BTreeMap::default() };
         for name in names {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name);
@@ -52,8 +53,12 @@ impl Golden {
         golden
     }
 
-    fn get(&self, name: &str) -> &NamedTensor {
-        self.tensors.get(name).unwrap_or_else(|| panic!("no {name}"))
+    pub(crate) fn find(&self, name: &str) -> Option<&NamedTensor> {
+        self.tensors.get(name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &NamedTensor {
+        self.find(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     /// The tensors of one network, without its prefix.
@@ -62,7 +67,7 @@ impl Golden {
         own.collect()
     }
 
-    fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
         let t = self.get(name);
         let shape: [usize; D] = t.shape.clone().try_into().unwrap_or_else(|shape| panic!("{name} is {shape:?}"));
         Tensor::from_data(TensorData::new(t.values.clone(), shape), device)
@@ -227,6 +232,7 @@ fn the_square_models_objective() {
     };
     let networks = model.networks();
     let mut objective = Masked {
+        means: None,
         target: TargetKind::Ema,
         transform: TargetTransform::LayerNorm,
         sigreg: 0.0,
@@ -248,6 +254,22 @@ fn the_square_models_objective() {
     model.check_gradients(&networks, outcome.loss);
     let outcome = objective.loss(&networks, &batch, &Clock { health_due: false, ..clock });
     assert!(outcome.latents.is_none(), "latents that nobody asked for");
+
+    // C-JEPA: VICReg of the mean prediction and the mean target of each sample, beside the loss.
+    let term = AntiCollapse::Vicreg(VicregConfig::default());
+    objective.means = Some((term, 0.5));
+    let with = objective.loss(&networks, &batch, &clock);
+    let (predictions, targets, _) = objective.predict(&networks, &batch);
+    let [_, tokens, width] = predictions.dims();
+    let mean = |t: Tensor<3>| t.inner().reshape([2, 2 * tokens, width]).mean_dim(1).swap_dims(0, 1);
+    let codes = Tensor::cat(vec![mean(predictions), mean(targets.autodiff())], 0);
+    let expected = ops::values(outcome.loss.inner())[0] + 0.5 * ops::values(term.views(codes, 1, &[], 0.0).value)[0];
+    near("C-JEPA", &ops::values(with.loss.clone().inner()), &[expected]);
+    assert_eq!(
+        with.terms.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["prediction", "invariance", "variance", "covariance"]
+    );
+    objective.means = None;
 
     // What is kept is the target encoder; the state holds all three networks by their official names.
     assert_eq!(objective.kept(&networks).encoder.state(), model.golden.network("target_encoder."));

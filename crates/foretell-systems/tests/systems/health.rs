@@ -4,11 +4,14 @@
 use std::sync::atomic::AtomicBool;
 
 use foretell_data::{Auto, Images};
+use foretell_jepa::AntiCollapse;
+use foretell_jepa::anti_collapse::{BarlowConfig, Scaling, SigregConfig, VicregConfig, VisregConfig};
 use foretell_jepa::target::{TargetKind, TargetTransform};
 use foretell_nn::vit::Size;
 use foretell_systems::System;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::{BackboneConfig, LeJepaConfig};
+use foretell_systems::s_jea::{FeatureSource, SJeaConfig};
 use foretell_train::{Fit, HealthRecord, RunFolder, Silent, TrainConfig, Verdict, fit, settle};
 
 use crate::made::{Bench, scenes};
@@ -129,7 +132,55 @@ fn le_jepa_with_its_defaults_is_healthy() {
 #[test]
 fn le_jepa_without_sigreg_collapses() {
     for seed in SEEDS {
-        let judged = run_le_jepa(&LeJepaConfig { lambda: 0.0, ..le_jepa() }, LE_JEPA, seed);
+        let judged = run_le_jepa(&LeJepaConfig { lambda: Auto::Value(0.0), ..le_jepa() }, LE_JEPA, seed);
         assert_verdict(&judged, Verdict::Collapse, seed);
     }
+}
+
+/// Every term in SIGReg's place, on either backbone, and nothing in its place.
+#[test]
+fn le_jepa_with_any_term_is_healthy_and_with_none_collapses() {
+    let with = |anti_collapse| LeJepaConfig { anti_collapse, ..le_jepa() };
+    for term in [
+        AntiCollapse::Sigreg(SigregConfig { scaling: Scaling::None }),
+        AntiCollapse::Vicreg(VicregConfig::default()),
+        AntiCollapse::Vicreg(VicregConfig::eb_jepa()),
+        AntiCollapse::BarlowTwins(BarlowConfig::default()),
+        AntiCollapse::Visreg(VisregConfig::default()),
+    ] {
+        let judged = run_le_jepa(&with(term), LE_JEPA, 0);
+        assert_eq!(judged.last.health.verdict, Verdict::Healthy, "{term:?}: {:#?}", judged.last.health);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss, "{term:?}");
+    }
+    assert_verdict(&run_le_jepa(&with(AntiCollapse::None), LE_JEPA, 0), Verdict::Collapse, 0);
+    let vit = BackboneConfig::Vit { patch: Auto::Value(6), depth: Auto::Value(1) };
+    let vit = LeJepaConfig {
+        backbone: vit,
+        local_size: Auto::Value(12),
+        ..with(AntiCollapse::Vicreg(VicregConfig::default()))
+    };
+    let judged = run_le_jepa(&vit, 30, 0);
+    assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+}
+
+/// S-JEA at the size of a test; everything else is the default.
+fn s_jea() -> SJeaConfig {
+    SJeaConfig { levels: vec![vec![16], vec![32]], projector: vec![64], code_width: 16, ..SJeaConfig::default() }
+}
+
+#[test]
+fn s_jea_is_healthy_however_levels_are_stacked_and_without_a_term_it_collapses() {
+    let ours = s_jea();
+    for config in [
+        ours.clone(),
+        SJeaConfig { detach_lower: true, ..ours.clone() },
+        SJeaConfig { flat: true, ..ours.clone() },
+        SJeaConfig { feature_source: FeatureSource::Pooled, levels: vec![vec![16, 32], vec![32, 32]], ..ours.clone() },
+    ] {
+        let judged = run(&config, LE_JEPA, 2e-3, 0);
+        assert_verdict(&judged, Verdict::Healthy, 0);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss);
+    }
+    let without = SJeaConfig { anti_collapse: AntiCollapse::None, ..ours };
+    assert_verdict(&run(&without, LE_JEPA, 2e-3, 0), Verdict::Collapse, 0);
 }

@@ -28,6 +28,7 @@ fn small(name: &str) -> &'static str {
         "le-jepa" => {
             "data.image_size = 16\nmodel = { projector = [32], code_width = 16, slices = 16, backbone = { widths = [8, 16] } }"
         }
+        "s-jea" => "data.image_size = 16\nmodel = { levels = [[8], [16]], projector = [32], code_width = 16 }",
         "sar-jepa" => "data.image_size = 16\nmodel = { patch = 4, depth = 1, decoder_depth = 1, decoder_width = 24 }",
         "eb-jepa" => {
             "data.explore = { layouts = 4, episodes = 4, places = 4 }\nmodel = { width = 16, hidden = [32], mixer = [16], inverse = 16, actor = { width = 16, steps = 1 }, reach = { width = 16 } }"

@@ -2,6 +2,7 @@
 //! sentence that names the key.
 
 use foretell_systems::family::{find, members};
+use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::recipe::{entry, get, parse, set};
 use foretell_systems::{Member, RecipeError};
 use toml::{Table, Value};
@@ -57,6 +58,17 @@ fn every_default_recipe_survives_its_own_text() {
             }
         }
     }
+}
+
+/// The file has the settings of the library's constructor.
+#[test]
+fn the_recipe_of_eb_jepas_image_half_is_the_constructors() {
+    let read = whole("le-jepa", include_str!("../../../../recipes/eb-jepa-image-official.toml"));
+    let model = Table::try_from(LeJepaConfig::eb_jepa()).unwrap();
+    assert_eq!(read["model"], Value::Table(model));
+    let vicreg = r#"model = { anti_collapse = { kind = "vicreg", convention = "eb-jepa", invariance = 1.0, variance = 1.0, covariance = 80.0 } }"#;
+    let model = Table::try_from(LeJepaConfig::eb_jepa_vicreg()).unwrap();
+    assert_eq!(whole("le-jepa", vicreg)["model"]["anti_collapse"], model["anti_collapse"]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures, PartsConfig};
 use foretell_data::{Augment, Auto, Normalise};
+use foretell_jepa::AntiCollapse;
+use foretell_jepa::anti_collapse::{BarlowConfig, VicregConfig};
 use foretell_jepa::geometry::Geometry;
 use foretell_jepa::patches::Teacher;
 use foretell_nn::NamedTensors;
@@ -11,6 +13,7 @@ use foretell_systems::graph_jepa::GraphJepaConfig;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
+use foretell_systems::s_jea::SJeaConfig;
 use foretell_systems::sar_jepa::SarJepaConfig;
 use foretell_train::Which;
 use foretell_world::{EpisodesSettings, Experience, ExperienceConfig, PlaySettings};
@@ -94,14 +97,42 @@ fn impossible_settings_of_eb_jepa_are_refused_in_a_sentence() {
 #[test]
 fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
     let (_, config) = scenes(16, 8, 2);
+    let alone = Bench::new(None, config.clone(), (1000, 1));
     let bench = Bench::new(None, config, (1000, 8));
+    let barlow = AntiCollapse::BarlowTwins(BarlowConfig::default());
+    let negative = AntiCollapse::Vicreg(VicregConfig { variance: -1.0, ..VicregConfig::default() });
     let flip = || Augment { flip: 3.0, ..Augment::default() };
     let said = [
         (bench.refusal(&IJepaConfig { patch: Auto::Value(5), ..IJepaConfig::default() }), "patches of 5"),
         (bench.refusal(&IJepaConfig { width: Auto::Value(16), heads: Auto::Value(3), ..IJepaConfig::default() }), "3"),
         (bench.refusal(&IJepaConfig { sigreg: f64::NAN, ..IJepaConfig::default() }), "`model.sigreg`"),
         (bench.refusal(&IJepaConfig { augment: flip(), ..IJepaConfig::default() }), "`model.augment.flip`"),
-        (bench.refusal(&LeJepaConfig { lambda: 1.5, ..LeJepaConfig::default() }), "`model.lambda`"),
+        (bench.refusal(&LeJepaConfig { lambda: Auto::Value(1.5), ..LeJepaConfig::default() }), "`model.lambda`"),
+        (
+            bench.refusal(&LeJepaConfig { lambda: Auto::Value(0.1), anti_collapse: barlow, ..LeJepaConfig::default() }),
+            "has no λ",
+        ),
+        (
+            bench.refusal(&LeJepaConfig { anti_collapse: negative, ..LeJepaConfig::default() }),
+            "`model.anti_collapse.variance`",
+        ),
+        (alone.refusal(&LeJepaConfig::default()), "`train.batch` must be 2 or more"),
+        (
+            bench.refusal(&IJepaConfig { anti_collapse: negative, ..IJepaConfig::default() }),
+            "`model.anti_collapse.variance`",
+        ),
+        (
+            bench.refusal(&IJepaConfig { anti_collapse_weight: -1.0, ..IJepaConfig::default() }),
+            "`model.anti_collapse_weight`",
+        ),
+        (bench.refusal(&SJeaConfig { levels: vec![vec![8], vec![]], ..SJeaConfig::default() }), "`model.levels`"),
+        (bench.refusal(&SJeaConfig { level_weights: vec![1.0], ..SJeaConfig::default() }), "`model.level_weights`"),
+        (
+            bench.refusal(&SJeaConfig { flat: true, detach_lower: true, ..SJeaConfig::default() }),
+            "`model.detach_lower`",
+        ),
+        (bench.refusal(&SJeaConfig { augment: flip(), ..SJeaConfig::default() }), "`model.augment.flip`"),
+        (bench.refusal(&SJeaConfig { code_width: 0, ..SJeaConfig::default() }), "`model.code_width`"),
         (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
         (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
         (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),
@@ -160,4 +191,21 @@ fn a_copied_teacher_begins_as_its_encoder_and_an_official_one_does_not() {
     let [encoder, target] = read(Teacher::Official);
     assert_ne!(encoder["blocks.0.qkv.weight"], target["blocks.0.qkv.weight"]);
     assert_ne!(encoder["blocks.0.qkv.weight"].values[0], 0.0);
+}
+
+/// The control is the same network: what differs is that its lower level has no loss, and so no projector.
+#[test]
+fn the_flat_control_of_s_jea_begins_as_the_stack_does() {
+    let (_, config) = scenes(16, 8, 2);
+    let bench = Bench::new(None, config, (1000, 8));
+    let ours = SJeaConfig { levels: vec![vec![8], vec![16]], ..SJeaConfig::default() };
+    let stacked = bench.learner(&ours).state(Which::Trained);
+    let flat = bench.learner(&SJeaConfig { flat: true, ..ours }).state(Which::Trained);
+    let of = |state: &NamedTensors, prefix: &str| -> NamedTensors {
+        let own = state.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
+        own.collect()
+    };
+    assert_eq!(of(&stacked, "encoder."), of(&flat, "encoder."));
+    assert_eq!(of(&stacked, "projectors.1."), of(&flat, "projectors.0."));
+    assert!(of(&flat, "projectors.1.").is_empty());
 }

@@ -21,6 +21,8 @@ enum System {
     /// LeWorldModel again, from recorded episodes.
     Recorded,
     SarJepa,
+    /// S-JEA: two levels, each with its loss.
+    SJea,
     /// Graph-JEPA from a file of graphs.
     GraphJepa,
     /// V-JEPA 2.1 from the moving scenes: clips that grow, images among them, levels, a loss that rises.
@@ -31,13 +33,14 @@ enum System {
     BuiltInGraphs,
 }
 
-const ALL: [System; 8] = [
+const ALL: [System; 9] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
     System::LeWm,
     System::Recorded,
     System::SarJepa,
+    System::SJea,
     System::GraphJepa,
     System::VJepa21,
 ];
@@ -47,7 +50,7 @@ const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
 
 impl System {
     fn of_images(self) -> bool {
-        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::Scenes)
+        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::SJea | System::Scenes)
     }
 
     /// Whether it is a model of a world.
@@ -77,6 +80,7 @@ impl System {
                 "le-jepa",
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
+            System::SJea => ("s-jea", &["model.levels=[[16], [32]]", "model.projector=[64]", "model.code_width=16"]),
             System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6"]),
             System::LeWm => ("le-wm", &["data.world.resolution=32"]),
             System::Recorded => ("le-wm", &["data.window=6"]),
@@ -181,7 +185,7 @@ impl World {
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
-            System::IJepa | System::LeJepa | System::SarJepa => command.arg("--data").arg(self.data()),
+            System::IJepa | System::LeJepa | System::SarJepa | System::SJea => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
