@@ -15,6 +15,7 @@ pub mod operators;
 pub mod patches;
 pub mod predicted_operator;
 pub mod sigreg;
+pub mod supervised;
 pub mod target;
 pub mod vicreg;
 pub mod views;
