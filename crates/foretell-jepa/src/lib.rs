@@ -5,6 +5,8 @@
 //! such parts: [`masked`] predicts hidden tokens from visible ones ([`clips`] those of video), [`views`] one view's code from another's,
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
+pub mod anti_collapse;
+pub mod barlow;
 pub mod clips;
 pub mod dynamics;
 pub mod geometry;
@@ -19,6 +21,8 @@ pub mod supervised;
 pub mod target;
 pub mod vicreg;
 pub mod views;
+pub mod visreg;
 
+pub use anti_collapse::AntiCollapse;
 pub use foretell_data::{Auto, Decision};
 pub use objective::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role, Second};

@@ -27,11 +27,21 @@ pub fn directions(seed: u64, step: u64, width: usize, slices: usize) -> Vec<f32>
 /// # Shapes
 /// - `embeddings`: `[V, N, K]`, each view judged apart; `directions`: `[K, M]` from [`directions`]; output: `[1]`
 pub fn sigreg(embeddings: Tensor<3>, directions: &[f32]) -> Tensor<1> {
+    ops::sigreg_statistic(project(embeddings, directions))
+}
+
+/// EB-JEPA's form, without the factor N and with its knots; see [`ops::bcs_statistic`]. Shapes as in [`sigreg`].
+pub fn bcs(embeddings: Tensor<3>, directions: &[f32]) -> Tensor<1> {
+    ops::bcs_statistic(project(embeddings, directions))
+}
+
+/// Embeddings along directions: `[V, N, K]`, `[K, M]` → `[V, N, M]`.
+pub(crate) fn project(embeddings: Tensor<3>, directions: &[f32]) -> Tensor<3> {
     let [_, _, width] = embeddings.dims();
     let slices = directions.len() / width.max(1);
     let device: Device = embeddings.device().inner();
     // The op's weight is [M, K], so the directions go in transposed.
     let transposed: Vec<f32> = (0..slices).flat_map(|m| (0..width).map(move |k| directions[k * slices + m])).collect();
     let weight = Tensor::<2>::from_data(TensorData::new(transposed, [slices, width]), &device);
-    ops::sigreg_statistic(ops::linear(embeddings, weight, Tensor::zeros([slices], &device)))
+    ops::linear(embeddings, weight, Tensor::zeros([slices], &device))
 }

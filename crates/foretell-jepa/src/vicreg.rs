@@ -4,24 +4,33 @@
 use burn::tensor::{Bool, Tensor};
 use foretell_ops as ops;
 
-/// `mean relu(1 − √(var + 1e-4))` over the dimensions: each should vary. `[N, D]` → `[1]`.
-pub fn variance(z: Tensor<2>) -> Tensor<1> {
-    let samples = z.dims()[0];
-    let centred = z.clone() - z.mean_dim(0);
-    let variance = centred.square().sum_dim(0) / samples.saturating_sub(1).max(1) as f64;
+/// `mean relu(1 − √(var + 1e-4))` over the dimensions, and over groups where there are some: each should vary.
+/// `[N, D]` or `[V, N, D]` → `[1]`.
+pub fn variance<const R: usize>(z: Tensor<R>) -> Tensor<1> {
+    let samples = z.dims()[R - 2];
+    let centred = z.clone() - z.mean_dim(R - 2);
+    let variance = centred.square().sum_dim(R - 2) / samples.saturating_sub(1).max(1) as f64;
     ops::relu((variance + 1e-4).sqrt().neg() + 1.0).mean()
 }
 
-/// The mean of the squared off-diagonal entries of the covariance matrix (the paper divides by D, not by D (D − 1)): no two
-/// dimensions should say the same. `[N, D]` → `[1]`.
-pub fn covariance(z: Tensor<2>) -> Tensor<1> {
-    let [samples, width] = z.dims();
-    let centred = z.clone() - z.mean_dim(0);
+/// The mean of the squared off-diagonal entries of the covariance matrix, and over groups where there are some (the paper divides by D,
+/// not by D (D − 1)): no two dimensions should say the same. `[N, D]` or `[V, N, D]` → `[1]`.
+pub fn covariance<const R: usize>(z: Tensor<R>) -> Tensor<1> {
+    let dims = z.dims();
+    let (samples, width) = (dims[R - 2], dims[R - 1]);
+    let groups: usize = dims[..R - 2].iter().product();
+    let centred = z.clone() - z.mean_dim(R - 2);
     let covariance = ops::matmul(centred.clone().transpose(), centred) / samples.saturating_sub(1).max(1) as f64;
+    off_diagonal(covariance).square().sum() / (groups * width * width.saturating_sub(1)).max(1) as f64
+}
+
+/// Square matrices with zeros for their diagonals, `[.., D, D]`.
+pub(crate) fn off_diagonal<const R: usize>(square: Tensor<R>) -> Tensor<R> {
+    let width = square.dims()[R - 1];
     // True off the diagonal.
-    let off_diagonal = Tensor::<2, Bool>::diag_mask([width, width], 0, &covariance.device().inner());
-    let off = covariance.mask_fill(off_diagonal.bool_not(), 0.0);
-    off.square().sum() / (width * width.saturating_sub(1)).max(1) as f64
+    let off = Tensor::<2, Bool>::diag_mask([width, width], 0, &square.device().inner());
+    let on = off.bool_not().unsqueeze::<R>().expand(square.dims());
+    square.mask_fill(on, 0.0)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use foretell_nn::layers::{BatchStatistics, Pass};
 use foretell_nn::mlp::Projector;
 use foretell_nn::{Backbone, Frames};
 
-use crate::sigreg::{directions, sigreg};
-use crate::{Clock, Kept, Latents, Objective, Outcome};
+use crate::sigreg::directions;
+use crate::{AntiCollapse, Clock, Kept, Latents, Objective, Outcome};
 
 /// Views of a batch on the host.
 pub struct ViewsBatch {
@@ -23,7 +23,7 @@ pub struct ViewsBatch {
     pub global: Vec<f32>,
     /// `[L·B, C, s, s]`: the local views, likewise.
     pub local: Vec<f32>,
-    /// SIGReg's directions, `[K, M]`.
+    /// Directions along which codes are looked at, `[K, M]`; empty where the term takes none.
     pub directions: Vec<f32>,
 }
 
@@ -47,7 +47,7 @@ pub struct ViewsCollator {
     pub normalise: Normalise,
     /// Width of the codes, K.
     pub code_width: usize,
-    /// Directions of SIGReg, M.
+    /// Directions along which codes are looked at, M; 0 where the term takes none.
     pub slices: usize,
 }
 
@@ -116,11 +116,13 @@ pub struct ViewsNetworks<B: Module> {
     pub projector: Projector,
 }
 
-/// Invariance across views with SIGReg: no target network, no stop-gradient, no predictor.
+/// Invariance across views with a term against collapse: no target network, no stop-gradient, no predictor.
 pub struct Views<B: Backbone> {
     /// The kind of encoder.
     pub backbone: PhantomData<fn() -> B>,
-    /// λ in `(1 − λ) invariance + λ SIGReg`.
+    /// What keeps codes apart.
+    pub anti_collapse: AntiCollapse,
+    /// Its weight λ, where it has one; see [`AntiCollapse::views`].
     pub lambda: f64,
     /// Makes batches.
     pub collator: Arc<ViewsCollator>,
@@ -158,16 +160,18 @@ impl<B: Backbone + 'static> Objective for Views<B> {
         let mut seen = Vec::new();
         let codes = self.codes(networks, batch, &mut seen);
         let [views, samples, width] = codes.dims();
-        let centre = codes.clone().slice([0..self.collator.global_views, 0..samples, 0..width]).mean_dim(0);
-        let invariance = (codes.clone() - centre.clone()).square().mean();
-        let regulariser = sigreg(codes.clone(), &batch.directions);
-        let terms = vec![("invariance", invariance.clone().inner()), ("sigreg", regulariser.clone().inner())];
-        let latents = clock.health_due.then(|| Latents {
-            predictions: centre.inner().reshape([samples, width]),
-            targets: codes.inner().slice([views - 1..views, 0..samples, 0..width]).reshape([samples, width]),
+        let global = self.collator.global_views;
+        let term = self.anti_collapse.views(codes.clone(), global, &batch.directions, self.lambda);
+        let latents = clock.health_due.then(|| {
+            let codes = codes.inner();
+            let centre = codes.clone().slice([0..global, 0..samples, 0..width]).mean_dim(0);
+            Latents {
+                predictions: centre.reshape([samples, width]),
+                targets: codes.slice([views - 1..views, 0..samples, 0..width]).reshape([samples, width]),
+            }
         });
-        let loss = invariance * (1.0 - self.lambda) + regulariser * self.lambda;
-        Outcome { loss, terms, latents, seen }
+        let terms = term.parts.into_iter().map(|(name, part)| (name, part.inner())).collect();
+        Outcome { loss: term.value, terms, latents, seen }
     }
 
     fn kept(&self, networks: &ViewsNetworks<B>) -> Kept<Sample> {

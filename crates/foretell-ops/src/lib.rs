@@ -42,6 +42,7 @@ mod pieces;
 mod pool;
 mod precision;
 mod products;
+mod quantiles;
 mod query_pool;
 mod reduce;
 mod rollout;
@@ -79,12 +80,13 @@ pub use optimise::{AdamW, Stepped, adamw, lerp};
 pub use pool::together;
 pub use precision::Precision;
 pub use products::{Columns, Rows, add_product, multiply_rows};
+pub use quantiles::{normal_quantile, normal_quantiles};
 pub use query_pool::query_pool;
 pub use reduce::{SumOfSquares, values};
 pub use rollout::{GruRollout, Map};
 pub use segments::{Segments, segment_mean, segment_sum};
 pub use sets::Sets;
-pub use sigreg::sigreg_statistic;
+pub use sigreg::{bcs_statistic, sigreg_statistic};
 pub use softmax::softmax;
 pub use turns::{Turns, turn};
 
@@ -109,7 +111,7 @@ pub mod composed {
     pub use crate::norm::layer_norm_composed as layer_norm;
     pub use crate::query_pool::query_pool_composed as query_pool;
     pub use crate::segments::{segment_mean_composed as segment_mean, segment_sum_composed as segment_sum};
-    pub use crate::sigreg::sigreg_statistic_composed as sigreg_statistic;
+    pub use crate::sigreg::{bcs_statistic_composed as bcs_statistic, sigreg_statistic_composed as sigreg_statistic};
     pub use crate::softmax::softmax_composed as softmax;
     pub use crate::turns::turn_composed as turn;
 }

@@ -10,26 +10,50 @@ use crate::flex::{buffer, dims, is_fused, slice, tensor};
 use crate::fused::Fused;
 use crate::simd::{dispatch, sin_cos};
 
-/// Knots of the quadrature and their spacing: t = 0, 3/16, .., 3.
+/// Knots of the quadrature, at multiples of a step from 0.
 const KNOTS: usize = 17;
-const STEP: f64 = 3.0 / 16.0;
 
 /// Trapezoid weights times the window φ(t) = exp(−t²/2), and φ itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Knots {
+    step: f64,
     weight: [f32; KNOTS],
     phi: [f32; KNOTS],
+    /// Whether the statistic grows with the samples.
+    by_samples: bool,
 }
 
-fn knots() -> Knots {
-    let (mut weight, mut phi) = ([0.0; KNOTS], [0.0; KNOTS]);
-    for j in 0..KNOTS {
-        let t = j as f64 * STEP;
-        let w = if j == 0 || j == KNOTS - 1 { STEP } else { 2.0 * STEP };
-        phi[j] = (-t * t / 2.0).exp() as f32;
-        weight[j] = (w * (-t * t / 2.0).exp()) as f32;
+impl Knots {
+    fn new(step: f64, by_samples: bool, weight_of: impl Fn(usize) -> f64) -> Self {
+        let (mut weight, mut phi) = ([0.0; KNOTS], [0.0; KNOTS]);
+        for j in 0..KNOTS {
+            let t = j as f64 * step;
+            phi[j] = (-t * t / 2.0).exp() as f32;
+            weight[j] = (weight_of(j) * (-t * t / 2.0).exp()) as f32;
+        }
+        Self { step, weight, phi, by_samples }
     }
-    Knots { weight, phi }
+
+    /// LeJEPA's: t = 0, 3/16, .., 3. The integrand is even, so each weight but the first counts for −t too.
+    fn lejepa() -> Self {
+        let step = 3.0 / 16.0;
+        Self::new(step, true, |j| if j == 0 || j == KNOTS - 1 { step } else { 2.0 * step })
+    }
+
+    /// EB-JEPA's: 10 knots on [−3, 3], ±1/3, ±1, .., ±3, which are the odd multiples of 1/3 up to 9/3.
+    fn bcs() -> Self {
+        let apart = 2.0 / 3.0;
+        Self::new(1.0 / 3.0, false, |j| match j {
+            9 => apart,
+            1 | 3 | 5 | 7 => 2.0 * apart,
+            _ => 0.0,
+        })
+    }
+
+    /// What the mean over directions is multiplied by.
+    fn factor(&self, samples: usize) -> f64 {
+        if self.by_samples { samples as f64 } else { 1.0 }
+    }
 }
 
 /// `mean over groups and slices of N Σ_j w_j φ_j [(mean_n cos t_j u − φ_j)² + (mean_n sin t_j u)²]` with 17 knots on
@@ -38,19 +62,41 @@ fn knots() -> Knots {
 /// # Shapes
 /// - `projected`: `[V, N, M]`: V groups judged apart, N samples, M directions; f32 at least; output: `[1]`
 pub fn sigreg_statistic(projected: Tensor<3>) -> Tensor<1> {
+    statistic(projected, Knots::lejepa())
+}
+
+/// EB-JEPA's form of [`sigreg_statistic`], "BCS" (arXiv 2602.03604): no factor N, and 10 knots on `[−3, 3]`, so that its value is that of
+/// the distribution whatever the batch; ≈ 1.050/N for u ~ N(0, 1), 0.400 for u = 0.
+///
+/// # Shapes
+/// As in [`sigreg_statistic`].
+pub fn bcs_statistic(projected: Tensor<3>) -> Tensor<1> {
+    statistic(projected, Knots::bcs())
+}
+
+fn statistic(projected: Tensor<3>, knots: Knots) -> Tensor<1> {
     if is_fused(&projected) {
-        return Tensor::from_dispatch(Dispatch::fused_sigreg(projected.into_dispatch(), knots()));
+        return Tensor::from_dispatch(Dispatch::fused_sigreg(projected.into_dispatch(), knots));
     }
-    sigreg_statistic_composed(projected)
+    composed(projected, &knots)
 }
 
 /// The composed body of [`sigreg_statistic`].
 pub fn sigreg_statistic_composed(projected: Tensor<3>) -> Tensor<1> {
+    composed(projected, &Knots::lejepa())
+}
+
+/// The composed body of [`bcs_statistic`].
+pub fn bcs_statistic_composed(projected: Tensor<3>) -> Tensor<1> {
+    composed(projected, &Knots::bcs())
+}
+
+fn composed(projected: Tensor<3>, knots: &Knots) -> Tensor<1> {
     let [_, n, _] = projected.dims();
-    let Knots { weight, phi } = knots();
+    let Knots { step, weight, phi, .. } = knots;
     let mut total: Option<Tensor<3>> = None;
-    for j in 0..KNOTS {
-        let angle = projected.clone() * (j as f64 * STEP);
+    for j in (0..KNOTS).filter(|j| weight[*j] > 0.0) {
+        let angle = projected.clone() * (j as f64 * step);
         let cos = angle.clone().cos().mean_dim(1) - f64::from(phi[j]);
         let sin = angle.sin().mean_dim(1);
         let term = (cos.square() + sin.square()) * f64::from(weight[j]);
@@ -59,7 +105,7 @@ pub fn sigreg_statistic_composed(projected: Tensor<3>) -> Tensor<1> {
             None => term,
         });
     }
-    total.expect("at least one knot").mean() * n as f64
+    total.expect("at least one knot").mean() * knots.factor(n)
 }
 
 /// Directions handled at a time: their accumulators stay in L1.
@@ -73,10 +119,10 @@ struct Means {
 
 /// Calls `f(j, cos t_j u, sin t_j u)` for `LANES` neighbouring directions of one sample; angles grow by rotation.
 #[inline(always)]
-fn for_each_knot(u: &[f32; LANES], mut f: impl FnMut(usize, &[f32; LANES], &[f32; LANES])) {
+fn for_each_knot(u: &[f32; LANES], step: f32, mut f: impl FnMut(usize, &[f32; LANES], &[f32; LANES])) {
     let (mut c1, mut s1) = ([0.0; LANES], [0.0; LANES]);
     for i in 0..LANES {
-        (s1[i], c1[i]) = sin_cos(u[i] * STEP as f32);
+        (s1[i], c1[i]) = sin_cos(u[i] * step);
     }
     let (mut c, mut s) = ([1.0; LANES], [0.0; LANES]);
     for j in 0..KNOTS {
@@ -106,6 +152,7 @@ fn means(group: &[f32], directions: usize, first: usize, knots: &Knots) -> Means
             for row in group.chunks_exact(directions) {
                 for_each_knot(
                     &load(row, first),
+                    knots.step as f32,
                     #[inline(always)]
                     |j, c, s| {
                         for i in 0..LANES {
@@ -147,13 +194,16 @@ pub(crate) fn forward(projected: &FlexTensor, knots: &Knots) -> FlexTensor {
         })
         .collect();
     let total: f64 = parts.iter().sum();
-    tensor(vec![(total * n as f64 / (groups * m) as f64) as f32], [1])
+    tensor(vec![(total * knots.factor(n) / (groups * m) as f64) as f32], [1])
 }
 
 pub(crate) fn backward(projected: &FlexTensor, knots: &Knots, dy: &FlexTensor) -> FlexTensor {
     let shape = dims(projected);
     let (groups, n, m) = (shape[0], shape[1], shape[2]);
-    let scale = slice(dy)[0] / (groups * m) as f32;
+    let mut scale = slice(dy)[0] / (groups * m) as f32;
+    if !knots.by_samples {
+        scale /= n as f32;
+    }
     let values = slice(projected);
     let mut du = buffer(values.len());
     du.par_chunks_mut((n * m).max(1)).zip(values.par_chunks((n * m).max(1))).for_each(|(du, group)| {
@@ -161,7 +211,7 @@ pub(crate) fn backward(projected: &FlexTensor, knots: &Knots, dy: &FlexTensor) -
             // d/du of N Σ w (C² + S²) = Σ 2 w t (S cos − C sin).
             let mut means = means(group, m, first, knots);
             for j in 0..KNOTS {
-                let factor = 2.0 * knots.weight[j] * (j as f64 * STEP) as f32 * scale;
+                let factor = 2.0 * knots.weight[j] * (j as f64 * knots.step) as f32 * scale;
                 for i in 0..LANES {
                     means.cos[j][i] *= factor;
                     means.sin[j][i] *= factor;
@@ -174,6 +224,7 @@ pub(crate) fn backward(projected: &FlexTensor, knots: &Knots, dy: &FlexTensor) -
                         let mut g = [0.0_f32; LANES];
                         for_each_knot(
                             &load(row, first),
+                            knots.step as f32,
                             #[inline(always)]
                             |j, c, s| {
                                 for i in 0..LANES {

@@ -1,7 +1,8 @@
 //! LeJEPA (Balestriero and LeCun, 2025, arXiv 2511.08544): codes of all views pulled to the mean of the global ones,
 //! while SIGReg forces their distribution to N(0, I). No moving average, no stop-gradient, no predictor.
 //!
-//! The composition is [`Views`]; here are the settings.
+//! The composition is [`Views`]; here are the settings. Any other term against collapse takes SIGReg's place by `model.anti_collapse`:
+//! VICReg, Barlow Twins, VISReg, or none, on the same networks and views.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig, Sample, fit};
 use foretell_eval::{Card, Finding, Pictures, Strip, Tile};
+use foretell_jepa::AntiCollapse;
 use foretell_jepa::views::{Views, ViewsCollator, ViewsNetworks};
 use foretell_nn::Backbone;
 use foretell_nn::conv::ResNetConfig;
@@ -65,9 +67,11 @@ pub enum BackboneConfig {
 pub struct LeJepaConfig {
     /// The dial that sets the encoder's widths, or its width, depth and heads.
     pub size: Size,
-    /// λ in `(1 − λ) invariance + λ SIGReg`; 0 collapses.
-    pub lambda: f64,
-    /// Directions of SIGReg.
+    /// What keeps codes apart.
+    pub anti_collapse: AntiCollapse,
+    /// λ in `(1 − λ) invariance + λ SIGReg`, and likewise of VISReg; 0 collapses. VICReg and Barlow Twins have weights of their own.
+    pub lambda: Auto<f64>,
+    /// Random directions of SIGReg and VISReg.
     pub slices: usize,
     /// Global views of each sample.
     pub global_views: usize,
@@ -103,7 +107,8 @@ impl Default for LeJepaConfig {
         };
         Self {
             size: Size::Tiny,
-            lambda: 0.05,
+            anti_collapse: AntiCollapse::default(),
+            lambda: Auto::Auto,
             slices: 256,
             global_views: 2,
             local_views: 2,
@@ -146,7 +151,7 @@ impl System for LeJepaConfig {
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         let (image_size, channels) = on.config.form()?;
         self.resolve(image_size, on.on_cpu(), decisions);
-        self.check()?;
+        self.check(on.batch)?;
         let image = (image_size, image_size);
         let (mut weights, device) = (on.weights(0), on.learning());
         match &self.backbone {
@@ -229,9 +234,12 @@ impl LeJepaConfig {
             let half = (image_size / 2 / unit.max(1) * unit.max(1)).max(unit);
             (half, format!("half of {image_size} pixels: a quarter of the work"))
         });
+        if let Some(usual) = self.anti_collapse.usual_lambda() {
+            self.lambda.resolve("model.lambda", decisions, || (usual, "the published weight of this term".to_owned()));
+        }
     }
 
-    fn check(&self) -> Result<(), SystemError> {
+    fn check(&self, batch: usize) -> Result<(), SystemError> {
         for (table, augment) in [("model.global", &self.global), ("model.local", &self.local)] {
             augment.check().map_err(|error| error.under(table))?;
         }
@@ -241,15 +249,29 @@ impl LeJepaConfig {
                 self.global_views, self.local_views
             )));
         }
-        if !(0.0..=1.0).contains(&self.lambda)
-            || self.slices == 0
-            || self.code_width == 0
-            || self.projector.contains(&0)
-        {
-            return Err(SystemError::Setting(format!(
-                "`model.lambda` must lie between 0 and 1 (found {}), and `model.slices`, `model.code_width` and every width of `model.projector` must be positive",
-                self.lambda
-            )));
+        self.anti_collapse.check("model.anti_collapse").map_err(SystemError::Setting)?;
+        let most = if self.anti_collapse.is_share() { 1.0 } else { f64::MAX };
+        match (self.lambda, self.anti_collapse.usual_lambda()) {
+            (Auto::Value(lambda), Some(_)) if !(0.0..=most).contains(&lambda) => {
+                let range = if most == 1.0 { "lie between 0 and 1" } else { "be 0 or more" };
+                return Err(SystemError::Setting(format!("`model.lambda` must {range}, found {lambda}")));
+            }
+            (Auto::Value(lambda), None) => {
+                return Err(SystemError::Setting(format!(
+                    "`model.lambda` is {lambda}, but this `model.anti_collapse` has no λ: leave it out, or set the weights in `model.anti_collapse`"
+                )));
+            }
+            _ => {}
+        }
+        if batch < 2 && self.anti_collapse != AntiCollapse::None {
+            return Err(SystemError::Setting(
+                "`train.batch` must be 2 or more: codes are kept apart by how they vary over a batch".to_owned(),
+            ));
+        }
+        if self.slices == 0 || self.code_width == 0 || self.projector.contains(&0) {
+            return Err(SystemError::Setting(
+                "`model.slices`, `model.code_width` and every width of `model.projector` must be positive".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -267,7 +289,7 @@ impl LeJepaConfig {
             local: self.local.clone(),
             normalise: data.normalise.clone(),
             code_width: self.code_width,
-            slices: self.slices,
+            slices: self.anti_collapse.directions(self.slices),
         })
     }
 
@@ -277,7 +299,8 @@ impl LeJepaConfig {
         let projector = Projector::new(&widths, Activation::Relu, &mut on.weights(1), &on.learning());
         let objective = Views::<B> {
             backbone: PhantomData,
-            lambda: self.lambda,
+            anti_collapse: self.anti_collapse,
+            lambda: if let Auto::Value(lambda) = self.lambda { lambda } else { 0.0 },
             collator: Arc::new(self.collator(on.seed, on.config)?),
             device: on.device.clone(),
         };

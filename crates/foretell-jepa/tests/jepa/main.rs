@@ -1,5 +1,6 @@
 //! What a JEPA is made of, against PyTorch and against its own promises.
 
+mod anti_collapse;
 mod block_causal;
 mod dynamics;
 mod graph_jepa;

@@ -88,3 +88,14 @@ fn sigreg_agrees_and_meets_its_golden_values() {
     let value = ops::sigreg_statistic(normal.reshape([1, 512, 256])).into_scalar::<f32>();
     assert!((value - 1.052).abs() < 0.1, "N(0, 1): {value}");
 }
+
+#[test]
+fn bcs_agrees() {
+    for (g, n, m) in [(1, 2, 1), (2, 64, 5), (3, 100, 40)] {
+        let f = move |t: &[Tensor<1>]| ops::bcs_statistic(t[0].clone().reshape([g, n, m]));
+        let c = move |t: &[Tensor<1>]| composed::bcs_statistic(t[0].clone().reshape([g, n, m]));
+        for scale in [0.01, 1.5, 20.0] {
+            agree(&format!("bcs {g}x{n}x{m}"), &f, &c, &[scaled(noise(18, g * n * m), scale)]);
+        }
+    }
+}

@@ -129,7 +129,7 @@ fn le_jepa_with_its_defaults_is_healthy() {
 #[test]
 fn le_jepa_without_sigreg_collapses() {
     for seed in SEEDS {
-        let judged = run_le_jepa(&LeJepaConfig { lambda: 0.0, ..le_jepa() }, LE_JEPA, seed);
+        let judged = run_le_jepa(&LeJepaConfig { lambda: Auto::Value(0.0), ..le_jepa() }, LE_JEPA, seed);
         assert_verdict(&judged, Verdict::Collapse, seed);
     }
 }

@@ -101,7 +101,7 @@ fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
         (bench.refusal(&IJepaConfig { width: Auto::Value(16), heads: Auto::Value(3), ..IJepaConfig::default() }), "3"),
         (bench.refusal(&IJepaConfig { sigreg: f64::NAN, ..IJepaConfig::default() }), "`model.sigreg`"),
         (bench.refusal(&IJepaConfig { augment: flip(), ..IJepaConfig::default() }), "`model.augment.flip`"),
-        (bench.refusal(&LeJepaConfig { lambda: 1.5, ..LeJepaConfig::default() }), "`model.lambda`"),
+        (bench.refusal(&LeJepaConfig { lambda: Auto::Value(1.5), ..LeJepaConfig::default() }), "`model.lambda`"),
         (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
         (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
         (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),
