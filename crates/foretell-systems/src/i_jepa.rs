@@ -173,6 +173,7 @@ impl System for IJepaConfig {
             views("barlow-twins", "barlow-twins", &pair, "two views, their cross-correlation"),
             views("sigreg", "sigreg", &[], "two global and two local views, SIGReg"),
             views("visreg", "visreg", &[], "two global and two local views; centre, scale and shape apart"),
+            views("no-term", "none", &[], "the same views and nothing against collapse: must collapse"),
             Ablation::new("supervised", "supervised", &[], "the labels are given").with(&of_size(&of_labels)),
         ]
     }
