@@ -133,7 +133,7 @@ impl System for IJepaConfig {
         };
         let views = |name, term: &str, more: &[&str], about| {
             let term = format!("model.anti_collapse.kind={term}");
-            let settings = [&["model.backbone.kind=vit", term.as_str()], more].concat();
+            let settings = [&["model.backbone.kind=vit", term.as_str()][..], more].concat();
             Ablation::new(name, "le-jepa", &settings, about).with(&of_size(&of_views))
         };
         let pair = ["model.local_views=0"];

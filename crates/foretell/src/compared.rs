@@ -14,7 +14,7 @@ use crate::Error;
 use crate::account::{Points, figure, lines, logged};
 use crate::asked::Asked;
 use crate::findings::RunFindings;
-use crate::report::{Curve, Line, Sheet, SheetsPage, render_sheets};
+use crate::report::{Curve, Sheet, SheetLine, SheetsPage, render_sheets};
 use crate::summary::Summary;
 
 /// One finished run.
@@ -52,14 +52,14 @@ impl Compared {
 }
 
 /// Runs that differ by the seed alone.
-pub(crate) struct Group {
+pub(crate) struct SeedGroup {
     /// As it is shown.
     pub(crate) name: String,
     /// By seed, each once.
     runs: BTreeMap<u64, Compared>,
 }
 
-impl Group {
+impl SeedGroup {
     /// Of runs of these seeds.
     pub(crate) fn new(name: &str, runs: Vec<Compared>) -> Self {
         Self { name: name.to_owned(), runs: runs.into_iter().map(|run| (run.summary.seed, run)).collect() }
@@ -94,7 +94,7 @@ impl Group {
 }
 
 /// Groups runs whose recipes differ by the seed alone, in the order of first appearance.
-pub(crate) fn grouped(runs: Vec<Compared>) -> Result<Vec<Group>, Error> {
+pub(crate) fn grouped(runs: Vec<Compared>) -> Result<Vec<SeedGroup>, Error> {
     let mut groups: Vec<Vec<Compared>> = Vec::new();
     for run in runs {
         match groups.iter_mut().find(|group| group[0].alike == run.alike && group[0].data == run.data) {
@@ -116,7 +116,7 @@ pub(crate) fn grouped(runs: Vec<Compared>) -> Result<Vec<Group>, Error> {
     let name = |(group, name): (Vec<Compared>, &String)| {
         let alone = !name.is_empty() && short.iter().filter(|other| *other == name).count() == 1;
         let name = if alone { name.clone() } else { group[0].name() };
-        Group::new(&name, group)
+        SeedGroup::new(&name, group)
     };
     Ok(groups.into_iter().zip(&short).map(name).collect())
 }
@@ -137,54 +137,54 @@ fn common(group: &[Compared]) -> String {
 }
 
 /// A figure of each run of each group: `[groups]`, by seed.
-struct Compare {
+struct ComparedFigure {
     cells: Vec<Cell>,
     values: Vec<BTreeMap<u64, f64>>,
 }
 
 /// One group's figure.
-struct Shown {
+struct ShownFigure {
     over: Option<OverSeeds>,
     /// From the first group's, over seeds that both have; none of the first.
     difference: Option<OverSeeds>,
 }
 
-impl Compare {
-    fn of(&self, group: usize) -> Shown {
+impl ComparedFigure {
+    fn of(&self, group: usize) -> ShownFigure {
         let (own, reference) = (&self.values[group], &self.values[0]);
         let over = OverSeeds::of(&own.values().copied().collect::<Vec<_>>());
         let pairs = own.iter().filter_map(|(seed, value)| Some(value - reference.get(seed)?));
         let difference = if group == 0 { None } else { OverSeeds::of(&pairs.collect::<Vec<_>>()) };
-        Shown { over, difference }
+        ShownFigure { over, difference }
     }
 }
 
 /// All figures of one kind.
-struct Kind {
+struct FigureKind {
     key: String,
     title: String,
     lead: String,
     /// Of the first run that has them; its rows are all means, for how many digits are shown.
     figures: Figures,
-    all: Vec<Compare>,
+    all: Vec<ComparedFigure>,
 }
 
 /// Groups and what they found.
 pub(crate) struct Comparison {
-    groups: Vec<Group>,
-    kinds: Vec<Kind>,
+    groups: Vec<SeedGroup>,
+    kinds: Vec<FigureKind>,
     notes: Vec<String>,
 }
 
 impl Comparison {
     /// Of at least one group; the first is what the others are held against.
-    pub(crate) fn of(groups: Vec<Group>) -> Self {
-        let mut kinds: Vec<Kind> = Vec::new();
+    pub(crate) fn of(groups: Vec<SeedGroup>) -> Self {
+        let mut kinds: Vec<FigureKind> = Vec::new();
         for (at, group) in groups.iter().enumerate() {
             for (seed, run) in &group.runs {
                 for finding in &run.found.findings {
                     let Some(figures) = finding.as_figures() else { continue };
-                    let same = |kind: &&mut Kind| {
+                    let same = |kind: &&mut FigureKind| {
                         kind.key == finding.key
                             && kind.figures.dims == figures.dims
                             && kind.figures.value == figures.value
@@ -194,7 +194,7 @@ impl Comparison {
                         None => {
                             let figures = Figures { rows: Vec::new(), ..figures.clone() };
                             let (key, title, lead) = (finding.key.clone(), finding.title.clone(), finding.lead.clone());
-                            kinds.push(Kind { key, title, lead, figures, all: Vec::new() });
+                            kinds.push(FigureKind { key, title, lead, figures, all: Vec::new() });
                             kinds.last_mut().expect("just pushed")
                         }
                     };
@@ -202,7 +202,7 @@ impl Comparison {
                         let place =
                             kind.all.iter().position(|compare| compare.cells == row.cells).unwrap_or_else(|| {
                                 let values = groups.iter().map(|_| BTreeMap::new()).collect();
-                                kind.all.push(Compare { cells: row.cells.clone(), values });
+                                kind.all.push(ComparedFigure { cells: row.cells.clone(), values });
                                 kind.all.len() - 1
                             });
                         kind.all[place].values[at].insert(*seed, row.value);
@@ -226,16 +226,17 @@ impl Comparison {
         [self.health(), self.differs()].into_iter().chain(figures).filter(|sheet| !sheet.lines.is_empty()).collect()
     }
 
-    fn sheet(&self, kind: &Kind, all: bool) -> Sheet {
+    fn sheet(&self, kind: &FigureKind, all: bool) -> Sheet {
         let figures = &kind.figures;
         let features = figures.dims.iter().position(|dim| dim == FEATURES).filter(|_| !all);
-        let shown = |compare: &&Compare| features.is_none_or(|at| compare.cells.get(at) == Some(&Cell::from(TRAINED)));
+        let shown =
+            |compare: &&ComparedFigure| features.is_none_or(|at| compare.cells.get(at) == Some(&Cell::from(TRAINED)));
         let names = figures.dims.iter().cloned().chain(["run".to_owned()]);
         let numbers = [figures.value.as_str(), "n", "difference", "95 % interval", "pairs"].map(str::to_owned);
         let mut lines = Vec::new();
         for compare in kind.all.iter().filter(shown) {
             for (at, group) in self.groups.iter().enumerate().filter(|(at, _)| !compare.values[*at].is_empty()) {
-                let Shown { over, difference } = compare.of(at);
+                let ShownFigure { over, difference } = compare.of(at);
                 let cells = compare.cells.iter().map(ToString::to_string).chain([group.shown()]);
                 let none = || "–".to_owned();
                 let spread = over.and_then(|over| over.deviation).map(|x| format!(" ± {}", figures.digits(x)));
@@ -247,7 +248,7 @@ impl Comparison {
                 let interval =
                     interval.map_or_else(none, |(a, b)| format!("{} to {}", signed(figures, a), signed(figures, b)));
                 let pairs = difference.map_or_else(none, |difference| difference.n.to_string());
-                lines.push(Line {
+                lines.push(SheetLine {
                     cells: cells.chain([value, n, by, interval, pairs]).collect(),
                     bad: group.verdict().1,
                 });
@@ -295,7 +296,7 @@ impl Comparison {
             "steps",
             "minutes",
         ];
-        let line = |group: &Group| {
+        let line = |group: &SeedGroup| {
             let shown = |over: Option<OverSeeds>| match over {
                 None => "–".to_owned(),
                 Some(OverSeeds { mean, deviation: None, .. }) => figure(mean),
@@ -324,7 +325,7 @@ impl Comparison {
                         .map(|over| OverSeeds { deviation: None, ..over }),
                 ),
             ];
-            Line { cells, bad }
+            SheetLine { cells, bad }
         };
         Sheet {
             id: "health".to_owned(),
@@ -346,12 +347,11 @@ impl Comparison {
             .map(|group| group.runs().next().map(|run| leaves(&run.alike)).unwrap_or_default())
             .collect();
         let keys: BTreeSet<&String> = flat.iter().flat_map(BTreeMap::keys).collect();
-        let differ = |key: &&&String| flat.iter().any(|settings| settings.get(**key) != flat[0].get(**key));
         let mut lines = Vec::new();
         for (at, group) in self.groups.iter().enumerate().skip(1) {
-            let own = keys.iter().filter(differ).filter(|key| flat[at].get(**key) != flat[0].get(**key));
+            let own = keys.iter().filter(|key| flat[at].get(**key) != flat[0].get(**key));
             let value = |of: usize, key: &String| flat[of].get(key).cloned().unwrap_or_else(|| "–".to_owned());
-            lines.extend(own.map(|key| Line {
+            lines.extend(own.map(|key| SheetLine {
                 cells: vec![group.name.clone(), (*key).clone(), value(at, key), value(0, key)],
                 bad: false,
             }));
@@ -370,7 +370,7 @@ impl Comparison {
     /// The same for scripts.
     pub(crate) fn json(&self) -> Value {
         let over = |found: OverSeeds| json!({ "n": found.n, "mean": found.mean, "deviation": found.deviation });
-        let group = |group: &Group| {
+        let group = |group: &SeedGroup| {
             let run = |(seed, run): (&u64, &Compared)| {
                 json!({
                     "run": run.name(), "seed": seed, "steps": run.summary.steps, "seconds": run.summary.seconds,
@@ -389,14 +389,14 @@ impl Comparison {
                 "held_out_loss": health(&|run| last(run).map(|record| record.held_out_loss)),
             })
         };
-        let figures = |kind: &Kind| {
-            let one = |compare: &Compare| {
+        let figures = |kind: &FigureKind| {
+            let one = |compare: &ComparedFigure| {
                 let mut record: Map<String, Value> = Map::new();
                 for (dim, cell) in kind.figures.dims.iter().zip(&compare.cells) {
                     record.insert(dim.clone(), serde_json::to_value(cell).unwrap_or(Value::Null));
                 }
-                let of = |(at, group): (usize, &Group)| {
-                    let Shown { over: found, difference } = compare.of(at);
+                let of = |(at, group): (usize, &SeedGroup)| {
+                    let ShownFigure { over: found, difference } = compare.of(at);
                     let difference = difference.map(|found| {
                         let end = |sign: f64| found.half.map(|half| found.mean + sign * half);
                         json!({ "n": found.n, "mean": found.mean, "low": end(-1.0), "high": end(1.0) })
@@ -464,11 +464,11 @@ impl Comparison {
             ("RankMe", "dimensions", false),
         ];
         let others: Vec<usize> = (1..self.groups.len()).collect();
-        let mut parts: Vec<Vec<usize>> = others.chunks(COLOURS - 1).map(|part| [&[0], part].concat()).collect();
+        let mut parts: Vec<Vec<usize>> = others.chunks(COLOURS - 1).map(|part| [&[0][..], part].concat()).collect();
         if parts.is_empty() {
             parts.push(vec![0]);
         }
-        let curve = |part: &Vec<usize>, number: usize, (i, (title, unit, log_y)): (usize, (&str, &str, bool))| Curve {
+        let curve = |part: &[usize], number: usize, (i, (title, unit, log_y)): (usize, (&str, &str, bool))| Curve {
             title: if parts.len() > 1 {
                 format!("{title} ({} of {})", number + 1, parts.len())
             } else {
@@ -554,9 +554,9 @@ fn leaves(table: &Table) -> BTreeMap<String, String> {
     found
 }
 
-fn notes(groups: &[Group]) -> Vec<String> {
+fn notes(groups: &[SeedGroup]) -> Vec<String> {
     let Some((reference, others)) = groups.split_first() else { return Vec::new() };
-    let data = |group: &Group| group.runs().next().map(|run| (run.data.clone(), run.summary.data.clone()));
+    let data = |group: &SeedGroup| group.runs().next().map(|run| (run.data.clone(), run.summary.data.clone()));
     let mut notes = Vec::new();
     for group in others {
         if let (Some((own, of)), Some((print, from))) = (data(group), data(reference))
@@ -585,8 +585,11 @@ fn notes(groups: &[Group]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn compare(values: &[&[(u64, f64)]]) -> Compare {
-        Compare { cells: Vec::new(), values: values.iter().map(|group| group.iter().copied().collect()).collect() }
+    fn compare(values: &[&[(u64, f64)]]) -> ComparedFigure {
+        ComparedFigure {
+            cells: Vec::new(),
+            values: values.iter().map(|group| group.iter().copied().collect()).collect(),
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks, Predicts};
@@ -68,7 +68,11 @@ fn targets(predicts: Predicts, change: impl FnOnce(&mut MaskedBatch)) -> (Vec<f3
     let (predictions, targets, _) = objective.predict(&networks, &batch);
     assert_eq!(predictions.dims(), targets.dims());
     let shape = targets.dims();
-    (ops::values(targets), shape)
+    (values(targets), shape)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    ops::values(tensor.inner())
 }
 
 /// Changes every patch of the first image that is no target of its first region.
@@ -81,7 +85,7 @@ fn elsewhere(batch: &mut MaskedBatch) {
 
 #[test]
 fn a_region_alone_does_not_hear_of_the_rest() {
-    let first = |(values, [_, tokens, width]): (Vec<f32>, [usize; 3])| values[..tokens * width].to_vec();
+    let first = |(found, [_, tokens, width]): (Vec<f32>, [usize; 3])| found[..tokens * width].to_vec();
     let nothing = |_: &mut MaskedBatch| {};
     let alone = first(targets(Predicts::LatentsAlone, nothing));
     assert_eq!(first(targets(Predicts::LatentsAlone, elsewhere)), alone);
@@ -96,7 +100,7 @@ fn pixel_targets_are_patches_of_mean_0_and_variance_1() {
     let (_, targets, _) = objective.predict(&networks, &batch);
     let [regions, tokens, width] = targets.dims();
     assert_eq!((regions, width), (4 * batch.masks.targets, VALUES));
-    let found = ops::values(targets.clone());
+    let found = values(targets.clone());
     for (row, found) in found.chunks_exact(VALUES).enumerate() {
         let (sample, token) = (row / tokens / batch.masks.targets, batch.masks.target[row] as usize);
         let patch = &batch.patches[(sample * TOKENS + token) * VALUES..][..VALUES];
@@ -110,7 +114,7 @@ fn pixel_targets_are_patches_of_mean_0_and_variance_1() {
     let clock = Clock { step: 1, total: 1, batch: 4, health_due: true };
     let outcome = objective.loss(&networks, &batch, &clock);
     let (predictions, ..) = objective.predict(&networks, &batch);
-    let by_hand = ops::values((predictions.inner() - targets).square().mean());
+    let by_hand = values((predictions.inner() - targets).square().mean());
     assert!((outcome.loss.clone().into_scalar::<f32>() - by_hand[0]).abs() < 1e-5);
     let gradients = outcome.loss.backward();
     assert!(networks.encoder.patch_embed.proj.weight.grad(&gradients).is_some());
@@ -122,8 +126,8 @@ fn without_a_predictor_the_context_stands_for_every_target() {
     let (predictions, targets, context) = objective.predict(&networks, &batch);
     let [regions, tokens, width] = predictions.dims();
     assert_eq!(predictions.dims(), targets.dims());
-    let mean = ops::values(context.mean_dim(1));
-    for (row, found) in ops::values(predictions).chunks_exact(width).enumerate() {
+    let mean = values(context.mean_dim(1));
+    for (row, found) in values(predictions).chunks_exact(width).enumerate() {
         let sample = row / tokens / (regions / 4);
         assert_eq!(found, &mean[sample * width..][..width], "row {row}");
     }

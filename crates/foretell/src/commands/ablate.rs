@@ -11,12 +11,12 @@ use foretell_train::{RunFolder, write_whole};
 use toml::{Table, Value};
 
 use crate::asked::{Asked, Steps};
-use crate::compared::{Compared, Comparison, Group};
+use crate::compared::{Compared, Comparison, SeedGroup};
 use crate::interrupt::STOP;
 use crate::kept::of_run;
 use crate::output::{print, print_json, say};
 use crate::progress::Progress;
-use crate::report::{Line, Sheet};
+use crate::report::{Sheet, SheetLine};
 use crate::run::{Conduct, MOST_STEPS, resume, start};
 use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
@@ -67,13 +67,13 @@ pub struct AblateArgs {
 const ASKED: &str = "ablation.toml";
 
 /// A row, ready to be trained.
-struct Ready {
+struct ReadyRow {
     row: Ablation,
     member: &'static dyn Member,
     asked: Asked,
 }
 
-impl Ready {
+impl ReadyRow {
     fn recipe(&self, seed: u64, steps: Option<&Value>) -> Result<Table, Error> {
         let mut table = self.asked.whole(self.member).map_err(|error| self.error(error))?;
         recipe::set(&mut table, "seed", Value::Integer(i64::try_from(seed).unwrap_or(i64::MAX)))?;
@@ -102,7 +102,7 @@ pub fn ablate(args: &AblateArgs) -> Result<(), Error> {
     let system = rows[0].row.system;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/ablate-{system}")));
     keep_asked(&out, base.table())?;
-    let chosen: Vec<&Ready> = rows.iter().filter(|ready| args.takes(&ready.row)).collect();
+    let chosen: Vec<&ReadyRow> = rows.iter().filter(|ready| args.takes(&ready.row)).collect();
     for ready in &chosen {
         if !place(&out, &ready.row, 0).exists() {
             // Hours later is too late to hear that a row cannot be built on these data.
@@ -134,7 +134,7 @@ pub fn ablate(args: &AblateArgs) -> Result<(), Error> {
 
 impl AblateArgs {
     /// What is asked of every row, and the rows.
-    fn rows(&self) -> Result<(Asked, Vec<Ready>), Error> {
+    fn rows(&self) -> Result<(Asked, Vec<ReadyRow>), Error> {
         let mut base = Asked::of(&self.system)?;
         for entry in &self.set {
             base.set(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
@@ -162,13 +162,13 @@ impl AblateArgs {
             let known = table.iter().map(|row| row.name);
             return Err(Error::Misuse(recipe::unknown("row", wrong, known, "`--list` describes them")));
         }
-        let ready = |row: Ablation| {
+        let ready = |row: Ablation| -> Result<ReadyRow, Error> {
             let mut asked = if row.system == name { base.copy() } else { base.for_system(row.system) };
             for setting in &row.settings {
                 asked.set(setting)?;
             }
             let member = asked.member()?;
-            let ready = Ready { row, member, asked };
+            let ready = ReadyRow { row, member, asked };
             ready.recipe(0, None)?;
             Ok(ready)
         };
@@ -195,9 +195,9 @@ fn place(out: &Path, row: &Ablation, seed: u64) -> PathBuf {
 }
 
 /// The rows, and nothing done.
-fn list(json: bool, rows: &[Ready]) -> Result<(), Error> {
+fn list(json: bool, rows: &[ReadyRow]) -> Result<(), Error> {
     if json {
-        let row = |Ready { row, .. }: &Ready| serde_json::json!({ "name": row.name, "system": row.system, "settings": row.settings, "about": row.about });
+        let row = |ReadyRow { row, .. }: &ReadyRow| serde_json::json!({ "name": row.name, "system": row.system, "settings": row.settings, "about": row.about });
         return print_json(&rows.iter().map(row).collect::<Vec<_>>());
     }
     print(rows_of(rows.iter().map(|ready| &ready.row)))
@@ -205,7 +205,7 @@ fn list(json: bool, rows: &[Ready]) -> Result<(), Error> {
 
 /// What each row is.
 fn rows_of<'a>(rows: impl Iterator<Item = &'a Ablation>) -> Sheet {
-    let line = |row: &Ablation| Line {
+    let line = |row: &Ablation| SheetLine {
         cells: vec![row.name.to_owned(), row.system.to_owned(), row.about.to_owned(), row.settings.join(", ")],
         bad: false,
     };
@@ -253,14 +253,14 @@ fn keep_asked(out: &Path, asked: &Table) -> Result<(), Error> {
 }
 
 /// Builds a row's networks on its data once, and throws them away.
-fn try_out(ready: &Ready, device: &Device) -> Result<(), Error> {
+fn try_out(ready: &ReadyRow, device: &Device) -> Result<(), Error> {
     let session = ready.member.open(ready.recipe(0, None)?, device, true)?;
     session.trial()?;
     Ok(())
 }
 
 /// One run: finished, gone on with, or begun. Whether it came to its end.
-fn one(out: &Path, ready: &Ready, seed: u64, device: &Device, name: &str) -> Result<bool, Error> {
+fn one(out: &Path, ready: &ReadyRow, seed: u64, device: &Device, name: &str) -> Result<bool, Error> {
     if STOP.load(Ordering::Relaxed) {
         return Ok(false);
     }
@@ -294,9 +294,9 @@ fn first_steps(out: &Path, row: &Ablation) -> Result<Option<Value>, Error> {
 }
 
 /// The table and the page of all that is finished.
-fn outcome(args: &AblateArgs, out: &Path, rows: &[Ready], failed: &[(&str, u64, String)]) -> Result<(), Error> {
+fn outcome(args: &AblateArgs, out: &Path, rows: &[ReadyRow], failed: &[(&str, u64, String)]) -> Result<(), Error> {
     let mut groups = Vec::new();
-    for Ready { row, .. } in rows {
+    for ReadyRow { row, .. } in rows {
         let mut runs = Vec::new();
         for entry in fs::read_dir(out.join(row.name)).into_iter().flatten().flatten() {
             let folder = RunFolder::open(&entry.path());
@@ -307,7 +307,7 @@ fn outcome(args: &AblateArgs, out: &Path, rows: &[Ready], failed: &[(&str, u64, 
             }
         }
         if !runs.is_empty() {
-            groups.push(Group::new(row.name, runs));
+            groups.push(SeedGroup::new(row.name, runs));
         }
     }
     if groups.is_empty() {
@@ -324,12 +324,10 @@ fn outcome(args: &AblateArgs, out: &Path, rows: &[Ready], failed: &[(&str, u64, 
         names: 3,
         lines: Vec::new(),
     };
-    broken.lines.extend(
-        failed.iter().map(|(row, seed, error)| Line {
-            cells: vec![(*row).to_owned(), seed.to_string(), error.clone()],
-            bad: true,
-        }),
-    );
+    broken.lines.extend(failed.iter().map(|(row, seed, error)| SheetLine {
+        cells: vec![(*row).to_owned(), seed.to_string(), error.clone()],
+        bad: true,
+    }));
     let comparison = Comparison::of(groups);
     let mut json = comparison.json();
     json["failed"] = failed

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::account::figure;
 use crate::kept::{KeptRun, steps};
 use crate::output::{print, print_json, say};
-use crate::report::{Line, Sheet, SheetsPage, render_sheets};
+use crate::report::{Sheet, SheetLine, SheetsPage, render_sheets};
 use crate::{DeviceChoice, Error};
 
 /// What `judge` was asked.
@@ -45,7 +45,7 @@ pub struct JudgeArgs {
 
 /// What is said of one network.
 #[derive(Clone, Debug, Serialize)]
-struct Judged {
+struct JudgedNetwork {
     run: String,
     system: String,
     step: u64,
@@ -62,7 +62,7 @@ struct Judged {
 }
 
 /// A measure that needs no label: its name, its key and where it stands.
-type Free = (&'static str, &'static str, fn(&Judged) -> Option<f64>);
+type Free = (&'static str, &'static str, fn(&JudgedNetwork) -> Option<f64>);
 
 const FREE: [Free; 5] = [
     ("LiDAR", "lidar", |of| of.lidar),
@@ -108,7 +108,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
                 None
             });
             let health = Health::judge(&now, &untrained, None);
-            let judged = Judged {
+            let judged = JudgedNetwork {
                 run: run.clone(),
                 system: kept.session.row().name.to_owned(),
                 step,
@@ -138,7 +138,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
         let facts = facts.into_iter().chain(notes.iter().map(|what| ("note", what.clone())));
         let page = SheetsPage {
             kind: "Foretell judgement".to_owned(),
-            title: "Judged without labels".to_owned(),
+            title: "JudgedNetwork without labels".to_owned(),
             facts: facts.map(|(label, value)| (label.to_owned(), value)).collect(),
             sheets: sheets.to_vec(),
             curves: Vec::new(),
@@ -182,15 +182,15 @@ fn accuracy(findings: &[Finding]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn line(judged: &Judged) -> Line {
+fn line(judged: &JudgedNetwork) -> SheetLine {
     let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figure);
     let free = FREE.iter().map(|(_, _, of)| shown(of(judged)));
     let probe = judged.probe.map_or_else(|| "–".to_owned(), |share| format!("{:.1}", 100.0 * share));
     let names = [judged.run.clone(), judged.step.to_string(), judged.system.clone(), judged.health.word().to_owned()];
-    Line { cells: names.into_iter().chain(free).chain([probe]).collect(), bad: judged.health.word() == "collapse" }
+    SheetLine { cells: names.into_iter().chain(free).chain([probe]).collect(), bad: judged.health.word() == "collapse" }
 }
 
-fn networks(all: &[Judged]) -> Sheet {
+fn networks(all: &[JudgedNetwork]) -> Sheet {
     let names = ["run", "step", "system", "health"].into_iter().chain(FREE.iter().map(|(name, _, _)| *name));
     Sheet {
         id: "networks".to_owned(),
@@ -220,7 +220,7 @@ struct Correlation {
 }
 
 /// Over all networks, and within each system where there are several: ranks mean something within one method alone.
-fn correlations(all: &[Judged]) -> Vec<Correlation> {
+fn correlations(all: &[JudgedNetwork]) -> Vec<Correlation> {
     if all.iter().all(|judged| judged.probe.is_none()) {
         return Vec::new();
     }
@@ -239,7 +239,7 @@ fn correlations(all: &[Judged]) -> Vec<Correlation> {
 }
 
 fn correlation_sheet(all: &[Correlation]) -> Sheet {
-    let line = |found: &Correlation| Line {
+    let line = |found: &Correlation| SheetLine {
         cells: vec![
             found.of.clone(),
             found.title.to_owned(),
@@ -264,8 +264,8 @@ mod tests {
     use super::*;
     use foretell_train::Verdict;
 
-    fn judged(system: &str, lidar: f64, probe: Option<f64>) -> Judged {
-        Judged {
+    fn judged(system: &str, lidar: f64, probe: Option<f64>) -> JudgedNetwork {
+        JudgedNetwork {
             run: "r".to_owned(),
             system: system.to_owned(),
             step: 1,
@@ -284,7 +284,7 @@ mod tests {
         // Within each system LiDAR orders as the probe does; over both it does not.
         let all =
             [("a", 1.0, 0.7), ("a", 2.0, 0.8), ("a", 3.0, 0.9), ("b", 4.0, 0.1), ("b", 5.0, 0.2), ("b", 6.0, 0.3)];
-        let all: Vec<Judged> = all.map(|(system, lidar, probe)| judged(system, lidar, Some(probe))).into();
+        let all: Vec<JudgedNetwork> = all.map(|(system, lidar, probe)| judged(system, lidar, Some(probe))).into();
         let found = correlations(&all);
         let rho = |of: &str, measure: &str| {
             found.iter().find(|found| found.of == of && found.measure == measure).unwrap().rho

@@ -21,7 +21,7 @@ use foretell_eval::{Body, Finding};
 
 pub use chart::Curve;
 pub use search::{SearchPage, render_search};
-pub use sheet::{Line, Sheet, SheetsPage, render_sheets};
+pub use sheet::{Sheet, SheetLine, SheetsPage, render_sheets};
 
 use html::{Section, text};
 

@@ -18,12 +18,12 @@ pub struct Sheet {
     /// How many of them, from the left, are names and no figures.
     pub names: usize,
     /// In the order in which they are shown.
-    pub lines: Vec<Line>,
+    pub lines: Vec<SheetLine>,
 }
 
 /// A line of a [`Sheet`].
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct SheetLine {
     /// One for each column.
     pub cells: Vec<String>,
     /// Of something that has collapsed or failed.
@@ -44,7 +44,7 @@ impl Sheet {
             true => format!("<th scope=\"row\">{}</th>", text(cell)),
             false => format!("<td>{}</td>", text(cell)),
         };
-        let line = |line: &Line| {
+        let line = |line: &SheetLine| {
             let class = if line.bad { " class=\"bad\"" } else { "" };
             format!("<tr{class}>{}</tr>\n", line.cells.iter().enumerate().map(cell).collect::<String>())
         };
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn sheet() -> Sheet {
-        let line = |cells: [&str; 3], bad| Line { cells: cells.map(str::to_owned).to_vec(), bad };
+        let line = |cells: [&str; 3], bad| SheetLine { cells: cells.map(str::to_owned).to_vec(), bad };
         Sheet {
             id: "probes".to_owned(),
             title: "What <they> know".to_owned(),
