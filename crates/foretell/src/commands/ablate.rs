@@ -139,7 +139,13 @@ impl AblateArgs {
         for entry in &self.set {
             base.set(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
         }
-        base.steps(self.steps()?)?;
+        base.steps(self.steps())?;
+        if !self.list && !budgeted(base.table()) {
+            return Err(Error::Misuse(
+                "an ablation table compares runs of one budget: say how long each trains, with `--steps`, `--epochs` or `--minutes`"
+                    .to_owned(),
+            ));
+        }
         if let Some(path) = &self.data {
             base.forget_measured()?;
             let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -176,13 +182,13 @@ impl AblateArgs {
         Ok((base, rows))
     }
 
-    fn steps(&self) -> Result<Steps, Error> {
-        Ok(match (self.steps, self.epochs, self.minutes) {
+    fn steps(&self) -> Steps {
+        match (self.steps, self.epochs, self.minutes) {
             (Some(steps), _, _) => Steps::Count(steps),
             (_, Some(epochs), _) => Steps::Epochs(epochs),
             (_, _, Some(minutes)) => Steps::Minutes(minutes),
             _ => Steps::Usual,
-        })
+        }
     }
 
     fn takes(&self, row: &Ablation) -> bool {
@@ -190,6 +196,13 @@ impl AblateArgs {
     }
 }
 
+/// Whether what was asked says how long runs train.
+fn budgeted(asked: &Table) -> bool {
+    let some = |key: &str| recipe::get(asked, key).and_then(Value::as_float).is_some_and(|value| value > 0.0);
+    some("minutes") || some("epochs") || recipe::get(asked, "train.steps").is_some_and(Value::is_integer)
+}
+
+/// Where a run lies.
 fn place(out: &Path, row: &Ablation, seed: u64) -> PathBuf {
     out.join(row.name).join(format!("seed-{seed}"))
 }

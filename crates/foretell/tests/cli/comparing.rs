@@ -218,9 +218,10 @@ fn what_cannot_be_ablated_is_a_sentence() {
     {
         assert!(listed.lines().any(|line| line.trim_start().starts_with(row)), "{row} is not in {listed}");
     }
-    refused(&["ablate", "graph-jepa"], &["declares no ablation table", "i-jepa"]);
-    refused(&["ablate", "i-jepa", "--only", "pixel"], &["unknown row `pixel`", "pixel-target"]);
-    refused(&["ablate", "i-jepa", "--set", "model.widht=3"], &["model.widht", "did you mean"]);
+    refused(&["ablate", "graph-jepa", "--steps", "2"], &["declares no ablation table", "i-jepa"]);
+    refused(&["ablate", "i-jepa", "--data", bare.to_str().unwrap()], &["one budget", "`--steps`"]);
+    refused(&["ablate", "i-jepa", "--steps", "2", "--only", "pixel"], &["unknown row `pixel`", "pixel-target"]);
+    refused(&["ablate", "i-jepa", "--list", "--set", "model.widht=3"], &["model.widht", "did you mean"]);
     // Before any run is trained: the rows are tried on the data first.
     refused(&ablation(&bare, &out, &["--only", "i-jepa,supervised"]), &["row `supervised`", "labels"]);
     assert!(!out.join("i-jepa").exists());
