@@ -42,7 +42,7 @@ pub struct TrainConfig {
     pub keep_checkpoints: u64,
     /// Steps between judgements of held-out latents.
     pub health_every: Auto<u64>,
-    /// Steps between evaluations by LiDAR, each with the judgement that comes next; 0: none. One costs about as much as four steps.
+    /// Steps between evaluations by LiDAR, each with the judgement that comes next; 0: none. One costs about as much as five steps.
     pub judge_every: u64,
     /// Threads that decode and augment.
     pub loader_threads: Auto<usize>,

@@ -316,14 +316,12 @@ impl Comparison {
                 shown(group.over(|run| run.summary.health.alpha)),
                 shown(group.over(|run| Some(run.summary.health.cosine_mean))),
                 shown(group.over(|run| last(run).map(|record| record.held_out_loss))),
-                shown(
-                    group.over(|run| Some(run.summary.steps as f64)).map(|over| OverSeeds { deviation: None, ..over }),
-                ),
-                shown(
-                    group
-                        .over(|run| Some(run.summary.seconds / 60.0))
-                        .map(|over| OverSeeds { deviation: None, ..over }),
-                ),
+                group
+                    .over(|run| Some(run.summary.steps as f64))
+                    .map_or_else(String::new, |over| format!("{:.0}", over.mean)),
+                group
+                    .over(|run| Some(run.summary.seconds / 60.0))
+                    .map_or_else(String::new, |over| format!("{:.1}", over.mean)),
             ];
             SheetLine { cells, bad }
         };
@@ -349,7 +347,12 @@ impl Comparison {
         let keys: BTreeSet<&String> = flat.iter().flat_map(BTreeMap::keys).collect();
         let mut lines = Vec::new();
         for (at, group) in self.groups.iter().enumerate().skip(1) {
-            let own = keys.iter().filter(|key| flat[at].get(**key) != flat[0].get(**key));
+            // Another system has settings of its own: those that both have are compared.
+            let other = flat[at].get("system") != flat[0].get("system");
+            let own = keys.iter().filter(|key| match (flat[at].get(**key), flat[0].get(**key)) {
+                (Some(own), Some(first)) => own != first,
+                (own, first) => own != first && !other,
+            });
             let value = |of: usize, key: &String| flat[of].get(key).cloned().unwrap_or_else(|| "–".to_owned());
             lines.extend(own.map(|key| SheetLine {
                 cells: vec![group.name.clone(), (*key).clone(), value(at, key), value(0, key)],
