@@ -220,10 +220,11 @@ impl Comparison {
         &self.notes
     }
 
-    /// Health, what differs, and a sheet for each kind of figure: all of them, or those of trained features alone.
+    /// Health, a sheet for each kind of figure (all of them, or those of trained features alone), and the settings that differ.
     pub(crate) fn sheets(&self, all: bool) -> Vec<Sheet> {
         let figures = self.kinds.iter().map(|kind| self.sheet(kind, all));
-        [self.health(), self.differs()].into_iter().chain(figures).filter(|sheet| !sheet.lines.is_empty()).collect()
+        let sheets = std::iter::once(self.health()).chain(figures).chain([self.differs()]);
+        sheets.filter(|sheet| !sheet.lines.is_empty()).collect()
     }
 
     fn sheet(&self, kind: &FigureKind, all: bool) -> Sheet {
@@ -232,7 +233,7 @@ impl Comparison {
         let shown =
             |compare: &&ComparedFigure| features.is_none_or(|at| compare.cells.get(at) == Some(&Cell::from(TRAINED)));
         let names = figures.dims.iter().cloned().chain(["run".to_owned()]);
-        let numbers = [figures.value.as_str(), "n", "difference", "95 % interval", "pairs"].map(str::to_owned);
+        let numbers = [figures.value.as_str(), "seeds", "difference", "95 % interval", "pairs"].map(str::to_owned);
         let mut lines = Vec::new();
         for compare in kind.all.iter().filter(shown) {
             for (at, group) in self.groups.iter().enumerate().filter(|(at, _)| !compare.values[*at].is_empty()) {
@@ -271,7 +272,7 @@ impl Comparison {
             id: kind.key.clone(),
             title: format!("{} ({})", kind.title, figures.measure()),
             lead: format!(
-                "{lead} Mean ± standard deviation over n seeds; differences from {reference} are of runs of equal seeds, with \
+                "{lead} Mean ± standard deviation over so many seeds; differences from {reference} are of runs of equal seeds, with \
                  Student's {:.0} % interval of their mean, and none of a single pair.{levels}",
                 100.0 * CONFIDENCE
             ),
