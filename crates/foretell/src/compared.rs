@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use foretell_eval::{CONFIDENCE, Cell, FEATURES, Figures, OverSeeds, TRAINED};
+use foretell_eval::{CONFIDENCE, Cell, FEATURES, Figures, OverSeeds, TRAINED, UNTRAINED};
 use foretell_systems::recipe;
 use foretell_train::{HealthRecord, RunFolder, Verdict};
 use serde_json::{Map, Value, json};
@@ -220,7 +220,7 @@ impl Comparison {
         &self.notes
     }
 
-    /// Health, a sheet for each kind of figure (all of them, or those of trained features alone), and the settings that differ.
+    /// Health, a sheet for each kind of figure (all of them, or those of trained networks alone), and the settings that differ.
     pub(crate) fn sheets(&self, all: bool) -> Vec<Sheet> {
         let figures = self.kinds.iter().map(|kind| self.sheet(kind, all));
         let sheets = std::iter::once(self.health()).chain(figures).chain([self.differs()]);
@@ -230,8 +230,10 @@ impl Comparison {
     fn sheet(&self, kind: &FigureKind, all: bool) -> Sheet {
         let figures = &kind.figures;
         let features = figures.dims.iter().position(|dim| dim == FEATURES).filter(|_| !all);
-        let shown =
-            |compare: &&ComparedFigure| features.is_none_or(|at| compare.cells.get(at) == Some(&Cell::from(TRAINED)));
+        let control = |compare: &ComparedFigure| !all && compare.cells.contains(&Cell::from(UNTRAINED));
+        let trained =
+            |compare: &ComparedFigure| features.is_none_or(|at| compare.cells.get(at) == Some(&Cell::from(TRAINED)));
+        let shown = |compare: &&ComparedFigure| trained(compare) && !control(compare);
         let names = figures.dims.iter().cloned().chain(["run".to_owned()]);
         let numbers = [figures.value.as_str(), "seeds", "difference", "95 % interval", "pairs"].map(str::to_owned);
         let mut lines = Vec::new();
