@@ -152,11 +152,11 @@ impl System for IJepaConfig {
             own("live-target", &["model.target=live"], "the encoder itself as teacher, with gradient"),
             bared("bare", &[], "as released: no SIGReg, layer norm instead of standardised targets"),
             bared("bare-no-average", &["model.target=stop-gradient"], "the same without a moving average"),
-            bared("bare-live-target", &["model.target=live"], "the same with a target that learns: must collapse"),
+            bared("bare-live-target", &["model.target=live"], "the same with a target that learns: should collapse"),
             bared(
                 "bare-no-predictor",
                 &["model.predictor_depth=0", "model.target=stop-gradient"],
-                "neither predictor nor moving average: must collapse",
+                "neither predictor nor moving average: should collapse",
             ),
             own(
                 "mae",
@@ -173,7 +173,7 @@ impl System for IJepaConfig {
             views("barlow-twins", "barlow-twins", &pair, "two views, their cross-correlation"),
             views("sigreg", "sigreg", &[], "two global and two local views, SIGReg"),
             views("visreg", "visreg", &[], "two global and two local views; centre, scale and shape apart"),
-            views("no-term", "none", &[], "the same views and nothing against collapse: must collapse"),
+            views("no-term", "none", &[], "the same views and nothing against collapse: should collapse"),
             Ablation::new("supervised", "supervised", &[], "the labels are given").with(&of_size(&of_labels)),
         ]
     }
