@@ -165,7 +165,8 @@ mod tests {
             // Whatever the first two are, and beyond a hundred.
             let mut other = values;
             (other[0], other[1]) = (900.0, 800.0);
-            other[100..].fill(1e-3 * other[99]);
+            let tail = 1e-3 * other[99];
+            other[100..].fill(tail);
             assert!((decay(&other).unwrap() - alpha).abs() < 1e-9, "{alpha}");
         }
         assert_eq!((decay(&[]), decay(&[3.0, 2.0, 1.0, 0.5]), decay(&[3.0; 2])), (None, None, None));
