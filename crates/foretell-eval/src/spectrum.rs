@@ -107,6 +107,26 @@ pub(crate) fn effective_count(values: &[f64], epsilon: f64) -> f64 {
     entropy.exp()
 }
 
+/// The α of `value_k ∝ k^−α` (k from 1, largest first) by least squares on logarithms, each value weighing 1 / k, from the third to
+/// the hundredth: the first ones follow no law, and the tail is noise of few samples (Agrawal et al., 2022, and Stringer et al.,
+/// 2019). `None` where fewer than three of those stand above rounding.
+pub(crate) fn decay(values: &[f64]) -> Option<f64> {
+    const RANGE: std::ops::Range<usize> = 2..100;
+    /// Relative to the largest.
+    const ROUNDING: f64 = 1e-12;
+    let floor = values.first()? * ROUNDING;
+    let points = values.iter().enumerate().skip(RANGE.start).take(RANGE.len()).take_while(|(_, value)| **value > floor);
+    let points: Vec<(f64, f64, f64)> =
+        points.map(|(i, value)| (((i + 1) as f64).ln(), value.ln(), 1.0 / (i + 1) as f64)).collect();
+    if points.len() < 3 {
+        return None;
+    }
+    let weight: f64 = points.iter().map(|(_, _, w)| w).sum();
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), (a, b, w)| (x + a * w / weight, y + b * w / weight));
+    let sum = |of: fn(f64, f64) -> f64| points.iter().map(|(a, b, w)| w * of(a - x, b - y)).sum::<f64>();
+    Some(-sum(|a, b| a * b) / sum(|a, _| a * a))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +155,23 @@ mod tests {
                 assert!((entry - matrix[(i, j)]).abs() < 1e-10, "({i}, {j})");
             }
         }
+    }
+
+    #[test]
+    fn an_exact_power_law_is_found_to_the_digit() {
+        for alpha in [0.0, 0.7, 1.0, 3.0] {
+            let values: Vec<f64> = (1..=150).map(|k| 5.0 * f64::from(k).powf(-alpha)).collect();
+            assert!((decay(&values).unwrap() - alpha).abs() < 1e-9, "{alpha}");
+            // Whatever the first two are, and beyond a hundred.
+            let mut other = values;
+            (other[0], other[1]) = (900.0, 800.0);
+            let tail = 1e-3 * other[99];
+            other[100..].fill(tail);
+            assert!((decay(&other).unwrap() - alpha).abs() < 1e-9, "{alpha}");
+        }
+        assert_eq!((decay(&[]), decay(&[3.0, 2.0, 1.0, 0.5]), decay(&[3.0; 2])), (None, None, None));
+        // A value lost in rounding ends the law.
+        assert_eq!(decay(&[1.0, 1.0, 0.5, 0.2, 1e-14, 1e-15]), None);
     }
 
     #[test]

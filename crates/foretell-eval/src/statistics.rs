@@ -1,11 +1,12 @@
 //! Label-free statistics of a feature matrix: rank, spread and alignment, the first signs of collapse.
 //!
 //! RankMe is Garrido et al. 2023 (arXiv 2210.02885, eq. 1), the effective rank is Roy & Vetterli 2007 on the
-//! singular values of the centred matrix. Compare either only within one method.
+//! singular values of the centred matrix, α-ReQ is Agrawal et al. 2022 (the decay of the covariance's eigenvalues). Compare them
+//! only within one method.
 
 use serde::{Deserialize, Serialize};
 
-use crate::spectrum::{effective_count, eigenvalues, gram, mean, shifted};
+use crate::spectrum::{decay, effective_count, eigenvalues, gram, mean, shifted};
 use crate::{EvalError, Features};
 
 /// RankMe's ε, added to each share.
@@ -29,6 +30,10 @@ pub struct Statistics {
     /// `exp(−Σ p ln p)`, `p = σ_k / ‖σ‖₁`, σ the singular values of the centred matrix (Roy & Vetterli's definition). Unlike
     /// RankMe it does not count the offset that all rows share. 0 where every row is the same up to f32 rounding. Always ≤ min(N − 1, D).
     pub effective_rank: f64,
+    /// α-ReQ: the α of `λ_k ∝ k^−α`, fitted to the covariance's eigenvalues from the third to the hundredth, each weighing 1 / k; near
+    /// 1 is best in the paper, far above it few directions hold the variance. `None` where too few eigenvalues stand above rounding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
     /// Mean over dimensions of the standard deviation (division by N), in the features' unit.
     pub std_mean: f64,
     /// The smallest standard deviation of a dimension.
@@ -72,11 +77,12 @@ impl Statistics {
         let collapsed = variance <= ROUNDING * ROUNDING * square_norm;
 
         let singular: Vec<f64> = eigenvalues(gram(plain.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
-        let effective_rank = if collapsed {
-            0.0
+        let (effective_rank, alpha) = if collapsed {
+            (0.0, None)
         } else {
-            let singular: Vec<f64> = eigenvalues(gram(centred.as_ref()).as_ref())?.into_iter().map(f64::sqrt).collect();
-            effective_count(&singular, 0.0)
+            let squares = eigenvalues(gram(centred.as_ref()).as_ref())?;
+            let singular: Vec<f64> = squares.iter().copied().map(f64::sqrt).collect();
+            (effective_count(&singular, 0.0), decay(&squares))
         };
         let floor = (CONSTANT_SHARE * (variance / dim).sqrt()).max(ROUNDING * (square_norm / dim).sqrt());
         let (cosine_mean, cosine_std) = pairwise_cosine(plain);
@@ -85,6 +91,7 @@ impl Statistics {
             dim: features.dim,
             rankme: effective_count(&singular, RANKME_EPSILON),
             effective_rank,
+            alpha,
             std_mean: stds.iter().sum::<f64>() / dim,
             std_min: stds[0],
             std_median: f64::midpoint(stds[(stds.len() - 1) / 2], stds[stds.len() / 2]),
@@ -169,6 +176,20 @@ mod tests {
         assert!((found.effective_rank - 7.0).abs() < 1e-6, "{}", found.effective_rank);
         assert!((found.cosine_mean).abs() < 1e-12);
         assert!((found.cosine_std).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_known_power_law_is_found() {
+        // Independent columns whose variances fall as k^−α; the sample's eigenvalues are nearly those.
+        for alpha in [0.5, 1.0, 2.0] {
+            let mut features = normal(6000, 40, 9);
+            for row in features.values.chunks_exact_mut(40) {
+                row.iter_mut().enumerate().for_each(|(k, value)| *value *= ((k + 1) as f32).powf(-0.5 * alpha));
+            }
+            let found = Statistics::of(&features).unwrap().alpha.unwrap();
+            assert!((found - f64::from(alpha)).abs() < 0.08, "{alpha}: {found}");
+        }
+        assert_eq!(Statistics::of(&normal(3, 40, 1)).unwrap().alpha, None, "two eigenvalues are no law");
     }
 
     #[test]

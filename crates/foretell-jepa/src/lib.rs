@@ -18,6 +18,7 @@ pub mod patches;
 pub mod predicted_operator;
 pub mod sigreg;
 pub mod stacked;
+pub mod supervised;
 pub mod target;
 pub mod vicreg;
 pub mod views;

@@ -30,6 +30,19 @@ pub enum Keep {
     Context,
 }
 
+/// What is predicted of hidden tokens; the last two are ablations of I-JEPA's tables 5 and 7.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Predicts {
+    /// The target encoder's features of them, which sees the whole sample: its output is masked.
+    #[default]
+    Latents,
+    /// The same where the target encoder sees each target region alone: its input is masked.
+    LatentsAlone,
+    /// Their pixels, each patch brought to mean 0 and variance 1, by squared error (masked autoencoders, arXiv 2111.06377).
+    Pixels,
+}
+
 /// Patches of a batch and who sees which, on the host.
 pub struct MaskedBatch {
     /// `[B, N, C·p·p]` row-major, raster order, each patch `[C, p, p]`.
@@ -119,6 +132,8 @@ pub struct MaskedNetworks {
 pub struct Masked {
     /// Where targets come from.
     pub target: TargetKind,
+    /// What is predicted.
+    pub predicts: Predicts,
     /// What becomes of the target's tokens before they are predicted.
     pub transform: TargetTransform,
     /// Weight of SIGReg on the context's tokens; 0 as released.
@@ -136,7 +151,8 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`, and the context's tokens `[B, N_c, D]`.
+    /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`, or as wide as a patch where pixels are predicted, and
+    /// the context's tokens `[B, N_c, D]`. A predictor without blocks predicts the mean of the context's tokens everywhere.
     pub fn predict(&self, networks: &MaskedNetworks, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         let masks = &batch.masks;
         let tensor = |values: &[f32], tokens: usize| {
@@ -145,18 +161,39 @@ impl Masked {
         };
         let grid = self.collator.grid();
         let patches = tensor(&batch.patches, grid.rows * grid.cols);
-        let seen = match self.target {
-            TargetKind::Ema => networks.target_encoder.encode_all(patches),
-            TargetKind::StopGradient => networks.encoder.valid().encode_all(patches),
-            TargetKind::Live => networks.encoder.encode_all(patches),
+        let (regions, tokens) = (masks.batch * masks.targets, masks.target_len);
+        let hidden = |seen: Tensor<3>| {
+            let [_, _, width] = seen.dims();
+            gather_tokens(seen, &masks.target).reshape([regions, tokens, width])
         };
-        let [_, _, width] = seen.dims();
-        let seen = self.transform.apply(seen);
-        let targets =
-            gather_tokens(seen, &masks.target).reshape([masks.batch * masks.targets, masks.target_len, width]);
+        let targets = match self.predicts {
+            Predicts::Latents => {
+                hidden(self.transform.apply(self.seen(networks, |encoder| encoder.encode_all(patches))))
+            }
+            Predicts::LatentsAlone => {
+                let alone = hidden(patches);
+                self.transform.apply(self.seen(networks, |encoder| encoder.encode_some(alone, &masks.target)))
+            }
+            Predicts::Pixels => hidden(TargetTransform::LayerNorm.apply(patches)),
+        };
         let context = networks.encoder.encode_some(tensor(&batch.context, masks.context_len), &masks.context);
+        if networks.predictor.predictor_blocks.is_empty() {
+            let [samples, _, width] = context.dims();
+            let mean = context.clone().mean_dim(1).reshape([samples, 1, 1, width]);
+            let predictions = mean.repeat_dim(1, masks.targets).repeat_dim(2, tokens).reshape([regions, tokens, width]);
+            return (predictions, targets, context);
+        }
         let predictions = networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
         (predictions, targets, context)
+    }
+
+    /// What the target encoder makes of what it sees.
+    fn seen(&self, networks: &MaskedNetworks, see: impl FnOnce(&Vit) -> Tensor<3>) -> Tensor<3> {
+        match self.target {
+            TargetKind::Ema => see(&networks.target_encoder),
+            TargetKind::StopGradient => see(&networks.encoder.valid()),
+            TargetKind::Live => see(&networks.encoder),
+        }
     }
 }
 
@@ -193,7 +230,10 @@ impl Objective for Masked {
             (term.views(codes, 1, &batch.directions, term.usual_lambda().unwrap_or(0.0)), weight)
         });
         // The released code's smooth L1, mean over everything; the paper has a squared L2.
-        let prediction = ops::smooth_l1(predictions, targets, 1.0);
+        let prediction = match self.predicts {
+            Predicts::Pixels => ops::l2(predictions, targets),
+            Predicts::Latents | Predicts::LatentsAlone => ops::smooth_l1(predictions, targets, 1.0),
+        };
         if self.sigreg == 0.0 && means.is_none() {
             return Outcome { loss: prediction, terms: Vec::new(), latents, seen: Vec::new() };
         }

@@ -21,6 +21,8 @@ pub struct PredictorConfig {
     pub depth: usize,
     /// Attention heads: the encoder's, in the released code.
     pub heads: usize,
+    /// Width of what is predicted, O: the encoder's, or as many numbers as a patch has.
+    pub outputs: usize,
 }
 
 impl PredictorConfig {
@@ -41,7 +43,7 @@ impl PredictorConfig {
                 .map(|_| Block::new(self.width, self.heads, 4 * self.width, init))
                 .collect(),
             predictor_norm: LayerNorm::new(self.width, 1e-6, init),
-            predictor_proj: Linear::vit(self.width, self.encoder_width, 0.02, init),
+            predictor_proj: Linear::vit(self.width, self.outputs, 0.02, init),
         }
     }
 }
@@ -50,7 +52,7 @@ impl PredictorConfig {
     /// About how many numbers the network has; see [`ClipVitConfig::parameters`](crate::clip_vit::ClipVitConfig::parameters).
     pub fn parameters(&self) -> u128 {
         let (rows, cols) = self.grid;
-        let maps = product(&[self.width as u128, 2 * self.encoder_width as u128]);
+        let maps = product(&[self.width as u128, self.encoder_width as u128 + self.outputs as u128]);
         let codes = product(&[rows as u128, cols as u128, self.width as u128]);
         blocks_parameters(self.width, self.width.saturating_mul(4), self.depth)
             .saturating_add(maps)
@@ -71,7 +73,7 @@ pub struct Predictor {
     pub predictor_blocks: Vec<Block>,
     /// After the last block.
     pub predictor_norm: LayerNorm,
-    /// P → D.
+    /// P → O.
     pub predictor_proj: Linear,
 }
 
@@ -81,7 +83,7 @@ impl Predictor {
     /// # Shapes
     /// - `context`: `[B, N_c, D]`; `context_at`: `[B, N_c]` row-major
     /// - `targets_at`: `[B, K, N_t]` row-major
-    /// - output: `[B·K, N_t, D]`, row `b·K + k`
+    /// - output: `[B·K, N_t, O]`, row `b·K + k`
     pub fn forward(&self, context: Tensor<3>, context_at: &[u32], targets_at: &[u32], targets: usize) -> Tensor<3> {
         let [b, context_len, _] = context.dims();
         let [_, n, width] = self.predictor_pos_embed.dims();

@@ -10,7 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, supervised, v_jepa, v_jepa_2, v_jepa_2_1,
+    v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -66,6 +67,9 @@ pub static FAMILY: [Entry; 33] = [
     member::<le_v_jepa::LeVJepaConfig>(),
 ];
 
+/// What is no member and trains beside them as a control, by its name.
+static CONTROLS: [Entry; 1] = [member::<supervised::SupervisedConfig>()];
+
 impl Entry {
     /// Its row.
     pub fn row(&self) -> &'static Row {
@@ -81,9 +85,11 @@ pub fn members() -> impl Iterator<Item = &'static dyn Member> {
     FAMILY.iter().filter_map(|entry| if let Entry::Trains(member) = entry { Some(*member) } else { None })
 }
 
-/// The member of this name; an error in a sentence if there is none, or it does not train yet.
+/// The member of this name, or the control; an error in a sentence if there is none, or it does not train yet.
 pub fn find(name: &str) -> Result<&'static dyn Member, String> {
-    if let Some(member) = members().find(|member| member.row().name == name) {
+    let trained = |entry: &'static Entry| if let Entry::Trains(member) = entry { Some(*member) } else { None };
+    if let Some(member) = members().chain(CONTROLS.iter().filter_map(trained)).find(|member| member.row().name == name)
+    {
         return Ok(member);
     }
     let names = || members().map(|member| member.row().name);

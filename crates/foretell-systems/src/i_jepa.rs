@@ -11,7 +11,7 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig};
 use foretell_eval::{Card, Finding, Grid, Pictures, Tile};
 use foretell_jepa::AntiCollapse;
-use foretell_jepa::masked::{Keep, Masked, MaskedCollator, MaskedNetworks};
+use foretell_jepa::masked::{Keep, Masked, MaskedCollator, MaskedNetworks, Predicts};
 use foretell_jepa::masks::MaskConfig;
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
 use foretell_nn::predictor::PredictorConfig;
@@ -19,6 +19,7 @@ use foretell_nn::vit::{Size, VitConfig};
 use foretell_train::Learner;
 use serde::{Deserialize, Serialize};
 
+use crate::ablation::Ablation;
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
 use crate::row::{Row, State};
@@ -50,10 +51,12 @@ pub struct IJepaConfig {
     pub heads: Auto<usize>,
     /// Width of the predictor.
     pub predictor_width: Auto<usize>,
-    /// Blocks of the predictor.
+    /// Blocks of the predictor; 0: there is none, and the mean of the context's tokens stands for every hidden one (an ablation).
     pub predictor_depth: Auto<usize>,
     /// Where targets come from.
     pub target: TargetKind,
+    /// What is predicted of hidden tokens.
+    pub predicts: Predicts,
     /// What becomes of the target's tokens before they are predicted.
     pub target_transform: TargetTransform,
     /// Weight of SIGReg on the context's tokens: keeps dimensions from following a few. The released code has none: 0.
@@ -83,6 +86,7 @@ impl Default for IJepaConfig {
             predictor_width: Auto::Auto,
             predictor_depth: Auto::Auto,
             target: TargetKind::Ema,
+            predicts: Predicts::default(),
             target_transform: TargetTransform::default(),
             sigreg: 0.001,
             anti_collapse: AntiCollapse::None,
@@ -109,6 +113,76 @@ impl System for IJepaConfig {
         self.resolve(on, image_size, decisions)?;
         let (objective, networks) = self.build(on, image_size, channels)?;
         Ok(on.learner(objective, networks))
+    }
+
+    /// The ablations of the paper (tables 5 to 7 and 10 to 13), those that must collapse, and baselines on the same encoder.
+    fn ablations(&self) -> Vec<Ablation> {
+        // A multiple of 4 and of the heads, as the predictor's width must be.
+        let (usual, _, usual_heads, _) = self.size.dimensions();
+        let value = |auto: Auto<usize>, usual: usize| if let Auto::Value(value) = auto { value } else { usual };
+        let (width, heads) = (value(self.width, usual), value(self.heads, usual_heads).max(1));
+        let unit = [1, 2, 4].into_iter().find(|part| (part * heads).is_multiple_of(4)).unwrap_or(4) * heads;
+        let narrow = format!("model.predictor_width={}", (width / 4 / unit).max(1) * unit);
+        let wide = format!("model.predictor_width={width}");
+        let own = |name, settings: &[&str], about| Ablation::new(name, ROW.name, settings, about);
+        let bare = ["model.sigreg=0.0", "model.target_transform=layer-norm"];
+        let bared = |name, more: &[&str], about| own(name, &[&bare[..], more].concat(), about);
+        let set = |key: &str, auto: Auto<usize>| match auto {
+            Auto::Value(value) => Some(format!("model.{key}={value}")),
+            Auto::Auto => None,
+        };
+        let size = format!("model.size={}", format!("{:?}", self.size).to_lowercase());
+        let of_views = [set("backbone.patch", self.patch), set("backbone.depth", self.depth)];
+        let of_labels = [("patch", self.patch), ("depth", self.depth), ("width", self.width), ("heads", self.heads)]
+            .map(|(k, v)| set(k, v));
+        let of_size = |settings: &[Option<String>]| -> Vec<String> {
+            std::iter::once(size.clone()).chain(settings.iter().flatten().cloned()).collect()
+        };
+        let views = |name, term: &str, more: &[&str], about| {
+            let term = format!("model.anti_collapse.kind={term}");
+            let settings = [&["model.backbone.kind=vit", term.as_str()][..], more].concat();
+            Ablation::new(name, "le-jepa", &settings, about).with(&of_size(&of_views))
+        };
+        let pair = ["model.local_views=0"];
+        vec![
+            own("i-jepa", &[], "block masks, four targets, latents, a predictor of half the width, a moving average"),
+            own("random-masks", &["model.masks.kind=random"], "scattered tokens instead of blocks"),
+            own("one-target", &["model.masks.targets=1"], "one target block"),
+            own("two-targets", &["model.masks.targets=2"], "two target blocks"),
+            own("three-targets", &["model.masks.targets=3"], "three target blocks"),
+            own("pixel-target", &["model.predicts=pixels"], "pixels of the hidden patches instead of features"),
+            own("input-masked", &["model.predicts=latents-alone"], "the teacher sees each target block alone"),
+            own("narrow-predictor", &[&narrow], "a predictor of a quarter of the width"),
+            own("wide-predictor", &[&wide], "a predictor of the encoder's width"),
+            own("no-predictor", &["model.predictor_depth=0"], "the mean of the context stands for every target"),
+            own("no-average", &["model.target=stop-gradient"], "the encoder itself as teacher, without gradient"),
+            own("live-target", &["model.target=live"], "the encoder itself as teacher, with gradient"),
+            bared("bare", &[], "as released: no SIGReg, layer norm instead of standardised targets"),
+            bared("bare-no-average", &["model.target=stop-gradient"], "the same without a moving average"),
+            bared("bare-live-target", &["model.target=live"], "the same with a target that learns: should collapse"),
+            bared(
+                "bare-no-predictor",
+                &["model.predictor_depth=0", "model.target=stop-gradient"],
+                "neither predictor nor moving average: should collapse",
+            ),
+            own(
+                "mae",
+                &[
+                    "model.masks={ kind = \"random\", targets = 1, target_scale = [0.75, 0.75] }",
+                    "model.predicts=pixels",
+                    "model.target=stop-gradient",
+                    "model.keep=context",
+                    "model.sigreg=0.0",
+                ],
+                "a masked autoencoder: pixels of three quarters of the patches",
+            ),
+            views("vicreg", "vicreg", &pair, "two views, variance, invariance and covariance"),
+            views("barlow-twins", "barlow-twins", &pair, "two views, their cross-correlation"),
+            views("sigreg", "sigreg", &[], "two global and two local views, SIGReg"),
+            views("visreg", "visreg", &[], "two global and two local views; centre, scale and shape apart"),
+            views("no-term", "none", &[], "the same views and nothing against collapse: should collapse"),
+            Ablation::new("supervised", "supervised", &[], "the labels are given").with(&of_size(&of_labels)),
+        ]
     }
 
     fn judge(&self, run: &Judging<'_, Images>) -> Result<Vec<Finding>, JudgeError> {
@@ -200,6 +274,11 @@ impl IJepaConfig {
             )));
         }
         check_term(self.anti_collapse, on.batch)?;
+        if self.predicts == Predicts::Pixels && self.predictor_depth == Auto::Value(0) {
+            return Err(SystemError::Setting(
+                "`model.predicts` is pixels and `model.predictor_depth` 0: without a predictor latents alone can be predicted".to_owned(),
+            ));
+        }
         let collator = self.collator(on.seed, on.config)?;
         let (w, _, _, hidden) = self.size.dimensions();
         let vit = VitConfig {
@@ -217,6 +296,7 @@ impl IJepaConfig {
             width: predictor_width,
             depth: resolved(self.predictor_depth),
             heads,
+            outputs: if self.predicts == Predicts::Pixels { channels * patch * patch } else { width },
         };
         let device = on.learning();
         let encoder = vit.init(&mut on.weights(0), &device);
@@ -224,6 +304,7 @@ impl IJepaConfig {
         let networks = MaskedNetworks { target_encoder: encoder.valid(), encoder, predictor };
         let objective = Masked {
             target: self.target,
+            predicts: self.predicts,
             transform: self.target_transform,
             sigreg: self.sigreg,
             means: (self.anti_collapse != AntiCollapse::None)

@@ -4,6 +4,7 @@
 //! without their types, and [`Session`] is a run of any of them as a command sees it. A system imports the compositions, the
 //! networks and its own kind of data, and never another system.
 
+mod ablation;
 mod actions;
 pub mod clip_model;
 mod encoder;
@@ -27,11 +28,13 @@ pub mod le_v_jepa;
 pub mod le_wm;
 pub mod s_jea;
 pub mod sar_jepa;
+pub mod supervised;
 pub mod v_jepa;
 pub mod v_jepa_2;
 pub mod v_jepa_2_1;
 pub mod v_jepa_2_ac;
 
+pub use ablation::Ablation;
 pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};
 pub use imaginer::{Imaginer, Manner};

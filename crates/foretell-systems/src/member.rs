@@ -20,6 +20,7 @@ use foretell_train::{Learner, TrainConfig, Which};
 use foretell_world::{ExperienceConfig, Imagination, Playground};
 use toml::{Table, Value};
 
+use crate::ablation::Ablation;
 use crate::encoder::RunEncoder;
 use crate::imaginer::Imaginer;
 use crate::judges::{self, LEAST_PROBED};
@@ -44,6 +45,9 @@ pub trait Member: Sync {
 
     /// Opens a whole recipe, with its data or, for networks that are only used, without.
     fn open(&self, recipe: Table, device: &Device, data: bool) -> Result<Box<dyn Session>, SystemError>;
+
+    /// The rows of its ablation table with these settings; none where it declares none.
+    fn ablations(&self, recipe: Table) -> Result<Vec<Ablation>, RecipeError>;
 
     /// Whether a path looks like the data that it learns from.
     fn recognises(&self, path: &Path) -> bool;
@@ -234,6 +238,10 @@ impl<S: System> Member for Of<S> {
             None
         };
         Ok(Box::new(Run::<S> { recipe, data, decisions, device: device.clone(), threads }))
+    }
+
+    fn ablations(&self, recipe: Table) -> Result<Vec<Ablation>, RecipeError> {
+        Ok(Recipe::<Config<S>, S>::of_table(recipe, "the recipe")?.model.ablations())
     }
 
     fn recognises(&self, path: &Path) -> bool {

@@ -152,7 +152,7 @@ pub(crate) static JUDGEMENT: Row = Row {
     title: "LiDAR, RankMe",
     one_line: "label-free judgement of a representation",
     papers: &["arXiv:2312.04000", "arXiv:2210.02885"],
-    state: State::Partial("RankMe and effective rank on every run; LiDAR in the library"),
+    state: State::Partial("on every run, and over kept networks by `foretell judge`; not measured yet"),
 };
 pub(crate) static AGENT: Row = Row {
     number: 30,

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::ablation::Ablation;
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::Row;
@@ -141,6 +142,12 @@ pub trait System:
     /// settings build the same.
     fn init(&mut self, on: &On<'_, Self::Data>, decisions: &mut Vec<Decision>)
     -> Result<Box<dyn Learner>, SystemError>;
+
+    /// The rows of its ablation table with these settings: the first is the system as it is set, each other one differs in what its
+    /// name says. None where it declares none.
+    fn ablations(&self) -> Vec<Ablation> {
+        Vec::new()
+    }
 
     /// What is found out about a trained network, beside its controls.
     fn judge(&self, run: &Judging<'_, Self::Data>) -> Result<Vec<Finding>, JudgeError> {

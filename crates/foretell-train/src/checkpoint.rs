@@ -9,7 +9,7 @@ use foretell_nn::{NamedTensors, weights};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::folder::{RunFolder, checkpoint_name as name, sync_folder};
+use crate::folder::{RunFolder, checkpoint_name as name, sync_folder, write_whole};
 use crate::{TrainError, stop_here};
 
 const MODEL: &str = "model.safetensors";
@@ -62,10 +62,36 @@ pub fn checkpoint_steps(run: &RunFolder) -> Vec<u64> {
     steps(&run.checkpoints())
 }
 
-/// Steps of the checkpoints in a folder, in order.
+/// Keeps the networks of a step for as long as the run is there. Before the step's checkpoint: a run that is killed between the two
+/// takes the step again.
+pub(crate) fn keep_stage(run: &RunFolder, step: u64, model: &NamedTensors) -> Result<(), TrainError> {
+    let folder = run.stages();
+    fs::create_dir_all(&folder).map_err(TrainError::io("make the folder", &folder))?;
+    write_whole(&run.stage(step), &weights::to_bytes(model))
+}
+
+/// Steps whose networks a run has, in order: those that stay and those of its checkpoints.
+pub fn kept_steps(run: &RunFolder) -> Vec<u64> {
+    let mut all = [steps(&run.stages()), steps(&run.checkpoints())].concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Every tensor of the networks of one of [`kept_steps`].
+pub fn kept_networks(run: &RunFolder, step: u64) -> Result<NamedTensors, TrainError> {
+    let stage = run.stage(step);
+    if stage.is_file() { Ok(weights::read_file(&stage)?) } else { Ok(Checkpoint::read(&run.checkpoint(step))?.model) }
+}
+
+/// Steps of the checkpoints or of the networks in a folder, in order.
 fn steps(folder: &Path) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let step = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok();
+    let step = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_str()?.strip_prefix("step-")?;
+        name.strip_suffix(".safetensors").unwrap_or(name).parse().ok()
+    };
     let mut steps: Vec<u64> = entries.flatten().filter_map(step).collect();
     steps.sort_unstable();
     steps
@@ -199,6 +225,24 @@ mod tests {
         fs::write(&file, bytes).unwrap();
         let error = Checkpoint::newest(&run).err().unwrap().to_string();
         assert!(error.contains("checksum") && error.contains("step-000000040"), "{error}");
+    }
+
+    #[test]
+    fn networks_that_stay_outlive_checkpoints() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(&dir.path().join("run"), "").unwrap();
+        for step in [10, 20, 30, 40] {
+            if step == 20 {
+                keep_stage(&run, step, &tensors(20.0)).unwrap();
+            }
+            Checkpoint::write(&run, progress(step, 0.0), &tensors(step as f32), &tensors(0.0)).unwrap();
+        }
+        // The first of equally good ones is gone: the best is the last of them.
+        assert_eq!((checkpoint_steps(&run), kept_steps(&run)), (vec![30, 40], vec![20, 30, 40]));
+        for step in kept_steps(&run) {
+            assert_eq!(kept_networks(&run, step).unwrap(), tensors(step as f32));
+        }
+        assert!(kept_networks(&run, 10).is_err());
     }
 
     #[test]

@@ -37,11 +37,19 @@ pub struct TrainConfig {
     pub log_every: Auto<u64>,
     /// Steps between checkpoints.
     pub checkpoint_every: Auto<u64>,
+    /// Networks that stay in the run, evenly over its steps and without the optimiser's state, for `foretell judge`; 0: none but the
+    /// last two checkpoints and the best.
+    pub keep_checkpoints: u64,
     /// Steps between judgements of held-out latents.
     pub health_every: Auto<u64>,
+    /// Steps between evaluations by LiDAR, each with the judgement that comes next; 0: none. One costs about as much as five steps.
+    pub judge_every: u64,
     /// Threads that decode and augment.
     pub loader_threads: Auto<usize>,
 }
+
+/// Networks that a run keeps, at most.
+const MOST_KEPT: u64 = 1000;
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -59,7 +67,9 @@ impl Default for TrainConfig {
             clip: 3.0,
             log_every: Auto::Auto,
             checkpoint_every: Auto::Auto,
+            keep_checkpoints: 0,
             health_every: Auto::Auto,
+            judge_every: 0,
             loader_threads: Auto::Auto,
         }
     }
@@ -83,6 +93,18 @@ impl TrainConfig {
                 format!("half of the cores ({cores}), at least one, to read samples and make batches; the rest is the step's"),
             )
         });
+    }
+
+    /// Whether the networks of this step stay in a run of so many.
+    pub fn keeps(&self, step: u64, steps: u64) -> bool {
+        self.keep_checkpoints > 0
+            && (step == steps || step.is_multiple_of(steps.div_ceil(self.keep_checkpoints).max(1)))
+    }
+
+    /// Whether LiDAR is due with the judgement of a step, which comes every `health` steps and at the end of the run.
+    pub fn judges(&self, step: u64, (steps, health): (u64, u64)) -> bool {
+        let turn = |step: u64| step.checked_div(self.judge_every);
+        self.judge_every > 0 && (step == steps || turn(step) != turn(step.saturating_sub(health)))
     }
 
     /// AdamW at a step, before any schedule.
@@ -123,6 +145,12 @@ impl TrainConfig {
                 return Err(format!("`train.{name}` must be at least 1, found 0"));
             }
         }
+        if self.keep_checkpoints > MOST_KEPT {
+            return Err(format!(
+                "`train.keep_checkpoints` must be at most {MOST_KEPT} (each holds every network of the run), found {}",
+                self.keep_checkpoints
+            ));
+        }
         positive("lr", self.lr)?;
         for (name, value) in [
             ("warmup", self.warmup),
@@ -159,5 +187,39 @@ impl TrainConfig {
     /// Weight decay over the steps.
     pub fn weight_decay_schedule(&self, steps: u64) -> Schedule {
         Schedule::WarmupCosine { warmup: 0, peak: self.weight_decay, last: self.final_weight_decay, steps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_networks_stay_as_were_asked_for_at_most() {
+        let kept = |keep_checkpoints: u64, steps: u64| -> Vec<u64> {
+            let config = TrainConfig { keep_checkpoints, ..TrainConfig::default() };
+            (1..=steps).filter(|step| config.keeps(*step, steps)).collect()
+        };
+        assert_eq!(kept(0, 10), [0; 0]);
+        assert_eq!(kept(5, 10), [2, 4, 6, 8, 10]);
+        assert_eq!(kept(4, 10), [3, 6, 9, 10]);
+        assert_eq!(kept(24, 3), [1, 2, 3]);
+        for (keep, steps) in [(1, 7), (3, 100), (24, 401), (24, 25), (7, 1000)] {
+            let kept = kept(keep, steps);
+            assert!(kept.len() as u64 <= keep && kept.last() == Some(&steps), "{keep} of {steps}: {kept:?}");
+        }
+    }
+
+    #[test]
+    fn lidar_comes_with_judgements_and_no_more_often_than_asked() {
+        let due = |judge_every: u64| -> Vec<u64> {
+            let config = TrainConfig { judge_every, ..TrainConfig::default() };
+            // Judged every 4 of 22 steps, and at the end.
+            (1..=22).filter(|step| (step % 4 == 0 || *step == 22) && config.judges(*step, (22, 4))).collect()
+        };
+        assert_eq!(due(0), [0; 0]);
+        assert_eq!(due(1), [4, 8, 12, 16, 20, 22]);
+        assert_eq!(due(10), [12, 20, 22]);
+        assert_eq!(due(1000), [22]);
     }
 }

@@ -10,11 +10,11 @@ use foretell_nn::{NamedTensors, weights};
 use foretell_ops as ops;
 use serde_json::json;
 
-use crate::checkpoint::{Checkpoint, Progress, checkpoint_steps};
+use crate::checkpoint::{Checkpoint, Progress, checkpoint_steps, keep_stage};
 use crate::config::TrainConfig;
 use crate::events::EventWriter;
 use crate::folder::{Lines, RunFolder, write_whole};
-use crate::health::{Health, HealthRecord, Measured};
+use crate::health::{Health, HealthRecord, Measured, lidar_of};
 use crate::learner::{Learner, StepOutcome, Which};
 use crate::{TrainError, stop_here};
 
@@ -162,20 +162,31 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     let mut metrics = Lines::open(&fit.folder.metrics(), progress.metrics_bytes)?;
     let mut timing = Lines::open(&fit.folder.timing(), progress.timing_bytes)?;
     let mut events = EventWriter::create(fit.folder.events()).map_err(TrainError::io("write", &fit.folder.events()))?;
-    let record = |learner: &dyn Learner, step: u64, measured: &Measured| HealthRecord {
-        step,
-        held_out_loss: measured.loss,
-        health: Health::judge(measured, &untrained, learner.initial_teacher_left(step, &clock(1, false))),
+    let judges = |step: u64| config.judges(step, (steps, value(config.health_every)));
+    let record = |learner: &dyn Learner, step: u64, measured: &Measured| -> Result<HealthRecord, TrainError> {
+        let which = if step == 0 { Which::Untrained } else { Which::Trained };
+        let lidar = if judges(step) || (step == 0 && config.judge_every > 0) {
+            lidar_of(learner, which).map_err(without_lidar)?.map(|lidar| lidar.rank)
+        } else {
+            None
+        };
+        let left = learner.initial_teacher_left(step, &clock(1, false));
+        Ok(HealthRecord {
+            step,
+            held_out_loss: measured.loss,
+            lidar,
+            health: Health::judge(measured, &untrained, left),
+        })
     };
     // Once the first stage has ended the encoder stays as it is, and so does what is said of it.
     let judged = |step: u64| clock(step.clamp(1, steps), true);
-    let mut health = record(learner, 0, &untrained);
+    let mut health = record(learner, 0, &untrained)?;
     if progress.step == 0 {
         metrics.append(&serde_json::to_value(&health).expect("a record"))?;
     } else {
         let (measured, unread) = learner.measure(Which::Trained, &judged(progress.step))?;
         progress.skipped.extend(unread);
-        health = record(learner, progress.step.min(steps), &measured);
+        health = record(learner, progress.step.min(steps), &measured)?;
         if std::mem::take(&mut progress.health_due) {
             metrics.append(&serde_json::to_value(&health).expect("a record"))?;
             progress.effective_rank = health.health.effective_rank;
@@ -245,7 +256,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
                 }
                 Err(error) => return Err(error),
             };
-            health = record(learner, step, &measured);
+            health = record(learner, step, &measured)?;
             metrics.append(&serde_json::to_value(&health).expect("a record"))?;
             progress.effective_rank = health.health.effective_rank;
             let h = &health.health;
@@ -271,6 +282,9 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
             verdict: (health.step > 0).then_some(health.health.verdict),
         });
         stop_here(format_args!("{step}:step"));
+        if stage.is_none() && config.keeps(step, steps) {
+            keep_stage(fit.folder, step, &learner.state(Which::Trained))?;
+        }
         if step.is_multiple_of(value(config.checkpoint_every)) || last {
             let skipped = skipped.iter().cloned().collect();
             let now = Progress { step, seconds: before + elapsed, skipped, ..progress };
@@ -289,6 +303,16 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     }
     let waited = loader.waited().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
     Ok(Finished { steps: step, stopped, seconds, health, skipped: skipped.into_iter().collect(), waited })
+}
+
+/// An error of LiDAR with what to do about it.
+fn without_lidar(error: TrainError) -> TrainError {
+    match error {
+        TrainError::Setting(what) => {
+            TrainError::Setting(format!("{what}: LiDAR takes that, so set `train.judge_every` to 0"))
+        }
+        other => other,
+    }
 }
 
 fn write_events(

@@ -74,6 +74,14 @@ impl RunFolder {
     pub fn checkpoint(&self, step: u64) -> PathBuf {
         self.checkpoints().join(checkpoint_name(step))
     }
+    /// The folder of the networks that stay, those of one step a file.
+    pub fn stages(&self) -> PathBuf {
+        self.0.join("stages")
+    }
+    /// The networks of a step that stay.
+    pub fn stage(&self, step: u64) -> PathBuf {
+        self.stages().join(format!("{}.safetensors", checkpoint_name(step)))
+    }
     /// The kept encoder.
     pub fn encoder(&self) -> PathBuf {
         self.0.join("encoder.safetensors")

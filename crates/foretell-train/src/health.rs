@@ -3,8 +3,11 @@
 //! The thresholds are starting points that were set on one data set and checked on others; each judgement prints the
 //! figure, what it is held against, and the same figure of the untrained network.
 
-use foretell_eval::Statistics;
+use foretell_eval::{Lidar, Statistics, lidar_of_views};
 use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use crate::learner::{LIDAR_DRAWS, Learner, Which};
 
 /// One word on a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,9 @@ pub struct Health {
     pub effective_rank: f64,
     /// The same of the untrained network.
     pub untrained_effective_rank: f64,
+    /// α-ReQ of one vector a sample; `None` where too few directions hold any variance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
     /// Mean over dimensions of the targets' standard deviation.
     pub target_std: f64,
     /// The same of the predictions.
@@ -119,8 +125,20 @@ pub struct HealthRecord {
     pub step: u64,
     /// The loss on the held-out batch.
     pub held_out_loss: f64,
+    /// LiDAR of what is predicted, where it was asked for and can be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lidar: Option<f64>,
     /// The judgement.
     pub health: Health,
+}
+
+/// LiDAR of what a learner predicts of held-out samples, draws of views or masks as the surrogate classes' members; `None` where its
+/// predictions have collapsed so far that it cannot be computed.
+///
+/// # Errors
+/// A learner whose predictions are not as many for each sample, or whose data are not open.
+pub fn lidar_of(learner: &dyn Learner, which: Which) -> Result<Option<Lidar>, TrainError> {
+    Ok(lidar_of_views(&learner.drawn(which, LIDAR_DRAWS)?).ok())
 }
 
 impl Health {
@@ -207,6 +225,7 @@ impl Health {
             token_rankme: now.token.rankme,
             effective_rank: now.sample.effective_rank,
             untrained_effective_rank: fresh.effective_rank,
+            alpha: now.sample.alpha,
             target_std: now.target.std_mean,
             prediction_std: now.prediction.std_mean,
             cosine_mean: now.sample.cosine_mean,

@@ -124,6 +124,8 @@ pub struct Learning<O: Objective, M> {
     held_out: Option<O::Batch>,
 }
 
+/// Draws of views or masks of each sample that LiDAR is taken from.
+pub const LIDAR_DRAWS: u64 = 10;
 /// Held-out samples that health looks at.
 const HELD_OUT: usize = 1024;
 /// Held-out samples in the batch whose loss is taken.

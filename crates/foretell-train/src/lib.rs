@@ -17,14 +17,14 @@ pub mod probing;
 mod schedule;
 mod stop;
 
-pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint};
+pub use checkpoint::{Checkpoint, Progress, checkpoint_steps, has_checkpoint, kept_networks, kept_steps};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use events::EventWriter;
 pub use fit::{Finished, Fit, LoopObserver, Silent, StepReport, all_steps, fit, load_control, settle, time_steps};
 pub use folder::{RunFolder, write_whole};
-pub use health::{Health, HealthRecord, Measured, Threshold, Verdict};
-pub use learner::{Ground, Learner, Learning, StepOutcome, Which};
+pub use health::{Health, HealthRecord, Measured, Threshold, Verdict, lidar_of};
+pub use learner::{Ground, LIDAR_DRAWS, Learner, Learning, StepOutcome, Which};
 pub use optimiser::{Optimiser, Step};
 pub use schedule::Schedule;
 pub use stop::stop_here;

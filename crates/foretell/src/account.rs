@@ -18,7 +18,7 @@ use crate::summary::Summary;
 /// Keys of a line of metrics that are no term of the loss.
 const NO_TERMS: [&str; 6] = ["step", "samples", "loss", "lr", "weight_decay", "gradient_norm"];
 
-type Points = Vec<(f64, f64)>;
+pub(crate) type Points = Vec<(f64, f64)>;
 
 const DECISIONS: &str = "decisions.json";
 
@@ -73,7 +73,7 @@ pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
 }
 
 /// The lines of a JSON-lines file that have this form.
-fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
+pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -162,6 +162,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
     };
     let others = [
         free("RankMe (samples)", |h| Some(h.rankme)),
+        free("α-ReQ (samples)", |h| h.alpha),
         free("RankMe (tokens)", |h| Some(h.token_rankme)),
         free("standard deviation of targets", |h| Some(h.target_std)),
         free("standard deviation of predictions", |h| Some(h.prediction_std)),
@@ -173,7 +174,7 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
 }
 
 /// Three or four digits that matter.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 1e-3 => format!("{value:.1e}"),
@@ -182,10 +183,12 @@ fn figure(value: f64) -> String {
     }
 }
 
+/// What was logged under a key, by step.
+pub(crate) fn logged(lines: &[Value], key: &str) -> Points {
+    lines.iter().filter_map(|line| Some((line.get("step")?.as_f64()?, line.get(key)?.as_f64()?))).collect()
+}
+
 fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samples: &str) -> Vec<Curve> {
-    let logged = |lines: &[Value], key: &str| -> Points {
-        lines.iter().filter_map(|line| Some((line.get("step")?.as_f64()?, line.get(key)?.as_f64()?))).collect()
-    };
     let judged = |of: fn(&HealthRecord) -> f64| -> Points {
         judgements.iter().map(|record| (record.step as f64, of(record))).collect()
     };
@@ -219,6 +222,7 @@ fn curves(metrics: &[Value], judgements: &[HealthRecord], timing: &[Value], samp
                 ("effective rank", judged(|record| record.health.effective_rank)),
                 ("RankMe", judged(|record| record.health.rankme)),
                 ("effective rank, untrained", level),
+                ("LiDAR", judgements.iter().filter_map(|record| Some((record.step as f64, record.lidar?))).collect()),
             ],
         ),
         curve(

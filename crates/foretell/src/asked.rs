@@ -120,6 +120,62 @@ impl Asked {
         Ok(())
     }
 
+    /// What a run's outcome follows from, but for its seed and what was measured of its data or chosen for it on the way: the same
+    /// for runs that differ by the seed alone.
+    pub(crate) fn alike(&self) -> Result<Table, Error> {
+        /// Of `[train]`, what is written and looked at meanwhile.
+        const WATCHED: [&str; 6] =
+            ["log_every", "checkpoint_every", "keep_checkpoints", "health_every", "judge_every", "loader_threads"];
+        let mut alike = self.copy();
+        alike.forget_measured()?;
+        let mut table = alike.table;
+        table.remove("seed");
+        if recipe::get(&table, "minutes").and_then(Value::as_float).is_some_and(|minutes| minutes > 0.0) {
+            recipe::set(&mut table, "train.steps", Value::from("auto"))?;
+        }
+        if let Some(Value::Table(train)) = table.get_mut("train") {
+            WATCHED.iter().for_each(|key| {
+                train.remove(*key);
+            });
+        }
+        Ok(table)
+    }
+
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Self {
+        Self { table: self.table.clone(), name: self.name.clone(), chosen: self.chosen.clone() }
+    }
+
+    /// The same data, budget and evaluation for another system, which keeps its own rates.
+    pub(crate) fn for_system(&self, system: &str) -> Self {
+        const SHARED: [&str; 5] = ["data", "judge", "seed", "minutes", "epochs"];
+        /// Of `[train]`.
+        const BUDGET: [&str; 8] = [
+            "batch",
+            "steps",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "health_every",
+            "judge_every",
+            "loader_threads",
+        ];
+        let take = |table: &Table, keys: &[&str]| -> Table {
+            keys.iter().filter_map(|key| Some(((*key).to_owned(), table.get(*key)?.clone()))).collect()
+        };
+        let mut table = take(&self.table, &SHARED);
+        table.insert("system".to_owned(), Value::from(system));
+        if let Some(Value::Table(train)) = self.table.get("train") {
+            table.insert("train".to_owned(), Value::Table(take(train, &BUDGET)));
+        }
+        Self { table, name: self.name.clone(), chosen: Vec::new() }
+    }
+
+    /// What was asked of it so far.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// An error if it is a run's and an earlier version wrote it: since then every run says how it is judged.
     pub(crate) fn check_version(&self) -> Result<(), Error> {
         if self.table.contains_key("judge") {

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
 use foretell_systems::{Imaginer, Member, Session, recipe};
-use foretell_train::{Checkpoint, Learner, RunFolder, Which as Networks, checkpoint_steps};
+use foretell_train::{Learner, RunFolder, Which as Networks, kept_networks, kept_steps};
 use toml::Table;
 
 use crate::asked::Asked;
@@ -121,14 +121,9 @@ impl KeptRun {
     ) -> Result<Self, Error> {
         let mut kept = Self::fresh(path, device, data, settings)?;
         let run = path.display();
-        let steps = checkpoint_steps(&kept.folder);
-        let Some(newest) = steps.last() else {
-            return Err(Error::Misuse(format!(
-                "{run} has no checkpoint: one is written every `train.checkpoint_every` steps ({})",
-                kept.folder.config().display()
-            )));
-        };
-        let step = if let Which::Step(step) = which { step } else { *newest };
+        let steps = kept.steps()?;
+        let newest = steps.last().copied().unwrap_or(0);
+        let step = if let Which::Step(step) = which { step } else { newest };
         if !steps.contains(&step) {
             let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
             return Err(Error::Misuse(format!(
@@ -137,10 +132,35 @@ impl KeptRun {
             )));
         }
         say(format_args!("the checkpoint of step {step}"));
-        let place = kept.folder.checkpoint(step);
-        let model = Checkpoint::read(&place)?.model;
-        kept.learner.load(Networks::Trained, model).map_err(|error| kept.misfit(&place, error.into()))?;
+        kept.load(step)?;
         Ok(kept)
+    }
+
+    /// A run, finished or not, with its data open and these settings of its evaluation on top, and the steps whose networks it has.
+    pub fn stages(path: &Path, device: &Device, settings: &[String]) -> Result<(Self, Vec<u64>), Error> {
+        let kept = Self::fresh(path, device, true, settings)?;
+        let steps = kept.steps()?;
+        Ok((kept, steps))
+    }
+
+    /// Steps whose networks the run has, in order; an error if there are none.
+    fn steps(&self) -> Result<Vec<u64>, Error> {
+        let steps = kept_steps(&self.folder);
+        if steps.is_empty() {
+            return Err(Error::Misuse(format!(
+                "{} has no checkpoint: one is written every `train.checkpoint_every` steps ({})",
+                self.folder.path().display(),
+                self.folder.config().display()
+            )));
+        }
+        Ok(steps)
+    }
+
+    /// Makes its networks those of such a step.
+    pub fn load(&mut self, step: u64) -> Result<(), Error> {
+        let model = kept_networks(&self.folder, step)?;
+        let place = self.folder.checkpoint(step);
+        self.learner.load(Networks::Trained, model).map_err(|error| self.misfit(&place, error.into()))
     }
 
     fn fresh(path: &Path, device: &Device, data: bool, settings: &[String]) -> Result<Self, Error> {

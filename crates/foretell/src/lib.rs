@@ -8,6 +8,7 @@
 mod account;
 mod asked;
 pub mod commands;
+mod compared;
 mod device;
 mod error;
 mod export;

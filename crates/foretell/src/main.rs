@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use foretell::Error;
 use foretell::commands::{
-    bench, classify, embed, export, inspect, plan, play, probe, record, report, search, systems, train,
+    ablate, bench, classify, compare, embed, export, inspect, judge, plan, play, probe, record, report, search,
+    systems, train,
 };
 use foretell::interrupt::stop_on_interrupt;
 use foretell::output::say;
@@ -39,6 +40,12 @@ enum Command {
     Record(record::RecordArgs),
     /// Evaluate a run's encoder on labelled data.
     Probe(probe::ProbeArgs),
+    /// Put finished runs side by side: differences over equal seeds, every figure, health, curves.
+    Compare(compare::CompareArgs),
+    /// Judge the networks that runs have kept without labels, and hold that against a linear probe.
+    Judge(judge::JudgeArgs),
+    /// Train a system's ablation table and its baselines over several seeds, and show them as one.
+    Ablate(ablate::AblateArgs),
     /// Write features of your data into a file, by a run or by a published model.
     Embed(embed::EmbedArgs),
     /// Write a run's encoder for transformers or as ONNX.
@@ -81,6 +88,12 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Play(args) => play::play(&args),
         Command::Record(args) => record::record(&args),
         Command::Probe(args) => probe::probe(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Judge(args) => judge::judge(&args),
+        Command::Ablate(args) => {
+            stop_on_interrupt();
+            ablate::ablate(&args)
+        }
         Command::Embed(args) => {
             stop_on_interrupt();
             embed::embed(&args)

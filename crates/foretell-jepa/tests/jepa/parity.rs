@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
 use foretell_jepa::anti_collapse::VicregConfig;
-use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks};
+use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks, Predicts};
 use foretell_jepa::masks::{BatchMasks, MaskConfig};
 use foretell_jepa::sigreg::sigreg;
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
@@ -116,6 +116,7 @@ fn model(files: &[&str], vit: VitConfig, predictor_width: usize, predictor_depth
         width: predictor_width,
         depth: predictor_depth,
         heads: vit.heads,
+        outputs: vit.width,
     };
     let predictor = predictor.init(&mut rng, &device);
     // Our own position codes, before the stored ones replace them.
@@ -234,6 +235,7 @@ fn the_square_models_objective() {
     let mut objective = Masked {
         means: None,
         target: TargetKind::Ema,
+        predicts: Predicts::Latents,
         transform: TargetTransform::LayerNorm,
         sigreg: 0.0,
         ema: EmaConfig::default(),

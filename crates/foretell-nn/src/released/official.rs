@@ -353,7 +353,14 @@ fn predictor_config(
     }
     if release == Release::IJepa {
         let (grid, encoder_width) = ((side, side), encoder.width);
-        return Ok(AnyPredictorConfig::Image(PredictorConfig { grid, encoder_width, width, depth, heads }));
+        return Ok(AnyPredictorConfig::Image(PredictorConfig {
+            grid,
+            encoder_width,
+            width,
+            depth,
+            heads,
+            outputs: encoder_width,
+        }));
     }
     if release == Release::VJepa2Ac {
         return Ok(AnyPredictorConfig::Ac(AcPredictorConfig {

@@ -3,20 +3,17 @@
 
 use foretell_data::Modality;
 use foretell_eval::{Better, Figures, Finding, LIDAR_DELTA, TRAINED, UNTRAINED, lidar_of_views};
-use foretell_train::Which;
+use foretell_train::{LIDAR_DRAWS, Which};
 
 use crate::judging::Judging;
 use crate::system::JudgeError;
-
-/// Draws of views or masks of each sample.
-const DRAWS: u64 = 10;
 
 /// For systems whose predictions come sample by sample, as many of each.
 pub fn lidar<D: Modality>(run: &Judging<'_, D>) -> Result<Finding, JudgeError> {
     let mut figures = Figures::new(&["network"], "rank", "", Better::Higher);
     let mut about = String::new();
     for (name, which) in [(TRAINED, Which::Trained), (UNTRAINED, Which::Untrained)] {
-        let found = lidar_of_views(&run.learner.drawn(which, DRAWS)?)?;
+        let found = lidar_of_views(&run.learner.drawn(which, LIDAR_DRAWS)?)?;
         figures.push([name.into()], found.rank);
         about = format!("{} held-out samples, {} draws of each; at most {}", found.samples, found.views, found.most);
     }

@@ -1,5 +1,6 @@
 //! Every member of the family from outside: its recipe, what it learns in a short run, what it refuses, and how it is judged.
 
+mod ablations;
 mod clips;
 mod health;
 mod judged;

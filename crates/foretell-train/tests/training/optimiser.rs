@@ -25,7 +25,7 @@ struct Networks {
 fn networks(device: &Device) -> Networks {
     let mut rng = rng(1, Stream::Init, 0, 0);
     let vit = VitConfig { image: (8, 8), patch: 4, channels: 3, width: 8, depth: 1, heads: 2, hidden: 16 };
-    let predictor = PredictorConfig { grid: (2, 2), encoder_width: 8, width: 4, depth: 1, heads: 1 };
+    let predictor = PredictorConfig { grid: (2, 2), encoder_width: 8, width: 4, depth: 1, heads: 1, outputs: 8 };
     let residual =
         ResNetConfig { image: (8, 8), channels: 3, widths: vec![4, 6], blocks: 1, stem_kernel: 3, stem_stride: 1 };
     Networks {

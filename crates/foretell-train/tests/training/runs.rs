@@ -6,8 +6,8 @@ use foretell_data::Auto;
 use foretell_jepa::Clock;
 use foretell_nn::NamedTensors;
 use foretell_train::{
-    Finished, Fit, Learner, LoopObserver, RunFolder, Silent, StepReport, TrainConfig, Which, all_steps,
-    checkpoint_steps, fit, load_control, settle,
+    Finished, Fit, HealthRecord, Learner, LoopObserver, RunFolder, Silent, StepReport, TrainConfig, Which, all_steps,
+    checkpoint_steps, fit, kept_networks, kept_steps, load_control, settle,
 };
 
 use crate::points::{BATCH, FOLLOWS, Points, SECOND, learning};
@@ -16,7 +16,14 @@ use crate::points::{BATCH, FOLLOWS, Points, SECOND, learning};
 const STEPS: u64 = 6;
 
 fn config() -> TrainConfig {
-    let mut config = TrainConfig { batch: BATCH, lr: 1e-2, checkpoint_every: Auto::Value(4), ..TrainConfig::default() };
+    let mut config = TrainConfig {
+        batch: BATCH,
+        lr: 1e-2,
+        checkpoint_every: Auto::Value(4),
+        keep_checkpoints: 3,
+        judge_every: 1,
+        ..TrainConfig::default()
+    };
     config.resolve(STEPS, 2, &mut Vec::new());
     config
 }
@@ -74,7 +81,18 @@ fn a_run_that_was_stopped_in_either_stage_goes_on_to_the_same_bytes() {
             assert!(checkpoint(&folder, file) == checkpoint(&whole_folder, file), "{file} of {stopped_at}");
         }
         assert_eq!(metrics(&folder), metrics(&whole_folder));
+        for step in [2, 4, STEPS] {
+            let stage = |folder: &RunFolder| std::fs::read(folder.stage(step)).unwrap();
+            assert!(stage(&folder) == stage(&whole_folder), "the networks of step {step} that stay");
+        }
     }
+    // Those that stay beside the checkpoints, which hold the last two and the best; and LiDAR with each judgement.
+    let kept = kept_steps(&whole_folder);
+    assert!([2, 4, STEPS].iter().all(|step| kept.contains(step)) && kept.len() <= 6, "{kept:?}");
+    assert_eq!(kept_networks(&whole_folder, STEPS + SECOND).unwrap(), whole.state(Which::Trained));
+    let judged: Vec<HealthRecord> =
+        metrics(&whole_folder).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(judged.len() as u64 == STEPS + 1 && judged.iter().all(|record| record.lidar.is_some()), "{judged:?}");
 
     // Each stage's lines name its own loss, and the second stage's rate has a schedule of its own.
     let lines: Vec<serde_json::Value> =

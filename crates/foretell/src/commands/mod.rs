@@ -1,10 +1,13 @@
 //! One file for each command.
 
+pub mod ablate;
 pub mod bench;
 pub mod classify;
+pub mod compare;
 pub mod embed;
 pub mod export;
 pub mod inspect;
+pub mod judge;
 pub mod plan;
 pub mod play;
 pub mod probe;

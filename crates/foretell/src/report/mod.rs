@@ -10,6 +10,7 @@ mod html;
 mod pictures;
 mod run;
 mod search;
+mod sheet;
 mod ticks;
 mod verdict;
 
@@ -20,6 +21,7 @@ use foretell_eval::{Body, Finding};
 
 pub use chart::Curve;
 pub use search::{SearchPage, render_search};
+pub use sheet::{Sheet, SheetLine, SheetsPage, render_sheets};
 
 use html::{Section, text};
 

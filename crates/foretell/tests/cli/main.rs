@@ -5,6 +5,7 @@ mod made;
 
 mod brought;
 mod clips;
+mod comparing;
 mod export;
 mod frozen;
 mod graphs;

@@ -74,6 +74,8 @@ impl System {
                     "model.predictor_width=32",
                     "model.predictor_depth=1",
                     "model.patch=4",
+                    "train.keep_checkpoints=4",
+                    "train.judge_every=12",
                 ],
             ),
             System::LeJepa => (
@@ -212,6 +214,10 @@ impl World {
         let last = format!("checkpoints/step-{steps:09}");
         for file in ["model.safetensors", "optimiser.safetensors"] {
             same_bytes(&reference.join(&last).join(file), &run.join(&last).join(file));
+        }
+        for step in [6, 12, 18, 24].into_iter().filter(|_| system == System::IJepa) {
+            let stage = format!("stages/step-{step:09}.safetensors");
+            same_bytes(&reference.join(&stage), &run.join(&stage));
         }
         let outcome = |run: &Path| {
             let mut summary: serde_json::Value =
