@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
+use foretell_jepa::clips::LatentLoss;
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks};
 use foretell_jepa::masks::{BatchMasks, MaskConfig};
 use foretell_jepa::sigreg::sigreg;
@@ -25,13 +26,13 @@ use safetensors::{Dtype, SafeTensors};
 const TOLERANCE: f32 = 1e-5;
 
 /// Tensors of one or more files, and the integers among them.
-struct Golden {
+pub(crate) struct Golden {
     tensors: NamedTensors,
     indices: std::collections::BTreeMap<String, Vec<u32>>,
 }
 
 impl Golden {
-    fn open(names: &[&str]) -> Self {
+    pub(crate) fn open(names: &[&str]) -> Self {
         let mut golden = Self { tensors: NamedTensors::new(), indices: BTreeMap::default() };
         for name in names {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name);
@@ -52,24 +53,24 @@ impl Golden {
         golden
     }
 
-    fn get(&self, name: &str) -> &NamedTensor {
+    pub(crate) fn get(&self, name: &str) -> &NamedTensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     /// The tensors of one network, without its prefix.
-    fn network(&self, prefix: &str) -> NamedTensors {
+    pub(crate) fn network(&self, prefix: &str) -> NamedTensors {
         let own = self.tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
         own.collect()
     }
 
-    fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
         let t = self.get(name);
         let shape: [usize; D] = t.shape.clone().try_into().unwrap_or_else(|shape| panic!("{name} is {shape:?}"));
         Tensor::from_data(TensorData::new(t.values.clone(), shape), device)
     }
 
     #[track_caller]
-    fn check<const D: usize>(&self, name: &str, got: Tensor<D>) {
+    pub(crate) fn check<const D: usize>(&self, name: &str, got: Tensor<D>) {
         let expected = self.get(name);
         near(name, &ops::values(got.inner()), &expected.values);
     }
@@ -85,7 +86,7 @@ fn near(name: &str, got: &[f32], expected: &[f32]) {
 }
 
 /// The network with the stored weights, every one of them used.
-fn loaded<M: Module>(module: M, mut tensors: NamedTensors) -> M {
+pub(crate) fn loaded<M: Module>(module: M, mut tensors: NamedTensors) -> M {
     let module = weights::load(module, "", &mut tensors).unwrap();
     weights::none_left(&tensors).unwrap();
     module
@@ -144,6 +145,8 @@ impl Model {
             encoder: encoder.clone(),
             predictor: predictor.clone(),
             target_encoder: target_encoder.clone(),
+            head: None,
+            target_head: None,
         }
     }
 
@@ -214,14 +217,22 @@ fn the_square_models_objective() {
     let model = square();
     let masks = model.masks();
     let context = ops::values(gather_tokens(model.patches(), &masks.context));
-    let batch = MaskedBatch { patches: ops::values(model.patches()), context, masks, directions: Vec::new() };
+    let batch = MaskedBatch {
+        patches: ops::values(model.patches()),
+        context,
+        actions: Vec::new(),
+        masks,
+        directions: Vec::new(),
+    };
     let collator = MaskedCollator {
         seed: 0,
         size: 32,
         patch: 8,
         augment: Augment::default(),
         normalise: Normalise { mean: vec![0.0; 3], std: vec![1.0; 3] },
+        coloured: false,
         masks: MaskConfig::default(),
+        together: false,
         width: 48,
         slices: 0,
     };
@@ -229,9 +240,12 @@ fn the_square_models_objective() {
     let mut objective = Masked {
         target: TargetKind::Ema,
         transform: TargetTransform::LayerNorm,
+        loss: LatentLoss::SmoothL1,
+        neighbours: None,
         sigreg: 0.0,
         ema: EmaConfig::default(),
         keep: Keep::Target,
+        keep_predictor: false,
         collator: Arc::new(collator),
         device: Device::flex(),
     };
@@ -300,7 +314,9 @@ fn the_collator_cuts_the_patches_that_patchify_cuts() {
         patch,
         augment: Augment::default(),
         normalise: normalise.clone(),
+        coloured: false,
         masks: MaskConfig::default(),
+        together: false,
         width: 4,
         slices: 0,
     };

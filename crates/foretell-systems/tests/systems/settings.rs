@@ -3,12 +3,15 @@
 use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures, PartsConfig};
 use foretell_data::{Augment, Auto, Normalise};
 use foretell_jepa::geometry::Geometry;
+use foretell_jepa::neighbours::Nearby;
 use foretell_jepa::patches::Teacher;
 use foretell_nn::NamedTensors;
 use foretell_nn::causal::Foretells;
+use foretell_systems::dmt_jepa::DmtJepaConfig;
 use foretell_systems::eb_jepa::{ActorConfig, EbJepaConfig};
 use foretell_systems::graph_jepa::GraphJepaConfig;
 use foretell_systems::i_jepa::IJepaConfig;
+use foretell_systems::iwm::IwmConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
 use foretell_systems::sar_jepa::SarJepaConfig;
@@ -101,6 +104,23 @@ fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
         (bench.refusal(&IJepaConfig { width: Auto::Value(16), heads: Auto::Value(3), ..IJepaConfig::default() }), "3"),
         (bench.refusal(&IJepaConfig { sigreg: f64::NAN, ..IJepaConfig::default() }), "`model.sigreg`"),
         (bench.refusal(&IJepaConfig { augment: flip(), ..IJepaConfig::default() }), "`model.augment.flip`"),
+        (
+            bench.refusal(&DmtJepaConfig {
+                neighbours: Nearby { most: 9, ..Nearby::default() },
+                ..DmtJepaConfig::default()
+            }),
+            "`model.neighbours.most`",
+        ),
+        (
+            bench.refusal(&IwmConfig {
+                model: IJepaConfig {
+                    augment: Augment { speckle: 4.0, ..Augment::default() },
+                    ..IJepaConfig::default()
+                },
+                ..IwmConfig::default()
+            }),
+            "`model.augment.speckle`",
+        ),
         (bench.refusal(&LeJepaConfig { lambda: 1.5, ..LeJepaConfig::default() }), "`model.lambda`"),
         (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
         (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
