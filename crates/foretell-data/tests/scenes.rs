@@ -113,7 +113,7 @@ fn it_is_known_where_the_object_lies() {
         // A coarser grid over the same object covers the same area, as far as points can tell.
         let (_, coarse) = images.covered(Part::HeldOut, index, (4, 4)).unwrap();
         let area = |shares: &[f32]| shares.iter().sum::<f32>() / shares.len() as f32;
-        assert!((area(&shares) - area(&coarse)).abs() < 0.01, "{index}");
+        assert!((area(&shares) - area(&coarse)).abs() < 0.02, "{index}");
         assert!((0.02..0.25).contains(&area(&shares)), "{index}: {}", area(&shares));
         for (token, share) in shares.iter().enumerate() {
             let saturation = |at: usize| {

@@ -33,8 +33,8 @@ pub fn dense<D: Modality>(run: &Judging<'_, D>) -> Result<Vec<Finding>, JudgeErr
 /// Which object, or none, a token shows, by a linear probe of the token alone; `None` where that is not known of the data or tokens lie on
 /// no grid.
 ///
-/// Of each sample up to three tokens are taken of which the object covers at least half, and of every second one that it does not touch:
-/// about as many of each object as of nothing, so that answering `none` everywhere is worth as little as any other answer.
+/// Of each sample up to three tokens are taken of which the object covers at least half, and of one sample in two one that it does not
+/// touch: about as many of each object as of nothing, so that answering `none` everywhere is worth as little as any other answer.
 pub fn objects<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let names = run.data.objects();
     if names.is_empty() || run.data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
@@ -61,8 +61,8 @@ pub fn objects<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Jud
     let (tested, samples) = (factor.test.len(), limit.min(run.data.len(Part::Train).unwrap_or(limit)));
     let lead = format!(
         "Share of held-out tokens of which a linear probe says rightly which object they show: {}. It reads a token alone and learns from \
-         those of {samples} training {}. Up to {TAKEN} tokens of a sample are of its object, which covers at least half of them; of every \
-         second one stands for nothing. n is the number of tokens.",
+         those of {samples} training {}. Up to {TAKEN} tokens of a sample are of its object, which covers at least half of them; of one \
+         sample in two one stands for nothing. n is the number of tokens.",
         names.join(", "),
         D::UNIT.many
     );
@@ -141,9 +141,11 @@ fn choose<D: Modality>(run: &Judging<'_, D>, part: Part, place: usize, grid: (us
     let Some((object, shares)) = run.data.covered(part, place, grid) else { return Vec::new() };
     let step = u64::from(part == Part::HeldOut);
     let order = shuffled(shares.len(), &mut rng(0, Stream::Judge, step, place as u64));
+    // Of one sample in two, by a draw: places are evenly spread, and may all be even.
+    let with_nothing = order.first().is_some_and(|token| token.is_multiple_of(2));
     let order = || order.iter().map(|token| *token as usize);
     let shown = order().filter(|token| shares[*token] >= 0.5).take(TAKEN).map(|token| (token, object));
-    let nothing = order().filter(|token| shares[*token] == 0.0).take(usize::from(place.is_multiple_of(2)));
+    let nothing = order().filter(|token| shares[*token] == 0.0).take(usize::from(with_nothing));
     shown.chain(nothing.map(|token| (token, 0))).collect()
 }
 

@@ -78,7 +78,8 @@ pub fn views_told_apart(
             let count = ranks[at].len() as f64;
             let mean = ranks[at].iter().sum::<f64>() / count;
             let variance = ranks[at].iter().map(|rank| (rank - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-            let (spread, samples) = (Some(variance.sqrt()), Some(ranks[at].len() * VIEWS));
+            // Withheld, all images have the same: what is left is rounding.
+            let (spread, samples) = (Some(variance.sqrt()).filter(|x| *x > 1e-9), Some(ranks[at].len() * VIEWS));
             figures.rows.push(Row { cells: vec![action.into(), (*name).into()], value: mean, spread, samples });
         }
     }
