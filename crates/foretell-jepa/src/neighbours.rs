@@ -204,12 +204,12 @@ mod tests {
     /// What the released code does with several images: fails where each image's own mean asks.
     #[test]
     fn mixed_queries_are_of_other_images_and_of_one_image_its_own() {
-        let image = [0.0_f32; 12];
+        let image: &[f32] = &[0.0; 12];
         let near = |query, images: &[&[f32]]| Nearby { query, ..Nearby::default() }.near(tokens(images), GRID);
-        let mixed = near(AskedBy::Mixed, &[&image; 5]);
+        let mixed = near(AskedBy::Mixed, &[image; 5]);
         assert_eq!(mixed.query, (0..60).map(|row| row % 5).collect::<Vec<u32>>());
-        let own = near(AskedBy::Own, &[&image; 5]);
+        let own = near(AskedBy::Own, &[image; 5]);
         assert_eq!(own.query, (0..60).map(|row| row / 12).collect::<Vec<u32>>());
-        assert_eq!(near(AskedBy::Mixed, &[&image]), near(AskedBy::Own, &[&image]));
+        assert_eq!(near(AskedBy::Mixed, &[image]), near(AskedBy::Own, &[image]));
     }
 }
