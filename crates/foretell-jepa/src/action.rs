@@ -35,8 +35,9 @@ mod tests {
     #[test]
     fn an_action_is_the_difference_and_what_happened_to_the_source() {
         let augment = Augment { brightness: 0.4, contrast: 0.5, saturation: 0.0, hue: 0.1, ..Augment::default() };
-        let source = Colours { brightness: 0.8, contrast: 1.25, saturation: 1.5, grey: true, ..Colours::default() };
-        let target = Colours { brightness: 1.2, ..Colours::default() };
+        let [mut source, mut target] = [(); 2].map(|()| Colours::default());
+        (source.brightness, source.contrast, source.saturation, source.grey) = (0.8, 1.25, 1.5, true);
+        target.brightness = 1.2;
         let action = between(&source, &target, &augment);
         let expected = [1.0, -0.5, 0.0, 0.0, 1.0, 0.0, 0.0];
         assert!(action.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{action:?}");
