@@ -39,7 +39,7 @@ pub use clips::{
 pub use epochs::{Epochs, check_batch};
 pub use error::DataError;
 pub use images::antialias::{Filter, resize};
-pub use images::augment::Augment;
+pub use images::augment::{Augment, Colours, View};
 pub use images::dataset::{Dataset, Sample};
 pub use images::depth::FULL as FULL_RANGE;
 pub use images::labels::Factor;

@@ -325,6 +325,18 @@ pub trait Modality: Send + Sync + Sized + 'static {
         None
     }
 
+    /// What may lie at a place of a sample, where that is known of each place, as of generated pictures: nothing first, then the kinds
+    /// of objects. Empty where it is not known.
+    fn objects(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which of the [objects](Self::objects) a sample shows, and the share of each token that it covers, of a grid of so many rows and
+    /// columns in raster order; `None` where that is not known.
+    fn covered(&self, _part: Part, _index: usize, _grid: (usize, usize)) -> Option<(u32, Vec<f32>)> {
+        None
+    }
+
     /// What a report shows of a sample.
     fn picture(&self, _sample: &Self::Sample) -> Option<Image> {
         None

@@ -1,6 +1,6 @@
 //! The generated scenes: a function of their configuration, even in their factors, and what their labels say.
 
-use foretell_data::{Dataset, Image, Part, ScenesConfig};
+use foretell_data::{Auto, Dataset, Image, Images, ImagesConfig, Modality, Normalise, Part, ScenesConfig};
 
 fn sample(dataset: &Dataset, part: Part, index: usize) -> (Image, Vec<u32>) {
     let sample = dataset.load(part, index).unwrap();
@@ -95,4 +95,44 @@ fn scenes_differ_in_pixels_between_any_two_classes_of_rotation_even_for_circles(
         right += u32::from(bin == labels[4]);
     }
     assert!(circles > 60 && right * 10 > circles * 9, "{right} of {circles}");
+}
+
+#[test]
+fn it_is_known_where_the_object_lies() {
+    let dataset = Dataset::scenes(&ScenesConfig::default());
+    let config =
+        ImagesConfig { image_size: Auto::Value(32), normalise: Normalise::nothing(3), ..ImagesConfig::default() };
+    let images = Images::of(dataset.clone(), &config).unwrap();
+    let names = images.objects();
+    assert_eq!((names.len(), names[0].as_str(), names[6].as_str()), (7, "none", "ring"));
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for index in 0..200 {
+        let (image, labels) = sample(&dataset, Part::HeldOut, index);
+        let (object, shares) = images.covered(Part::HeldOut, index, (8, 8)).unwrap();
+        assert_eq!((object, shares.len()), (labels[0] + 1, 64));
+        // A coarser grid over the same object covers the same area, as far as points can tell.
+        let (_, coarse) = images.covered(Part::HeldOut, index, (4, 4)).unwrap();
+        let area = |shares: &[f32]| shares.iter().sum::<f32>() / shares.len() as f32;
+        assert!((area(&shares) - area(&coarse)).abs() < 0.02, "{index}");
+        assert!((0.02..0.25).contains(&area(&shares)), "{index}: {}", area(&shares));
+        for (token, share) in shares.iter().enumerate() {
+            let saturation = |at: usize| {
+                let pixel = &image.pixels[3 * at..][..3];
+                (f32::from(*pixel.iter().max().unwrap()) - f32::from(*pixel.iter().min().unwrap()))
+                    / f32::from(*pixel.iter().max().unwrap()).max(1.0)
+            };
+            let mean =
+                (0..16).map(|i| saturation((token / 8 * 4 + i / 4) * 32 + token % 8 * 4 + i % 4)).sum::<f32>() / 16.0;
+            match *share {
+                1.0 => inside.push(mean),
+                0.0 => outside.push(mean),
+                _ => {}
+            }
+        }
+    }
+    assert!(inside.len() > 300 && outside.len() > 3000, "{} and {}", inside.len(), outside.len());
+    // Objects are bright in colour and backgrounds dull: hardly a token is on the wrong side.
+    let wrong = inside.iter().filter(|s| **s < 0.5).count() as f32 / inside.len() as f32;
+    let other = outside.iter().filter(|s| **s > 0.5).count() as f32 / outside.len() as f32;
+    assert!(wrong < 0.05 && other < 0.05, "{wrong} and {other}");
 }

@@ -1,7 +1,7 @@
 //! Views: settings that do nothing do nothing, each change does what its definition says, and none leaves the image.
 
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Augment, Dataset, Image, Part, ScenesConfig, fit};
+use foretell_data::{Augment, Colours, Dataset, Image, Part, ScenesConfig, fit};
 use proptest::prelude::*;
 
 fn scene(size: usize) -> Image {
@@ -185,4 +185,78 @@ fn settings_are_written_with_the_digits_that_were_meant() {
     for part in ["\"crop_scale\":[0.3,1.0]", "\"crop_aspect\":[0.75,1.3333334]", "\"flip\":0.2,", "[0.1,2.0]"] {
         assert!(written.contains(part), "{part} is not in {written}");
     }
+}
+
+/// Every change at once, as IWM's source has them.
+fn all_changes() -> Augment {
+    Augment {
+        crop_scale: (0.3, 1.0),
+        crop_aspect: (0.75, 4.0 / 3.0),
+        flip: 0.5,
+        jitter: 0.8,
+        brightness: 0.4,
+        contrast: 0.4,
+        saturation: 0.2,
+        hue: 0.1,
+        grey: 0.2,
+        blur: 0.2,
+        solarise: 0.2,
+        ..Augment::default()
+    }
+}
+
+#[test]
+fn a_view_is_made_again_from_what_it_was_made_by() {
+    let augment = all_changes();
+    // Above and below the size at which crops are resampled by the general resizer.
+    for image in [scene(32), scene(96)] {
+        let mut seen = [0; 5];
+        for index in 0..200 {
+            let place = || rng(3, Stream::Augment, 1, index);
+            let (view, made) = augment.view(&image, 24, &mut place());
+            assert_eq!(view, augment.apply(&image, 24, &mut place()), "telling draws nothing");
+            assert_eq!(view, made.of(&image, 24), "{made:?}");
+            // By halves the draws are the same.
+            let mut rng = place();
+            let (crop, flip) = augment.place(&image, &mut rng);
+            assert_eq!((crop, flip, &augment.colours(&mut rng)), (made.crop, made.flip, &made.colours));
+            let Colours { brightness, contrast, saturation, grey, blur, solarise, .. } = made.colours;
+            for (value, spread) in [(brightness, 0.4), (contrast, 0.4), (saturation, 0.2)] {
+                assert!((value - 1.0).abs() <= spread + 1e-6, "{made:?}");
+            }
+            assert!(made.colours.hue().abs() <= 0.1 + 1e-6 && (blur == 0.0 || (0.1..=2.0).contains(&blur)));
+            let happened = [brightness != 1.0, grey, blur > 0.0, solarise, flip];
+            seen.iter_mut().zip(happened).for_each(|(seen, here)| *seen += usize::from(here));
+            let alone = made.colours.clone().jitter_alone();
+            assert_eq!((alone.grey, alone.blur, alone.solarise, alone.brightness), (false, 0.0, false, brightness));
+        }
+        let likely = [160, 40, 40, 40, 100];
+        for (seen, likely) in seen.into_iter().zip(likely) {
+            assert!(seen.abs_diff(likely) < 25, "{seen} of 200, expected about {likely}");
+        }
+    }
+}
+
+#[test]
+fn the_numbers_are_what_was_done_to_the_picture() {
+    let flat = Image { width: 8, height: 8, channels: 1, pixels: vec![100; 64] };
+    let bright = Augment { jitter: 1.0, brightness: 0.5, ..Augment::default() };
+    for index in 0..20 {
+        let (view, made) = bright.view(&flat, 8, &mut rng(3, Stream::Augment, 1, index));
+        assert_eq!(f32::from(view.pixels[0]), (100.0 * made.colours.brightness).round());
+        assert_eq!((made.colours.contrast, made.colours.hue()), (1.0, 0.0), "what is off is not changed");
+    }
+}
+
+/// Views as they were before they told what they are made by: sums of bytes.
+#[test]
+fn views_of_a_seed_stay_what_they_are() {
+    let sums: Vec<u64> = (0..4)
+        .map(|index| {
+            let speckle = if index == 3 { 8.0 } else { 0.0 };
+            let view = view(&Augment { speckle, ..all_changes() }, &scene(32), 24, index);
+            view.pixels.iter().enumerate().map(|(at, value)| (at as u64 + 1) * u64::from(*value)).sum()
+        })
+        .collect();
+    assert_eq!(sums, [123_113_330, 83_369_829, 90_144_501, 149_413_526]);
 }

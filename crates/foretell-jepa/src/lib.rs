@@ -5,6 +5,7 @@
 //! such parts: [`masked`] predicts hidden tokens from visible ones ([`clips`] those of video), [`views`] one view's code from another's,
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
+pub mod action;
 pub mod anti_collapse;
 pub mod barlow;
 pub mod clips;
@@ -12,6 +13,7 @@ pub mod dynamics;
 pub mod geometry;
 pub mod masked;
 pub mod masks;
+pub mod neighbours;
 pub mod objective;
 pub mod operators;
 pub mod patches;
@@ -26,4 +28,4 @@ pub mod visreg;
 
 pub use anti_collapse::AntiCollapse;
 pub use foretell_data::{Auto, Decision};
-pub use objective::{Clock, Kept, Latents, MOTION, Objective, Outcome, Role, Second};
+pub use objective::{Clock, Kept, KeptPredictor, KeptTargets, Latents, MOTION, Objective, Outcome, Role, Second};

@@ -1,23 +1,29 @@
 //! The masked composition: hidden tokens predicted from visible ones, against a target encoder that sees all.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Augment, Collate, DataError, Normalise, Sample};
-use foretell_nn::Frames;
+use foretell_data::{Augment, Collate, DataError, Image, Normalise, Sample, View};
+use foretell_nn::aggregation::Aggregation;
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::Predictor;
 use foretell_nn::vit::Vit;
+use foretell_nn::whole_image::WholeImage;
+use foretell_nn::{Encode, Frames};
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
+use crate::action;
+use crate::clips::LatentLoss;
 use crate::masks::{BatchMasks, Grid, MaskConfig};
+use crate::neighbours::{AggregatedTargets, Nearby};
 use crate::operators::cut;
 use crate::sigreg::{directions, sigreg};
 use crate::target::{EmaConfig, TargetKind, TargetTransform};
-use crate::{AntiCollapse, Clock, Kept, Latents, Objective, Outcome, Role};
+use crate::{AntiCollapse, Clock, Kept, KeptPredictor, KeptTargets, Latents, Objective, Outcome, Role};
 
 /// Which of the two encoders is kept after training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +53,10 @@ pub enum Predicts {
 pub struct MaskedBatch {
     /// `[B, N, C·p·p]` row-major, raster order, each patch `[C, p, p]`.
     pub patches: Vec<f32>,
-    /// `[B, N_c, C·p·p]`: the context's.
+    /// `[B, N_c, C·p·p]`: the context's, of a view with colours of its own where there are actions.
     pub context: Vec<f32>,
+    /// `[B, A]`, what leads from the view that is seen to the one that is predicted; empty where they are the same.
+    pub actions: Vec<f32>,
     /// Positions.
     pub masks: BatchMasks,
     /// Directions along which tokens are looked at, `[D, M]`; empty where no term takes any.
@@ -67,8 +75,13 @@ pub struct MaskedCollator {
     pub augment: Augment,
     /// Mean and standard deviation of the training images.
     pub normalise: Normalise,
+    /// Whether what is seen has colours of its own (IWM): its crop and flip are those of what is predicted, its jitter is drawn for
+    /// itself, and grey, blur and inversion happen to it alone.
+    pub coloured: bool,
     /// Who sees which tokens.
     pub masks: MaskConfig,
+    /// Whether all target blocks of a sample are predicted together, each token in sight of the others; otherwise block by block.
+    pub together: bool,
     /// Token width, D.
     pub width: usize,
     /// Directions along which tokens are looked at, M; 0 where no term takes any.
@@ -79,6 +92,20 @@ impl MaskedCollator {
     /// Rows and columns of tokens.
     pub fn grid(&self) -> Grid {
         Grid { rows: self.size / self.patch, cols: self.size / self.patch }
+    }
+
+    /// The view that is predicted; and where it has colours of its own, that which is seen, and what leads from it to the other.
+    pub fn views(&self, image: &Image, step: u64, place: u64) -> (Image, Option<(Image, [f32; action::NUMBERS])>) {
+        let mut rng = rng(self.seed, Stream::Augment, step, place);
+        if !self.coloured {
+            return (self.augment.apply(image, self.size, &mut rng), None);
+        }
+        let (crop, flip) = self.augment.place(image, &mut rng);
+        let target = self.augment.colours(&mut rng).jitter_alone();
+        let source = self.augment.colours(&mut rng);
+        let action = action::between(&source, &target, &self.augment);
+        let view = |colours| View { crop, flip, colours }.of(image, self.size);
+        (view(target), Some((view(source), action)))
     }
 }
 
@@ -101,19 +128,33 @@ impl Collate for MaskedCollator {
         let grid = self.grid();
         let tokens = grid.rows * grid.cols;
         let width = channels * self.patch * self.patch;
-        let masks =
+        let mut masks =
             self.masks.draw(grid, samples.len(), self.seed, step).map_err(|e| DataError::Collate(e.to_string()))?;
-        let mut patches = vec![0.0; samples.len() * tokens * width];
-        let mut image = vec![0.0; channels * self.size * self.size];
-        for (i, (sample, patches)) in samples.iter().zip(patches.chunks_exact_mut(tokens * width)).enumerate() {
-            let view =
-                self.augment.apply(&sample.image, self.size, &mut rng(self.seed, Stream::Augment, step, i as u64));
-            self.normalise.apply(&view, &mut image);
-            cut(&image, (self.size, self.size), self.patch, patches);
+        if self.together {
+            // A sample's blocks lie one after the other: they are one.
+            (masks.targets, masks.target_len) = (1, masks.targets * masks.target_len);
         }
-        let context = chosen(&patches, width, tokens, &masks.context, masks.context_len);
+        let mut patches = vec![0.0; samples.len() * tokens * width];
+        let mut seen = if self.coloured { patches.clone() } else { Vec::new() };
+        let mut actions = Vec::new();
+        let mut pixels = vec![0.0; channels * self.size * self.size];
+        let mut cut_view = |view: &Image, patches: &mut [f32]| {
+            self.normalise.apply(view, &mut pixels);
+            cut(&pixels, (self.size, self.size), self.patch, patches);
+        };
+        for (i, sample) in samples.iter().enumerate() {
+            let rows = i * tokens * width..(i + 1) * tokens * width;
+            let (view, source) = self.views(&sample.image, step, i as u64);
+            cut_view(&view, &mut patches[rows.clone()]);
+            if let Some((view, action)) = source {
+                cut_view(&view, &mut seen[rows]);
+                actions.extend(action);
+            }
+        }
+        let seen = if self.coloured { &seen } else { &patches };
+        let context = chosen(seen, width, tokens, &masks.context, masks.context_len);
         let directions = directions(self.seed, step, self.width, self.slices);
-        Ok(MaskedBatch { patches, context, masks, directions })
+        Ok(MaskedBatch { patches, context, actions, masks, directions })
     }
 }
 
@@ -126,6 +167,10 @@ pub struct MaskedNetworks {
     pub predictor: Predictor,
     /// The moving average, on the plain device; used with [`TargetKind::Ema`].
     pub target_encoder: Vit,
+    /// Gathers the whole into the context's tokens, where there are [`Nearby`]; it stands between encoder and predictor.
+    pub head: Option<Aggregation>,
+    /// Gathers neighbours into targets, the average of the other.
+    pub target_head: Option<Aggregation>,
 }
 
 /// The masked objective over images.
@@ -136,6 +181,10 @@ pub struct Masked {
     pub predicts: Predicts,
     /// What becomes of the target's tokens before they are predicted.
     pub transform: TargetTransform,
+    /// How predictions are held against targets: smooth L1 in the released code, squared L2 in the papers.
+    pub loss: LatentLoss,
+    /// Whose tokens are gathered into a target, where the networks have heads (DMT-JEPA).
+    pub neighbours: Option<Nearby>,
     /// Weight of SIGReg on the context's tokens; 0 as released.
     pub sigreg: f64,
     /// A term on the means of a sample's predictions and of its targets, and its weight: with VICReg this is C-JEPA (arXiv 2410.19560).
@@ -144,6 +193,8 @@ pub struct Masked {
     pub ema: EmaConfig,
     /// Which encoder is kept.
     pub keep: Keep,
+    /// Whether the predictor is kept too.
+    pub keep_predictor: bool,
     /// Makes batches.
     pub collator: Arc<MaskedCollator>,
     /// Where the networks lie, without autodiff.
@@ -168,7 +219,7 @@ impl Masked {
         };
         let targets = match self.predicts {
             Predicts::Latents => {
-                hidden(self.transform.apply(self.seen(networks, |encoder| encoder.encode_all(patches))))
+                hidden(self.targets(networks, self.seen(networks, |encoder| encoder.encode_all(patches))))
             }
             Predicts::LatentsAlone => {
                 let alone = hidden(patches);
@@ -183,8 +234,36 @@ impl Masked {
             let predictions = mean.repeat_dim(1, masks.targets).repeat_dim(2, tokens).reshape([regions, tokens, width]);
             return (predictions, targets, context);
         }
-        let predictions = networks.predictor.forward(context.clone(), &masks.context, &masks.target, masks.targets);
+        let given = match &networks.head {
+            Some(head) => head.global(context.clone()),
+            None => context.clone(),
+        };
+        let numbers = batch.actions.len() / masks.batch.max(1);
+        let actions = (numbers > 0).then(|| {
+            Tensor::<2>::from_data(TensorData::new(batch.actions.clone(), [masks.batch, numbers]), &self.device)
+        });
+        let predictor = &networks.predictor;
+        let predictions = predictor.forward_under(given, &masks.context, &masks.target, masks.targets, actions);
         (predictions, targets, context)
+    }
+
+    /// What the teacher's tokens are predicted as, `[B, N, D]`: with what is alike around each gathered in it, where that is done.
+    fn targets(&self, networks: &MaskedNetworks, seen: Tensor<3>) -> Tensor<3> {
+        let (Some(nearby), Some(head), Some(average)) = (&self.neighbours, &networks.head, &networks.target_head)
+        else {
+            return self.transform.apply(seen);
+        };
+        let grid = self.collator.grid();
+        let gathered = match self.target {
+            TargetKind::Ema => nearby.gathered(average, seen, grid),
+            TargetKind::StopGradient => nearby.gathered(&head.valid(), seen, grid),
+            TargetKind::Live => nearby.gathered(head, seen, grid),
+        };
+        match self.transform {
+            // The head begins with one, and ends with one of its own.
+            TargetTransform::LayerNorm => gathered,
+            TargetTransform::Standardise => self.transform.apply(gathered),
+        }
     }
 
     /// What the target encoder makes of what it sees.
@@ -229,10 +308,10 @@ impl Objective for Masked {
             let codes = Tensor::stack(vec![sample_means(&predictions, batch), sample_means(&tracked, batch)], 0);
             (term.views(codes, 1, &batch.directions, term.usual_lambda().unwrap_or(0.0)), weight)
         });
-        // The released code's smooth L1, mean over everything; the paper has a squared L2.
+        // The mean over everything.
         let prediction = match self.predicts {
             Predicts::Pixels => ops::l2(predictions, targets),
-            Predicts::Latents | Predicts::LatentsAlone => ops::smooth_l1(predictions, targets, 1.0),
+            Predicts::Latents | Predicts::LatentsAlone => self.loss.of(predictions, targets),
         };
         if self.sigreg == 0.0 && means.is_none() {
             return Outcome { loss: prediction, terms: Vec::new(), latents, seen: Vec::new() };
@@ -253,11 +332,11 @@ impl Objective for Masked {
     }
 
     fn role<'a>(&self, name: &'a str, clock: &Clock) -> Role<'a> {
-        let teacher = ("target_encoder.", "encoder.");
-        match self.target {
-            TargetKind::Ema => self.ema.role(name, teacher, clock),
-            _ if name.starts_with(teacher.0) => Role::Stays,
-            _ => Role::LEARNS,
+        let teachers = [("target_encoder.", "encoder."), ("target_head.", "head.")];
+        match teachers.into_iter().find(|(teacher, _)| name.starts_with(teacher)) {
+            Some(teacher) if self.target == TargetKind::Ema => self.ema.role(name, teacher, clock),
+            Some(_) => Role::Stays,
+            None => Role::LEARNS,
         }
     }
 
@@ -266,6 +345,23 @@ impl Objective for Masked {
             (Keep::Target, TargetKind::Ema) => networks.target_encoder.clone(),
             _ => networks.encoder.valid(),
         };
-        Kept { encoder: Box::new(Frames::new(encoder, self.collator.normalise.clone(), &self.device)), model: None }
+        let (normalise, device) = (|| self.collator.normalise.clone(), &self.device);
+        let model = match (&self.neighbours, &networks.head, &networks.target_head) {
+            (Some(neighbours), Some(head), Some(average)) => {
+                let head = if self.target == TargetKind::Ema { average.clone() } else { head.valid() };
+                let targets = AggregatedTargets::new(encoder.clone(), head, *neighbours);
+                Some(Box::new(KeptTargets(
+                    Box::new(Frames::new(targets, normalise(), device)) as Box<dyn Encode<Sample>>
+                )) as Box<dyn Any + Send>)
+            }
+            _ if self.keep_predictor => {
+                let whole = WholeImage { encoder: encoder.clone(), predictor: networks.predictor.valid() };
+                Some(Box::new(KeptPredictor(
+                    Box::new(Frames::new(whole, normalise(), device)) as Box<dyn Encode<Sample>>
+                )) as Box<dyn Any + Send>)
+            }
+            _ => None,
+        };
+        Kept { encoder: Box::new(Frames::new(encoder, normalise(), device)), model }
     }
 }

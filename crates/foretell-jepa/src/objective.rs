@@ -83,6 +83,14 @@ pub struct Kept<S> {
     pub model: Option<Box<dyn Any + Send>>,
 }
 
+/// A kept [model](Kept::model) that predicts: its tokens are what it predicts of every place of a sample of which it sees all, and what
+/// goes on learning is the predictor.
+pub struct KeptPredictor<S>(pub Box<dyn Encode<S>>);
+
+/// A kept [model](Kept::model) that makes targets of its own: its tokens are what each place of a sample is to be predicted as, before
+/// they are brought to a scale.
+pub struct KeptTargets<S>(pub Box<dyn Encode<S>>);
+
 /// Steps that follow when the others have been taken, at a rate of their own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Second {

@@ -35,9 +35,7 @@ pub enum TargetTransform {
 impl TargetTransform {
     /// `[B, N, D]` → the same.
     pub fn apply(self, tokens: Tensor<3>) -> Tensor<3> {
-        let [_, _, width] = tokens.dims();
-        let device = tokens.device().inner();
-        let tokens = ops::layer_norm(tokens, Tensor::ones([width], &device), Tensor::zeros([width], &device), 1e-5);
+        let tokens = plain(tokens);
         match self {
             TargetTransform::LayerNorm => tokens,
             TargetTransform::Standardise => {
@@ -47,6 +45,28 @@ impl TargetTransform {
             }
         }
     }
+
+    /// The same of tokens `[B, N, D]` that are no batch of different samples, such as views of one: where a batch decides, it is that of
+    /// the tokens `[B', N, D]` beside them.
+    pub fn beside(self, tokens: Tensor<3>, batch: Tensor<3>) -> Tensor<3> {
+        let tokens = plain(tokens);
+        match self {
+            TargetTransform::LayerNorm => tokens,
+            TargetTransform::Standardise => {
+                let batch = plain(batch);
+                let mean = batch.clone().mean_dim(0);
+                let variance = (batch - mean.clone()).square().mean_dim(0);
+                (tokens - mean) / (variance + 1e-5).sqrt()
+            }
+        }
+    }
+}
+
+/// Layer normalisation without weights, `[B, N, D]`.
+pub(crate) fn plain(tokens: Tensor<3>) -> Tensor<3> {
+    let [_, _, width] = tokens.dims();
+    let device = tokens.device().inner();
+    ops::layer_norm(tokens, Tensor::ones([width], &device), Tensor::zeros([width], &device), 1e-5)
 }
 
 /// How fast the moving average follows.
@@ -138,6 +158,17 @@ impl EmaConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_beside_itself_is_transformed_as_it_is() {
+        let values: Vec<f32> = (0..48).map(|i| ((i * 37) % 23) as f32).collect();
+        let tokens = Tensor::<1>::from_floats(values.as_slice(), &burn::tensor::Device::flex()).reshape([3, 4, 4]);
+        for transform in [TargetTransform::LayerNorm, TargetTransform::Standardise] {
+            let apart = transform.beside(tokens.clone().narrow(0, 1, 1), tokens.clone());
+            let together = transform.apply(tokens.clone()).narrow(0, 1, 1);
+            assert!(ops::values(apart).iter().zip(&ops::values(together)).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+    }
 
     #[test]
     fn half_a_life_halves_the_initial_teacher_whatever_the_batch() {

@@ -4,10 +4,12 @@
 //! not learn (position codes, running statistics) is a parameter that takes no gradient, so that checkpoints hold it.
 
 pub mod ac_predictor;
+pub mod aggregation;
 pub mod causal;
 mod clip_encoder;
 pub mod clip_summary;
 pub mod clip_vit;
+pub mod conditioner;
 pub mod conv;
 pub mod decoder;
 pub mod encode;
@@ -31,6 +33,7 @@ pub mod stack;
 pub mod tune;
 pub mod vit;
 pub mod weights;
+pub mod whole_image;
 
 pub use clip_encoder::{ClipEncoder, ClipNetwork, of_pictures};
 pub use encode::{Backbone, Encode, FeatureMap, Frames, ImageNetwork, Tokens};

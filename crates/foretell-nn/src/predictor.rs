@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use crate::clip_vit::{blocks_parameters, product};
+use crate::conditioner::Conditioner;
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::{Init, positions};
 
@@ -44,6 +45,7 @@ impl PredictorConfig {
                 .collect(),
             predictor_norm: LayerNorm::new(self.width, 1e-6, init),
             predictor_proj: Linear::vit(self.width, self.outputs, 0.02, init),
+            condition: None,
         }
     }
 }
@@ -75,6 +77,8 @@ pub struct Predictor {
     pub predictor_norm: LayerNorm,
     /// P → O.
     pub predictor_proj: Linear,
+    /// How it is told an action, where it is told one.
+    pub condition: Option<Conditioner>,
 }
 
 impl Predictor {
@@ -85,6 +89,18 @@ impl Predictor {
     /// - `targets_at`: `[B, K, N_t]` row-major
     /// - output: `[B·K, N_t, O]`, row `b·K + k`
     pub fn forward(&self, context: Tensor<3>, context_at: &[u32], targets_at: &[u32], targets: usize) -> Tensor<3> {
+        self.forward_under(context, context_at, targets_at, targets, None)
+    }
+
+    /// The same under actions `[B, A]`; zeros where it knows of actions and is given none.
+    pub fn forward_under(
+        &self,
+        context: Tensor<3>,
+        context_at: &[u32],
+        targets_at: &[u32],
+        targets: usize,
+        actions: Option<Tensor<2>>,
+    ) -> Tensor<3> {
         let [b, context_len, _] = context.dims();
         let [_, n, width] = self.predictor_pos_embed.dims();
         let target_len = targets_at.len() / (b * targets).max(1);
@@ -95,8 +111,18 @@ impl Predictor {
             context_len,
             width,
         ]);
-        let asked = self.mask_token.val() + positions::gather(table, targets_at, b * targets);
-        let x = Tensor::cat(vec![context, asked], 1);
+        let mut asked = self.mask_token.val() + positions::gather(table, targets_at, b * targets);
+        let mut parts = Vec::new();
+        if let Some(condition) = &self.condition {
+            let numbers = condition.numbers();
+            let actions = actions.unwrap_or_else(|| Tensor::zeros([b, numbers], &context.device().inner()));
+            let actions = actions.reshape([b, 1, numbers]).repeat_dim(1, targets).reshape([b * targets, numbers]);
+            asked = condition.asked(asked, actions.clone());
+            parts.extend(condition.tokens(actions));
+        }
+        let context_len = context_len + parts.first().map_or(0, |tokens| tokens.dims()[1]);
+        parts.extend([context, asked]);
+        let x = Tensor::cat(parts, 1);
         let x = self.predictor_blocks.iter().fold(x, |x, block| block.forward(x));
         // What lies at the context's places is not asked for: norm and projection run on the targets alone.
         let x = x.slice([0..b * targets, context_len..context_len + target_len, 0..width]);

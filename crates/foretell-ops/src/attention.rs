@@ -51,11 +51,26 @@ pub fn attention(qkv: Tensor<2>, sets: &Sets, heads: usize) -> Tensor<2> {
 /// - `queries`: `[B, Q, D]`; `kv`: `[B, N, 2 D]`, the last axis `[k | v]`, each `[heads, D / heads]`
 /// - output: `[B, Q, D]`
 pub fn cross_attention(queries: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
+    cross_attention_of(queries, kv, heads, None)
+}
+
+/// The same of the first so many keys of each row alone, `seen` `[B]`, at least one of each.
+///
+/// # Panics
+/// If `seen` does not name at least one key for each row.
+pub fn cross_attention_of(queries: Tensor<3>, kv: Tensor<3>, heads: usize, seen: Option<&[usize]>) -> Tensor<3> {
     let ([b, asked, width], [_, n, _]) = (queries.dims(), kv.dims());
     let head = width / heads;
     let split = |x: Tensor<3>, rows: usize| x.reshape([b, rows, heads, head]).swap_dims(1, 2);
     let part = |i: usize| split(kv.clone().slice([0..b, 0..n, i * width..(i + 1) * width]), n);
-    let scores = matmul(split(queries, asked), part(0).transpose()) / (head as f64).sqrt();
+    let mut scores = matmul(split(queries, asked), part(0).transpose()) / (head as f64).sqrt();
+    if let Some(seen) = seen {
+        assert!(seen.len() == b && seen.iter().all(|seen| *seen > 0), "each row sees a key");
+        let hidden = |seen: &usize| (0..n).map(|key| if key < *seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let hidden: Vec<Vec<f32>> = seen.iter().map(hidden).collect();
+        let hidden = TensorData::new(hidden.concat(), [b, 1, 1, n]);
+        scores = scores.clone() + Tensor::from_data(hidden, (&scores.device().inner(), scores.dtype()));
+    }
     matmul(softmax(scores, 3), part(1)).swap_dims(1, 2).reshape([b, asked, width])
 }
 

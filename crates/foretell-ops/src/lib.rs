@@ -58,7 +58,7 @@ mod turns;
 mod vectors;
 
 pub use activation::{gelu, relu, silu};
-pub use attention::{Pairs, attention, cross_attention, hadamard_attention, self_attention};
+pub use attention::{Pairs, attention, cross_attention, cross_attention_of, hadamard_attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_with};
 pub use block::{BlockWeights, LeanBlock, PackedBlock, transformer_block, turned_block};
 pub use ceiling::product_ceiling;

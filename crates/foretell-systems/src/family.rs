@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, supervised, v_jepa, v_jepa_2, v_jepa_2_1,
-    v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, supervised, v_jepa,
+    v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -35,7 +35,7 @@ pub static FAMILY: [Entry; 33] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
     planned(&planned::MC_JEPA),
-    planned(&planned::IWM),
+    member::<iwm::IwmConfig>(),
     member::<v_jepa::VJepaConfig>(),
     planned(&planned::AUDIO_JEPA),
     planned(&planned::POINT_JEPA),
@@ -53,7 +53,7 @@ pub static FAMILY: [Entry; 33] = [
     planned(&planned::THINK_JEPA),
     planned(&planned::NEPA),
     member::<s_jea::SJeaConfig>(),
-    planned(&planned::DMT_JEPA),
+    member::<dmt_jepa::DmtJepaConfig>(),
     planned(&planned::JEP_KD),
     planned(&planned::SIGNAL_JEPA),
     member::<graph_jepa::GraphJepaConfig>(),

@@ -1,29 +1,19 @@
 //! I-JEPA (Assran et al., 2023, arXiv 2301.08243): from one context block of an image, predict the teacher's features of
 //! several target blocks. No view augmentation but a crop.
 //!
-//! The composition is [`Masked`]; here are the settings. The defaults are ours; the released code's are
-//! `masks.kind = "official"`, `target_transform = "layer-norm"`, `sigreg = 0` and `ema.schedule = { kind = "ramp", start = 0.996 }`.
+//! The composition is [`Masked`](foretell_jepa::masked::Masked); the settings are those of [`ImageModel`], the defaults ours. The released
+//! code's are `masks.kind = "official"`, `target_transform = "layer-norm"`, `sigreg = 0` and
+//! `ema.schedule = { kind = "ramp", start = 0.996 }`.
 
-use std::sync::Arc;
-
-use burn::module::Module;
-use foretell_data::random::{Stream, rng};
-use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig};
-use foretell_eval::{Card, Finding, Grid, Pictures, Tile};
-use foretell_jepa::AntiCollapse;
-use foretell_jepa::masked::{Keep, Masked, MaskedCollator, MaskedNetworks, Predicts};
-use foretell_jepa::masks::MaskConfig;
-use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
-use foretell_nn::predictor::PredictorConfig;
-use foretell_nn::vit::{Size, VitConfig};
+use foretell_data::{Auto, Decision, Images, ImagesConfig};
+use foretell_eval::Finding;
 use foretell_train::Learner;
-use serde::{Deserialize, Serialize};
 
 use crate::ablation::Ablation;
-use crate::judges::{self, originals, rgb};
+use crate::image_model::{ImageModel, Kind};
+use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_term, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -36,70 +26,9 @@ static ROW: Row = Row {
 };
 
 /// Settings of I-JEPA.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct IJepaConfig {
-    /// The dial that sets width, depth and heads.
-    pub size: Size,
-    /// Side of a patch in pixels.
-    pub patch: Auto<usize>,
-    /// Token width.
-    pub width: Auto<usize>,
-    /// Blocks of the encoder.
-    pub depth: Auto<usize>,
-    /// Attention heads, of the predictor too (as released).
-    pub heads: Auto<usize>,
-    /// Width of the predictor.
-    pub predictor_width: Auto<usize>,
-    /// Blocks of the predictor; 0: there is none, and the mean of the context's tokens stands for every hidden one (an ablation).
-    pub predictor_depth: Auto<usize>,
-    /// Where targets come from.
-    pub target: TargetKind,
-    /// What is predicted of hidden tokens.
-    pub predicts: Predicts,
-    /// What becomes of the target's tokens before they are predicted.
-    pub target_transform: TargetTransform,
-    /// Weight of SIGReg on the context's tokens: keeps dimensions from following a few. The released code has none: 0.
-    pub sigreg: f64,
-    /// A term on the mean prediction and the mean target of each sample. VICReg makes it C-JEPA (arXiv 2410.19560).
-    pub anti_collapse: AntiCollapse,
-    /// Its weight.
-    pub anti_collapse_weight: f64,
-    /// Which encoder is kept.
-    pub keep: Keep,
-    /// Who sees which tokens.
-    pub masks: MaskConfig,
-    /// The clock of the moving average.
-    pub ema: EmaConfig,
-    /// How the view is made: the released code has a crop alone.
-    pub augment: Augment,
-}
+pub type IJepaConfig = ImageModel;
 
-impl Default for IJepaConfig {
-    fn default() -> Self {
-        Self {
-            size: Size::Tiny,
-            patch: Auto::Auto,
-            width: Auto::Auto,
-            depth: Auto::Auto,
-            heads: Auto::Auto,
-            predictor_width: Auto::Auto,
-            predictor_depth: Auto::Auto,
-            target: TargetKind::Ema,
-            predicts: Predicts::default(),
-            target_transform: TargetTransform::default(),
-            sigreg: 0.001,
-            anti_collapse: AntiCollapse::None,
-            anti_collapse_weight: 0.001,
-            keep: Keep::Target,
-            masks: MaskConfig::default(),
-            ema: EmaConfig::default(),
-            augment: Augment { crop_scale: (0.3, 1.0), crop_aspect: (0.75, 4.0 / 3.0), ..Augment::default() },
-        }
-    }
-}
-
-impl System for IJepaConfig {
+impl System for ImageModel {
     type Data = Images;
     const ROW: &'static Row = &ROW;
 
@@ -109,9 +38,7 @@ impl System for IJepaConfig {
     }
 
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
-        let (image_size, channels) = on.config.form()?;
-        self.resolve(on, image_size, decisions)?;
-        let (objective, networks) = self.build(on, image_size, channels)?;
+        let (objective, networks) = self.made(on, &Kind::default(), decisions)?;
         Ok(on.learner(objective, networks))
     }
 
@@ -187,162 +114,9 @@ impl System for IJepaConfig {
 
     fn judge(&self, run: &Judging<'_, Images>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
-        findings.extend(self.masks(run)?);
+        findings.extend(judges::dense(run)?);
+        findings.extend(self.masks(run, &Kind::default())?);
         findings.push(judges::lidar(run)?);
         Ok(findings)
-    }
-}
-
-/// Directions along which tokens are looked at.
-const SLICES: usize = 256;
-/// Images whose masks are shown.
-const MASKED: usize = 6;
-/// The step whose randomness draws them: no training step has this number.
-const SHOWN: u64 = u64::MAX / 4;
-
-impl IJepaConfig {
-    /// Chooses what is open, and says why.
-    fn resolve(
-        &mut self,
-        on: &On<'_, Images>,
-        image_size: usize,
-        decisions: &mut Vec<Decision>,
-    ) -> Result<(), SystemError> {
-        let (width, depth, heads, _) = self.size.dimensions();
-        self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let size = self.size;
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let width = self.width.resolve("model.width", decisions, || of_size(width));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the images in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        self.heads.resolve("model.heads", decisions, || of_size(heads));
-        self.predictor_width.resolve("model.predictor_width", decisions, || {
-            (width / 2, "half the encoder's width: the bottleneck".to_owned())
-        });
-        self.predictor_depth.resolve("model.predictor_depth", decisions, || {
-            ((depth / 2).max(1), "half the encoder's depth".to_owned())
-        });
-        if self.target == TargetKind::Ema {
-            return settle_average(&mut self.ema, on, decisions);
-        }
-        self.ema.resolve(on.steps, on.batch, decisions);
-        Ok(())
-    }
-
-    /// Makes batches.
-    fn collator(&self, seed: u64, data: &ImagesConfig) -> Result<MaskedCollator, SystemError> {
-        self.augment.check().map_err(|error| error.under("model.augment"))?;
-        let (size, _) = data.form()?;
-        let collator = MaskedCollator {
-            seed,
-            size,
-            patch: resolved(self.patch),
-            augment: self.augment.clone(),
-            normalise: data.normalise.clone(),
-            masks: self.masks.clone(),
-            width: resolved(self.width),
-            slices: if self.sigreg > 0.0 { SLICES } else { self.anti_collapse.directions(SLICES) },
-        };
-        self.masks.check(collator.grid())?;
-        Ok(collator)
-    }
-
-    /// The objective, and fresh networks. Everything must be resolved.
-    fn build(
-        &self,
-        on: &On<'_, Images>,
-        image_size: usize,
-        channels: usize,
-    ) -> Result<(Masked, MaskedNetworks), SystemError> {
-        let (patch, width, heads) = (resolved(self.patch), resolved(self.width), resolved(self.heads));
-        let predictor_width = resolved(self.predictor_width);
-        check_patch(image_size, patch)?;
-        check_width("encoder", width, heads)?;
-        check_width("predictor", predictor_width, heads)?;
-        if !(self.sigreg >= 0.0 && self.sigreg.is_finite()) {
-            return Err(SystemError::Setting(format!("`model.sigreg` must be 0 or more, found {}", self.sigreg)));
-        }
-        if !(self.anti_collapse_weight >= 0.0 && self.anti_collapse_weight.is_finite()) {
-            return Err(SystemError::Setting(format!(
-                "`model.anti_collapse_weight` must be 0 or more, found {}",
-                self.anti_collapse_weight
-            )));
-        }
-        check_term(self.anti_collapse, on.batch)?;
-        if self.predicts == Predicts::Pixels && self.predictor_depth == Auto::Value(0) {
-            return Err(SystemError::Setting(
-                "`model.predicts` is pixels and `model.predictor_depth` 0: without a predictor latents alone can be predicted".to_owned(),
-            ));
-        }
-        let collator = self.collator(on.seed, on.config)?;
-        let (w, _, _, hidden) = self.size.dimensions();
-        let vit = VitConfig {
-            image: (image_size, image_size),
-            patch,
-            channels,
-            width,
-            depth: resolved(self.depth),
-            heads,
-            hidden: if width == w { hidden } else { 4 * width },
-        };
-        let predictor = PredictorConfig {
-            grid: vit.grid(),
-            encoder_width: width,
-            width: predictor_width,
-            depth: resolved(self.predictor_depth),
-            heads,
-            outputs: if self.predicts == Predicts::Pixels { channels * patch * patch } else { width },
-        };
-        let device = on.learning();
-        let encoder = vit.init(&mut on.weights(0), &device);
-        let predictor = predictor.init(&mut on.weights(1), &device);
-        let networks = MaskedNetworks { target_encoder: encoder.valid(), encoder, predictor };
-        let objective = Masked {
-            target: self.target,
-            predicts: self.predicts,
-            transform: self.target_transform,
-            sigreg: self.sigreg,
-            means: (self.anti_collapse != AntiCollapse::None)
-                .then_some((self.anti_collapse, self.anti_collapse_weight)),
-            ema: self.ema,
-            keep: self.keep,
-            collator: Arc::new(collator),
-            device: on.device.clone(),
-        };
-        Ok((objective, networks))
-    }
-
-    /// Who sees which tokens of some held-out images.
-    fn masks(&self, run: &Judging<'_, Images>) -> Result<Option<Finding>, JudgeError> {
-        let other = |error: SystemError| JudgeError::Other(error.to_string());
-        let collator = self.collator(run.on.seed, run.on.config).map_err(other)?;
-        let (samples, grid) = (originals(run, MASKED), collator.grid());
-        let drawn = collator.masks.draw(grid, samples.len(), collator.seed, SHOWN);
-        let masks = drawn.map_err(|error| JudgeError::Other(error.to_string()))?;
-        let card = |(i, sample): (usize, &foretell_data::Sample)| {
-            let mut rng = rng(collator.seed, Stream::Augment, SHOWN, i as u64);
-            let view = collator.augment.apply(&sample.image, collator.size, &mut rng);
-            let grid = Grid { rows: grid.rows, columns: grid.cols, classes: masks.picture(i, grid) };
-            Card { tiles: vec![Tile { grid: Some(grid), ..Tile::new(rgb(&view), "") }], strips: Vec::new() }
-        };
-        let cards: Vec<Card> = samples.iter().enumerate().map(card).collect();
-        let tiles = cards.iter().flat_map(|card| &card.tiles);
-        let most = tiles.filter_map(|tile| tile.grid.as_ref()?.classes.iter().max()).max();
-        let targets = (1..=most.map_or(0, |most| most.saturating_sub(1))).map(|k| format!("target {k}"));
-        let legend = ["unused".to_owned(), "context".to_owned()].into_iter().chain(targets).collect();
-        Ok((!cards.is_empty()).then(|| {
-            Finding::pictures(
-                "masks",
-                "What was hidden",
-                "Left the sample, right its mask. The context encoder sees only the part without a tint; from it the \
-                 predictor predicts the features of the targets.",
-                Pictures { legend, cards },
-            )
-        }))
     }
 }

@@ -12,8 +12,8 @@ use foretell_data::{
     unreadable,
 };
 use foretell_eval::Encoder;
-use foretell_jepa::Kept;
 use foretell_jepa::dynamics::TrainedModel;
+use foretell_jepa::{Kept, KeptPredictor};
 use foretell_nn::NamedTensors;
 use foretell_ops::Precision;
 use foretell_train::{Learner, TrainConfig, Which};
@@ -124,6 +124,8 @@ pub trait Session {
         mark: &str,
         precision: Precision,
     ) -> Result<Option<Box<dyn Encoder>>, SystemError>;
+    /// Whether it keeps a predictor besides its encoder.
+    fn keeps_predictor(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// Whether it keeps a model of a world besides its encoder.
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
@@ -208,7 +210,7 @@ impl<S: System> Member for Of<S> {
         recipe.judge.attentive.check().map_err(RecipeError)?;
         recipe.judge.finetune.check().map_err(RecipeError)?;
         if recipe.judge.probes.is_empty() {
-            let what = "`judge.probes` must name at least one of linear, attentive and finetune, found none";
+            let what = "`judge.probes` must name at least one of linear, attentive, finetune and predictor, found none";
             return Err(RecipeError(what.to_owned()));
         }
         for (key, value) in [("minutes", recipe.minutes), ("epochs", recipe.epochs)] {
@@ -392,6 +394,9 @@ impl<S: System> Session for Run<S> {
         {
             return Err(SystemError::Setting(judges::CANNOT_TUNE.to_owned()));
         }
+        if self.recipe.judge.probes.contains(&ProbeKind::Predictor) && !self.keeps_predictor(learner.as_ref())? {
+            return Err(SystemError::Setting(judges::KEEPS_NONE.to_owned()));
+        }
         Ok(learner)
     }
 
@@ -462,6 +467,11 @@ impl<S: System> Session for Run<S> {
             about["precision"] = precision.name().into();
         }
         Ok(Some(Box::new(RunEncoder::<S::Data>::new(encoder, self.recipe.data.clone(), about))))
+    }
+
+    fn keeps_predictor(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
+        let model = Self::kept(learner)?.model;
+        Ok(model.is_some_and(|model| model.is::<KeptPredictor<<S::Data as Modality>::Sample>>()))
     }
 
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {

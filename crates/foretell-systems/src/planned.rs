@@ -18,14 +18,6 @@ pub(crate) static MC_JEPA: Row = Row {
     papers: &["arXiv:2307.12698"],
     state: State::Planned,
 };
-pub(crate) static IWM: Row = Row {
-    number: 4,
-    name: "iwm",
-    title: "IWM",
-    one_line: "the predictor is told which photometric transformation to apply",
-    papers: &["arXiv:2403.00504"],
-    state: State::Planned,
-};
 pub(crate) static AUDIO_JEPA: Row = Row {
     number: 6,
     name: "audio-jepa",
@@ -96,14 +88,6 @@ pub(crate) static NEPA: Row = Row {
     title: "NEPA",
     one_line: "causal next-embedding prediction",
     papers: &["arXiv:2512.16922"],
-    state: State::Planned,
-};
-pub(crate) static DMT_JEPA: Row = Row {
-    number: 21,
-    name: "dmt-jepa",
-    title: "DMT-JEPA",
-    one_line: "targets aggregated from similar neighbours",
-    papers: &["arXiv:2405.17995"],
     state: State::Planned,
 };
 pub(crate) static JEP_KD: Row = Row {

@@ -84,6 +84,8 @@ pub enum ProbeKind {
     Attentive,
     /// The whole network learns.
     Finetune,
+    /// A kept predictor learns, on a frozen encoder.
+    Predictor,
 }
 
 impl FromStr for ProbeKind {
@@ -94,7 +96,8 @@ impl FromStr for ProbeKind {
             "linear" => Ok(Self::Linear),
             "attentive" => Ok(Self::Attentive),
             "finetune" => Ok(Self::Finetune),
-            _ => Err(format!("no probe is called `{text}`: expected linear, attentive or finetune")),
+            "predictor" => Ok(Self::Predictor),
+            _ => Err(format!("no probe is called `{text}`: expected linear, attentive, finetune or predictor")),
         }
     }
 }

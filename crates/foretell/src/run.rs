@@ -236,7 +236,8 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         return Ok(None);
     }
     write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
-    if session.imaginer(learner.as_ref())?.is_some() || session.keeps_model(learner.as_ref())? {
+    let keeps = session.keeps_model(learner.as_ref())? || session.keeps_predictor(learner.as_ref())?;
+    if keeps || session.imaginer(learner.as_ref())?.is_some() {
         write_whole(&folder.model(), &weights::to_bytes(&learner.state(Which::Trained)))?;
     }
     let judged = session.judge(learner.as_ref()).map_err(|error| match Error::from(error) {
@@ -310,11 +311,14 @@ fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, Str
             ("what the features know of other labels", format!("foretell probe {RUN} --data LABELLED")),
         ]
     };
+    let predictor = session.keeps_predictor(learner)?;
+    let taught =
+        predictor.then(|| ("what its predictor learns from labels", format!("foretell probe {RUN} --probe predictor")));
     let all = [
         ("what this run holds", format!("foretell inspect {RUN}")),
         ("the same with another seed", format!("foretell train {RUN}/config.toml --seed 1")),
     ];
-    Ok(own.iter().cloned().chain(all).map(|(label, command)| (label.to_owned(), command)).collect())
+    Ok(own.iter().cloned().chain(taught).chain(all).map(|(label, command)| (label.to_owned(), command)).collect())
 }
 
 /// What will happen, before it does: a line each.

@@ -108,32 +108,42 @@ impl Augment {
 
     /// One view: `[size, size, channels]`, with as many channels as the image.
     pub fn apply(&self, image: &Image, size: usize, rng: &mut impl Rng) -> Image {
-        let crop = self.crop(image, rng);
-        let flip = happens(self.flip, rng);
+        self.view(image, size, rng).0
+    }
+
+    /// The same, and what it was made by. Speckle, which is noise and no number, is not told.
+    pub fn view(&self, image: &Image, size: usize, rng: &mut impl Rng) -> (Image, View) {
+        let (crop, flip) = self.place(image, rng);
         let speckle = Speckle::of_looks(self.speckle);
         if speckle.is_none() && [self.jitter, self.grey, self.blur, self.solarise] == [0.0; 4] {
-            return recut(image, crop, size, flip);
+            return (recut(image, crop, size, flip), View { crop, flip, colours: Colours::default() });
         }
         let mut planes = resample(image, crop, size, flip);
         if let Some(speckle) = speckle {
             speckle.planes(&mut planes, rng);
         }
+        let colours = self.colours(rng);
+        colours.change(&mut planes);
+        (planes.into_image(), View { crop, flip, colours })
+    }
+
+    /// Where a view lies: the crop, and whether it is mirrored.
+    pub fn place(&self, image: &Image, rng: &mut impl Rng) -> (Crop, bool) {
+        (self.crop(image, rng), happens(self.flip, rng))
+    }
+
+    /// What becomes of a view's colours and edges: the draws of a view that come after its place.
+    pub fn colours(&self, rng: &mut impl Rng) -> Colours {
+        let mut colours = Colours::default();
         if happens(self.jitter, rng) {
-            self.change_colours(&mut planes, rng);
+            self.jittered(&mut colours, rng);
         }
-        if happens(self.grey, rng) && planes.channels == 3 {
-            let grey = grey_of(&planes);
-            planes.values.chunks_exact_mut(grey.len().max(1)).for_each(|plane| plane.copy_from_slice(&grey));
-        }
+        colours.grey = happens(self.grey, rng);
         if happens(self.blur, rng) {
-            planes.blur(between(self.blur_sigma, rng).clamp(0.01, 100.0));
+            colours.blur = between(self.blur_sigma, rng).clamp(0.01, 100.0);
         }
-        if happens(self.solarise, rng) {
-            for value in &mut planes.values {
-                *value = if *value >= 128.0 { 255.0 - *value } else { *value };
-            }
-        }
-        planes.into_image()
+        colours.solarise = happens(self.solarise, rng);
+        colours
     }
 
     /// torchvision's RandomResizedCrop: ten tries, then the largest centred crop within the aspects.
@@ -158,26 +168,106 @@ impl Augment {
         Crop { left, top, width: wide, height: high }
     }
 
-    /// torchvision's ColorJitter: the four changes in random order, values kept within 0..=255 after each.
-    fn change_colours(&self, planes: &mut Planes, rng: &mut impl Rng) {
-        let mut order = [0, 1, 2, 3];
+    /// torchvision's ColorJitter: how far each of the four changes goes, and their random order.
+    fn jittered(&self, colours: &mut Colours, rng: &mut impl Rng) {
         for last in (1..4).rev() {
-            order.swap(last, rng.random_range(0..=last));
+            colours.order.swap(last, rng.random_range(0..=last));
         }
-        for change in order {
+        for change in colours.order {
             match change {
-                0 if self.brightness > 0.0 => {
-                    let factor = around_one(self.brightness, rng);
+                0 if self.brightness > 0.0 => colours.brightness = around_one(self.brightness, rng),
+                1 if self.contrast > 0.0 => colours.contrast = around_one(self.contrast, rng),
+                2 if self.saturation > 0.0 => colours.saturation = around_one(self.saturation, rng),
+                3 if self.hue > 0.0 => {
+                    let most = self.hue.min(0.5);
+                    colours.sixths = 6.0 * between((-most, most), rng);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a view was made by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The part of the image that it shows.
+    pub crop: Crop,
+    /// Whether it is mirrored.
+    pub flip: bool,
+    /// What became of its colours and edges.
+    pub colours: Colours,
+}
+
+impl View {
+    /// The view of an image, `[size, size, channels]`: that of [`Augment::view`] where that has no speckle.
+    pub fn of(&self, image: &Image, size: usize) -> Image {
+        if self.colours == Colours::default() {
+            return recut(image, self.crop, size, self.flip);
+        }
+        let mut planes = resample(image, self.crop, size, self.flip);
+        self.colours.change(&mut planes);
+        planes.into_image()
+    }
+}
+
+/// What became of a view's colours and edges. The default changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Colours {
+    /// The order of brightness (0), contrast, saturation and hue (3).
+    order: [u8; 4],
+    /// By which the values are multiplied.
+    pub brightness: f32,
+    /// By which their distance from the mean grey is.
+    pub contrast: f32,
+    /// By which their distance from the pixel's grey is.
+    pub saturation: f32,
+    /// In sixths of a turn.
+    sixths: f32,
+    /// Whether it is grey.
+    pub grey: bool,
+    /// Standard deviation of its blur in pixels; 0 for none.
+    pub blur: f32,
+    /// Whether values from 128 up are inverted.
+    pub solarise: bool,
+}
+
+impl Default for Colours {
+    fn default() -> Self {
+        let (brightness, contrast, saturation) = (1.0, 1.0, 1.0);
+        let (order, sixths, grey, blur, solarise) = ([0, 1, 2, 3], 0.0, false, 0.0, false);
+        Self { order, brightness, contrast, saturation, sixths, grey, blur, solarise }
+    }
+}
+
+impl Colours {
+    /// By how many turns the hue is turned.
+    pub fn hue(&self) -> f32 {
+        self.sixths / 6.0
+    }
+
+    /// The same without what cannot be undone: grey, blur and inversion.
+    #[must_use]
+    pub fn jitter_alone(self) -> Self {
+        Self { grey: false, blur: 0.0, solarise: false, ..self }
+    }
+
+    /// In the order of the draws; values stay within 0..=255.
+    fn change(&self, planes: &mut Planes) {
+        for change in self.order {
+            match change {
+                0 if self.brightness != 1.0 => {
+                    let factor = self.brightness;
                     planes.values.iter_mut().for_each(|value| *value = (*value * factor).clamp(0.0, 255.0));
                 }
-                1 if self.contrast > 0.0 => {
-                    let factor = around_one(self.contrast, rng);
+                1 if self.contrast != 1.0 => {
+                    let factor = self.contrast;
                     let grey = mean_grey(planes);
                     let offset = grey - grey * factor;
                     planes.values.iter_mut().for_each(|value| *value = (*value * factor + offset).clamp(0.0, 255.0));
                 }
-                2 if self.saturation > 0.0 => {
-                    let factor = around_one(self.saturation, rng);
+                2 if self.saturation != 1.0 => {
+                    let factor = self.saturation;
                     if let Some((red, green, blue)) = planes.rgb() {
                         for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
                             let grey = (1.0 - factor) * (0.299 * *r + 0.587 * *g + 0.114 * *b);
@@ -187,16 +277,26 @@ impl Augment {
                         }
                     }
                 }
-                3 if self.hue > 0.0 => {
-                    let most = self.hue.min(0.5);
-                    let sixths = 6.0 * between((-most, most), rng);
+                3 if self.sixths != 0.0 => {
                     if let Some((red, green, blue)) = planes.rgb() {
                         for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
-                            [*r, *g, *b] = turn_hue([*r, *g, *b], sixths);
+                            [*r, *g, *b] = turn_hue([*r, *g, *b], self.sixths);
                         }
                     }
                 }
                 _ => {}
+            }
+        }
+        if self.grey && planes.channels == 3 {
+            let grey = grey_of(planes);
+            planes.values.chunks_exact_mut(grey.len().max(1)).for_each(|plane| plane.copy_from_slice(&grey));
+        }
+        if self.blur > 0.0 {
+            planes.blur(self.blur);
+        }
+        if self.solarise {
+            for value in &mut planes.values {
+                *value = if *value >= 128.0 { 255.0 - *value } else { *value };
             }
         }
     }

@@ -224,6 +224,15 @@ impl Dataset {
         }
     }
 
+    /// Of each token of a grid the share that the object of a generated scene covers, and which object that is, from 1; `None` of
+    /// images that are not generated.
+    pub(crate) fn covered(&self, part: Part, index: usize, grid: (usize, usize)) -> Option<(u32, Vec<f32>)> {
+        match &self.0.source {
+            Source::Scenes(config) => Some(scenes::covered(config, part, index, grid)),
+            Source::Listed { .. } => None,
+        }
+    }
+
     /// Whether these are the built-in scenes.
     pub fn is_generated(&self) -> bool {
         matches!(self.0.source, Source::Scenes(_))

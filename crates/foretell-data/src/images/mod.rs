@@ -297,6 +297,14 @@ impl Modality for Images {
         sample.image.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect()
     }
 
+    fn objects(&self) -> Vec<String> {
+        if self.dataset.is_generated() { scenes::objects() } else { Vec::new() }
+    }
+
+    fn covered(&self, part: Part, index: usize, grid: (usize, usize)) -> Option<(u32, Vec<f32>)> {
+        self.dataset.covered(part, index, grid)
+    }
+
     fn picture(&self, sample: &Sample) -> Option<Image> {
         Some((*sample.image).clone())
     }

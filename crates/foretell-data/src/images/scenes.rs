@@ -127,6 +127,32 @@ pub(crate) fn draw(config: &ScenesConfig, part: Part, index: usize) -> (Image, [
     (image, labels)
 }
 
+/// What lies in a token, by name: nothing of the object, or the shape that most of it shows.
+pub(crate) fn objects() -> Vec<String> {
+    ["none"].into_iter().chain(shapes::NAMES).map(str::to_owned).collect()
+}
+
+/// Of each token of a grid over the scene the share that the object covers, `[rows · columns]` in raster order, and the object's place
+/// among [`objects`].
+pub(crate) fn covered(config: &ScenesConfig, part: Part, index: usize, grid: (usize, usize)) -> (u32, Vec<f32>) {
+    /// Points a side of a token that are looked at.
+    const FINE: usize = 8;
+    let rng = &mut place(config, part, index);
+    let [shape, colour, size, position, rotation, _] = draw_labels(rng);
+    let object = Object::new(rng, shape, colour, size, position, rotation);
+    let (rows, columns) = grid;
+    let at = |token: usize, fine: usize, of: usize| (token as f32 + (fine as f32 + 0.5) / FINE as f32) / of as f32;
+    let share = |token: usize| {
+        let (row, column) = (token / columns, token % columns);
+        let inside = |point: &usize| {
+            let (y, x) = (at(row, point / FINE, rows), at(column, point % FINE, columns));
+            object.distance(x - object.x, y - object.y) < 0.0
+        };
+        (0..FINE * FINE).filter(inside).count() as f32 / (FINE * FINE) as f32
+    };
+    (shape + 1, (0..rows * columns).map(share).collect())
+}
+
 /// The object, in units of the image's width.
 struct Object {
     shape: u32,

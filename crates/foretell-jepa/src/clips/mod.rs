@@ -60,8 +60,8 @@ pub enum LatentLoss {
 }
 
 impl LatentLoss {
-    /// `[R, D]` each → `[1]`.
-    pub fn of(self, predictions: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    /// `[.., D]` each → `[1]`.
+    pub fn of<const R: usize>(self, predictions: Tensor<R>, targets: Tensor<R>) -> Tensor<1> {
         match self {
             Self::L1 => ops::l1(predictions, targets),
             Self::L2 => ops::l2(predictions, targets),

@@ -4,6 +4,7 @@ mod anti_collapse;
 mod block_causal;
 mod dynamics;
 mod graph_jepa;
+mod image_worlds;
 mod masked;
 mod parity;
 mod shipped;

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
 use foretell_jepa::anti_collapse::VicregConfig;
+use foretell_jepa::clips::LatentLoss;
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks, Predicts};
 use foretell_jepa::masks::{BatchMasks, MaskConfig};
 use foretell_jepa::sigreg::sigreg;
@@ -62,7 +63,7 @@ impl Golden {
     }
 
     /// The tensors of one network, without its prefix.
-    fn network(&self, prefix: &str) -> NamedTensors {
+    pub(crate) fn network(&self, prefix: &str) -> NamedTensors {
         let own = self.tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
         own.collect()
     }
@@ -74,7 +75,7 @@ impl Golden {
     }
 
     #[track_caller]
-    fn check<const D: usize>(&self, name: &str, got: Tensor<D>) {
+    pub(crate) fn check<const D: usize>(&self, name: &str, got: Tensor<D>) {
         let expected = self.get(name);
         near(name, &ops::values(got.inner()), &expected.values);
     }
@@ -90,7 +91,7 @@ fn near(name: &str, got: &[f32], expected: &[f32]) {
 }
 
 /// The network with the stored weights, every one of them used.
-fn loaded<M: Module>(module: M, mut tensors: NamedTensors) -> M {
+pub(crate) fn loaded<M: Module>(module: M, mut tensors: NamedTensors) -> M {
     let module = weights::load(module, "", &mut tensors).unwrap();
     weights::none_left(&tensors).unwrap();
     module
@@ -150,6 +151,8 @@ impl Model {
             encoder: encoder.clone(),
             predictor: predictor.clone(),
             target_encoder: target_encoder.clone(),
+            head: None,
+            target_head: None,
         }
     }
 
@@ -220,14 +223,22 @@ fn the_square_models_objective() {
     let model = square();
     let masks = model.masks();
     let context = ops::values(gather_tokens(model.patches(), &masks.context));
-    let batch = MaskedBatch { patches: ops::values(model.patches()), context, masks, directions: Vec::new() };
+    let batch = MaskedBatch {
+        patches: ops::values(model.patches()),
+        context,
+        actions: Vec::new(),
+        masks,
+        directions: Vec::new(),
+    };
     let collator = MaskedCollator {
         seed: 0,
         size: 32,
         patch: 8,
         augment: Augment::default(),
         normalise: Normalise { mean: vec![0.0; 3], std: vec![1.0; 3] },
+        coloured: false,
         masks: MaskConfig::default(),
+        together: false,
         width: 48,
         slices: 0,
     };
@@ -237,9 +248,12 @@ fn the_square_models_objective() {
         target: TargetKind::Ema,
         predicts: Predicts::Latents,
         transform: TargetTransform::LayerNorm,
+        loss: LatentLoss::SmoothL1,
+        neighbours: None,
         sigreg: 0.0,
         ema: EmaConfig::default(),
         keep: Keep::Target,
+        keep_predictor: false,
         collator: Arc::new(collator),
         device: Device::flex(),
     };
@@ -324,7 +338,9 @@ fn the_collator_cuts_the_patches_that_patchify_cuts() {
         patch,
         augment: Augment::default(),
         normalise: normalise.clone(),
+        coloured: false,
         masks: MaskConfig::default(),
+        together: false,
         width: 4,
         slices: 0,
     };

@@ -2,12 +2,15 @@
 
 mod attentive;
 mod baseline;
+mod dense;
 mod features;
 mod finetune;
 mod ground;
 mod lidar;
 mod neighbours;
+mod predictor;
 mod probes;
+mod told_apart;
 pub mod world;
 
 use foretell_data::{Film, Image, Modality, Part, judged_part, shrink, spread};
@@ -18,12 +21,16 @@ use crate::recipe::ProbeKind;
 use crate::system::JudgeError;
 
 pub use attentive::attentive;
+pub use dense::{alike, dense, objects};
 pub use features::features;
 pub(crate) use finetune::CANNOT_TUNE;
 pub use finetune::finetune;
 pub use lidar::lidar;
 pub use neighbours::neighbours;
+pub(crate) use predictor::KEEPS_NONE;
+pub use predictor::predictor;
 pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge};
+pub use told_apart::views_told_apart;
 
 /// The probes that `judge.probes` names where there are labels, what the features see where tokens lie on a grid, and nearest
 /// neighbours where samples can be shown.
@@ -42,6 +49,7 @@ pub fn probed<D: Modality>(run: &Judging<'_, D>, kinds: &[ProbeKind]) -> Result<
                 ProbeKind::Linear => probes(run)?,
                 ProbeKind::Attentive => attentive(run)?,
                 ProbeKind::Finetune => finetune(run)?,
+                ProbeKind::Predictor => predictor(run)?,
             });
         }
     }

@@ -22,7 +22,7 @@ const STEPS: u64 = 2;
 /// What makes a member small enough for a test; its data are what comes with it, or the pictures at a path.
 fn small(name: &str) -> &'static str {
     match name {
-        "i-jepa" => {
+        "i-jepa" | "iwm" | "dmt-jepa" => {
             "data.image_size = 16\nmodel = { patch = 4, width = 24, depth = 1, heads = 2, predictor_width = 12, predictor_depth = 1 }"
         }
         "le-jepa" => {

@@ -5,12 +5,15 @@ use foretell_data::{Augment, Auto, Normalise};
 use foretell_jepa::AntiCollapse;
 use foretell_jepa::anti_collapse::{BarlowConfig, VicregConfig};
 use foretell_jepa::geometry::Geometry;
+use foretell_jepa::neighbours::Nearby;
 use foretell_jepa::patches::Teacher;
 use foretell_nn::NamedTensors;
 use foretell_nn::causal::Foretells;
+use foretell_systems::dmt_jepa::DmtJepaConfig;
 use foretell_systems::eb_jepa::{ActorConfig, EbJepaConfig};
 use foretell_systems::graph_jepa::GraphJepaConfig;
 use foretell_systems::i_jepa::IJepaConfig;
+use foretell_systems::iwm::IwmConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
 use foretell_systems::s_jea::SJeaConfig;
@@ -133,6 +136,30 @@ fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
         ),
         (bench.refusal(&SJeaConfig { augment: flip(), ..SJeaConfig::default() }), "`model.augment.flip`"),
         (bench.refusal(&SJeaConfig { code_width: 0, ..SJeaConfig::default() }), "`model.code_width`"),
+        (
+            bench.refusal(&DmtJepaConfig {
+                neighbours: Nearby { most: 9, ..Nearby::default() },
+                ..DmtJepaConfig::default()
+            }),
+            "`model.neighbours.most`",
+        ),
+        (
+            bench.refusal(&IwmConfig {
+                model: IJepaConfig {
+                    augment: Augment { speckle: 4.0, ..Augment::default() },
+                    ..IJepaConfig::default()
+                },
+                ..IwmConfig::default()
+            }),
+            "`model.augment.speckle`",
+        ),
+        (
+            bench.refusal(&IwmConfig {
+                model: IJepaConfig { predictor_depth: Auto::Value(0), ..IJepaConfig::default() },
+                ..IwmConfig::default()
+            }),
+            "`model.predictor_depth` 1 or more",
+        ),
         (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
         (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
         (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),

@@ -82,11 +82,13 @@ pub struct Tuned<S> {
 const CHUNK: usize = 64;
 
 impl<M: Modality> Finetune<'_, M> {
-    /// Fine-tunes an encoder whose tokens are so wide; and names samples that could not be read.
+    /// Fine-tunes an encoder whose tokens are so wide; and names samples that could not be read. All of it learns at `rate` times the
+    /// head's learning rate where that is given, and otherwise the slower, the deeper a block lies.
     pub fn tune(
         &self,
         tunable: Box<dyn Tunable<M::Sample>>,
         width: usize,
+        rate: Option<f64>,
     ) -> Result<(Tuned<M::Sample>, Vec<String>), TrainError> {
         let FinetuneSettings { epochs, batch, lr, warmup, .. } = *self.settings;
         let steps = (epochs * self.places.len().div_ceil(batch)) as u64;
@@ -116,7 +118,7 @@ impl<M: Modality> Finetune<'_, M> {
                     if !samples.is_empty() {
                         let lr = schedule.at(step);
                         let seen: Vec<&M::Sample> = samples.iter().collect();
-                        self.step(&mut tuning, &seen, &read, (step, lr))?;
+                        self.step(&mut tuning, &seen, &read, (step, lr, rate))?;
                         samples.clear();
                         read.clear();
                     }
@@ -134,7 +136,7 @@ impl<M: Modality> Finetune<'_, M> {
         tuning: &mut Tuning<M::Sample>,
         samples: &[&M::Sample],
         places: &[usize],
-        (step, lr): (u64, f64),
+        (step, lr, rate): (u64, f64, Option<f64>),
     ) -> Result<(), TrainError> {
         let FinetuneSettings { weight_decay, layer_decay, clip, .. } = *self.settings;
         let tunable = tuning.tunable.take().ok_or_else(gone)?;
@@ -162,7 +164,8 @@ impl<M: Modality> Finetune<'_, M> {
         let tunable = tunable.change(&mut |parameter, old| {
             let depth = learning.iter().position(|name| name == parameter.name).map_or(top, |at| depths[at]);
             let below = (top - depth) as i32;
-            moving.of(&parameter, old, &Role::Learns { lr: layer_decay.powi(below), decays: None })
+            let lr = rate.unwrap_or_else(|| layer_decay.powi(below));
+            moving.of(&parameter, old, &Role::Learns { lr, decays: None })
         });
         tuning.head = change(tuning.head.clone(), &mut |parameter, old| {
             let name = format!("{HEAD}{}", parameter.name);

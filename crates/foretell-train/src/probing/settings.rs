@@ -67,6 +67,8 @@ pub struct FinetuneSettings {
     pub warmup: f64,
     /// Largest global norm of the gradient; 0 does not clip.
     pub clip: f64,
+    /// Learning rate of a kept predictor as a share of the head's (IWM, arXiv 2403.00504, appendix A).
+    pub predictor: f64,
 }
 
 impl Default for FinetuneSettings {
@@ -80,6 +82,7 @@ impl Default for FinetuneSettings {
             weight_decay: 0.05,
             warmup: 0.1,
             clip: 3.0,
+            predictor: 0.1,
         }
     }
 }
@@ -141,7 +144,7 @@ impl AttentiveSettings {
 impl FinetuneSettings {
     /// An error if a setting is out of its range.
     pub fn check(&self) -> Result<(), String> {
-        let Self { epochs, batch, lr, layer_decay, weight_decay, warmup, clip, .. } = self;
+        let Self { epochs, batch, lr, layer_decay, weight_decay, warmup, clip, predictor, .. } = self;
         for (key, value) in [("finetune.epochs", epochs), ("finetune.batch", batch)] {
             if *value == 0 {
                 return must(key, "at least 1", value);
@@ -149,6 +152,9 @@ impl FinetuneSettings {
         }
         if !(*lr > 0.0 && lr.is_finite()) {
             return must("finetune.lr", "a positive number", lr);
+        }
+        if !(*predictor > 0.0 && predictor.is_finite()) {
+            return must("finetune.predictor", "a positive share", predictor);
         }
         if !(*layer_decay > 0.0 && *layer_decay <= 1.0) {
             return must("finetune.layer_decay", "above 0 and at most 1", layer_decay);
@@ -205,6 +211,7 @@ mod tests {
             (FinetuneSettings { batch: 0, ..usual() }, "batch"),
             (FinetuneSettings { lr: -1.0, ..usual() }, "lr"),
             (FinetuneSettings { layer_decay: 1.5, ..usual() }, "layer_decay"),
+            (FinetuneSettings { predictor: 0.0, ..usual() }, "predictor"),
             (FinetuneSettings { warmup: 1.0, ..usual() }, "warmup"),
             (FinetuneSettings { weight_decay: f64::INFINITY, ..usual() }, "weight_decay"),
             (FinetuneSettings { clip: -0.5, ..usual() }, "clip"),

@@ -22,7 +22,7 @@ pub struct ProbeArgs {
     /// Labelled data to evaluate on, of the kind that the run learnt from; without it, those of the run.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// How to read the labels: linear (and nearest neighbours), attentive, finetune; several with commas. Without it, as the run's
+    /// How to read the labels: linear (and nearest neighbours), attentive, finetune, predictor; several with commas. Without it, as the run's
     /// recipe says: linear, unless it was told otherwise.
     #[arg(long, value_name = "PROBE", value_delimiter = ',')]
     probe: Vec<ProbeKind>,

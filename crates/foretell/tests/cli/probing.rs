@@ -66,6 +66,49 @@ fn a_run_is_probed_by_attention_and_tuned_and_stays_as_it_is() {
     assert_eq!(files(&run), before, "nothing of the run is changed");
 }
 
+/// A system that keeps its predictor: it lies in the run, tells views apart, and can be tuned in the place of the encoder.
+#[test]
+fn a_kept_predictor_is_tuned_from_the_runs_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = (labelled(root.path()), root.path().join("run"));
+    let mut arguments = vec!["train", "iwm", "--steps", "3", "--json"];
+    for setting in [
+        "train.batch=8",
+        "data.image_size=16",
+        "model.patch=4",
+        "model.width=24",
+        "model.heads=2",
+        "model.depth=1",
+        "model.predictor_width=12",
+        "model.predictor_depth=1",
+        "model.ema.initial_teacher_limit=1.0",
+    ] {
+        arguments.extend(["--set", setting]);
+    }
+    arguments.extend(["--data", data.to_str().unwrap(), "--out", run.to_str().unwrap()]);
+    let summary = json(&arguments);
+    let mrr = summary["mrr"].as_array().unwrap();
+    let chance = summary["chance"].as_array().unwrap().iter().find_map(|level| level["mrr"].as_f64()).unwrap();
+    assert_eq!(mrr.len(), 4);
+    for row in mrr.iter().filter(|row| row["action"] == "withheld") {
+        assert!((row["mrr"].as_f64().unwrap() - chance).abs() < 1e-6, "{row}");
+    }
+    assert!(run.join("model.safetensors").is_file() && run.join("encoder.safetensors").is_file());
+
+    let name = run.to_str().unwrap();
+    let before = files(&run);
+    let probe = |more: &[&str]| json(&[&["probe", name, "--json", "--probe", "predictor"], &SHORT[..], more].concat());
+    let found = probe(&[]);
+    assert_eq!(features(&found["predictor"]), ["trained", "fresh predictor", "untrained", "pixels"]);
+    assert_eq!(probe(&[]), found, "exactly reproducible");
+    assert_eq!(probe(&["--checkpoint", "newest"])["predictor"], found["predictor"], "the kept one is of the last step");
+    assert_eq!(files(&run), before, "nothing of the run is changed");
+
+    let other = root.path().join("other");
+    small_run(&data, &other);
+    refused(&["probe", other.to_str().unwrap(), "--probe", "predictor"], &["`predictor`", "keeps its predictor"]);
+}
+
 #[test]
 fn a_recipe_names_the_probes_of_the_end() {
     let root = tempfile::tempdir().unwrap();
@@ -100,7 +143,7 @@ fn what_cannot_be_probed_is_a_sentence() {
     let output = foretell().args(["probe", run, "--probe", "magic"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
-    assert!(said.contains("magic") && said.contains("linear, attentive or finetune"), "{said}");
+    assert!(said.contains("magic") && said.contains("linear, attentive, finetune or predictor"), "{said}");
     refused(&["probe", run, "--set", "train.lr=1"], &["`train.lr`", "judge.KEY=VALUE"]);
     refused(&["probe", run, "--set", "judge.attentive.blocks=0"], &["`judge.attentive.blocks`", "found 0"]);
     refused(&["probe", run, "--set", "judge.attentiv.blocks=1"], &["judge.attentiv", "did you mean"]);

@@ -27,13 +27,17 @@ enum System {
     GraphJepa,
     /// V-JEPA 2.1 from the moving scenes: clips that grow, images among them, levels, a loss that rises.
     VJepa21,
+    /// IWM: two views, an action, a kept predictor.
+    Iwm,
+    /// DMT-JEPA: heads, one of which follows the other.
+    DmtJepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 9] = [
+const ALL: [System; 11] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -43,6 +47,8 @@ const ALL: [System; 9] = [
     System::SJea,
     System::GraphJepa,
     System::VJepa21,
+    System::Iwm,
+    System::DmtJepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -50,7 +56,16 @@ const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
 
 impl System {
     fn of_images(self) -> bool {
-        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::SJea | System::Scenes)
+        matches!(
+            self,
+            System::IJepa
+                | System::LeJepa
+                | System::SarJepa
+                | System::SJea
+                | System::Scenes
+                | System::Iwm
+                | System::DmtJepa
+        )
     }
 
     /// Whether it is a model of a world.
@@ -76,6 +91,17 @@ impl System {
                     "model.patch=4",
                     "train.keep_checkpoints=4",
                     "train.judge_every=12",
+                ],
+            ),
+            System::Iwm | System::DmtJepa => (
+                if self == System::Iwm { "iwm" } else { "dmt-jepa" },
+                &[
+                    "model.width=32",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.predictor_width=16",
+                    "model.predictor_depth=1",
+                    "model.patch=8",
                 ],
             ),
             System::LeJepa => (
@@ -187,7 +213,9 @@ impl World {
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
-            System::IJepa | System::LeJepa | System::SarJepa | System::SJea => command.arg("--data").arg(self.data()),
+            System::IJepa | System::LeJepa | System::SarJepa | System::SJea | System::Iwm | System::DmtJepa => {
+                command.arg("--data").arg(self.data())
+            }
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
@@ -208,7 +236,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() {
+        if system.of_a_world() || system == System::Iwm {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");

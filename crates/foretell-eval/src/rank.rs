@@ -1,0 +1,40 @@
+//! Mean reciprocal rank: how near the top of a ranking what is sought stands.
+
+/// `1 / rank` of the candidate `sought` by its distance, the least first; of equal distances the mean of the ranks that they share. A
+/// distance that is not a number stands last.
+pub fn reciprocal_rank(distances: &[f32], sought: usize) -> f64 {
+    let own = distances[sought];
+    if own.is_nan() {
+        return 1.0 / distances.len() as f64;
+    }
+    let nearer = distances.iter().filter(|distance| **distance < own).count();
+    let equal = distances.iter().filter(|distance| **distance == own).count();
+    1.0 / (nearer as f64 + (equal as f64 + 1.0) / 2.0)
+}
+
+/// The mean reciprocal rank of guessing among so many candidates: H_n / n.
+pub fn reciprocal_rank_of_chance(candidates: usize) -> f64 {
+    (1..=candidates).map(|rank| 1.0 / rank as f64).sum::<f64>() / candidates.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_counted_and_ties_shared() {
+        let distances = [0.5, 0.1, 0.5, f32::NAN, 2.0];
+        let of = |sought| reciprocal_rank(&distances, sought);
+        assert_eq!([of(1), of(0), of(2), of(4), of(3)], [1.0, 1.0 / 2.5, 1.0 / 2.5, 0.25, 0.2]);
+    }
+
+    #[test]
+    fn a_ranking_that_does_not_look_at_what_is_sought_is_chance() {
+        // Each of 256 is sought once in one and the same ranking.
+        let distances: Vec<f32> = (0..256).map(|i| ((i * 37) % 256) as f32).collect();
+        let mean = (0..256).map(|sought| reciprocal_rank(&distances, sought)).sum::<f64>() / 256.0;
+        assert!((mean - reciprocal_rank_of_chance(256)).abs() < 1e-12);
+        assert!((mean - 0.02392).abs() < 1e-4, "H_256 / 256, {mean}");
+        assert_eq!(reciprocal_rank_of_chance(2), 0.75);
+    }
+}
