@@ -9,7 +9,7 @@ pub fn reciprocal_rank(distances: &[f32], sought: usize) -> f64 {
     }
     let nearer = distances.iter().filter(|distance| **distance < own).count();
     let equal = distances.iter().filter(|distance| **distance == own).count();
-    1.0 / (nearer as f64 + (equal as f64 + 1.0) / 2.0)
+    1.0 / (nearer as f64 + f64::midpoint(equal as f64, 1.0))
 }
 
 /// The mean reciprocal rank of guessing among so many candidates: H_n / n.

@@ -190,7 +190,9 @@ mod tests {
     fn wrapped_borders_join_opposite_sides() {
         let mut values = [5.0_f32; 12];
         // The four corners alone are alike.
-        [0, 3, 8, 11].into_iter().for_each(|corner| values[corner] = 0.0);
+        for corner in [0, 3, 8, 11] {
+            values[corner] = 0.0;
+        }
         let near = |borders| Nearby { most: 3, borders, ..Nearby::default() }.near(tokens(&[&values]), GRID);
         let mut wrapped = of(&near(Borders::Wrapped), 0).to_vec();
         wrapped.sort_unstable();

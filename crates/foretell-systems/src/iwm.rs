@@ -79,7 +79,7 @@ impl IwmConfig {
         let augment = Self::default().model.augment;
         let (predictor_width, predictor_depth) = (Auto::Value(384), Auto::Value(12));
         Self {
-            model: ImageModel { augment, predictor_width, predictor_depth, ..ImageModel::official() },
+            model: ImageModel { predictor_width, predictor_depth, augment, ..ImageModel::official() },
             ..Self::default()
         }
     }

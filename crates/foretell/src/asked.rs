@@ -134,9 +134,9 @@ impl Asked {
             recipe::set(&mut table, "train.steps", Value::from("auto"))?;
         }
         if let Some(Value::Table(train)) = table.get_mut("train") {
-            WATCHED.iter().for_each(|key| {
-                train.remove(*key);
-            });
+            for key in WATCHED {
+                train.remove(key);
+            }
         }
         Ok(table)
     }

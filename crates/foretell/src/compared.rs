@@ -189,14 +189,13 @@ impl Comparison {
                             && kind.figures.dims == figures.dims
                             && kind.figures.value == figures.value
                     };
-                    let kind = match kinds.iter_mut().find(same) {
-                        Some(kind) => kind,
-                        None => {
-                            let figures = Figures { rows: Vec::new(), ..figures.clone() };
-                            let (key, title, lead) = (finding.key.clone(), finding.title.clone(), finding.lead.clone());
-                            kinds.push(FigureKind { key, title, lead, figures, all: Vec::new() });
-                            kinds.last_mut().expect("just pushed")
-                        }
+                    let kind = if let Some(kind) = kinds.iter_mut().find(same) {
+                        kind
+                    } else {
+                        let figures = Figures { rows: Vec::new(), ..figures.clone() };
+                        let (key, title, lead) = (finding.key.clone(), finding.title.clone(), finding.lead.clone());
+                        kinds.push(FigureKind { key, title, lead, figures, all: Vec::new() });
+                        kinds.last_mut().expect("just pushed")
                     };
                     for row in figures.rows.iter().filter(|row| row.value.is_finite()) {
                         let place =

@@ -227,15 +227,13 @@ impl MaskedClips {
     }
 }
 
-impl MaskedClips {
-    /// SIGReg of the context's tokens of the first mask set, `[1]`: as many of each clip, those of one place in this order are a group.
-    fn spreads(&self, predicted: &Predicted, part: &TubePart, directions: &[f32]) -> Tensor<1> {
-        let sets = &predicted.joined.context;
-        let most = (0..part.clips).map(|clip| sets.range(clip).len()).min().unwrap_or(1).clamp(1, JUDGED);
-        let rows = ops::gather(predicted.seen.clone(), &spread(sets, part.clips, most));
-        let [_, width] = rows.dims();
-        sigreg(rows.reshape([part.clips, most, width]).swap_dims(0, 1), directions)
-    }
+/// SIGReg of the context's tokens of the first mask set, `[1]`: as many of each clip, those of one place in this order are a group.
+fn spreads(predicted: &Predicted, part: &TubePart, directions: &[f32]) -> Tensor<1> {
+    let sets = &predicted.joined.context;
+    let most = (0..part.clips).map(|clip| sets.range(clip).len()).min().unwrap_or(1).clamp(1, JUDGED);
+    let rows = ops::gather(predicted.seen.clone(), &spread(sets, part.clips, most));
+    let [_, width] = rows.dims();
+    sigreg(rows.reshape([part.clips, most, width]).swap_dims(0, 1), directions)
 }
 
 /// Each row brought to mean 0 and variance 1.
@@ -288,7 +286,7 @@ impl Objective for MaskedClips {
         for (part, predicted) in batch.parts.iter().zip(parts) {
             let share = part.clips as f64 / all.max(1) as f64;
             if self.sigreg > 0.0 {
-                spreading = add(spreading, self.spreads(&predicted, part, &batch.directions) * share);
+                spreading = add(spreading, spreads(&predicted, part, &batch.directions) * share);
             }
             let Predicted { joined, predictions, targets, context, .. } = predicted;
             let loss = self.of_sets((predictions, targets), &joined.targets, &joined.of_set, None);

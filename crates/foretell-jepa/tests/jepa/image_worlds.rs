@@ -9,7 +9,7 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Dataset, Normalise, Part, Sample, ScenesConfig};
 use foretell_jepa::action::NUMBERS;
 use foretell_jepa::clips::LatentLoss;
-use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks};
+use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks, Predicts};
 use foretell_jepa::masks::{Grid, MaskConfig};
 use foretell_jepa::neighbours::{AskedBy, Borders, Nearby};
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
@@ -58,7 +58,8 @@ fn networks(condition: Option<Conditioning>, heads: bool) -> MaskedNetworks {
     let image = (SIZE, SIZE);
     let vit = VitConfig { image, patch: PATCH, channels: 3, width: WIDTH, depth: 1, heads: 2, hidden: 32 };
     let encoder = vit.init(&mut at(0), &device);
-    let predictor = PredictorConfig { grid: vit.grid(), encoder_width: WIDTH, width: 8, depth: 1, heads: 2 };
+    let predictor =
+        PredictorConfig { grid: vit.grid(), encoder_width: WIDTH, width: 8, depth: 1, heads: 2, outputs: WIDTH };
     let mut predictor = predictor.init(&mut at(1), &device);
     predictor.condition = condition.map(|condition| Conditioner::new(condition, NUMBERS, 8, &mut at(2), &device));
     let head = heads.then(|| Aggregation::new(WIDTH, 2, 32, &mut at(3), &device));
@@ -74,10 +75,12 @@ fn networks(condition: Option<Conditioning>, heads: bool) -> MaskedNetworks {
 fn objective(coloured: bool, neighbours: Option<Nearby>) -> Masked {
     Masked {
         target: TargetKind::Ema,
+        predicts: Predicts::Latents,
         transform: TargetTransform::LayerNorm,
         loss: LatentLoss::L2,
         neighbours,
         sigreg: 0.0,
+        means: None,
         ema: EmaConfig::default(),
         keep: Keep::Target,
         keep_predictor: coloured,
@@ -158,7 +161,7 @@ fn predictions_depend_on_the_action_where_the_predictor_is_told_one() {
 
         // The kept predictor predicts every place, and its encoder is the kept one.
         let kept = objective.kept(&networks);
-        let predictor = kept.model.unwrap().downcast::<KeptPredictor<Sample>>().ok().expect("a predictor").0;
+        let predictor = kept.model.unwrap().downcast::<KeptPredictor<Sample>>().expect("a predictor").0;
         let samples = samples();
         let tokens = predictor.tokens(&samples.iter().collect::<Vec<_>>());
         assert_eq!((tokens.rows.dims(), tokens.grid), ([4 * 16, WIDTH], Some((4, 4))));
@@ -225,7 +228,7 @@ fn targets_are_the_gathered_ones_and_the_released_quirks_change_them() {
     }
     // What the judge is given is what is predicted, before it is brought to a scale.
     let objective = objective(false, Some(own));
-    let kept = objective.kept(&networks).model.unwrap().downcast::<KeptTargets<Sample>>().ok().expect("targets").0;
+    let kept = objective.kept(&networks).model.unwrap().downcast::<KeptTargets<Sample>>().expect("targets").0;
     let samples: Vec<Sample> = samples();
     let plain = Masked {
         collator: Arc::new(MaskedCollator { augment: Augment::default(), ..collator(false, false) }),

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
+use foretell_jepa::clips::LatentLoss;
 use foretell_jepa::masked::{Keep, Masked, MaskedBatch, MaskedCollator, MaskedNetworks, Predicts};
 use foretell_jepa::masks::MaskConfig;
 use foretell_jepa::target::{EmaConfig, TargetKind, TargetTransform};
@@ -31,14 +32,17 @@ fn made(predicts: Predicts, depth: usize) -> (Masked, MaskedNetworks, MaskedBatc
     let encoder = vit.init(&mut random, &device);
     let predictor = predictor.init(&mut random, &device);
     // A teacher of its own, so that it cannot be taken for the student.
-    let networks = MaskedNetworks { target_encoder: vit.init(&mut random, &device).valid(), encoder, predictor };
+    let target_encoder = vit.init(&mut random, &device).valid();
+    let networks = MaskedNetworks { target_encoder, encoder, predictor, head: None, target_head: None };
     let collator = MaskedCollator {
         seed: 1,
         size: SIDE,
         patch: PATCH,
         augment: Augment::default(),
         normalise: Normalise { mean: vec![0.0; 3], std: vec![1.0; 3] },
+        coloured: false,
         masks: MaskConfig::default(),
+        together: false,
         width: 24,
         slices: 0,
     };
@@ -53,9 +57,13 @@ fn made(predicts: Predicts, depth: usize) -> (Masked, MaskedNetworks, MaskedBatc
         target: TargetKind::Ema,
         predicts,
         transform: TargetTransform::LayerNorm,
+        loss: LatentLoss::SmoothL1,
+        neighbours: None,
         sigreg: 0.0,
+        means: None,
         ema: EmaConfig::default(),
         keep: Keep::Target,
+        keep_predictor: false,
         collator: Arc::new(collator),
         device: Device::flex(),
     };

@@ -178,7 +178,9 @@ pub fn alike<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judge
         }
     }
     for (of, rows) in ["tokens", "targets"].into_iter().zip(found) {
-        rows.into_iter().for_each(|(name, cosine)| figures.push([of.into(), name.into()], cosine));
+        for (name, cosine) in rows {
+            figures.push([of.into(), name.into()], cosine);
+        }
     }
     Ok(Some(Finding::figures(
         "alike",

@@ -361,7 +361,9 @@ fn outcome(args: &AblateArgs, out: &Path, rows: &[ReadyRow], failed: &[(&str, u6
         }
         let broken = (!failed.is_empty()).then_some(broken);
         let sheets = comparison.sheets(false).into_iter().filter(|sheet| sheet.id != "settings").chain(broken);
-        print(sheets.map(|sheet| format!("{sheet}\n")).collect::<String>())?;
+        for sheet in sheets {
+            print(format_args!("{sheet}\n"))?;
+        }
         print(format_args!("page   {}\ntable  {}\n", page.display(), out.join("table.json").display()))?;
     }
     match failed {

@@ -148,7 +148,9 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
     if args.json {
         return print_json(&json!({ "networks": all, "spearman": correlations, "draws": LIDAR_DRAWS, "notes": notes }));
     }
-    notes.iter().for_each(|what| say(format_args!("note: {what}")));
+    for what in &notes {
+        say(format_args!("note: {what}"));
+    }
     let shown = sheets.iter().filter(|sheet| !sheet.lines.is_empty());
     print(shown.map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     args.out.as_ref().map_or(Ok(()), |out| print(format_args!("\npage  {}\n", out.display())))

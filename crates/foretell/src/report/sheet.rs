@@ -40,9 +40,12 @@ impl Sheet {
             let class = if i < self.names { "" } else { " class=\"number\"" };
             format!("<th scope=\"col\"{class}>{}</th>", text(name))
         };
-        let cell = |(i, cell): (usize, &String)| match i < self.names {
-            true => format!("<th scope=\"row\">{}</th>", text(cell)),
-            false => format!("<td>{}</td>", text(cell)),
+        let cell = |(i, cell): (usize, &String)| {
+            if i < self.names {
+                format!("<th scope=\"row\">{}</th>", text(cell))
+            } else {
+                format!("<td>{}</td>", text(cell))
+            }
         };
         let line = |line: &SheetLine| {
             let class = if line.bad { " class=\"bad\"" } else { "" };
