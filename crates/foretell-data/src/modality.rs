@@ -331,9 +331,9 @@ pub trait Modality: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// Which of the [objects](Self::objects) a sample shows, and the share of each token that it covers, of a grid of so many rows and
-    /// columns in raster order; `None` where that is not known.
-    fn covered(&self, _part: Part, _index: usize, _grid: (usize, usize)) -> Option<(u32, Vec<f32>)> {
+    /// Of each token, of a grid of so many moments, rows and columns in this order, which of the [objects](Self::objects) covers most of
+    /// it, and the share that it covers; `None` where that is not known.
+    fn covered(&self, _part: Part, _index: usize, _grid: (usize, usize, usize)) -> Option<Vec<(u32, f32)>> {
         None
     }
 

@@ -368,6 +368,7 @@ impl ClipModel {
     /// What is found out about a trained network: the usual, what was hidden, and LiDAR.
     pub(crate) fn judge(&self, run: &Judging<'_, Clips>, kind: &Kind) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
+        findings.extend(judges::dense(run)?);
         findings.extend(self.hidden(run, kind)?);
         findings.push(judges::lidar(run)?);
         Ok(findings)

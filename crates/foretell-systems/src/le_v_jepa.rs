@@ -243,6 +243,7 @@ impl System for LeVJepaConfig {
 
     fn judge(&self, run: &Judging<'_, Clips>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::usual(run)?;
+        findings.extend(judges::dense(run)?);
         findings.push(judges::lidar(run)?);
         Ok(findings)
     }

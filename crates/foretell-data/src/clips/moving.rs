@@ -146,6 +146,43 @@ pub(super) fn draw(
     (moments.map(|moment| scene.frame(moment, &still, size, rng)).collect(), labels)
 }
 
+/// What lies in a token, by name.
+pub(super) fn objects() -> Vec<String> {
+    ["none", "flying object", "ball", "disc", "card"].map(str::to_owned).into()
+}
+
+/// Of each token of a grid of so many moments, rows and columns over a clip of so many frames: which of the [`objects`] covers most of it, and
+/// the share that it covers of the token's pixels in all of its frames.
+pub(super) fn covered(
+    config: &MovingConfig,
+    frames: usize,
+    part: Part,
+    index: u64,
+    (moments, rows, columns): (usize, usize, usize),
+) -> Vec<(u32, f32)> {
+    /// Points a side of a token that are looked at.
+    const FINE: usize = 6;
+    let rng = &mut place(config, part, index);
+    let labels = draw_labels(rng);
+    let scene = Scene::new(rng, labels);
+    let each = (frames / moments.max(1)).max(1);
+    let at = |token: usize, fine: usize, of: usize| (token as f32 + (fine as f32 + 0.5) / FINE as f32) / of as f32;
+    let token = |token: usize| {
+        let (time, row, column) = (token / (rows * columns), token / columns % rows, token % columns);
+        let mut counts = [0_usize; 5];
+        for frame in time * each..(time + 1) * each {
+            for point in 0..FINE * FINE {
+                let (x, y) = (at(column, point % FINE, columns), at(row, point / FINE, rows));
+                counts[scene.topmost(frame as f32 / frames as f32, x, y)] += 1;
+            }
+        }
+        let most = (1..counts.len()).max_by_key(|kind| counts[*kind]).filter(|kind| counts[*kind] > 0).unwrap_or(0);
+        let share = if most == 0 { 0.0 } else { counts[most] as f32 / (each * FINE * FINE) as f32 };
+        (most as u32, share)
+    };
+    (0..moments * rows * columns).map(token).collect()
+}
+
 /// A point or a way, in widths of the image.
 type Vector = [f32; 2];
 
@@ -225,6 +262,25 @@ impl Scene {
         let pixel = 1.0 / size as f32;
         let at = |i: usize| (i as f32 + 0.5) * pixel;
         (0..size * size).map(|i| self.background.at(at(i % size), at(i / size), pixel)).collect()
+    }
+
+    /// What is seen at a place, among [`objects`].
+    fn topmost(&self, moment: f32, x: f32, y: f32) -> usize {
+        let (object, disc) = (self.object.at(moment), self.disc.at(moment));
+        let ball = self.ball.bounced(moment, BALL);
+        let (dx, dy) = (around(x - object[0]), around(y - object[1]));
+        let (right, up) = (self.cos * dx + self.sin * dy, self.sin * dx - self.cos * dy);
+        if shapes::distance(self.shape, right / self.radius, up / self.radius) < 0.0 {
+            1
+        } else if (x - ball[0]).hypot(y - ball[1]) < BALL {
+            2
+        } else if (x - self.card[0]).abs().max((y - self.card[1]).abs()) < CARD {
+            4
+        } else if around(x - disc[0]).hypot(around(y - disc[1])) < DISC {
+            3
+        } else {
+            0
+        }
     }
 
     fn frame(&self, moment: f32, still: &[[f32; 3]], size: usize, rng: &mut impl Rng) -> Image {
@@ -434,5 +490,32 @@ mod tests {
             assert!((1_000..2_304).contains(&ground), "{index}: {ground} of 2304");
         }
         assert!(clip[0] != clip[1], "something moves");
+    }
+
+    #[test]
+    fn what_covers_a_token_is_what_is_drawn_there() {
+        let config = MovingConfig { ground: Ground::Plain, ..MovingConfig::default() };
+        let (size, mut met) = (48, [0; 5]);
+        for index in 0..40 {
+            let (clip, _) = draw(&config, size, 4, Part::Train, index);
+            // Tokens of one pixel: a ball is dark, a disc white, and where there is nothing the ground is.
+            let covered = covered(&config, 4, Part::Train, index, (4, size, size));
+            for (at, (object, share)) in covered.into_iter().enumerate() {
+                let pixel = &clip[at / (size * size)].pixels[3 * (at % (size * size))..][..3];
+                let near = |grey: u8, by| pixel.iter().all(|x| x.abs_diff(grey) < by);
+                met[object as usize] += 1;
+                match (object, share) {
+                    // The card's seam, which lies half a pixel beyond it, and edges are neither.
+                    (0, _) => assert!(share == 0.0),
+                    (2, 1.0) => assert!(near(10, 16), "{pixel:?}"),
+                    (3, 1.0) => assert!(near(247, 16), "{pixel:?}"),
+                    _ => {}
+                }
+            }
+        }
+        assert!(met.iter().all(|count| *count > 1_000), "{met:?}");
+        // Coarser tokens are the means of finer ones.
+        let whole = covered(&config, 4, Part::Train, 1, (1, 1, 1));
+        assert!(whole.len() == 1 && whole[0].0 == 4 && (0.1..0.25).contains(&whole[0].1), "{whole:?}");
     }
 }

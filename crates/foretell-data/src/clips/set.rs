@@ -344,6 +344,17 @@ impl Modality for Clips {
         small.flat_map(|image| image.pixels).map(|pixel| f32::from(pixel) / 255.0).collect()
     }
 
+    fn objects(&self) -> Vec<String> {
+        if matches!(*self.from, Origin::Scenes { .. }) { moving::objects() } else { Vec::new() }
+    }
+
+    fn covered(&self, part: Part, index: usize, grid: (usize, usize, usize)) -> Option<Vec<(u32, f32)>> {
+        match &*self.from {
+            Origin::Scenes { scenes, frames, .. } => Some(moving::covered(scenes, *frames, part, index as u64, grid)),
+            Origin::Files(_) => None,
+        }
+    }
+
     /// As fast as it is.
     fn film(&self, sample: &ClipSample) -> Option<Film> {
         let Auto::Value(fps) = self.config.fps else { return None };

@@ -301,8 +301,14 @@ impl Modality for Images {
         if self.dataset.is_generated() { scenes::objects() } else { Vec::new() }
     }
 
-    fn covered(&self, part: Part, index: usize, grid: (usize, usize)) -> Option<(u32, Vec<f32>)> {
-        self.dataset.covered(part, index, grid)
+    fn covered(
+        &self,
+        part: Part,
+        index: usize,
+        (moments, rows, columns): (usize, usize, usize),
+    ) -> Option<Vec<(u32, f32)>> {
+        let (object, shares) = self.dataset.covered(part, index, (rows, columns)).filter(|_| moments == 1)?;
+        Some(shares.into_iter().map(|share| (if share > 0.0 { object } else { 0 }, share)).collect())
     }
 
     fn picture(&self, sample: &Sample) -> Option<Image> {

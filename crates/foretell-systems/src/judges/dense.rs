@@ -1,6 +1,7 @@
 //! What single tokens know: which object lies there, and how alike the tokens of one sample are. For data of which the place of every
 //! object is known.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foretell_data::random::{Stream, rng, shuffled};
@@ -18,7 +19,7 @@ use crate::system::JudgeError;
 /// Samples whose tokens a probe learns from, and is tested on, at most.
 const LEARNT: usize = 2000;
 const TESTED: usize = 1000;
-/// Tokens of a sample's object that are taken.
+/// Tokens of each object in a sample that are taken.
 const TAKEN: usize = 3;
 /// Samples that go through an encoder at a time.
 const CHUNK: usize = 64;
@@ -33,8 +34,9 @@ pub fn dense<D: Modality>(run: &Judging<'_, D>) -> Result<Vec<Finding>, JudgeErr
 /// Which object, or none, a token shows, by a linear probe of the token alone; `None` where that is not known of the data or tokens lie on
 /// no grid.
 ///
-/// Of each sample up to three tokens are taken of which the object covers at least half, and of one sample in two one that it does not
-/// touch: about as many of each object as of nothing, so that answering `none` everywhere is worth as little as any other answer.
+/// Of each sample and each object in it up to three tokens are taken of which it covers at least half, and of one sample in two one that none
+/// touches: of scenes with one object about as many of each kind as of nothing, so that answering `none` everywhere is worth as little as
+/// any other answer.
 pub fn objects<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
     let names = run.data.objects();
     if names.is_empty() || run.data.len(Part::HeldOut).is_none_or(|held_out| held_out == 0) {
@@ -61,7 +63,7 @@ pub fn objects<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Jud
     let (tested, samples) = (factor.test.len(), limit.min(run.data.len(Part::Train).unwrap_or(limit)));
     let lead = format!(
         "Share of held-out tokens of which a linear probe says rightly which object they show: {}. It reads a token alone and learns from \
-         those of {samples} training {}. Up to {TAKEN} tokens of a sample are of its object, which covers at least half of them; of one \
+         those of {samples} training {}. Up to {TAKEN} tokens of a sample are of each object, which covers at least half of them; of one \
          sample in two one stands for nothing. n is the number of tokens.",
         names.join(", "),
         D::UNIT.many
@@ -92,23 +94,28 @@ impl Seen {
         let mut flush = |samples: &[D::Sample], read: &[usize]| {
             let samples: Vec<&D::Sample> = samples.iter().collect();
             let tokens: Vec<Tokens> = encoders.iter().map(|encoder| encoder.tokens(&samples)).collect();
-            let Some(grid) = tokens.first().and_then(|tokens| tokens.grid) else { return false };
-            let each = grid.0 * grid.1;
+            let Some((rows, columns)) = tokens.first().and_then(|tokens| tokens.grid) else { return false };
+            let each = tokens.first().map_or(0, |tokens| tokens.rows.dims()[0]) / samples.len().max(1);
+            // A sample of several grids has one after the other in time.
+            let grid = (each / (rows * columns).max(1), rows, columns);
             let chosen: Vec<Vec<(usize, u32)>> = read.iter().map(|place| choose(run, part, *place, grid)).collect();
             let values: Vec<Vec<f32>> = tokens.iter().map(|tokens| ops::values(tokens.rows.clone())).collect();
             for (at, (sample, chosen)) in samples.iter().zip(&chosen).enumerate() {
-                let Some(picture) =
-                    data.picture(sample).filter(|image| image.width >= grid.1 && image.height >= grid.0)
-                else {
-                    return false;
+                let frames = match data.film(sample) {
+                    Some(film) => film.frames,
+                    None => data.picture(sample).into_iter().collect(),
                 };
+                let fine = |frame: &Image| frame.width >= columns && frame.height >= rows;
+                if frames.len() < grid.0.max(1) || !frames.iter().all(fine) {
+                    return false;
+                }
                 for (token, label) in chosen {
                     for (values, all) in values.iter().zip(&mut all) {
                         let width = values.len() / (samples.len() * each).max(1);
                         all.extend_from_slice(&values[(at * each + token) * width..][..width]);
                     }
                     if let Some(pixels) = all.last_mut() {
-                        pixels.extend(cell(&picture, grid, *token));
+                        pixels.extend(cell(&frames, grid, *token));
                     }
                     labels.push(*label);
                 }
@@ -137,25 +144,43 @@ impl Seen {
 }
 
 /// Tokens of a sample and what they show.
-fn choose<D: Modality>(run: &Judging<'_, D>, part: Part, place: usize, grid: (usize, usize)) -> Vec<(usize, u32)> {
-    let Some((object, shares)) = run.data.covered(part, place, grid) else { return Vec::new() };
+fn choose<D: Modality>(
+    run: &Judging<'_, D>,
+    part: Part,
+    place: usize,
+    grid: (usize, usize, usize),
+) -> Vec<(usize, u32)> {
+    let Some(covered) = run.data.covered(part, place, grid) else { return Vec::new() };
     let step = u64::from(part == Part::HeldOut);
-    let order = shuffled(shares.len(), &mut rng(0, Stream::Judge, step, place as u64));
+    let order = shuffled(covered.len(), &mut rng(0, Stream::Judge, step, place as u64));
     // Of one sample in two, by a draw: places are evenly spread, and may all be even.
     let with_nothing = order.first().is_some_and(|token| token.is_multiple_of(2));
     let order = || order.iter().map(|token| *token as usize);
-    let shown = order().filter(|token| shares[*token] >= 0.5).take(TAKEN).map(|token| (token, object));
-    let nothing = order().filter(|token| shares[*token] == 0.0).take(usize::from(with_nothing));
-    shown.chain(nothing.map(|token| (token, 0))).collect()
+    let mut taken: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut shown: Vec<(usize, u32)> = Vec::new();
+    for token in order().filter(|token| covered[*token].1 >= 0.5) {
+        let object = covered[token].0;
+        let taken = taken.entry(object).or_default();
+        if *taken < TAKEN {
+            *taken += 1;
+            shown.push((token, object));
+        }
+    }
+    let nothing = order().filter(|token| covered[*token].1 == 0.0).take(usize::from(with_nothing));
+    shown.extend(nothing.map(|token| (token, 0)));
+    shown
 }
 
-/// The pixels of a token, 0 to 1.
-fn cell(image: &Image, (rows, columns): (usize, usize), token: usize) -> impl Iterator<Item = f32> {
-    let (high, wide) = (image.height / rows, image.width / columns);
-    let (top, left) = (token / columns * high, token % columns * wide);
-    let at = move |y: usize| ((top + y) * image.width + left) * image.channels;
-    let lines = (0..high).flat_map(move |y| &image.pixels[at(y)..][..wide * image.channels]);
-    lines.map(|pixel| f32::from(*pixel) / 255.0)
+/// The pixels of a token in its frames, 0 to 1.
+fn cell(frames: &[Image], (moments, rows, columns): (usize, usize, usize), token: usize) -> impl Iterator<Item = f32> {
+    let (time, row, column) = (token / (rows * columns), token / columns % rows, token % columns);
+    let each = frames.len() / moments;
+    frames[time * each..(time + 1) * each].iter().flat_map(move |image| {
+        let (high, wide) = (image.height / rows, image.width / columns);
+        let at = move |y: usize| ((row * high + y) * image.width + column * wide) * image.channels;
+        let lines = (0..high).flat_map(move |y| &image.pixels[at(y)..][..wide * image.channels]);
+        lines.map(|pixel| f32::from(*pixel) / 255.0)
+    })
 }
 
 /// How alike the tokens of one sample are: the mean cosine of two of them, each brought to mean 0 first; of what the encoder says, and
@@ -242,7 +267,11 @@ mod tests {
     #[test]
     fn a_cell_is_the_tokens_own_pixels() {
         let image = Image { width: 4, height: 2, channels: 1, pixels: vec![0, 255, 51, 102, 255, 0, 153, 204] };
-        assert_eq!(cell(&image, (1, 2), 1).collect::<Vec<_>>(), [0.2, 0.4, 0.6, 0.8]);
-        assert_eq!(cell(&image, (2, 4), 4).collect::<Vec<_>>(), [1.0]);
+        let frames = [image.clone(), Image { pixels: image.pixels.iter().map(|x| 255 - x).collect(), ..image }];
+        assert_eq!(cell(&frames[..1], (1, 1, 2), 1).collect::<Vec<_>>(), [0.2, 0.4, 0.6, 0.8]);
+        assert_eq!(cell(&frames[..1], (1, 2, 4), 4).collect::<Vec<_>>(), [1.0]);
+        // In time: the second moment's, and both frames of one.
+        assert_eq!(cell(&frames, (2, 2, 4), 12).collect::<Vec<_>>(), [0.0]);
+        assert_eq!(cell(&frames, (1, 2, 4), 4).collect::<Vec<_>>(), [1.0, 0.0]);
     }
 }
