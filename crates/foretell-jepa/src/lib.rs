@@ -10,6 +10,7 @@ pub mod dynamics;
 pub mod geometry;
 pub mod masked;
 pub mod masks;
+pub mod next_embedding;
 pub mod objective;
 pub mod operators;
 pub mod patches;

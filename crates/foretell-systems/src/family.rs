@@ -10,7 +10,7 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    eb_jepa, graph_jepa, i_jepa, le_jepa, le_v_jepa, le_wm, nepa, sar_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -50,7 +50,7 @@ pub static FAMILY: [Entry; 33] = [
     member::<v_jepa_2_1::VJepa21Config>(),
     member::<le_wm::LeWmConfig>(),
     planned(&planned::THINK_JEPA),
-    planned(&planned::NEPA),
+    member::<nepa::NepaConfig>(),
     planned(&planned::S_JEA),
     planned(&planned::DMT_JEPA),
     planned(&planned::JEP_KD),

@@ -25,6 +25,7 @@ pub mod i_jepa;
 pub mod le_jepa;
 pub mod le_v_jepa;
 pub mod le_wm;
+pub mod nepa;
 pub mod sar_jepa;
 pub mod v_jepa;
 pub mod v_jepa_2;

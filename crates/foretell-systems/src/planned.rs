@@ -90,14 +90,6 @@ pub(crate) static THINK_JEPA: Row = Row {
     papers: &["arXiv:2603.22281"],
     state: State::Planned,
 };
-pub(crate) static NEPA: Row = Row {
-    number: 19,
-    name: "nepa",
-    title: "NEPA",
-    one_line: "causal next-embedding prediction",
-    papers: &["arXiv:2512.16922"],
-    state: State::Planned,
-};
 pub(crate) static S_JEA: Row = Row {
     number: 20,
     name: "s-jea",

@@ -3,5 +3,6 @@
 mod block_causal;
 mod dynamics;
 mod graph_jepa;
+mod next_embedding;
 mod parity;
 mod v_jepa;

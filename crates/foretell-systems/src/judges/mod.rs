@@ -7,6 +7,7 @@ mod finetune;
 mod ground;
 mod lidar;
 mod neighbours;
+mod next_embedding;
 mod probes;
 pub mod world;
 
@@ -23,6 +24,7 @@ pub(crate) use finetune::CANNOT_TUNE;
 pub use finetune::finetune;
 pub use lidar::lidar;
 pub use neighbours::neighbours;
+pub use next_embedding::next_embedding;
 pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge};
 
 /// The probes that `judge.probes` names where there are labels, what the features see where tokens lie on a grid, and nearest

@@ -67,6 +67,8 @@ pub struct FinetuneSettings {
     pub warmup: f64,
     /// Largest global norm of the gradient; 0 does not clip.
     pub clip: f64,
+    /// Parts of the encoder that stay as they are, by their parameters' names or what these begin with, such as `patch_embed`.
+    pub freeze: Vec<String>,
 }
 
 impl Default for FinetuneSettings {
@@ -80,6 +82,7 @@ impl Default for FinetuneSettings {
             weight_decay: 0.05,
             warmup: 0.1,
             clip: 3.0,
+            freeze: Vec::new(),
         }
     }
 }

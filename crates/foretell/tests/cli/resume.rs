@@ -25,13 +25,15 @@ enum System {
     GraphJepa,
     /// V-JEPA 2.1 from the moving scenes: clips that grow, images among them, levels, a loss that rises.
     VJepa21,
+    /// NEPA, with an average of its weights and places that are stretched.
+    Nepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 8] = [
+const ALL: [System; 9] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -40,6 +42,7 @@ const ALL: [System; 8] = [
     System::SarJepa,
     System::GraphJepa,
     System::VJepa21,
+    System::Nepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -47,7 +50,7 @@ const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
 
 impl System {
     fn of_images(self) -> bool {
-        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::Scenes)
+        matches!(self, System::IJepa | System::LeJepa | System::SarJepa | System::Nepa | System::Scenes)
     }
 
     /// Whether it is a model of a world.
@@ -105,6 +108,18 @@ impl System {
                     "model.predictor_heads=2",
                     "model.predictor_depth=1",
                     "model.grow.at=0.5",
+                ],
+            ),
+            System::Nepa => (
+                "nepa",
+                &[
+                    "model.patch=8",
+                    "model.width=32",
+                    "model.depth=1",
+                    "model.heads=2",
+                    "model.keep=average",
+                    "model.stretch=2.0",
+                    "judge.train_samples=200",
                 ],
             ),
             System::GraphJepa | System::BuiltInGraphs => (
@@ -181,7 +196,7 @@ impl World {
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
-            System::IJepa | System::LeJepa | System::SarJepa => command.arg("--data").arg(self.data()),
+            System::IJepa | System::LeJepa | System::SarJepa | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
