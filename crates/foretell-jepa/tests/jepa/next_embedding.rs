@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, Image, Normalise, Sample};
 use foretell_jepa::next_embedding::{NextBatch, NextCollator, NextEmbedding, NextNetworks, directions, next};
 use foretell_jepa::target::{EmaConfig, EmaSchedule};
@@ -11,8 +12,7 @@ use foretell_jepa::{Clock, Objective, Role};
 use foretell_nn::causal_vit::{CausalVit, CausalVitConfig, Sight};
 use foretell_nn::parameters::{change, gradients};
 use foretell_ops as ops;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 const CLOCK: Clock = Clock { step: 1, total: 10, batch: 2, health_due: true };
 
@@ -55,18 +55,18 @@ fn objective() -> NextEmbedding {
 
 fn network(config: &CausalVitConfig) -> CausalVit {
     // Every parameter moved, so that nothing is zero or one by chance of the start.
-    let mut rng = ChaCha8Rng::seed_from_u64(8);
-    let fresh = config.init(&mut ChaCha8Rng::seed_from_u64(1), &Device::flex().autodiff());
+    let mut draw = rng(8, Stream::Init, 0, 0);
+    let fresh = config.init(&mut rng(1, Stream::Init, 0, 0), &Device::flex().autodiff());
     change(fresh, &mut |_, old| {
-        let moved: Vec<f32> = (0..old.dims()[0]).map(|_| rng.random_range(-0.3..0.3)).collect();
+        let moved: Vec<f32> = (0..old.dims()[0]).map(|_| draw.random_range(-0.3..0.3)).collect();
         old + Tensor::<1>::from_floats(moved.as_slice(), &Device::flex())
     })
 }
 
 /// Two images of six patches of four values.
 fn batch(seed: u64) -> NextBatch {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    NextBatch { patches: (0..48).map(|_| rng.random_range(-1.0..1.0)).collect(), images: 2, stretch: 1.0 }
+    let mut draw = rng(seed, Stream::Init, 0, 1);
+    NextBatch { patches: (0..48).map(|_| draw.random_range(-1.0..1.0)).collect(), images: 2, stretch: 1.0 }
 }
 
 fn value(objective: &NextEmbedding, encoder: &CausalVit, batch: &NextBatch) -> f32 {
@@ -215,7 +215,7 @@ fn the_average_follows_and_is_kept() {
     assert_eq!(of, "encoder.norm.weight");
     assert!((weight - 0.1).abs() < 1e-12);
     assert_eq!(objective.role("encoder.norm.weight", &CLOCK), Role::LEARNS);
-    let (encoder, other) = (network(&config()), config().init(&mut ChaCha8Rng::seed_from_u64(77), &Device::flex()));
+    let (encoder, other) = (network(&config()), config().init(&mut rng(77, Stream::Init, 0, 0), &Device::flex()));
     let kept = |average: Option<CausalVit>| {
         let kept = objective.kept(&NextNetworks { encoder: encoder.clone(), average });
         kept.encoder.state()["norm.weight"].values.clone()
