@@ -45,11 +45,12 @@ pub enum Keep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PatchStart {
-    /// With unit variance out of unit variance in.
+    /// With weights of standard deviation 0.02, as released: whatever the patch, small beside what a step changes, so that the
+    /// embedding learns as fast as the rest.
     #[default]
-    UnitVariance,
-    /// With weights of standard deviation 0.02, as released.
     Official,
+    /// With unit variance out of unit variance in.
+    UnitVariance,
 }
 
 /// Settings of NEPA.
@@ -109,7 +110,7 @@ impl Default for NepaConfig {
             qk_norm: true,
             layer_scale: 1e-5,
             norm_eps: 1e-6,
-            patch_start: PatchStart::UnitVariance,
+            patch_start: PatchStart::Official,
             stretch: 1.0,
             tuned: Sight::Both,
             keep: Keep::Trained,
@@ -135,7 +136,6 @@ impl NepaConfig {
             patch: Auto::Value(14),
             depth: Auto::Value(12),
             norm_eps: 1e-12,
-            patch_start: PatchStart::Official,
             stretch: 2.0,
             keep: Keep::Average,
             ema: EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.9999 }, ..EmaConfig::default() },
@@ -176,8 +176,6 @@ impl System for NepaConfig {
         let heads = self.heads.resolve("model.heads", decisions, || of_size(heads));
         if self.keep == Keep::Average {
             settle_average(&mut self.ema, on, decisions)?;
-        } else {
-            self.ema.resolve(on.steps, on.batch, decisions);
         }
         check_patch(image_size, patch)?;
         check_width("encoder", width, heads)?;

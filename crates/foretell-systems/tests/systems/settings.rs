@@ -11,7 +11,7 @@ use foretell_systems::graph_jepa::GraphJepaConfig;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
-use foretell_systems::nepa::{Keep, NepaConfig};
+use foretell_systems::nepa::{Keep, NepaConfig, PatchStart};
 use foretell_systems::sar_jepa::SarJepaConfig;
 use foretell_train::Which;
 use foretell_world::{EpisodesSettings, Experience, ExperienceConfig, PlaySettings};
@@ -132,7 +132,10 @@ fn the_official_nepa_is_the_released_one() {
     let state = bench.learner(&config).state(Which::Trained);
     let official = NepaConfig::official();
     assert_eq!((official.depth, official.stretch, official.norm_eps), (Auto::Value(12), 2.0, 1e-12));
-    assert_eq!((official.layer_scale, official.keep), (1e-5, Keep::Average));
+    assert_eq!(
+        (official.layer_scale, official.keep, official.patch_start),
+        (1e-5, Keep::Average, PatchStart::Official)
+    );
     for part in ["encoder", "average"] {
         let of = |name: &str| &state[&format!("{part}.{name}")];
         assert_eq!(of("patch_embed.proj.weight").shape, [768, 3, 14, 14]);
