@@ -14,6 +14,7 @@ pub mod geometry;
 pub mod masked;
 pub mod masks;
 pub mod neighbours;
+pub mod next_embedding;
 pub mod objective;
 pub mod operators;
 pub mod patches;

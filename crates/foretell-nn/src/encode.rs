@@ -140,6 +140,15 @@ pub trait ImageNetwork: Send + Sync {
         self.tokens(images)
     }
 
+    /// The same as it is fine-tuned, where that is otherwise than it learnt: attention may no longer be causal.
+    #[must_use]
+    fn to_tune(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
     /// What probes are given of images `[B, C, H, W]`: `[B, F]`; the mean of the tokens unless its paper says otherwise.
     fn probed(&self, images: Tensor<4>) -> Tensor<2> {
         self.tokens(images).tokens.mean_dim(1).squeeze_dim(1)
@@ -226,7 +235,7 @@ macro_rules! encodes {
             fn tunable(&self) -> Option<Box<dyn Tunable<$sample>>> {
                 let Self { network, normalise, device } = self;
                 Some(Box::new(Self {
-                    network: network.clone().train(),
+                    network: network.clone().to_tune().train(),
                     normalise: normalise.clone(),
                     device: device.clone(),
                 }))

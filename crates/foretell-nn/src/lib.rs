@@ -6,6 +6,7 @@
 pub mod ac_predictor;
 pub mod aggregation;
 pub mod causal;
+pub mod causal_vit;
 mod clip_encoder;
 pub mod clip_summary;
 pub mod clip_vit;

@@ -23,6 +23,7 @@ use crate::activation::{gelu_at, gelu_composed};
 use crate::attention::{self, Packed, attention_composed, forward_sets};
 use crate::flex::{buffer, is_fused, slice, tensor};
 use crate::fused::Fused;
+use crate::head_norm::{head_norm_composed, normalise_heads, normalise_heads_backward};
 use crate::kernel::Start;
 use crate::linear::linear_composed;
 use crate::matrix::{Matrix, NARROW, Ready, are_few, product_given, product_of_few, product_ready, room};
@@ -75,12 +76,30 @@ pub fn turned_block(
     heads: usize,
     eps: f64,
 ) -> Tensor<2> {
+    normed_block(x, sets, turns, weights, heads, eps, None)
+}
+
+/// [`turned_block`] with QK norm where `qk_eps` is given: before they are turned, each head's queries and keys are brought to mean 0
+/// and variance 1 (layer normalisation without weights; Dehghani et al., 2023, arXiv 2302.05442).
+///
+/// # Panics
+/// As [`turned_block`]; and with QK norm if turns are none, each pair having to be turned by one angle.
+pub fn normed_block(
+    x: Tensor<2>,
+    sets: &Sets,
+    turns: Option<&Turns>,
+    weights: BlockWeights,
+    heads: usize,
+    eps: f64,
+    qk_eps: Option<f64>,
+) -> Tensor<2> {
     let [rows, width] = x.dims();
     assert_eq!(rows, sets.rows(), "rows and sets differ");
+    assert!(qk_eps.is_none() || turns.is_none_or(Turns::rotate), "with QK norm a pair is turned by one angle");
     let fits = |turns: &Turns| turns.rows() == rows && turns.head() * heads == width;
     assert!(turns.is_none_or(fits), "rows or heads differ from the turns'");
     if !is_fused(&x) || !is_fused(&weights.qkv.0) {
-        return turned_block_composed(x, sets, turns, weights, heads, eps);
+        return normed_block_composed(x, sets, turns, weights, heads, eps, qk_eps);
     }
     let w = weights;
     Tensor::from_dispatch(Dispatch::fused_block(
@@ -97,7 +116,14 @@ pub fn turned_block(
         w.fc1.1.into_dispatch(),
         w.fc2.0.into_dispatch(),
         w.fc2.1.into_dispatch(),
-        Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, packed: w.packed },
+        Shape {
+            sets: sets.clone(),
+            turns: turns.cloned(),
+            heads,
+            eps: eps as f32,
+            qk_eps: qk_eps.map(|eps| eps as f32),
+            packed: w.packed,
+        },
     ))
 }
 
@@ -115,8 +141,22 @@ pub fn turned_block_composed(
     heads: usize,
     eps: f64,
 ) -> Tensor<2> {
+    normed_block_composed(x, sets, turns, w, heads, eps, None)
+}
+
+/// The composed body of [`normed_block`].
+pub fn normed_block_composed(
+    x: Tensor<2>,
+    sets: &Sets,
+    turns: Option<&Turns>,
+    w: BlockWeights,
+    heads: usize,
+    eps: f64,
+    qk_eps: Option<f64>,
+) -> Tensor<2> {
     let y = layer_norm_composed(x.clone(), w.norm1.0, w.norm1.1, eps);
     let qkv = linear_composed(y, w.qkv.0, w.qkv.1);
+    let qkv = if let Some(eps) = qk_eps { head_norm_composed(qkv, heads, eps) } else { qkv };
     let y = attention_composed(turns.map_or(qkv.clone(), |turns| turn_composed(qkv, turns)), sets, heads);
     let x = x + linear_composed(y, w.proj.0, w.proj.1);
     let y = layer_norm_composed(x.clone(), w.norm2.0, w.norm2.1, eps);
@@ -130,21 +170,42 @@ pub(crate) struct Shape {
     turns: Option<Turns>,
     heads: usize,
     eps: f32,
+    /// Of the QK norm, where there is one.
+    qk_eps: Option<f32>,
     packed: Option<PackedBlock>,
 }
 
 impl Shape {
-    /// Turns the queries and keys of some rows, where there are turns.
-    fn turn(&self, rows: Range<usize>, qkv: &mut [f32], width: usize) {
+    /// Normalises and turns the queries and keys of some rows, where they are; `inverses` as in [`normalise_heads`].
+    fn turn(&self, rows: Range<usize>, qkv: &mut [f32], width: usize, inverses: Option<&mut [f32]>) {
+        if let Some(eps) = self.qk_eps {
+            normalise_heads(qkv, width, width / self.heads, eps, inverses);
+        }
         if let Some(turns) = &self.turns {
             turns.apply::<false>(rows, qkv, width);
         }
     }
 
-    /// The gradients of turned queries and keys become those of the ones before, where there are turns.
-    fn turn_back(&self, rows: Range<usize>, dqkv: &mut [f32], width: usize) {
+    /// The gradients of normalised and turned queries and keys, which are given too, become those of the ones before.
+    fn turn_back(
+        &self,
+        rows: Range<usize>,
+        dqkv: &mut [f32],
+        (qkv, inverses): (&[f32], &[f32]),
+        width: usize,
+        normed: &mut Vec<f32>,
+    ) {
         if let Some(turns) = &self.turns {
-            turns.apply::<true>(rows, dqkv, width);
+            turns.apply::<true>(rows.clone(), dqkv, width);
+        }
+        if self.qk_eps.is_some() {
+            normed.clear();
+            normed.extend_from_slice(qkv);
+            if let Some(turns) = &self.turns {
+                // Of a rotation the transposed map is the inverse.
+                turns.apply::<true>(rows, normed, width);
+            }
+            normalise_heads_backward(dqkv, normed, inverses, (width, width / self.heads));
         }
     }
 }
@@ -301,7 +362,7 @@ impl<'a> Weights<'a> {
             y
         };
         let mut qkv = apply(&normed(x, self.norm1), d, self.qkv[0], 3 * d, Start::Bias(self.qkv[1]));
-        shape.turn(0..rows, &mut qkv, d);
+        shape.turn(0..rows, &mut qkv, d, None);
         let mut attended = buffer(rows * d);
         forward_sets(&qkv, sets, d, heads, false, &mut attended);
         let middle = apply(&attended, d, self.proj[0], d, Start::BiasAnd(self.proj[1], x));
@@ -362,7 +423,10 @@ pub(crate) struct Saved(Arc<Kept>);
 
 #[derive(Debug)]
 struct Kept {
+    /// As they met: normalised and turned, where they are.
     qkv: Vec<f32>,
+    /// With QK norm, `[T, 2 heads]`: see [`normalise_heads`].
+    inverses: Vec<f32>,
     attended: Vec<f32>,
     middle: Vec<f32>,
 }
@@ -396,20 +460,21 @@ fn pass(w: &Weights<'_>, ready: &Maps, values: &[f32], shape: &Shape, keep: bool
     let between = plan.groups.is_none();
     let (mut qkv, mut attended) = (whole(keep || between, 3 * d), whole(keep || between, d));
     let mut middle = whole(keep, d);
+    let mut inverses = whole(keep && shape.qk_eps.is_some(), 2 * shape.heads);
     if between {
-        let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().enumerate();
-        pieces.for_each_init(Scratch::default, |s, (i, qkv)| {
+        let pieces = plan.cut(&mut qkv, 3 * d).into_par_iter().zip(plan.lend(&mut inverses, 2 * shape.heads));
+        pieces.enumerate().for_each_init(Scratch::default, |s, (i, (qkv, inverses))| {
             w.before(ready, plan.piece(i, values, d), qkv, s);
-            shape.turn(plan.spans[i].clone(), qkv, d);
+            shape.turn(plan.spans[i].clone(), qkv, d, inverses);
         });
         forward_sets(&qkv, sets, d, shape.heads, ready.lean, &mut attended);
     }
     let parts = plan.lend(&mut qkv, 3 * d).into_iter().zip(plan.lend(&mut attended, d));
-    let parts = parts.zip(plan.lend(&mut middle, d));
+    let parts = parts.zip(plan.lend(&mut middle, d).into_iter().zip(plan.lend(&mut inverses, 2 * shape.heads)));
     let tasks: Vec<_> = plan.cut(&mut y, d).into_iter().zip(parts).collect();
     tasks.into_par_iter().enumerate().for_each_init(
         Default::default,
-        |(s, own): &mut (Scratch, [Vec<f32>; 3]), (i, (y, ((qkv, attended), middle)))| {
+        |(s, own): &mut (Scratch, [Vec<f32>; 3]), (i, (y, ((qkv, attended), (middle, inverses))))| {
             let (x, span) = (plan.piece(i, values, d), plan.spans[i].clone());
             let n = span.len();
             let [own_qkv, own_attended, own_middle] = own;
@@ -418,7 +483,7 @@ fn pass(w: &Weights<'_>, ready: &Maps, values: &[f32], shape: &Shape, keep: bool
             if let Some(groups) = &plan.groups {
                 let qkv = qkv.unwrap_or_else(|| room(own_qkv, n * 3 * d));
                 w.before(ready, x, qkv, s);
-                shape.turn(span.clone(), qkv, d);
+                shape.turn(span.clone(), qkv, d, inverses);
                 for set in groups[i].clone() {
                     let (from, to) = (sets.range(set).start - span.start, sets.range(set).end - span.start);
                     let packed = Packed::new(&qkv[3 * d * from..3 * d * to], d, shape.heads, sets.step());
@@ -428,5 +493,5 @@ fn pass(w: &Weights<'_>, ready: &Maps, values: &[f32], shape: &Shape, keep: bool
             w.after(ready, x, attended, middle, y, s);
         },
     );
-    (y, keep.then(|| Saved(Arc::new(Kept { qkv, attended, middle }))))
+    (y, keep.then(|| Saved(Arc::new(Kept { qkv, inverses, attended, middle }))))
 }

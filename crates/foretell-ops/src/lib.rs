@@ -28,6 +28,7 @@ mod fused;
 mod gather;
 mod gine;
 mod gru;
+mod head_norm;
 mod instruction_set;
 mod kernel;
 mod linear;
@@ -60,7 +61,7 @@ mod vectors;
 pub use activation::{gelu, relu, silu};
 pub use attention::{Pairs, attention, cross_attention, cross_attention_of, hadamard_attention, self_attention};
 pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_with};
-pub use block::{BlockWeights, LeanBlock, PackedBlock, transformer_block, turned_block};
+pub use block::{BlockWeights, LeanBlock, PackedBlock, normed_block, transformer_block, turned_block};
 pub use ceiling::product_ceiling;
 pub use conv::conv2d;
 pub use count::operations;
@@ -98,11 +99,15 @@ pub mod composed {
         self_attention_composed as self_attention,
     };
     pub use crate::batch_norm::batch_norm_composed as batch_norm;
-    pub use crate::block::{transformer_block_composed as transformer_block, turned_block_composed as turned_block};
+    pub use crate::block::{
+        normed_block_composed as normed_block, transformer_block_composed as transformer_block,
+        turned_block_composed as turned_block,
+    };
     pub use crate::conv::conv2d_composed as conv2d;
     pub use crate::gather::gather_composed as gather;
     pub use crate::gine::gine_composed as gine;
     pub use crate::gru::gru_gates_composed as gru_gates;
+    pub use crate::head_norm::head_norm_composed as head_norm;
     pub use crate::linear::linear_composed as linear;
     pub use crate::loss::{
         cosine_distance_composed as cosine_distance, l1_composed as l1, l2_composed as l2,

@@ -32,7 +32,7 @@ pub fn layer_norm_composed<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias
 
 /// Sums in 16 lanes: vectors for the compiler, and rounding errors that grow with √D/16 and not D.
 #[inline(always)]
-fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; 16];
     let mut groups = values.chunks_exact(16);
     for group in &mut groups {

@@ -61,6 +61,12 @@ impl Turns {
         self.head
     }
 
+    /// Whether each pair is turned by one angle, so that the transposed map undoes it.
+    pub(crate) fn rotate(&self) -> bool {
+        let same = |table: &[f32]| table.chunks_exact(self.head).all(|row| row.chunks_exact(2).all(|p| p[0] == p[1]));
+        same(&self.cos) && same(&self.sin)
+    }
+
     /// Turns the queries and keys of some rows of `3 · width` values; with `BACK` by the transposed map, which is what
     /// gradients go through.
     pub(crate) fn apply<const BACK: bool>(&self, rows: Range<usize>, qkv: &mut [f32], width: usize) {

@@ -10,7 +10,7 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, s_jea, sar_jepa, supervised, v_jepa,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, nepa, s_jea, sar_jepa, supervised, v_jepa,
     v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
@@ -51,7 +51,7 @@ pub static FAMILY: [Entry; 33] = [
     member::<v_jepa_2_1::VJepa21Config>(),
     member::<le_wm::LeWmConfig>(),
     planned(&planned::THINK_JEPA),
-    planned(&planned::NEPA),
+    member::<nepa::NepaConfig>(),
     member::<s_jea::SJeaConfig>(),
     member::<dmt_jepa::DmtJepaConfig>(),
     planned(&planned::JEP_KD),

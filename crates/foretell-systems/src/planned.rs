@@ -82,14 +82,6 @@ pub(crate) static THINK_JEPA: Row = Row {
     papers: &["arXiv:2603.22281"],
     state: State::Planned,
 };
-pub(crate) static NEPA: Row = Row {
-    number: 19,
-    name: "nepa",
-    title: "NEPA",
-    one_line: "causal next-embedding prediction",
-    papers: &["arXiv:2512.16922"],
-    state: State::Planned,
-};
 pub(crate) static JEP_KD: Row = Row {
     number: 22,
     name: "jep-kd",

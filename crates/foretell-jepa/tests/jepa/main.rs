@@ -6,6 +6,7 @@ mod dynamics;
 mod graph_jepa;
 mod image_worlds;
 mod masked;
+mod next_embedding;
 mod parity;
 mod shipped;
 mod stacked;

@@ -39,10 +39,14 @@ pub(crate) fn backward(
         w.after_backward(&ready, kept, plan.piece(i, dy, d), dmiddle, dattended, sums, s);
     };
     let mut pieces = plan.cut(&mut dx, d);
+    let met = |i: usize| {
+        let inverses = if shape.qk_eps.is_some() { plan.piece(i, &kept.inverses, 2 * shape.heads) } else { &[] };
+        (plan.piece(i, &kept.qkv, 3 * d), inverses)
+    };
     if let Some(groups) = &plan.groups {
         let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
         lanes.enumerate().for_each(|(lane, (sums, pieces))| {
-            let (mut s, mut own) = (Scratch::default(), Vec::new());
+            let (mut s, mut own, mut normed) = (Scratch::default(), Vec::new(), Vec::new());
             let mut sums = weight_views(sums, &w);
             for (i, dmiddle) in (lane * in_lane..).zip(pieces) {
                 let span = plan.spans[i].clone();
@@ -56,7 +60,7 @@ pub(crate) fn backward(
                     let (dy, dqkv) = (&dattended[d * from..d * to], &mut dqkv[3 * d * from..3 * d * to]);
                     packed.backward_all(dy, dqkv, &mut s.attention);
                 }
-                shape.turn_back(span, dqkv, d);
+                shape.turn_back(span, dqkv, met(i), d, &mut normed);
                 w.before_backward(&ready, plan.piece(i, values, d), dqkv, dmiddle, &mut sums, &mut s);
             }
         });
@@ -73,8 +77,10 @@ pub(crate) fn backward(
         });
         let mut dqkv = buffer(rows * 3 * d);
         backward_sets(&kept.qkv, sets, d, shape.heads, &dattended, &mut dqkv);
-        let dqkvs = plan.cut(&mut dqkv, 3 * d).into_par_iter().zip(&plan.spans);
-        dqkvs.for_each(|(dqkv, span)| shape.turn_back(span.clone(), dqkv, d));
+        let dqkvs = plan.cut(&mut dqkv, 3 * d).into_par_iter().enumerate();
+        dqkvs.for_each_init(Vec::new, |normed, (i, dqkv)| {
+            shape.turn_back(plan.spans[i].clone(), dqkv, met(i), d, normed);
+        });
         let lanes = sums.par_iter_mut().zip(pieces.par_chunks_mut(in_lane));
         lanes.enumerate().for_each(|(lane, (sums, pieces))| {
             let mut s = Scratch::default();

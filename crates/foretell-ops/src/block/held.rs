@@ -91,7 +91,8 @@ impl LeanBlock {
             hidden: fc1.len(),
             eps: eps as f32,
         };
-        let shape = Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, packed: None };
+        let shape =
+            Shape { sets: sets.clone(), turns: turns.cloned(), heads, eps: eps as f32, qk_eps: None, packed: None };
         let (y, _) = pass(&w, &lean.maps, slice(&x), &shape, false);
         Tensor::from_primitive::<Flex>(tensor(y, [rows, width]))
     }

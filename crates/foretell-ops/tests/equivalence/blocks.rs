@@ -104,6 +104,70 @@ fn a_turned_block_agrees() {
     }
 }
 
+/// Turns of any angles, one for each pair, for rows that share seven places.
+fn some_rotations(rows: usize, head: usize) -> ops::Turns {
+    let angles = noise(91, 7 * head);
+    let table =
+        |f: fn(f64) -> f64| (0..7 * head).map(|i| f(3.0 * angles[i / head * head + i % head / 2]) as f32).collect();
+    ops::Turns::new(table(f64::cos), table(f64::sin), head, (0..rows).map(|row| (row * 5 % 7) as u32).collect())
+}
+
+#[test]
+fn a_block_with_qk_norm_agrees() {
+    let shapes = some_sets().into_iter().filter(|(_, d, _, heads)| d / heads > 3);
+    let shapes = shapes.chain([(vec![9, 4], 64, 128, 4), (vec![700], 64, 192, 4), (vec![65; 4], 24, 48, 2)]);
+    for (lengths, d, h, heads) in shapes {
+        for (step, turned) in [(0, true), (1, true), (1, false)] {
+            let sets = ops::Sets::of_lengths(&lengths);
+            let sets = if step > 0 { sets.causal_by(step) } else { sets };
+            let rows = sets.rows();
+            let turns = turned.then(|| some_rotations(rows, d / heads));
+            let (f_sets, c_sets, f_turns) = (sets.clone(), sets, turns.clone());
+            let f = move |t: &[Tensor<1>]| {
+                let (x, w) = (t[12].clone().reshape([rows, d]), block_weights(t, d, h));
+                ops::normed_block(x, &f_sets, f_turns.as_ref(), w, heads, 1e-6, Some(1e-3)).reshape([rows * d])
+            };
+            let c = move |t: &[Tensor<1>]| {
+                let (x, w) = (t[12].clone().reshape([rows, d]), block_weights(t, d, h));
+                composed::normed_block(x, &c_sets, turns.as_ref(), w, heads, 1e-6, Some(1e-3)).reshape([rows * d])
+            };
+            let inputs = block_inputs(rows, d, h, 1.0);
+            agree(&format!("a block with QK norm, {lengths:?}, step {step}, turned: {turned}"), &f, &c, &inputs);
+            // Without a tape nothing is kept, and the output is the same.
+            let leaf = |v: &Vec<f64>| {
+                Tensor::<1>::from_data(TensorData::new(v.clone(), [v.len()]), (&place(DType::F32), DType::F32))
+            };
+            let plain: Vec<Tensor<1>> = inputs.iter().map(leaf).collect();
+            let tracked: Vec<Tensor<1>> = plain.iter().map(|t| t.clone().autodiff().require_grad()).collect();
+            let of = |t: &[Tensor<1>]| f(t).into_data_as::<f64>().try_into_vec::<f64>().unwrap();
+            assert_near("without gradients", &of(&plain), &of(&tracked), tolerance());
+        }
+    }
+    let (sets, turns) = (ops::Sets::of_lengths(&[3, 2]).causal(), some_rotations(5, 4));
+    let c = move |t: &[Tensor<1>]| {
+        let (x, w) = (t[12].clone().reshape([5, 8]), block_weights(t, 8, 12));
+        composed::normed_block(x, &sets, Some(&turns), w, 2, 1e-6, Some(1e-3)).reshape([40])
+    };
+    finite_differences("a block with QK norm", &c, &block_inputs(5, 8, 12, 1.0));
+}
+
+#[test]
+fn qk_norm_forgets_how_long_queries_and_keys_are() {
+    let row = |scale: f32| {
+        let qkv = [1.0, 3.0, -2.0, 6.0, 5.0, 6.0].map(|x| x * scale);
+        Tensor::<1>::from_floats(qkv, &Device::flex()).reshape([1, 6])
+    };
+    for scale in [1.0, 100.0] {
+        let normed = ops::values(composed::head_norm(row(scale), 1, 1e-12));
+        assert_near(
+            "by hand",
+            &normed.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(),
+            &[-1.0, 1.0, -1.0, 1.0, f64::from(5.0 * scale), f64::from(6.0 * scale)],
+            1e-6,
+        );
+    }
+}
+
 #[test]
 fn a_turned_block_without_gradients_agrees() {
     let shapes = some_sets().into_iter().chain([(vec![9, 4], 64, 128, 4), (vec![700], 64, 192, 4)]);

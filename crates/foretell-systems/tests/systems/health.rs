@@ -11,6 +11,7 @@ use foretell_nn::vit::Size;
 use foretell_systems::System;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::{BackboneConfig, LeJepaConfig};
+use foretell_systems::nepa::{NepaConfig, PatchStart};
 use foretell_systems::s_jea::{FeatureSource, SJeaConfig};
 use foretell_train::{Fit, HealthRecord, RunFolder, Silent, TrainConfig, Verdict, fit, settle};
 
@@ -42,6 +43,17 @@ fn le_jepa() -> LeJepaConfig {
         code_width: 16,
         slices: 64,
         ..LeJepaConfig::default()
+    }
+}
+
+/// NEPA at the size of a test; everything else is the default.
+fn nepa() -> NepaConfig {
+    NepaConfig {
+        width: Auto::Value(48),
+        depth: Auto::Value(2),
+        heads: Auto::Value(3),
+        patch: Auto::Value(4),
+        ..NepaConfig::default()
     }
 }
 
@@ -89,6 +101,8 @@ fn assert_verdict(judged: &Judged, expected: Verdict, seed: u64) {
 
 /// Steps of I-JEPA's runs.
 const I_JEPA: u64 = 200;
+/// Steps of NEPA's runs.
+const NEPA: u64 = 400;
 /// Steps of LeJEPA's runs.
 const LE_JEPA: u64 = 100;
 
@@ -183,4 +197,42 @@ fn s_jea_is_healthy_however_levels_are_stacked_and_without_a_term_it_collapses()
     }
     let without = SJeaConfig { anti_collapse: AntiCollapse::None, ..ours };
     assert_verdict(&run(&without, LE_JEPA, 2e-3, 0), Verdict::Collapse, 0);
+}
+
+#[test]
+fn nepa_with_its_defaults_is_healthy() {
+    for seed in SEEDS {
+        let judged = run(&nepa(), NEPA, 1e-3, seed);
+        assert_verdict(&judged, Verdict::Healthy, seed);
+        assert!(judged.last.held_out_loss < judged.first.held_out_loss - 0.1);
+        // What it has not seen it cannot say.
+        assert!(judged.last.held_out_loss > -0.99, "{}", judged.last.held_out_loss);
+    }
+}
+
+/// With gradients through the targets all embeddings take one direction: the loss is as low as it can be, and says nothing.
+#[test]
+fn nepa_without_stop_gradient_collapses() {
+    for seed in SEEDS {
+        let judged = run(&NepaConfig { stop_gradient: false, ..nepa() }, NEPA, 1e-3, seed);
+        assert_verdict(&judged, Verdict::Collapse, seed);
+        assert!(judged.last.held_out_loss < -0.99, "{}", judged.last.held_out_loss);
+        let broken = judged.last.health.thresholds.iter().filter(|rule| !rule.met);
+        let named: Vec<&str> = broken.map(|rule| rule.measure.as_str()).collect();
+        assert!(named.iter().any(|name| name.contains("targets")), "{named:?}");
+    }
+}
+
+/// A network that has seen what it predicts, as it is asked for its own input or sees all of the image, has nothing to learn.
+#[test]
+fn nepa_without_shift_or_causal_attention_predicts_what_it_sees() {
+    let loss = |config: &NepaConfig| {
+        let config = NepaConfig { patch_start: PatchStart::UnitVariance, ..config.clone() };
+        run(&config, NEPA / 2, 1e-3, 0).last.held_out_loss
+    };
+    let whole = loss(&nepa());
+    let (unshifted, open) =
+        (loss(&NepaConfig { shift: false, ..nepa() }), loss(&NepaConfig { causal: false, ..nepa() }));
+    assert!(unshifted < -0.98 && unshifted < whole - 0.02, "{whole} {unshifted}");
+    assert!(open < whole - 0.02, "{whole} {open}");
 }

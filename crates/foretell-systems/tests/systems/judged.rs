@@ -41,6 +41,7 @@ fn small(name: &str) -> &'static str {
         "le-v-jepa" => {
             "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2 }"
         }
+        "nepa" => "data.image_size = 16\nmodel = { patch = 4, width = 24, depth = 1, heads = 2 }",
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use foretell_data::{Auto, Images};
+use foretell_data::{Auto, Images, Modality, Part, Sample};
 use foretell_eval::{FEATURES, TRAINED, UNTRAINED};
+use foretell_jepa::Kept;
+use foretell_nn::Encode;
+use foretell_nn::causal_vit::Sight;
+use foretell_ops as ops;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
+use foretell_systems::nepa::NepaConfig;
 use foretell_systems::recipe::{parse, set};
 use foretell_systems::{JudgeConfig, Judged, Judging, On, ProbeKind, family, judges};
 use foretell_train::probing::{AttentiveSettings, FinetuneSettings, Head};
@@ -131,6 +136,58 @@ fn a_residual_network_is_tuned() {
     let chance =
         |factor: &str| figures.references.iter().find(|level| level.cells[0] == Some(factor.into())).unwrap().value;
     assert!(of("colour") > chance("colour") + 0.1, "{} and {}", of("colour"), chance("colour"));
+}
+
+/// A causal network is tuned with attention in both directions, and what is frozen stays.
+#[test]
+fn a_causal_network_is_tuned_in_both_directions() {
+    let (images, config) = scenes(16, 60, 20);
+    let bench = Bench::new(Some(images.clone()), config, (2, 8));
+    let system = NepaConfig {
+        patch: Auto::Value(4),
+        width: Auto::Value(24),
+        depth: Auto::Value(1),
+        heads: Auto::Value(2),
+        // So that one step's worth of attention is seen.
+        layer_scale: 1.0,
+        ..NepaConfig::default()
+    };
+    let samples: Vec<_> = (0..2).map(|i| images.load(Part::Train, i).unwrap()).collect();
+    // The second image is the first but for its last patch.
+    let mut other = (*samples[0].image).clone();
+    let (width, channels) = (other.width, other.channels);
+    let (middle, last) = (other.pixels.len() / 2, other.pixels.len());
+    (middle..last).filter(|at| at / channels % width >= 12 && at / channels / width >= 12).for_each(|at| {
+        other.pixels[at] = 255 - other.pixels[at];
+    });
+    let other = Sample { image: Arc::new(other), ..samples[0].clone() };
+    let first_token = |encoder: &dyn Encode<Sample>| {
+        let rows = ops::values(encoder.tokens(&[&samples[0], &other]).rows);
+        let half = rows.len() / 2;
+        (rows[..24].to_vec(), rows[half..half + 24].to_vec())
+    };
+    for tuned in [Sight::Both, Sight::Causal] {
+        let learner = bench.learner(&NepaConfig { tuned, ..system.clone() });
+        let kept: Kept<Sample> = *learner.kept(Which::Trained).downcast().unwrap();
+        let (a, b) = first_token(kept.encoder.as_ref());
+        assert_eq!(a, b, "as it learnt, the first token sees no last one");
+        let (a, b) = first_token(kept.encoder.tunable().unwrap().tuned().as_ref());
+        assert_eq!(a != b, tuned == Sight::Both, "{tuned:?}");
+    }
+    let learner = bench.learner(&system);
+    let with = |freeze: &[&str]| {
+        let freeze = freeze.iter().map(|part| (*part).to_owned()).collect();
+        let mut settings = settings();
+        settings.finetune = FinetuneSettings { freeze, ..settings.finetune };
+        let judging = Judging::new(bench.on(), &images, &settings, learner.as_ref());
+        judges::probed(&judging, &[ProbeKind::Finetune])
+    };
+    assert_eq!(with(&["patch_embed", "blocks.0.attn"]).unwrap().len(), 1);
+    let said = with(&["patch_embed", "patch"]).unwrap_err().to_string();
+    assert!(
+        said.contains("`judge.finetune.freeze` names `patch`") && said.contains("patch_embed, cls_token, blocks, norm"),
+        "{said}"
+    );
 }
 
 #[test]

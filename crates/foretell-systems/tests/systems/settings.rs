@@ -16,6 +16,7 @@ use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::iwm::IwmConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
+use foretell_systems::nepa::{Keep, NepaConfig, PatchStart};
 use foretell_systems::s_jea::SJeaConfig;
 use foretell_systems::sar_jepa::SarJepaConfig;
 use foretell_train::Which;
@@ -163,12 +164,47 @@ fn impossible_settings_of_image_systems_are_refused_in_a_sentence() {
         (bench.refusal(&LeJepaConfig { global: flip(), ..LeJepaConfig::default() }), "`model.global.flip`"),
         (bench.refusal(&LeJepaConfig { local: flip(), ..LeJepaConfig::default() }), "`model.local.flip`"),
         (bench.refusal(&LeJepaConfig { global_views: 0, ..LeJepaConfig::default() }), "`model.global_views`"),
+        (bench.refusal(&NepaConfig { augment: flip(), ..NepaConfig::default() }), "`model.augment.flip`"),
+        (bench.refusal(&NepaConfig { stretch: 0.5, ..NepaConfig::default() }), "`model.stretch` must be 1 or more"),
+        (bench.refusal(&NepaConfig { layer_scale: f64::NAN, ..NepaConfig::default() }), "`model.layer_scale`"),
+        (bench.refusal(&NepaConfig { norm_eps: 0.0, ..NepaConfig::default() }), "`model.norm_eps` must be above 0"),
+        (bench.refusal(&NepaConfig { depth: Auto::Value(0), ..NepaConfig::default() }), "`model.depth`"),
+        (
+            bench.refusal(&NepaConfig { width: Auto::Value(36), heads: Auto::Value(2), ..NepaConfig::default() }),
+            "a head of 18",
+        ),
         (bench.refusal(&SarJepaConfig { augment: flip(), ..SarJepaConfig::default() }), "`model.augment.flip`"),
         (bench.refusal(&SarJepaConfig { decoder_depth: 0, ..SarJepaConfig::default() }), "`model.decoder_depth`"),
         (bench.refusal(&SarJepaConfig { patch: Auto::Value(5), ..SarJepaConfig::default() }), "patches of 5"),
     ];
     for (said, expected) in said {
         assert!(said.contains(expected), "expected `{expected}` in: {said}");
+    }
+}
+
+/// The released network: ViT-B of 14 × 14 pixels with a token before the patches and two scales in each block, and its average.
+#[test]
+fn the_official_nepa_is_the_released_one() {
+    let config = NepaConfig { depth: Auto::Value(1), ..NepaConfig::official() };
+    let bench = Bench::new(None, scenes(28, 8, 2).1, (100_000, 8));
+    let state = bench.learner(&config).state(Which::Trained);
+    let official = NepaConfig::official();
+    assert_eq!((official.depth, official.stretch, official.norm_eps), (Auto::Value(12), 2.0, 1e-12));
+    assert_eq!(
+        (official.layer_scale, official.keep, official.patch_start),
+        (1e-5, Keep::Average, PatchStart::Official)
+    );
+    for part in ["encoder", "average"] {
+        let of = |name: &str| &state[&format!("{part}.{name}")];
+        assert_eq!(of("patch_embed.proj.weight").shape, [768, 3, 14, 14]);
+        assert_eq!(
+            (&of("cls_token").shape[..], &of("blocks.0.attn.qkv.weight").shape[..]),
+            (&[1, 1, 768][..], &[2304, 768][..])
+        );
+        assert!(of("blocks.0.ls1.gamma").values.iter().chain(&of("blocks.0.ls2.gamma").values).all(|x| *x == 1e-5));
+        let patches = &of("patch_embed.proj.weight").values;
+        let spread = (patches.iter().map(|x| x * x).sum::<f32>() / patches.len() as f32).sqrt();
+        assert!((0.016..0.02).contains(&spread), "a normal of 0.02 cut at two deviations: {spread}");
     }
 }
 

@@ -138,7 +138,7 @@ impl<M: Modality> Finetune<'_, M> {
         places: &[usize],
         (step, lr, rate): (u64, f64, Option<f64>),
     ) -> Result<(), TrainError> {
-        let FinetuneSettings { weight_decay, layer_decay, clip, .. } = *self.settings;
+        let FinetuneSettings { weight_decay, layer_decay, clip, ref freeze, .. } = *self.settings;
         let tunable = tuning.tunable.take().ok_or_else(gone)?;
         let mut seen = Vec::new();
         let logits = tuning.head.forward(tunable.learned(samples, &mut Pass::Training(&mut seen)));
@@ -154,6 +154,7 @@ impl<M: Modality> Finetune<'_, M> {
         let mut all = loss.backward();
         let mut found = Vec::new();
         tunable.gradients(&mut all, &mut |parameter, gradient| found.push((parameter.name.to_owned(), gradient)));
+        freeze_parts(&mut found, freeze)?;
         let learning: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
         let (depths, top) = depths(learning.iter().map(String::as_str));
         gradients(&tuning.head, &mut all, &mut |parameter, gradient| {
@@ -174,6 +175,23 @@ impl<M: Modality> Finetune<'_, M> {
         tuning.tunable = Some(tunable.absorb(&seen));
         Ok(())
     }
+}
+
+/// Takes the gradients of what stays as it is out of those of an encoder. One without parameters, a baseline, has nothing to freeze.
+fn freeze_parts(found: &mut Vec<(String, Tensor<1>)>, parts: &[String]) -> Result<(), TrainError> {
+    let within =
+        |name: &str, part: &str| name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let unknown = parts.iter().find(|part| !found.iter().any(|(name, _)| within(name, part)));
+    if let Some(part) = unknown.filter(|_| !found.is_empty()) {
+        let mut known: Vec<&str> = found.iter().map(|(name, _)| name.split('.').next().unwrap_or(name)).collect();
+        known.dedup();
+        return Err(TrainError::Setting(format!(
+            "`judge.finetune.freeze` names `{part}`, and no parameter of this encoder that learns is called so or lies in it: its parts are {}",
+            known.join(", ")
+        )));
+    }
+    found.retain(|(name, _)| !parts.iter().any(|part| within(name, part)));
+    Ok(())
 }
 
 /// Before the names of the head's parameters.
@@ -229,5 +247,27 @@ impl<S: Send + Sync + 'static> Tuned<S> {
             Ok(())
         })?;
         Ok((votes, skipped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_frozen_takes_no_gradient() {
+        let names = ["patch_embed.proj.weight", "patch_embedding", "blocks.0.attn.bias", "blocks.01", "norm"];
+        let left = |parts: &[&str]| -> Result<Vec<String>, TrainError> {
+            let gradient = || Tensor::<1>::zeros([1], &Device::flex());
+            let mut found = names.iter().map(|name| ((*name).to_owned(), gradient())).collect();
+            freeze_parts(&mut found, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>())?;
+            Ok(found.into_iter().map(|(name, _)| name).collect())
+        };
+        assert_eq!(left(&[]).unwrap(), names);
+        assert_eq!(left(&["patch_embed", "norm"]).unwrap(), names[1..4]);
+        assert_eq!(left(&["blocks.0"]).unwrap(), [names[0], names[1], names[3], names[4]]);
+        let said = left(&["norm", "heads"]).unwrap_err().to_string();
+        assert!(said.contains("`heads`") && said.ends_with("patch_embed, patch_embedding, blocks, norm"), "{said}");
+        assert!(freeze_parts(&mut Vec::new(), &["norm".to_owned()]).is_ok(), "a head alone has no such part");
     }
 }

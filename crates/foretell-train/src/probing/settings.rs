@@ -69,6 +69,8 @@ pub struct FinetuneSettings {
     pub clip: f64,
     /// Learning rate of a kept predictor as a share of the head's (IWM, arXiv 2403.00504, appendix A).
     pub predictor: f64,
+    /// Parts of the encoder that stay as they are, by their parameters' names or what these begin with, such as `patch_embed`.
+    pub freeze: Vec<String>,
 }
 
 impl Default for FinetuneSettings {
@@ -83,6 +85,7 @@ impl Default for FinetuneSettings {
             warmup: 0.1,
             clip: 3.0,
             predictor: 0.1,
+            freeze: Vec::new(),
         }
     }
 }

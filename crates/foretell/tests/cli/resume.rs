@@ -31,13 +31,15 @@ enum System {
     Iwm,
     /// DMT-JEPA: heads, one of which follows the other.
     DmtJepa,
+    /// NEPA, with an average of its weights and places that are stretched.
+    Nepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 11] = [
+const ALL: [System; 12] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -49,6 +51,7 @@ const ALL: [System; 11] = [
     System::VJepa21,
     System::Iwm,
     System::DmtJepa,
+    System::Nepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -65,6 +68,7 @@ impl System {
                 | System::Scenes
                 | System::Iwm
                 | System::DmtJepa
+                | System::Nepa
         )
     }
 
@@ -137,6 +141,18 @@ impl System {
                     "model.predictor_heads=2",
                     "model.predictor_depth=1",
                     "model.grow.at=0.5",
+                ],
+            ),
+            System::Nepa => (
+                "nepa",
+                &[
+                    "model.patch=8",
+                    "model.width=32",
+                    "model.depth=1",
+                    "model.heads=2",
+                    "model.keep=average",
+                    "model.stretch=2.0",
+                    "judge.train_samples=200",
                 ],
             ),
             System::GraphJepa | System::BuiltInGraphs => (
@@ -213,9 +229,13 @@ impl World {
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
             System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
-            System::IJepa | System::LeJepa | System::SarJepa | System::SJea | System::Iwm | System::DmtJepa => {
-                command.arg("--data").arg(self.data())
-            }
+            System::IJepa
+            | System::LeJepa
+            | System::SarJepa
+            | System::SJea
+            | System::Iwm
+            | System::DmtJepa
+            | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
