@@ -56,6 +56,7 @@ pub enum PatchStart {
 /// Settings of NEPA.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each switches one thing off that the paper finds to matter")]
 pub struct NepaConfig {
     /// The dial that sets width, depth and heads.
     pub size: Size,

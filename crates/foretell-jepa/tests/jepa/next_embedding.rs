@@ -14,6 +14,9 @@ use foretell_nn::parameters::{change, gradients};
 use foretell_ops as ops;
 use rand::RngExt;
 
+/// An objective and its loss as a function of the network.
+type Lost<'a> = (&'a NextEmbedding, &'a dyn Fn(&CausalVit) -> f64);
+
 const CLOCK: Clock = Clock { step: 1, total: 10, batch: 2, health_due: true };
 
 fn config() -> CausalVitConfig {
@@ -80,7 +83,7 @@ fn slopes(objective: &NextEmbedding, encoder: &CausalVit, batch: &NextBatch) -> 
     let mut all = objective.loss(&networks, batch, &CLOCK).loss.backward();
     let mut found = Vec::new();
     gradients(&networks.encoder, &mut all, &mut |parameter, slope| {
-        found.push((parameter.name.to_owned(), ops::values(slope)))
+        found.push((parameter.name.to_owned(), ops::values(slope)));
     });
     found
 }
@@ -148,7 +151,7 @@ fn gradients_are_slopes() {
     };
     let live = NextEmbedding { stop_gradient: false, ..self::objective() };
     let free = |encoder: &CausalVit| f64::from(value(&live, encoder, &batch));
-    let lost: [(&NextEmbedding, &dyn Fn(&CausalVit) -> f64); 2] = [(&objective, &held), (&live, &free)];
+    let lost: [Lost<'_>; 2] = [(&objective, &held), (&live, &free)];
     for (objective, loss) in lost {
         let found = slopes(objective, &encoder, &batch);
         assert_eq!(found.len(), 19, "every parameter has a gradient");
