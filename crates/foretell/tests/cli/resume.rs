@@ -746,9 +746,11 @@ fn a_full_disk() {
             .unwrap()
     };
 
-    // The next checkpoint does not fit (a block is 512 or 1024 bytes, as the shell has it).
+    // Neither the next network to keep nor the next checkpoint fits (a block is 512 or 1024 bytes, as the shell has it).
     let said = refused(&limited(100));
-    assert!(said.contains("cannot write the checkpoint"), "{said}");
+    assert!(said.contains("cannot write") && said.contains("step-0000000"), "{said}");
+    let mut stages = fs::read_dir(begun.join("stages")).into_iter().flatten().flatten();
+    assert!(stages.all(|file| fs::metadata(file.path()).unwrap().len() > 100 * 1024), "nothing half-written");
     assert_eq!(newest(), before, "{said}");
     assert!(!checkpoints(&begun).iter().any(|name| name.contains("partial")), "{:?}", checkpoints(&begun));
 
