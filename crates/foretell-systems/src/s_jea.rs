@@ -219,10 +219,11 @@ impl SJeaConfig {
             ));
         }
         let weights = &self.level_weights;
-        let impossible = weights.iter().any(|weight| !(*weight >= 0.0 && weight.is_finite()));
+        let impossible = weights.iter().any(|weight| !(*weight >= 0.0 && weight.is_finite()))
+            || weights.iter().all(|weight| *weight == 0.0);
         if !weights.is_empty() && (weights.len() != self.levels.len() || impossible) {
             return wrong(format!(
-                "`model.level_weights` must have one number of 0 or more for each of the {} levels, found {weights:?}",
+                "`model.level_weights` must have one number of 0 or more for each of the {} levels, not all of them 0, found {weights:?}",
                 self.levels.len()
             ));
         }

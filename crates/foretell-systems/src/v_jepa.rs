@@ -22,7 +22,7 @@ static ROW: Row = Row {
     title: "V-JEPA",
     one_line: "masked tubes of video, L1, attentive probe",
     papers: &["arXiv:2404.08471"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs do not learn motion"),
 };
 
 /// Settings of V-JEPA.

@@ -46,13 +46,7 @@ pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
     let Some(summary) = Summary::read(folder)? else {
         return Err(Error::Misuse(format!("{run} is not finished: finish it with `foretell train --resume {run}`")));
     };
-    let Some(found) = RunFindings::read(folder)? else {
-        return Err(Error::Misuse(format!(
-            "{} is missing, and a report shows what it holds: train again with `foretell train {}`",
-            folder.findings().display(),
-            folder.config().display()
-        )));
-    };
+    let found = RunFindings::of_finished(folder)?;
     let config = folder.config();
     let config_toml = std::fs::read_to_string(&config)
         .map_err(|e| Error::Misuse(format!("cannot read {}: {e}", config.display())))?;

@@ -35,12 +35,13 @@ impl Compared {
         let config = folder.config().display().to_string();
         let asked = Asked::of(&config)?;
         asked.check_version()?;
-        let (Some(summary), Some(found)) = (Summary::read(&folder)?, RunFindings::read(&folder)?) else {
+        let Some(summary) = Summary::read(&folder)? else {
             let run = path.display();
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no figures to compare: finish it with `foretell train --resume {run}`"
             )));
         };
+        let found = RunFindings::of_finished(&folder)?;
         let print = recipe::get(asked.table(), "data.fingerprint").and_then(|print| print.as_str()).unwrap_or_default();
         let data = if print.is_empty() { summary.data.clone() } else { print.to_owned() };
         Ok(Self { alike: asked.alike()?, data, folder, summary, found })

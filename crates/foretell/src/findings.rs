@@ -42,6 +42,17 @@ impl RunFindings {
         }
     }
 
+    /// The findings of a finished run; an error if they are gone.
+    pub(crate) fn of_finished(folder: &RunFolder) -> Result<Self, Error> {
+        Self::read(folder)?.ok_or_else(|| {
+            Error::Misuse(format!(
+                "{} is missing, and what the run found lies in it: train again with `foretell train {}`",
+                folder.findings().display(),
+                folder.config().display()
+            ))
+        })
+    }
+
     /// Writes them whole.
     pub(crate) fn write(&self, folder: &RunFolder) -> Result<(), Error> {
         let text = serde_json::to_string(self).map_err(|e| Error::Failure(e.to_string()))? + "\n";

@@ -153,7 +153,8 @@ impl KeptRun {
         let steps = kept_steps(&self.folder);
         if steps.is_empty() {
             return Err(Error::Misuse(format!(
-                "{} has no checkpoint: one is written every `train.checkpoint_every` steps ({})",
+                "{} has no checkpoint, in which its networks at some step lie: train again with `foretell train {}`; \
+                 `--set train.keep_checkpoints=8` keeps the networks of eight steps",
                 self.folder.path().display(),
                 self.folder.config().display()
             )));

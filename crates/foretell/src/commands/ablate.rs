@@ -101,13 +101,16 @@ pub fn ablate(args: &AblateArgs) -> Result<(), Error> {
     let device = args.device.open()?;
     let system = rows[0].row.system;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/ablate-{system}")));
-    keep_asked(&out, base.table())?;
+    let begun = check_asked(&out, base.table())?;
     let chosen: Vec<&ReadyRow> = rows.iter().filter(|ready| args.takes(&ready.row)).collect();
     for ready in &chosen {
         if !place(&out, &ready.row, 0).exists() {
             // Hours later is too late to hear that a row cannot be built on these data.
             try_out(ready, &device).map_err(|error| ready.error(error))?;
         }
+    }
+    if !begun {
+        keep_asked(&out, base.table())?;
     }
     let mut failed = Vec::new();
     let all = chosen.len() as u64 * args.seeds;
@@ -233,26 +236,37 @@ fn rows_of<'a>(rows: impl Iterator<Item = &'a Ablation>) -> Sheet {
     }
 }
 
-/// Keeps what was asked; an error if the folder holds runs that were asked otherwise, or something else.
+/// Keeps what was asked in a folder that is fresh.
 fn keep_asked(out: &Path, asked: &Table) -> Result<(), Error> {
+    fs::create_dir_all(out).map_err(|error| Error::Misuse(format!("cannot make {}: {error}", out.display())))?;
+    let text = toml::to_string(asked).map_err(|error| Error::Failure(error.to_string()))?;
+    Ok(write_whole(&out.join(ASKED), text.as_bytes())?)
+}
+
+/// Whether the folder holds an ablation that was asked the same; an error if it was asked otherwise, or holds something else.
+fn check_asked(out: &Path, asked: &Table) -> Result<bool, Error> {
     let file = out.join(ASKED);
     if !file.exists() {
+        if out.is_file() {
+            return Err(Error::Misuse(format!(
+                "{} is a file, and a folder is wanted: choose another `--out`",
+                out.display()
+            )));
+        }
         if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(Error::Misuse(format!(
                 "{} is not empty and holds no ablation: choose another `--out`",
                 out.display()
             )));
         }
-        fs::create_dir_all(out).map_err(|error| Error::Misuse(format!("cannot make {}: {error}", out.display())))?;
-        let text = toml::to_string(asked).map_err(|error| Error::Failure(error.to_string()))?;
-        return Ok(write_whole(&file, text.as_bytes())?);
+        return Ok(false);
     }
     let name = file.display().to_string();
     let text = fs::read_to_string(&file).map_err(|error| Error::Misuse(format!("cannot read {name}: {error}")))?;
     let before = recipe::parse(&text, &name)?;
     let keys: BTreeSet<&String> = before.keys().chain(asked.keys()).collect();
     match keys.into_iter().find(|key| before.get(*key) != asked.get(*key)) {
-        None => Ok(()),
+        None => Ok(true),
         Some(key) => {
             let said = |table: &Table| table.get(key).map_or_else(|| "nothing".to_owned(), ToString::to_string);
             Err(Error::Misuse(format!(

@@ -81,6 +81,16 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
             return Err(Error::Misuse(format!("{} was named twice: name every run once", run.display())));
         }
     }
+    if let Some(out) = &args.out {
+        // Hours later is too late to hear that there is no such folder.
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || out.is_dir() {
+            return Err(Error::Misuse(format!(
+                "`--out` is {}, and a file in a folder that is there is wanted: make the folder, or name another file",
+                out.display()
+            )));
+        }
+    }
     let (mut all, mut notes, mut units) = (Vec::new(), Vec::new(), BTreeSet::new());
     for path in &args.runs {
         let run = path.display().to_string();
@@ -129,6 +139,15 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
     }
     let correlations = correlations(&all);
     let sheets = [networks(&all), correlation_sheet(&correlations)];
+    if args.json {
+        print_json(&json!({ "networks": all, "spearman": correlations, "draws": LIDAR_DRAWS, "notes": notes }))?;
+    } else {
+        for what in &notes {
+            say(format_args!("note: {what}"));
+        }
+        let shown = sheets.iter().filter(|sheet| !sheet.lines.is_empty());
+        print(shown.map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    }
     if let Some(out) = &args.out {
         let facts = [
             ("runs", args.runs.len().to_string()),
@@ -138,22 +157,17 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
         let facts = facts.into_iter().chain(notes.iter().map(|what| ("note", what.clone())));
         let page = SheetsPage {
             kind: "Foretell judgement".to_owned(),
-            title: "JudgedNetwork without labels".to_owned(),
+            title: "Networks judged without labels".to_owned(),
             facts: facts.map(|(label, value)| (label.to_owned(), value)).collect(),
             sheets: sheets.to_vec(),
             curves: Vec::new(),
         };
         write_whole(out, render_sheets(&page).as_bytes())?;
+        if !args.json {
+            print(format_args!("\npage  {}\n", out.display()))?;
+        }
     }
-    if args.json {
-        return print_json(&json!({ "networks": all, "spearman": correlations, "draws": LIDAR_DRAWS, "notes": notes }));
-    }
-    for what in &notes {
-        say(format_args!("note: {what}"));
-    }
-    let shown = sheets.iter().filter(|sheet| !sheet.lines.is_empty());
-    print(shown.map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    args.out.as_ref().map_or(Ok(()), |out| print(format_args!("\npage  {}\n", out.display())))
+    Ok(())
 }
 
 fn note(notes: &mut Vec<String>, what: String) {

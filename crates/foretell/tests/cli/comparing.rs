@@ -141,6 +141,8 @@ fn what_cannot_be_compared_is_a_sentence() {
     refused(&["compare", one, copy.to_str().unwrap()], &["one recipe with one seed, 0", "leave one of them out"]);
     fs::remove_file(copy.join("summary.json")).unwrap();
     refused(&["compare", one, copy.to_str().unwrap()], &["copy is not finished", "--resume"]);
+    fs::remove_file(second.join("findings.json")).unwrap();
+    refused(&["compare", one, two], &["findings.json is missing", "train again"]);
 }
 
 /// The arguments of a small ablation.
@@ -224,6 +226,10 @@ fn what_cannot_be_ablated_is_a_sentence() {
     refused(&["ablate", "i-jepa", "--list", "--set", "model.widht=3"], &["model.widht", "did you mean"]);
     // Before any run is trained: the rows are tried on the data first.
     refused(&ablation(&bare, &out, &["--only", "i-jepa,supervised"]), &["row `supervised`", "labels"]);
+    assert!(!out.exists(), "nothing half-written");
+    let file = root.path().join("file");
+    fs::write(&file, "x").unwrap();
+    refused(&ablation(&bare, &file, &["--only", "i-jepa"]), &["file is a file", "choose another `--out`"]);
     assert!(!out.join("i-jepa").exists());
     fs::create_dir(root.path().join("full")).unwrap();
     fs::write(root.path().join("full/file"), "x").unwrap();
@@ -284,5 +290,6 @@ fn kept_networks_are_judged_without_labels_and_held_against_a_probe() {
     let without = json(&["judge", third.to_str().unwrap(), "--json"]);
     assert!(without["notes"].to_string().contains("labels") && without["networks"][0]["probe"].is_null(), "{without}");
     refused(&["judge", one, one], &["named twice"]);
+    refused(&["judge", one, "--out", "nosuch/page.html"], &["nosuch/page.html", "make the folder"]);
     refused(&["judge", bare.to_str().unwrap()], &["holds no run"]);
 }
