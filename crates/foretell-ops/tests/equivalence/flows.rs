@@ -54,9 +54,7 @@ fn a_warp_is_pytorchs() {
     };
     near(
         output.clone(),
-        &[
-            0.65625, -0.21875, 0.03125, 0.28125, 1.273_438, 0.039_062, -0.40625, 0.40625, -0.125, 0.5, -1.375, 0.625,
-        ],
+        &[0.65625, -0.21875, 0.03125, 0.28125, 1.273_438, 0.039_062, -0.40625, 0.40625, -0.125, 0.5, -1.375, 0.625],
     );
     let counted: Vec<f32> = (1..=12).map(|i| i as f32).collect();
     let counted = Tensor::<4>::from_data(TensorData::new(counted, [1, 2, 3, 2]), &device);
@@ -108,9 +106,14 @@ fn map_of(values: &Tensor<1>) -> Tensor<4> {
 
 #[test]
 fn cost_volumes_agree() {
-    for ([b, h, w, c], radius) in
-        [([1, 1, 1, 1], 1), ([2, 3, 4, 5], 0), ([2, 3, 4, 5], 1), ([1, 2, 2, 3], 3), ([3, 8, 9, 40], 2), ([2, 6, 5, 16], 4)]
-    {
+    for ([b, h, w, c], radius) in [
+        ([1, 1, 1, 1], 1),
+        ([2, 3, 4, 5], 0),
+        ([2, 3, 4, 5], 1),
+        ([1, 2, 2, 3], 3),
+        ([3, 8, 9, 40], 2),
+        ([2, 6, 5, 16], 4),
+    ] {
         let shape = [b, h, w, c];
         let fused = move |t: &[Tensor<1>]| flat(ops::cost_volume(map(&t[0], shape), map(&t[1], shape), radius));
         let plain = move |t: &[Tensor<1>]| flat(composed::cost_volume(map(&t[0], shape), map(&t[1], shape), radius));
@@ -129,9 +132,7 @@ fn cost_volumes_agree() {
 
 #[test]
 fn a_cost_volume_is_as_written() {
-    let of = |values: [f32; 6]| {
-        Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 2]), &Device::flex())
-    };
+    let of = |values: [f32; 6]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 1, 3, 2]), &Device::flex());
     // Places with features (1, 2), (3, 4), (5, 6) and (1, 0), (0, 1), (2, 2).
     let costs = ops::cost_volume(of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), of([1.0, 0.0, 0.0, 1.0, 2.0, 2.0]), 1);
     assert_eq!(costs.dims(), [1, 1, 3, 9]);
