@@ -8,6 +8,7 @@ use foretell_ops as ops;
 use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
+use crate::frozen::normalised;
 use crate::layers::{Conv, LayerNorm};
 
 /// Lengths of a [`FlowHead`]. [`FlowConfig::init`] makes the network.
@@ -95,7 +96,8 @@ impl FlowHead {
                 flows.push(so_far);
                 continue;
             }
-            let (own, other) = (scaled(of[level].clone()), scaled(to[level].clone()));
+            // Of mean 0 and variance 1 at each place, so that their products tell how alike they are.
+            let (own, other) = (normalised(of[level].clone()), normalised(to[level].clone()));
             let other = if flows.is_empty() { other } else { ops::warp(other, so_far.clone()) };
             let costs = ops::cost_volume(own.clone(), other, radius);
             let seen = Tensor::cat(vec![costs, own, so_far.clone()], 3);
@@ -105,13 +107,6 @@ impl FlowHead {
         flows.reverse();
         flows
     }
-}
-
-/// Features of mean 0 and variance 1 at each place, so that their products tell how alike they are: `[B, H, W, D]`.
-fn scaled(features: Tensor<4>) -> Tensor<4> {
-    let [.., width] = features.dims();
-    let device = features.device().inner();
-    ops::layer_norm(features, Tensor::ones([width], &device), Tensor::zeros([width], &device), 1e-5)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::{
     sigreg::{self, Knots},
     softmax,
     turns::{self, Turns},
+    warp,
 };
 
 #[backend_extension(Flex, Autodiff)]
@@ -94,6 +95,7 @@ pub(crate) trait Fused: Backend {
     fn fused_hadamard(qkv: FloatTensor<Self>, sets: Sets, pairs: Pairs, heads: usize) -> FloatTensor<Self>;
     fn fused_query_pool(rows: FloatTensor<Self>, queries: FloatTensor<Self>, sets: Sets) -> FloatTensor<Self>;
     fn fused_cost_volume(a: FloatTensor<Self>, b: FloatTensor<Self>, radius: usize) -> FloatTensor<Self>;
+    fn fused_warp(map: FloatTensor<Self>, flow: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -180,6 +182,9 @@ impl Fused for Flex {
     fn fused_cost_volume(a: FlexTensor, b: FlexTensor, radius: usize) -> FlexTensor {
         on_pool(|| cost_volume::forward(&contiguous(a), &contiguous(b), radius))
     }
+    fn fused_warp(map: FlexTensor, flow: FlexTensor) -> FlexTensor {
+        on_pool(|| warp::forward(&contiguous(map), &contiguous(flow)))
+    }
 }
 
 /// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
@@ -260,6 +265,9 @@ backward!(QueryPoolBackward, 2, QueryPoolState, |(rows, queries, shares, sets), 
 });
 backward!(CostVolumeBackward, 2, (FlexTensor, FlexTensor, usize), |(a, b, radius), dy, want| {
     on_pool(|| cost_volume::backward(&a, &b, radius, &dy, want))
+});
+backward!(WarpBackward, 2, (FlexTensor, FlexTensor), |(map, flow), dy, want| {
+    on_pool(|| warp::backward(&map, &flow, &dy, want))
 });
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
@@ -452,5 +460,10 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
         taped!(CostVolumeBackward, S, [node, other], {
             (on_pool(|| cost_volume::forward(&a, &b, radius)), (a, b, radius))
         })
+    }
+    fn fused_warp(map: FloatTensor<Self>, flow: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((map, a), (flow, b)) = (map.into_parts(), flow.into_parts());
+        let (map, flow) = (contiguous(map), contiguous(flow));
+        taped!(WarpBackward, S, [a, b], { (on_pool(|| warp::forward(&map, &flow)), (map, flow)) })
     }
 }
