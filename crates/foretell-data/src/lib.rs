@@ -33,8 +33,8 @@ pub mod zip;
 pub use auto::{Auto, Decision};
 pub use axes::Layout;
 pub use clips::{
-    Clip, ClipSample, Clips, ClipsConfig, Cursor, FoundClips, FramesBy, Ground, MovingConfig, ShortClips, planes,
-    sample_frames,
+    Clip, ClipSample, Clips, ClipsConfig, Cursor, FlowMap, FoundClips, FramesBy, Ground, MovingConfig, ShortClips,
+    planes, sample_frames,
 };
 pub use epochs::{Epochs, check_batch};
 pub use error::DataError;

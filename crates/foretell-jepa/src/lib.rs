@@ -10,6 +10,7 @@ pub mod anti_collapse;
 pub mod barlow;
 pub mod clips;
 pub mod dynamics;
+pub mod flow;
 pub mod geometry;
 pub mod masked;
 pub mod masks;

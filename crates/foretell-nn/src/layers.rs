@@ -178,6 +178,12 @@ impl Conv {
         Self { weight: init.uniform([outputs, inputs, kernel, kernel], bound), stride, padding: kernel / 2 }
     }
 
+    /// Weights truncated-normal with this standard deviation; stride 1, padding `k / 2`.
+    pub fn small(inputs: usize, outputs: usize, kernel: usize, std: f64, init: &mut Init<'_>) -> Self {
+        let weight = init.truncated_normal([outputs, inputs, kernel, kernel], std);
+        Self { weight, stride: 1, padding: kernel / 2 }
+    }
+
     /// `[B, H, W, C]` → `[B, H', W', O]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         ops::conv2d(x, self.weight.val(), self.stride, self.padding)

@@ -16,7 +16,7 @@ use burn_flex::FlexTensor;
 use crate::{
     Sets, activation,
     attention::{self, Pairs},
-    batch_norm, block, conv,
+    batch_norm, block, conv, cost_volume,
     flex::{contiguous, rows},
     gather,
     gine::{self, Messages},
@@ -29,6 +29,7 @@ use crate::{
     sigreg::{self, Knots},
     softmax,
     turns::{self, Turns},
+    warp,
 };
 
 #[backend_extension(Flex, Autodiff)]
@@ -93,6 +94,8 @@ pub(crate) trait Fused: Backend {
     ) -> FloatTensor<Self>;
     fn fused_hadamard(qkv: FloatTensor<Self>, sets: Sets, pairs: Pairs, heads: usize) -> FloatTensor<Self>;
     fn fused_query_pool(rows: FloatTensor<Self>, queries: FloatTensor<Self>, sets: Sets) -> FloatTensor<Self>;
+    fn fused_cost_volume(a: FloatTensor<Self>, b: FloatTensor<Self>, radius: usize) -> FloatTensor<Self>;
+    fn fused_warp(map: FloatTensor<Self>, flow: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -176,6 +179,12 @@ impl Fused for Flex {
     fn fused_query_pool(rows: FlexTensor, queries: FlexTensor, sets: Sets) -> FlexTensor {
         query_pool::forward(&contiguous(rows), &contiguous(queries), &sets).0
     }
+    fn fused_cost_volume(a: FlexTensor, b: FlexTensor, radius: usize) -> FlexTensor {
+        on_pool(|| cost_volume::forward(&contiguous(a), &contiguous(b), radius))
+    }
+    fn fused_warp(map: FlexTensor, flow: FlexTensor) -> FlexTensor {
+        on_pool(|| warp::forward(&contiguous(map), &contiguous(flow)))
+    }
 }
 
 /// Implements [`Backward`] for a unit struct: `|state, dy, want| [gradients]`, where `want[i]` says whether parent `i`
@@ -253,6 +262,12 @@ backward!(HadamardBackward, 1, (FlexTensor, Sets, Pairs, usize), |(qkv, sets, pa
 type QueryPoolState = (FlexTensor, FlexTensor, FlexTensor, Sets);
 backward!(QueryPoolBackward, 2, QueryPoolState, |(rows, queries, shares, sets), dy, want| {
     on_pool(|| query_pool::backward((&rows, &queries, &shares), &sets, &dy, want))
+});
+backward!(CostVolumeBackward, 2, (FlexTensor, FlexTensor, usize), |(a, b, radius), dy, want| {
+    on_pool(|| cost_volume::backward(&a, &b, radius, &dy, want))
+});
+backward!(WarpBackward, 2, (FlexTensor, FlexTensor), |(map, flow), dy, want| {
+    on_pool(|| warp::backward(&map, &flow, &dy, want))
 });
 
 /// Runs a forward pass and puts its backward step on the tape when any parent is tracked.
@@ -438,5 +453,17 @@ impl<S: CheckpointStrategy> Fused for Autodiff<Flex, S> {
             let (y, shares) = query_pool::forward(&rows, &queries, &sets);
             (y, (rows, queries, shares, sets))
         })
+    }
+    fn fused_cost_volume(a: FloatTensor<Self>, b: FloatTensor<Self>, radius: usize) -> FloatTensor<Self> {
+        let ((a, node), (b, other)) = (a.into_parts(), b.into_parts());
+        let (a, b) = (contiguous(a), contiguous(b));
+        taped!(CostVolumeBackward, S, [node, other], {
+            (on_pool(|| cost_volume::forward(&a, &b, radius)), (a, b, radius))
+        })
+    }
+    fn fused_warp(map: FloatTensor<Self>, flow: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((map, a), (flow, b)) = (map.into_parts(), flow.into_parts());
+        let (map, flow) = (contiguous(map), contiguous(flow));
+        taped!(WarpBackward, S, [a, b], { (on_pool(|| warp::forward(&map, &flow)), (map, flow)) })
     }
 }

@@ -20,6 +20,7 @@ mod block;
 mod ceiling;
 mod conv;
 mod conv_in_place;
+mod cost_volume;
 mod count;
 mod cross_entropy;
 mod device;
@@ -57,6 +58,7 @@ mod softmax;
 mod tiles;
 mod turns;
 mod vectors;
+mod warp;
 
 pub use activation::{gelu, relu, silu};
 pub use attention::{Pairs, attention, cross_attention, cross_attention_of, hadamard_attention, self_attention};
@@ -64,6 +66,7 @@ pub use batch_norm::{BatchNormOutput, batch_norm, batch_norm_relu, normalise_wit
 pub use block::{BlockWeights, LeanBlock, PackedBlock, normed_block, transformer_block, turned_block};
 pub use ceiling::product_ceiling;
 pub use conv::conv2d;
+pub use cost_volume::cost_volume;
 pub use count::operations;
 pub use cross_entropy::cross_entropy;
 pub use device::{DeviceError, Place, on_cpu};
@@ -90,6 +93,7 @@ pub use sets::Sets;
 pub use sigreg::{bcs_statistic, sigreg_statistic};
 pub use softmax::softmax;
 pub use turns::{Turns, turn};
+pub use warp::{downsample_twice, lands_inside, upsample_twice, warp};
 
 /// The composed bodies, which run on every backend and in f64.
 pub mod composed {
@@ -104,6 +108,7 @@ pub mod composed {
         turned_block_composed as turned_block,
     };
     pub use crate::conv::conv2d_composed as conv2d;
+    pub use crate::cost_volume::cost_volume_composed as cost_volume;
     pub use crate::gather::gather_composed as gather;
     pub use crate::gine::gine_composed as gine;
     pub use crate::gru::gru_gates_composed as gru_gates;
@@ -119,4 +124,5 @@ pub mod composed {
     pub use crate::sigreg::{bcs_statistic_composed as bcs_statistic, sigreg_statistic_composed as sigreg_statistic};
     pub use crate::softmax::softmax_composed as softmax;
     pub use crate::turns::turn_composed as turn;
+    pub use crate::warp::warp_composed as warp;
 }

@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, nepa, s_jea, sar_jepa, supervised, v_jepa,
-    v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, supervised,
+    v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -34,7 +34,7 @@ const fn member<S: System>() -> Entry {
 pub static FAMILY: [Entry; 33] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
-    planned(&planned::MC_JEPA),
+    member::<mc_jepa::McJepaConfig>(),
     member::<iwm::IwmConfig>(),
     member::<v_jepa::VJepaConfig>(),
     planned(&planned::AUDIO_JEPA),

@@ -29,6 +29,7 @@ pub mod iwm;
 pub mod le_jepa;
 pub mod le_v_jepa;
 pub mod le_wm;
+pub mod mc_jepa;
 pub mod nepa;
 pub mod s_jea;
 pub mod sar_jepa;

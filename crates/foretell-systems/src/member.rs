@@ -126,6 +126,8 @@ pub trait Session {
     ) -> Result<Option<Box<dyn Encoder>>, SystemError>;
     /// Whether it keeps a predictor besides its encoder.
     fn keeps_predictor(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
+    /// Whether its evaluation needs more of its networks than the encoder: a predictor, what makes targets or flow.
+    fn keeps_more(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// Whether it keeps a model of a world besides its encoder.
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
@@ -472,6 +474,10 @@ impl<S: System> Session for Run<S> {
     fn keeps_predictor(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
         let model = Self::kept(learner)?.model;
         Ok(model.is_some_and(|model| model.is::<KeptPredictor<<S::Data as Modality>::Sample>>()))
+    }
+
+    fn keeps_more(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
+        Ok(Self::kept(learner)?.model.is_some_and(|model| !model.is::<TrainedModel>()))
     }
 
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {

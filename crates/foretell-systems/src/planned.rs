@@ -10,14 +10,6 @@ pub(crate) static H_JEPA: Row = Row {
     papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2604.03208"],
     state: State::Planned,
 };
-pub(crate) static MC_JEPA: Row = Row {
-    number: 3,
-    name: "mc-jepa",
-    title: "MC-JEPA",
-    one_line: "optical flow and content learned together in one encoder",
-    papers: &["arXiv:2307.12698"],
-    state: State::Planned,
-};
 pub(crate) static AUDIO_JEPA: Row = Row {
     number: 6,
     name: "audio-jepa",

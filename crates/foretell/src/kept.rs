@@ -110,7 +110,7 @@ impl KeptRun {
         }
         kept.encoder = Some(weights::read_file(&file)?);
         let file = kept.folder.model();
-        if file.is_file() && kept.session.keeps_predictor(kept.learner.as_ref())? {
+        if file.is_file() && kept.session.keeps_more(kept.learner.as_ref())? {
             let model = weights::read_file(&file)?;
             kept.learner.load(Networks::Trained, model).map_err(|error| kept.misfit(&file, error.into()))?;
         }

@@ -236,7 +236,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
         return Ok(None);
     }
     write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
-    let keeps = session.keeps_model(learner.as_ref())? || session.keeps_predictor(learner.as_ref())?;
+    let keeps = session.keeps_model(learner.as_ref())? || session.keeps_more(learner.as_ref())?;
     if keeps || session.imaginer(learner.as_ref())?.is_some() {
         write_whole(&folder.model(), &weights::to_bytes(&learner.state(Which::Trained)))?;
     }

@@ -36,6 +36,7 @@ use ffmpeg::Decoded;
 use frames::Frames;
 use gif::Gif;
 pub use moments::{FramesBy, sample_frames};
+pub use moving::flow::FlowMap;
 pub use moving::{Ground, MovingConfig};
 use npy::Npy;
 pub use sample::ClipSample;

@@ -4,6 +4,8 @@
 //! The object and the disc move on a torus: what leaves on one side comes back on the other. An object that begins anywhere on it is
 //! anywhere at every moment, whatever its direction and its speed, so a frame alone says nothing of either.
 
+pub(super) mod flow;
+
 use std::f32::consts::TAU;
 use std::ops::RangeInclusive;
 

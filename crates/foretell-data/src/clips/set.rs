@@ -11,6 +11,7 @@ use super::config::{ClipsConfig, ShortClips};
 use super::ffmpeg::{About, about};
 use super::files::Files;
 use super::listing::{ClipFile, Listing, Looking, recognised};
+use super::moving::flow::{self, FlowMap};
 use super::moving::{self, MovingConfig, SECONDS, USUAL_SIZE};
 use super::sample::ClipSample;
 use super::windows::{Cut, Extent};
@@ -195,6 +196,23 @@ impl Clips {
     /// The resolved configuration.
     pub fn config(&self) -> &ClipsConfig {
         &self.config
+    }
+
+    /// How the pixels of one frame of a prepared sample move to another frame, where that is known: of the moving scenes.
+    pub fn flow(&self, part: Part, index: usize, between: [usize; 2]) -> Result<Option<FlowMap>, DataError> {
+        self.from.check(part, index)?;
+        match (&*self.from, self.config.image_size) {
+            (Origin::Scenes { scenes, frames, .. }, Auto::Value(size)) => {
+                Ok(Some(flow::flow(scenes, size, *frames, (part, index as u64), between)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The two neighbouring frames of a sample by which flow is judged: another moment in each of them, of two frames at least.
+    pub fn judged_frames(&self, index: usize) -> [usize; 2] {
+        let first = index % (self.config.frames - 1).max(1);
+        [first, first + 1]
     }
 }
 
@@ -529,6 +547,10 @@ mod tests {
         assert!(clips.training(3, 1).unwrap().batch(2).unwrap() != second);
         let sample = clips.prepare(second[0].clone());
         assert_eq!(sample.frames.len(), 16);
+        let flow = clips.flow(Part::HeldOut, 3, clips.judged_frames(3)).unwrap().unwrap();
+        assert_eq!((flow.size, clips.judged_frames(18)), (64, [3, 4]));
+        assert!((50..2000).contains(&(0..64 * 64).filter(|pixel| flow.moves(*pixel)).count()));
+        assert!(clips.flow(Part::HeldOut, 1000, [0, 1]).is_err());
         assert_eq!(clips.baseline(&sample).len(), 4 * 16 * 16 * 3);
         assert!(clips.load(Part::HeldOut, 1000).is_err());
     }

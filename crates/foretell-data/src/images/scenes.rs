@@ -314,6 +314,12 @@ impl Light {
         Self { x: 0.0, y: 0.0, ..self }
     }
 
+    /// The same without the sensor's noise.
+    #[cfg(test)]
+    pub(crate) fn silent(self) -> Self {
+        Self { noise: 0.0, ..self }
+    }
+
     fn at(&self, x: f32, y: f32) -> f32 {
         1.0 + self.x * (x - 0.5) + self.y * (y - 0.5)
     }

@@ -3,6 +3,7 @@
 mod anti_collapse;
 mod block_causal;
 mod dynamics;
+mod flow;
 mod graph_jepa;
 mod image_worlds;
 mod masked;

@@ -6,6 +6,7 @@
 
 mod attention;
 mod blocks;
+mod flows;
 mod graphs;
 mod losses;
 mod norms;

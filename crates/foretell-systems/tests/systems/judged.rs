@@ -42,6 +42,9 @@ fn small(name: &str) -> &'static str {
             "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2 }"
         }
         "nepa" => "data.image_size = 16\nmodel = { patch = 4, width = 24, depth = 1, heads = 2 }",
+        "mc-jepa" => {
+            "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

@@ -2,6 +2,7 @@
 
 mod ablations;
 mod clips;
+mod flows;
 mod health;
 mod judged;
 mod made;

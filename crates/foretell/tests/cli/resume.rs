@@ -27,6 +27,8 @@ enum System {
     GraphJepa,
     /// V-JEPA 2.1 from the moving scenes: clips that grow, images among them, levels, a loss that rises.
     VJepa21,
+    /// MC-JEPA from the moving scenes: pairs of frames and views of one, a kept flow.
+    McJepa,
     /// IWM: two views, an action, a kept predictor.
     Iwm,
     /// DMT-JEPA: heads, one of which follows the other.
@@ -39,7 +41,7 @@ enum System {
     BuiltInGraphs,
 }
 
-const ALL: [System; 12] = [
+const ALL: [System; 13] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -49,6 +51,7 @@ const ALL: [System; 12] = [
     System::SJea,
     System::GraphJepa,
     System::VJepa21,
+    System::McJepa,
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
@@ -155,6 +158,20 @@ impl System {
                     "judge.train_samples=200",
                 ],
             ),
+            System::McJepa => (
+                "mc-jepa",
+                &[
+                    "data.frames=3",
+                    "data.image_size=16",
+                    "data.scenes.train=64",
+                    "data.scenes.held_out=32",
+                    "model.widths=[4, 6, 8]",
+                    "model.estimator=[8]",
+                    "model.projector=[16]",
+                    "model.code_width=8",
+                    "model.turns=alternate",
+                ],
+            ),
             System::GraphJepa | System::BuiltInGraphs => (
                 "graph-jepa",
                 &[
@@ -237,7 +254,7 @@ impl World {
             | System::DmtJepa
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -256,7 +273,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || system == System::Iwm {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
