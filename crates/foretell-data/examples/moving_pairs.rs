@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for index in 0..pairs {
         let sample = clips.prepare(clips.load(Part::HeldOut, index)?);
         let between = clips.judged_frames(index);
-        between.iter().for_each(|frame| images.extend_from_slice(&sample.frames[*frame].pixels));
+        for frame in between {
+            images.extend_from_slice(&sample.frames[frame].pixels);
+        }
         let flow = clips.flow(Part::HeldOut, index, between)?.ok_or("the moving scenes know their flow")?;
         flow.vectors.iter().flatten().for_each(|x| flows.extend_from_slice(&x.to_le_bytes()));
     }

@@ -258,7 +258,7 @@ impl McJepaConfig {
             ));
         }
         let stride = 1 << (levels - 1);
-        if size % stride != 0 {
+        if !size.is_multiple_of(stride) {
             return wrong(format!(
                 "frames of {size} × {size} pixels cannot be halved {} times for the {levels} levels of `model.widths`: set `data.image_size` to a multiple of {stride}, or name fewer levels",
                 levels - 1

@@ -128,7 +128,9 @@ pub fn flow(run: &Judging<'_, Clips>) -> Result<Option<Finding>, JudgeError> {
         found.push((name, errors));
     }
     let mut none = Errors::new();
-    pairs.iter().for_each(|(_, _, truth)| none.add(|_| [0.0; 2], truth));
+    for (_, _, truth) in &pairs {
+        none.add(|_| [0.0; 2], truth);
+    }
     found.push((ZERO, none));
     let mut figures = Figures::new(&["pixels", FEATURES], "end-point error", "px", Better::Lower);
     for (kind, pixels) in KINDS.into_iter().enumerate() {

@@ -22,9 +22,9 @@ impl FlowMap {
     }
 }
 
-/// What a pixel shows, from below.
+/// What a place shows, from below; counted as [`objects`](super::objects) names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Thing {
+pub(super) enum Thing {
     Ground,
     Disc,
     Card,
@@ -34,7 +34,7 @@ enum Thing {
 
 impl Scene {
     /// What lies on top.
-    fn topmost(&self, moment: f32, [x, y]: Vector) -> Thing {
+    pub(super) fn topmost(&self, moment: f32, [x, y]: Vector) -> Thing {
         let off = |[right, down]: Vector| [around(x - right), around(y - down)];
         let [dx, dy] = off(self.object.at(moment));
         let (right, up) = (self.cos * dx + self.sin * dy, self.sin * dx - self.cos * dy);
