@@ -28,7 +28,7 @@ static ROW: Row = Row {
     title: "LeVJEPA",
     one_line: "SIGReg over clips; most tokens dropped, no teacher, no predictor",
     papers: &["arXiv:2608.27395"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs do not learn motion"),
 };
 
 /// Settings of LeVJEPA.
