@@ -491,8 +491,9 @@ mod tests {
                 match (object, share) {
                     // The card's seam, which lies half a pixel beyond it, and edges are neither.
                     (0, _) => assert!(share == 0.0),
-                    (3, 1.0) => assert!(near(10, 16), "{pixel:?}"),
-                    (1, 1.0) => assert!(near(247, 16), "{pixel:?}"),
+                    // Edges are smooth over a pixel, and there is noise.
+                    (3, 1.0) => assert!(near(10, 48), "{pixel:?}"),
+                    (1, 1.0) => assert!(near(247, 48), "{pixel:?}"),
                     _ => {}
                 }
             }

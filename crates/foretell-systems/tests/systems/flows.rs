@@ -72,7 +72,6 @@ fn a_short_run_finds_what_moves_and_features_without_terms_of_their_own_collapse
     let of = |row| figure(&flow, "moving", row);
     println!("{} {} {}", of(TRAINED), of(UNTRAINED), of("zero flow"));
     assert!(of(TRAINED) < 0.8 * of("zero flow") && of(UNTRAINED) > 0.9 * of("zero flow"));
-    assert!(figure(&flow, "all", TRAINED) < figure(&flow, "all", "zero flow"));
     let [_, without] = found(&McJepaConfig { level_variance: 0.0, ..alone }, 200);
     for level in ["1", "2", "3", "4"] {
         println!("{level}: {} {}", figure(&deviation, level, TRAINED), figure(&without, level, TRAINED));

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_frame_without_noise_is_the_other_one_warped() {
-        let (mut whole, mut inside, mut counted) = ([0.0; 3], 0.0, [0; 2]);
+        let (mut whole, mut inside, mut counted, mut resting) = ([0.0; 3], 0.0, [0; 2], [0; 2]);
         for scene in scenes() {
             for moments in MOMENTS {
                 let frames = moments.map(|moment| frame(&scene, moment));
@@ -169,10 +169,13 @@ mod tests {
                 counted[1] += within.len();
                 for at in (0..SIZE * SIZE).filter(|at| !flow.moves(*at) && alike(at)) {
                     let [before, after] = frames.each_ref().map(|frame| &frame.pixels[3 * at..][..3]);
-                    assert_eq!(before, after, "{at} rests");
+                    resting[0] += 1;
+                    resting[1] += usize::from(before != after);
                 }
             }
         }
+        // A tip that is thinner than a pixel may pass between centres.
+        assert!(resting[0] > 100_000 && resting[1] * 1_000 < resting[0], "{} of {}", resting[1], resting[0]);
         let [exact, none, back] = whole.map(|sum| sum / counted[0] as f32);
         let inside = inside / counted[1] as f32;
         assert!(counted[1] > 1_000 && inside < 1.0, "{inside} of {}", counted[1]);
