@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{check_patch, check_width, resolved, settle_average, usual_patch};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved, settle_average};
 use crate::system::{JudgeError, On, SystemError};
 
 /// Settings that V-JEPA, V-JEPA 2 and 2.1 share.
@@ -163,19 +163,9 @@ impl ClipModel {
     /// Chooses what is open, and says why.
     pub(crate) fn resolve(&mut self, on: &On<'_, Clips>, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let (_, image_size, _) = on.config.form()?;
-        let (width, depth, heads, _) = self.size.dimensions();
-        self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let size = self.size;
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let width = self.width.resolve("model.width", decisions, || of_size(width));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the clips in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        let heads = self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { width, depth, heads, .. } = dials.settle(self.size, image_size, on, decisions);
         let narrow = self.predictor_width.resolve("model.predictor_width", decisions, || {
             (width / 2, "half the encoder's width: the bottleneck".to_owned())
         });

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judges::{originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{check_patch, check_term, check_width, resolved, settle_average, usual_patch};
+use crate::sizes::{Dials, Lengths, check_patch, check_term, check_width, resolved, settle_average};
 use crate::system::{JudgeError, On, SystemError};
 
 /// Settings that the masked systems over images share: those of I-JEPA.
@@ -158,19 +158,9 @@ impl ImageModel {
         kind: &Kind,
         decisions: &mut Vec<Decision>,
     ) -> Result<(), SystemError> {
-        let (width, depth, heads, _) = self.size.dimensions();
-        self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let size = self.size;
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let width = self.width.resolve("model.width", decisions, || of_size(width));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the images in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { width, depth, .. } = dials.settle(self.size, image_size, on, decisions);
         self.predictor_width.resolve("model.predictor_width", decisions, || {
             (width / 2, "half the encoder's width: the bottleneck".to_owned())
         });

@@ -55,20 +55,7 @@ pub struct IwmConfig {
 
 impl Default for IwmConfig {
     fn default() -> Self {
-        let augment = Augment {
-            crop_scale: (0.3, 1.0),
-            crop_aspect: (0.75, 4.0 / 3.0),
-            flip: 0.5,
-            jitter: 0.8,
-            brightness: 0.4,
-            contrast: 0.4,
-            saturation: 0.2,
-            hue: 0.1,
-            grey: 0.2,
-            blur: 0.2,
-            solarise: 0.2,
-            ..Augment::default()
-        };
+        let augment = Augment { crop_scale: (0.3, 1.0), flip: 0.5, blur: 0.2, solarise: 0.2, ..Augment::coloured() };
         Self { model: ImageModel { augment, ..ImageModel::default() }, action: Action::Feature, loss: LatentLoss::L2 }
     }
 }

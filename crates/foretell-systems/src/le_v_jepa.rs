@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, resolved, usual_patch};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -73,17 +73,7 @@ pub struct LeVJepaConfig {
 
 impl Default for LeVJepaConfig {
     fn default() -> Self {
-        let small = Augment {
-            crop_scale: (0.1, 0.4),
-            crop_aspect: (0.75, 4.0 / 3.0),
-            jitter: 0.8,
-            brightness: 0.4,
-            contrast: 0.4,
-            saturation: 0.2,
-            hue: 0.1,
-            grey: 0.2,
-            ..Augment::default()
-        };
+        let small = Augment { crop_scale: (0.1, 0.4), ..Augment::coloured() };
         Self {
             size: Size::Tiny,
             patch: Auto::Auto,
@@ -125,19 +115,9 @@ impl LeVJepaConfig {
 
     fn resolve(&mut self, on: &On<'_, Clips>, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let (_, image_size, _) = on.config.form()?;
-        let (width, depth, heads, _) = self.size.dimensions();
-        let patch = self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let size = self.size;
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        self.width.resolve("model.width", decisions, || of_size(width));
-        self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the clips in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { patch, .. } = dials.settle(self.size, image_size, on, decisions);
         self.small_size.resolve("model.small_size", decisions, || {
             let unit = patch.max(1);
             ((image_size / 2 / unit).max(1) * unit, format!("half of {image_size} pixels: a quarter of the work"))

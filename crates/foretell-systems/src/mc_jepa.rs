@@ -100,17 +100,7 @@ impl Default for McJepaConfig {
             vicreg: VicregConfig::default(),
             projector: vec![512],
             code_width: 128,
-            augment: Augment {
-                crop_scale: (0.2, 1.0),
-                crop_aspect: (0.75, 4.0 / 3.0),
-                jitter: 0.8,
-                brightness: 0.4,
-                contrast: 0.4,
-                saturation: 0.2,
-                hue: 0.1,
-                grey: 0.2,
-                ..Augment::default()
-            },
+            augment: Augment { crop_scale: (0.2, 1.0), ..Augment::coloured() },
             flow_weight: 0.1,
             flow_start: Auto::Auto,
             turns: Turns::Sum,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, settle_average, usual_patch};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, settle_average};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -162,19 +162,9 @@ impl System for NepaConfig {
 
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         let (image_size, channels) = on.config.form()?;
-        let (width, depth, heads, hidden) = self.size.dimensions();
-        let patch = self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let (size, full) = (self.size, width);
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let width = self.width.resolve("model.width", decisions, || of_size(width));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the images in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        let heads = self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { patch, width, depth, heads, hidden } = dials.settle(self.size, image_size, on, decisions);
         if self.keep == Keep::Average {
             settle_average(&mut self.ema, on, decisions)?;
         }
@@ -188,7 +178,7 @@ impl System for NepaConfig {
             width,
             depth,
             heads,
-            hidden: if width == full { hidden } else { 4 * width },
+            hidden,
             eps: self.norm_eps,
             cls: self.cls,
             qk_norm: self.qk_norm,

@@ -101,18 +101,7 @@ impl Default for SJeaConfig {
             slices: 256,
             projector: vec![512],
             code_width: 128,
-            augment: Augment {
-                crop_scale: (0.2, 1.0),
-                crop_aspect: (0.75, 4.0 / 3.0),
-                flip: 0.5,
-                jitter: 0.8,
-                brightness: 0.4,
-                contrast: 0.4,
-                saturation: 0.2,
-                hue: 0.1,
-                grey: 0.2,
-                ..Augment::default()
-            },
+            augment: Augment { crop_scale: (0.2, 1.0), flip: 0.5, ..Augment::coloured() },
         }
     }
 }

@@ -3,12 +3,57 @@
 use foretell_data::{Auto, Decision, Modality};
 use foretell_jepa::AntiCollapse;
 use foretell_jepa::target::EmaConfig;
+use foretell_nn::vit::Size;
 
 use crate::system::{On, SystemError};
 
 /// The value of a setting that is resolved.
 pub(crate) fn resolved(value: Auto<usize>) -> usize {
     if let Auto::Value(value) = value { value } else { 0 }
+}
+
+/// The dials of a transformer over images or clips that may be open.
+pub(crate) struct Dials<'a> {
+    pub(crate) patch: &'a mut Auto<usize>,
+    pub(crate) width: &'a mut Auto<usize>,
+    pub(crate) depth: &'a mut Auto<usize>,
+    pub(crate) heads: &'a mut Auto<usize>,
+}
+
+/// A transformer's lengths, all chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    pub(crate) patch: usize,
+    pub(crate) width: usize,
+    pub(crate) depth: usize,
+    pub(crate) heads: usize,
+    /// Of the MLPs: those of the size, and four times a width of one's own.
+    pub(crate) hidden: usize,
+}
+
+impl Dials<'_> {
+    /// Chooses what is open by the size, on a CPU with six blocks at most, and says why.
+    pub(crate) fn settle<D: Modality>(
+        self,
+        size: Size,
+        image_size: usize,
+        on: &On<'_, D>,
+        decisions: &mut Vec<Decision>,
+    ) -> Lengths {
+        let (usual, blocks, heads, hidden) = size.dimensions();
+        let of_size = |value: usize| (value, format!("size = {size:?}").to_lowercase());
+        let patch = self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
+        let width = self.width.resolve("model.width", decisions, || of_size(usual));
+        let depth = self.depth.resolve("model.depth", decisions, || {
+            if on.on_cpu() {
+                (blocks.min(6), format!("on a CPU: twice the {} in the same time", D::UNIT.many))
+            } else {
+                of_size(blocks)
+            }
+        });
+        let heads = self.heads.resolve("model.heads", decisions, || of_size(heads));
+        Lengths { patch, width, depth, heads, hidden: if width == usual { hidden } else { 4 * width } }
+    }
 }
 
 /// Chooses the clock of a moving average. An error if too much of the random initial teacher would be left in it at the end.

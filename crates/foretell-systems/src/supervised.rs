@@ -14,7 +14,7 @@ use foretell_train::Learner;
 use serde::{Deserialize, Serialize};
 
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width, usual_patch};
+use crate::sizes::{Dials, Lengths, check_patch, check_width};
 use crate::system::{On, System, SystemError};
 
 static ROW: Row = Row {
@@ -68,26 +68,14 @@ impl System for SupervisedConfig {
 
     fn init(&mut self, on: &On<'_, Images>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         let (image_size, channels) = on.config.form()?;
-        let (width, depth, heads, hidden) = self.size.dimensions();
-        let size = self.size;
-        let of_size = move |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let patch = self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
-        let usual = width;
-        let width = self.width.resolve("model.width", decisions, || of_size(width));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (depth.min(6), "on a CPU: twice the images in the same time".to_owned())
-            } else {
-                of_size(depth)
-            }
-        });
-        let heads = self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { patch, width, depth, heads, hidden } = dials.settle(self.size, image_size, on, decisions);
         check_patch(image_size, patch)?;
         check_width("encoder", width, heads)?;
         self.augment.check().map_err(|error| error.under("model.augment"))?;
         self.learnt(on, decisions)?;
         let image = (image_size, image_size);
-        let hidden = if width == usual { hidden } else { 4 * width };
         let vit = VitConfig { image, patch, channels, width, depth, heads, hidden };
         let device = on.learning();
         let encoder = vit.init(&mut on.weights(0), &device);
