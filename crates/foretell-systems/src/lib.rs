@@ -44,7 +44,7 @@ pub use actions::ActionScale;
 pub use family::{Entry, FAMILY};
 pub use imaginer::{Imaginer, Manner};
 pub use judging::{Judged, Judging};
-pub use member::{Member, Of, Session, Whole};
+pub use member::{Member, Of, Probing, Session, Whole};
 pub use recipe::{JudgeConfig, ProbeKind, Recipe, RecipeError};
 pub use row::{Row, State};
 pub use system::{JudgeError, On, System, SystemError};

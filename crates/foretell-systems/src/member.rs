@@ -106,15 +106,8 @@ pub trait Session {
     fn trial(&self) -> Result<Box<dyn Learner>, SystemError>;
     /// Judges a run beside its controls.
     fn judge(&self, learner: &dyn Learner) -> Result<Judged, JudgeError>;
-    /// Probes a run on other labelled data, prepared alike, or on its own; with these tensors in its encoder, or as it is; by
-    /// these probes, or where there are none by those that its recipe names.
-    fn probe(
-        &self,
-        learner: &dyn Learner,
-        encoder: Option<NamedTensors>,
-        path: Option<&Path>,
-        probes: &[ProbeKind],
-    ) -> Result<Judged, JudgeError>;
+    /// Probes a run with labels.
+    fn probe(&self, learner: &dyn Learner, asked: Probing<'_>) -> Result<Judged, JudgeError>;
     /// What a run has learnt as something that makes features, likewise; `mark` tells its weights from others. `None` where its maps
     /// cannot be held at this precision.
     fn encoder(
@@ -132,6 +125,20 @@ pub trait Session {
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
     fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError>;
+}
+
+/// How a run is probed.
+#[derive(Clone, Debug, Default)]
+pub struct Probing<'a> {
+    /// Tensors for the trained encoder; without them it is as the learner holds it.
+    pub encoder: Option<NamedTensors>,
+    /// Other labelled data, prepared alike; without them the run's own.
+    pub path: Option<&'a Path>,
+    /// By which probes; where there are none by those that the recipe names.
+    pub probes: &'a [ProbeKind],
+    /// Only what the linear probe and nearest neighbours read from the trained network: for many networks of one run, whose
+    /// controls are the same.
+    pub without_controls: bool,
 }
 
 /// The shell around a system.
@@ -413,13 +420,8 @@ impl<S: System> Session for Run<S> {
         Ok(judging.outcome(findings))
     }
 
-    fn probe(
-        &self,
-        learner: &dyn Learner,
-        encoder: Option<NamedTensors>,
-        path: Option<&Path>,
-        probes: &[ProbeKind],
-    ) -> Result<Judged, JudgeError> {
+    fn probe(&self, learner: &dyn Learner, asked: Probing<'_>) -> Result<Judged, JudgeError> {
+        let Probing { encoder, path, probes, without_controls } = asked;
         let other = match path {
             Some(path) => {
                 let mut config = S::Data::elsewhere(&self.recipe.data, &path.to_string_lossy());
@@ -436,13 +438,17 @@ impl<S: System> Session for Run<S> {
             None => self.open_data()?,
         };
         let judging = self.judging(data, learner).with_encoder(encoder);
-        let asked = if probes.is_empty() { &self.recipe.judge.probes } else { probes };
-        let found = judges::probed(&judging, asked)?;
+        let found = if without_controls {
+            judges::trained_alone(&judging)?.into_iter().collect()
+        } else {
+            judges::probed(&judging, if probes.is_empty() { &self.recipe.judge.probes } else { probes })?
+        };
         if found.is_empty() {
             return Err(JudgeError::Other(format!(
-                "to probe takes labels, {LEAST_PROBED} {} to learn from and a held-out part, found {} labels, {} to learn from and {} held out",
+                "{} cannot be probed: a probe takes labels, at least {LEAST_PROBED} {} to learn from and a held-out part, found {}, {} to learn from and {} held out. Name data that have them with `--data`",
+                path.map_or(self.source(), |path| format!("`{}`", path.display())),
                 S::Data::UNIT.many,
-                if data.factors().is_empty() { "no" } else { "such" },
+                if data.factors().is_empty() { "no labels" } else { "labels" },
                 data.len(Part::Train).unwrap_or(0),
                 data.len(Part::HeldOut).unwrap_or(0)
             )));

@@ -4,6 +4,7 @@ use foretell_jepa::{Auto, Decision};
 use foretell_ops::AdamW;
 use serde::{Deserialize, Serialize};
 
+use crate::learner::{LIDAR_DRAWS, LIDAR_SAMPLES};
 use crate::schedule::Schedule;
 
 /// How a run is trained. Every `auto` is chosen by [`TrainConfig::resolve`], with its reason.
@@ -42,11 +43,18 @@ pub struct TrainConfig {
     pub keep_checkpoints: u64,
     /// Steps between judgements of held-out latents.
     pub health_every: Auto<u64>,
-    /// Steps between evaluations by LiDAR, each with the judgement that comes next; 0: none. One costs about as much as five steps.
-    pub judge_every: u64,
+    /// Steps between evaluations by LiDAR, each with the judgement that comes next; 0: none, `auto`: as often as 3 % of the run's
+    /// work allow. One costs about as much as five steps of 128 samples.
+    pub judge_every: Auto<u64>,
     /// Threads that decode and augment.
     pub loader_threads: Auto<usize>,
 }
+
+/// LiDAR's share of a run's work where its frequency is left open, in %, at most.
+const LIDAR_PERCENT: f64 = 3.0;
+
+/// What a sample that goes forward costs of one that is learnt from.
+const FORWARD: f64 = 0.5;
 
 /// Networks that a run keeps, at most.
 const MOST_KEPT: u64 = 1000;
@@ -69,7 +77,7 @@ impl Default for TrainConfig {
             checkpoint_every: Auto::Auto,
             keep_checkpoints: 0,
             health_every: Auto::Auto,
-            judge_every: 0,
+            judge_every: Auto::Value(0),
             loader_threads: Auto::Auto,
         }
     }
@@ -83,16 +91,54 @@ impl TrainConfig {
             self.log_every = Auto::Value((steps / 200).max(1));
         }
         let health = self.health_every.resolve("train.health_every", decisions, || {
-            ((steps / 5).max(1), "five evaluations of held-out latents in the run".to_owned())
+            let every = (steps / 5).max(1);
+            let count = steps.div_ceil(every);
+            let evaluations = if count == 1 { "one evaluation".to_owned() } else { format!("{count} evaluations") };
+            (every, format!("{evaluations} of held-out latents in the run"))
         });
         self.checkpoint_every
             .resolve("train.checkpoint_every", decisions, || (health, "with each evaluation".to_owned()));
+        self.resolve_lidar(steps, decisions);
         self.loader_threads.resolve("train.loader_threads", decisions, || {
             (
                 (cores / 2).clamp(1, 8),
                 format!("half of the cores ({cores}), at least one, to read samples and make batches; the rest is the step's"),
             )
         });
+    }
+
+    /// LiDAR comes with the untrained network, with the trained one, and between them.
+    fn resolve_lidar(&mut self, steps: u64, decisions: &mut Vec<Decision>) {
+        const NAME: &str = "train.judge_every";
+        let each = FORWARD * (LIDAR_DRAWS * LIDAR_SAMPLES as u64) as f64 / self.batch.max(1) as f64;
+        let share = |every: u64| 100.0 * each * (1 + steps.div_ceil(every.max(1))) as f64 / steps.max(1) as f64;
+        if let Auto::Value(every @ 1..) = self.judge_every {
+            let reason = format!("asked for: LiDAR is about {:.1} % of the run's work", share(every));
+            decisions.push(Decision { what: NAME.to_owned(), value: every.to_string(), reason });
+            return;
+        }
+        let most = (LIDAR_PERCENT / 100.0 * steps as f64 / each).floor() as u64;
+        self.judge_every.resolve(NAME, decisions, || {
+            if most < 2 {
+                let reason = format!(
+                    "no LiDAR: at both ends alone it would be {:.1} % of a run of {steps} steps, above {LIDAR_PERCENT} %",
+                    share(steps)
+                );
+                return (0, reason);
+            }
+            let every = steps.div_ceil(most - 1);
+            (every, format!("LiDAR is about {:.1} % of the run's work, at most {LIDAR_PERCENT} %", share(every)))
+        });
+    }
+
+    /// Steps between evaluations by LiDAR; 0 where there are none.
+    fn lidar_every(&self) -> u64 {
+        if let Auto::Value(every) = self.judge_every { every } else { 0 }
+    }
+
+    /// Whether LiDAR is taken at all, and so of the untrained network too.
+    pub fn takes_lidar(&self) -> bool {
+        self.lidar_every() > 0
     }
 
     /// Whether the networks of this step stay in a run of so many.
@@ -103,8 +149,8 @@ impl TrainConfig {
 
     /// Whether LiDAR is due with the judgement of a step, which comes every `health` steps and at the end of the run.
     pub fn judges(&self, step: u64, (steps, health): (u64, u64)) -> bool {
-        let turn = |step: u64| step.checked_div(self.judge_every);
-        self.judge_every > 0 && (step == steps || turn(step) != turn(step.saturating_sub(health)))
+        let turn = |step: u64| step.checked_div(self.lidar_every());
+        self.takes_lidar() && (step == steps || turn(step) != turn(step.saturating_sub(health)))
     }
 
     /// AdamW at a step, before any schedule.
@@ -213,7 +259,7 @@ mod tests {
     #[test]
     fn lidar_comes_with_judgements_and_no_more_often_than_asked() {
         let due = |judge_every: u64| -> Vec<u64> {
-            let config = TrainConfig { judge_every, ..TrainConfig::default() };
+            let config = TrainConfig { judge_every: Auto::Value(judge_every), ..TrainConfig::default() };
             // Judged every 4 of 22 steps, and at the end.
             (1..=22).filter(|step| (step % 4 == 0 || *step == 22) && config.judges(*step, (22, 4))).collect()
         };
@@ -221,5 +267,29 @@ mod tests {
         assert_eq!(due(1), [4, 8, 12, 16, 20, 22]);
         assert_eq!(due(10), [12, 20, 22]);
         assert_eq!(due(1000), [22]);
+    }
+
+    #[test]
+    fn left_open_lidar_takes_three_percent_of_a_run_at_most() {
+        for (batch, steps) in
+            [(128, 100), (128, 333), (128, 334), (128, 1000), (32, 1000), (32, 5000), (256, 12_345), (4, 7)]
+        {
+            let mut config =
+                TrainConfig { batch, judge_every: Auto::Auto, health_every: Auto::Value(1), ..TrainConfig::default() };
+            let mut decisions = Vec::new();
+            config.resolve(steps, 2, &mut decisions);
+            let taken = if config.takes_lidar() {
+                1 + (1..=steps).filter(|step| config.judges(*step, (steps, 1))).count()
+            } else {
+                0
+            };
+            // 10 draws of 128 samples, forward alone, which is half the work of learning.
+            let share = taken as f64 * 640.0 / (batch as u64 * steps) as f64;
+            assert!(share <= 0.03, "{batch}, {steps}: {taken} times, {share}");
+            let told = decisions.iter().find(|decision| decision.what == "train.judge_every").unwrap();
+            assert!(told.reason.contains("LiDAR"), "{told:?}");
+            // Neither is it left out where two would do.
+            assert_eq!(taken == 0, 2.0 * 640.0 / (batch as u64 * steps) as f64 > 0.03, "{batch}, {steps}: {told:?}");
+        }
     }
 }

@@ -165,7 +165,7 @@ pub fn fit(learner: &mut dyn Learner, fit: &Fit<'_>, observer: &mut dyn LoopObse
     let judges = |step: u64| config.judges(step, (steps, value(config.health_every)));
     let record = |learner: &dyn Learner, step: u64, measured: &Measured| -> Result<HealthRecord, TrainError> {
         let which = if step == 0 { Which::Untrained } else { Which::Trained };
-        let lidar = if judges(step) || (step == 0 && config.judge_every > 0) {
+        let lidar = if judges(step) || (step == 0 && config.takes_lidar()) {
             lidar_of(learner, which).map_err(without_lidar)?.map(|lidar| lidar.rank)
         } else {
             None

@@ -130,6 +130,8 @@ pub const LIDAR_DRAWS: u64 = 10;
 const HELD_OUT: usize = 1024;
 /// Held-out samples in the batch whose loss is taken.
 const HELD_OUT_BATCH: usize = 128;
+/// Samples that LiDAR is taken of.
+pub(crate) const LIDAR_SAMPLES: usize = HELD_OUT_BATCH;
 /// Samples that go through an encoder at a time.
 const CHUNK: usize = 64;
 /// The step whose randomness the held-out batch uses: no training step has this number.

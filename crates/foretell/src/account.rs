@@ -136,11 +136,11 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
     ];
     let broken = health.thresholds.iter().filter(|rule| !rule.met);
     sentences
-        .extend(broken.map(|rule| format!("{}: {} where {} is asked.", rule.measure, figure(rule.value), rule.limit)));
+        .extend(broken.map(|rule| format!("{}: {} where {} is asked.", rule.measure, held(rule.value), rule.limit)));
     let ruled = health.thresholds.iter().map(|rule| Measure {
         name: rule.measure.clone(),
-        trained: figure(rule.value),
-        untrained: figure(rule.untrained),
+        trained: held(rule.value),
+        untrained: held(rule.untrained),
         threshold: rule.limit.clone(),
         met: Some(rule.met),
     });
@@ -165,6 +165,11 @@ fn verdict(health: &Health, first: Option<&HealthRecord>) -> report::Verdict {
         free("initial teacher left", |h| h.initial_teacher_left),
     ];
     report::Verdict { health: health.verdict, sentences, measures: ruled.chain(others.into_iter().flatten()).collect() }
+}
+
+/// A value as it stands beside a threshold, which has four decimals below 1.
+fn held(value: f64) -> String {
+    if value.abs() < 1.0 { format!("{value:.4}") } else { figure(value) }
 }
 
 /// Three or four digits that matter.

@@ -24,7 +24,7 @@ use crate::modality::{Description, Film, Meta, Modality, OnBadSample, Opening, P
 use crate::normalise::Normalise;
 use crate::source::Source;
 use crate::visit::{fail, spread};
-use crate::{Auto, Crop, DataError, Epochs, Image};
+use crate::{Auto, Crop, DataError, Decision, Epochs, Image};
 
 /// Clips that are measured at most, and how many a thread reads at a time.
 const MEASURED: usize = 64;
@@ -144,6 +144,14 @@ impl Clips {
 
     /// Clips in files, as far as they are known without decoding any.
     fn files(config: &mut ClipsConfig, opening: &mut Opening<'_>, whose: Whose) -> Result<Self, DataError> {
+        if config.scenes != MovingConfig::default() {
+            config.scenes = MovingConfig::default();
+            opening.decisions.push(Decision {
+                what: "data.scenes".to_owned(),
+                value: "not looked at".to_owned(),
+                reason: "it is of the moving scenes that come with the program, and clips were named".to_owned(),
+            });
+        }
         let looking = config.looking(opening.threads)?;
         let listing = Listing::open(Path::new(&config.path), config.reading(whose), &looking)?;
         let fingerprint = fingerprint(&listing, config);

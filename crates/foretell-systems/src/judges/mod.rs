@@ -33,7 +33,7 @@ pub use neighbours::neighbours;
 pub use next_embedding::next_embedding;
 pub(crate) use predictor::KEEPS_NONE;
 pub use predictor::predictor;
-pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge};
+pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge, trained_alone};
 pub use told_apart::views_told_apart;
 
 /// The probes that `judge.probes` names where there are labels, what the features see where tokens lie on a grid, and nearest

@@ -32,6 +32,12 @@ pub fn probes<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, Judg
     Ok(Some(noted(run, foretell_eval::probes(probed, factors, &Budget::default())?, factors)))
 }
 
+/// The same of the trained encoder alone, without its controls; `None` likewise.
+pub fn trained_alone<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Finding>, JudgeError> {
+    let Some((probed, factors)) = embedded(run, Beside::Nothing)? else { return Ok(None) };
+    Ok(Some(noted(run, foretell_eval::probes(&probed, &factors, &Budget::default())?, &factors)))
+}
+
 /// The finding with a note of the classes that stand in one part alone.
 pub(super) fn noted<D: Modality>(run: &Judging<'_, D>, mut finding: Finding, factors: &[Factor]) -> Finding {
     /// Classes that are named.
@@ -107,7 +113,7 @@ pub type Labelled = (Vec<Probed>, Vec<Factor>);
 pub fn labelled<'a, D: Modality>(run: &'a Judging<'_, D>) -> Result<Option<&'a Labelled>, JudgeError> {
     if run.labelled.get().is_none() {
         // Nobody else can have set it meanwhile: a judgement has one thread.
-        let _ = run.labelled.set(embedded(run)?);
+        let _ = run.labelled.set(embedded(run, Beside::Controls)?);
     }
     Ok(run.labelled.get().and_then(Option::as_ref))
 }
@@ -119,7 +125,15 @@ pub(super) fn can_probe<D: Modality>(run: &Judging<'_, D>) -> bool {
     !few && !data.factors().is_empty() && data.len(Part::HeldOut).is_some_and(|held_out| held_out > 0)
 }
 
-fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, JudgeError> {
+/// What the trained encoder's features stand beside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// The same network untrained, what its kind of data adds, and the baseline.
+    Controls,
+    Nothing,
+}
+
+fn embedded<D: Modality>(run: &Judging<'_, D>, beside: Beside) -> Result<Option<Labelled>, JudgeError> {
     let (data, factors) = (run.data, run.data.factors());
     if !can_probe(run) {
         return Ok(None);
@@ -134,10 +148,11 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
             format!("features computed in f32: this encoder has no maps that could be held in {precision} here")
         });
     }
-    let encoders = [trained.as_ref(), untrained.as_ref()];
+    let both = [trained.as_ref(), untrained.as_ref()];
+    let encoders = if beside == Beside::Controls { &both[..] } else { &both[..1] };
     let memory = Memory::of(run.settings.memory.saturating_mul(1 << 20));
-    let train = see(run, Part::Train, &encoders, run.train_samples(), &memory)?;
-    let test = see(run, Part::HeldOut, &encoders, usize::MAX, &memory)?;
+    let train = see(run, Part::Train, (encoders, beside), run.train_samples(), &memory)?;
+    let test = see(run, Part::HeldOut, (encoders, beside), usize::MAX, &memory)?;
     let columns = train.labels.into_iter().zip(test.labels);
     let factors: Vec<Factor> =
         factors.iter().zip(columns).map(|(f, (train, test))| Factor::new(f.name.clone(), train, test)).collect();
@@ -152,24 +167,27 @@ fn embedded<D: Modality>(run: &Judging<'_, D>) -> Result<Option<Labelled>, Judge
 fn see<D: Modality>(
     run: &Judging<'_, D>,
     part: Part,
-    encoders: &[&dyn Encode<D::Sample>],
+    (encoders, beside): (&[&dyn Encode<D::Sample>], Beside),
     limit: usize,
     memory: &Memory,
 ) -> Result<Seen, JudgeError> {
     let data = run.data;
     let expected = data.len(part).map_or(0, |samples| samples.min(limit));
     // Of the trained network also what it makes of samples without what their kind is about, where there are such.
-    let networks = encoders.len() + usize::from(D::CONTROL.is_some());
-    let mut stores: Vec<Store<'_>> = (0..=networks).map(|_| Store::new(expected, memory)).collect();
+    let control = D::CONTROL.filter(|_| beside == Beside::Controls);
+    let baseline = (beside == Beside::Controls).then_some(encoders.len() + usize::from(control.is_some()));
+    let stores = baseline.map_or(encoders.len(), |at| at + 1);
+    let mut stores: Vec<Store<'_>> = (0..stores).map(|_| Store::new(expected, memory)).collect();
     let mut labels: Vec<Vec<u32>> = vec![Vec::new(); data.factors().len()];
     let mut chunk = Vec::<D::Sample>::new();
     let failed = |error: EvalError| DataError::Setting(error.to_string());
     let flush = |chunk: &mut Vec<D::Sample>, stores: &mut [Store<'_>]| -> Result<(), DataError> {
         let samples: Vec<&D::Sample> = chunk.iter().collect();
-        let controls: Vec<D::Sample> = samples.iter().filter_map(|sample| data.control(sample)).collect();
+        let controlled = samples.iter().filter(|_| control.is_some());
+        let controls: Vec<D::Sample> = controlled.filter_map(|sample| data.control(sample)).collect();
         let controls: Vec<&D::Sample> = controls.iter().collect();
         let seen = encoders.iter().map(|encoder| (encoder, &samples));
-        let seen = seen.chain(encoders.first().filter(|_| D::CONTROL.is_some()).map(|trained| (trained, &controls)));
+        let seen = seen.chain(encoders.first().filter(|_| control.is_some()).map(|trained| (trained, &controls)));
         for ((encoder, samples), store) in seen.zip(stores).filter(|((_, samples), _)| !samples.is_empty()) {
             let values = ops::values(encoder.probed(samples));
             let width = values.len() / samples.len();
@@ -180,7 +198,9 @@ fn see<D: Modality>(
     };
     let skipped =
         for_each(data, part, limit, run.on.threads, OnBadSample::Skip, |index, sample| -> Result<(), DataError> {
-            stores[networks].push(&data.baseline(&sample)).map_err(failed)?;
+            if let Some(at) = baseline {
+                stores[at].push(&data.baseline(&sample)).map_err(failed)?;
+            }
             for (column, label) in labels.iter_mut().zip(data.meta(part, index)?.labels) {
                 column.push(label);
             }

@@ -11,7 +11,7 @@ use foretell_ops::Precision;
 use foretell_systems::family::{find, members};
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::recipe::{parse, set};
-use foretell_systems::{JudgeConfig, Judged, Judging, Member, On, Session, System};
+use foretell_systems::{JudgeConfig, Judged, Judging, Member, On, Probing, Session, System};
 use foretell_train::{Fit, RunFolder, Silent, TrainConfig, Which, fit, load_control, settle};
 use toml::Value;
 
@@ -195,14 +195,14 @@ fn probes_of_other_data_need_none_of_the_runs_own() {
     let member = find("i-jepa").unwrap();
     let mut run = session(member, own.path());
     let learner = run.learner(STEPS).unwrap();
-    let by_itself = run.probe(learner.as_ref(), None, None, &[]).unwrap();
+    let by_itself = run.probe(learner.as_ref(), Probing::default()).unwrap();
     std::fs::remove_dir_all(own.path()).unwrap();
     let mut again = member.open(run.recipe(), &Device::flex(), false).unwrap();
     let reopened = again.learner(STEPS).unwrap();
-    let elsewhere = again.probe(reopened.as_ref(), None, Some(other.path()), &[]).unwrap();
+    let elsewhere = again.probe(reopened.as_ref(), Probing { path: Some(other.path()), ..Probing::default() }).unwrap();
     check("i-jepa", &elsewhere);
     assert_eq!(elsewhere.findings, by_itself.findings, "the same pictures at another place");
-    let error = again.probe(reopened.as_ref(), None, None, &[]).err().expect("its own are not open").to_string();
+    let error = again.probe(reopened.as_ref(), Probing::default()).err().expect("its own are not open").to_string();
     assert!(error.contains("not open"), "{error}");
     // With the untrained encoder's tensors in place of the trained one's both rows are the same.
     let figures = elsewhere.findings[0].as_figures().unwrap();

@@ -12,7 +12,7 @@ use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::le_jepa::LeJepaConfig;
 use foretell_systems::nepa::NepaConfig;
 use foretell_systems::recipe::{parse, set};
-use foretell_systems::{JudgeConfig, Judged, Judging, On, ProbeKind, family, judges};
+use foretell_systems::{JudgeConfig, Judged, Judging, On, ProbeKind, Probing, family, judges};
 use foretell_train::probing::{AttentiveSettings, FinetuneSettings, Head};
 use foretell_train::{Learner, Which};
 use toml::Value;
@@ -201,9 +201,12 @@ fn graphs_are_probed_and_tuned_as_images_are() {
     let mut run = member.open(recipe, &burn::tensor::Device::flex(), true).unwrap();
     let learner = run.learner(2).unwrap();
     let kinds = [ProbeKind::Attentive, ProbeKind::Finetune];
-    let judged = run.probe(learner.as_ref(), None, None, &kinds).unwrap();
+    let judged = run.probe(learner.as_ref(), Probing { probes: &kinds, ..Probing::default() }).unwrap();
     controlled(&judged, &["attentive", "finetune"]);
-    assert_eq!(run.probe(learner.as_ref(), None, None, &kinds).unwrap().findings, judged.findings);
+    assert_eq!(
+        run.probe(learner.as_ref(), Probing { probes: &kinds, ..Probing::default() }).unwrap().findings,
+        judged.findings
+    );
 }
 
 #[test]

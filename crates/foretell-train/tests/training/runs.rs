@@ -21,7 +21,7 @@ fn config() -> TrainConfig {
         lr: 1e-2,
         checkpoint_every: Auto::Value(4),
         keep_checkpoints: 3,
-        judge_every: 1,
+        judge_every: Auto::Value(1),
         ..TrainConfig::default()
     };
     config.resolve(STEPS, 2, &mut Vec::new());

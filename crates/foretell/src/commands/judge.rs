@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use foretell_eval::{Cell, FEATURES, Finding, TRAINED, spearman};
 use foretell_jepa::Clock;
-use foretell_systems::ProbeKind;
-use foretell_train::{Health, LIDAR_DRAWS, Measured, Which, lidar_of, load_control, write_whole};
+use foretell_systems::{Probing, family};
+use foretell_train::{Health, LIDAR_DRAWS, Measured, RunFolder, Which, lidar_of, load_control, write_whole};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::account::figure;
-use crate::kept::{KeptRun, steps};
+use crate::kept::{KeptRun, of_run, steps};
 use crate::output::{print, print_json, say};
 use crate::report::{Sheet, SheetLine, SheetsPage, render_sheets};
 use crate::{DeviceChoice, Error};
@@ -91,6 +91,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
             )));
         }
     }
+    fitting(args)?;
     let (mut all, mut notes, mut units) = (Vec::new(), Vec::new(), BTreeSet::new());
     for path in &args.runs {
         let run = path.display().to_string();
@@ -170,6 +171,25 @@ pub fn judge(args: &JudgeArgs) -> Result<(), Error> {
     Ok(())
 }
 
+/// An error where `--data` hold another kind than a run learnt from, before the first is judged.
+fn fitting(args: &JudgeArgs) -> Result<(), Error> {
+    let Some(data) = &args.data else { return Ok(()) };
+    for path in &args.runs {
+        let (member, _) = of_run(&RunFolder::open(path)?)?;
+        let other = family::members().find(|other| other.recognises(data));
+        if let Some(other) = other.filter(|other| other.unit() != member.unit() && !member.recognises(data)) {
+            return Err(Error::Misuse(format!(
+                "{} learnt from {}, and `{}` holds {}: judge it by itself, on labelled data of its kind",
+                path.display(),
+                member.unit().many,
+                data.display(),
+                other.unit().many
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn note(notes: &mut Vec<String>, what: String) {
     if !notes.contains(&what) {
         notes.push(what);
@@ -178,7 +198,8 @@ fn note(notes: &mut Vec<String>, what: String) {
 
 /// Accuracy of a linear probe on the networks as they are, the mean over factors; why there is none, where labels are missing.
 fn probe(args: &JudgeArgs, kept: &KeptRun) -> Result<Result<Option<f64>, String>, Error> {
-    let probed = kept.session.probe(kept.learner.as_ref(), None, args.data.as_deref(), &[ProbeKind::Linear]);
+    let asked = Probing { path: args.data.as_deref(), without_controls: true, ..Probing::default() };
+    let probed = kept.session.probe(kept.learner.as_ref(), asked);
     match probed.map_err(Error::from) {
         Ok(judged) => Ok(Ok(accuracy(&judged.findings))),
         // Of the run's own data labels may be missing; of data that were named they may not.

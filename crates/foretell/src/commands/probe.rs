@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use foretell_systems::ProbeKind;
+use foretell_systems::{ProbeKind, Probing};
 use foretell_train::load_control;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -62,16 +62,10 @@ pub fn probe(args: &ProbeArgs) -> Result<(), Error> {
     load_control(kept.learner.as_mut(), &kept.folder)?;
     let KeptRun { session, learner, encoder, .. } = &kept;
     let data = args.data.as_ref().map_or(session.source(), |path| path.display().to_string());
+    let path = args.data.as_deref();
+    let asked = Probing { encoder: encoder.clone(), path, probes: &args.probe, ..Probing::default() };
     let judged =
-        session.probe(learner.as_ref(), encoder.clone(), args.data.as_deref(), &args.probe).map_err(|error| {
-            let file = kept.folder.encoder();
-            match kept.misfit(&file, error.into()) {
-                Error::Misuse(what) if what.starts_with("labels and a held-out part") => {
-                    Error::Misuse(format!("{data} cannot be probed: {what}. Name labelled data with `--data`"))
-                }
-                other => other,
-            }
-        })?;
+        session.probe(learner.as_ref(), asked).map_err(|error| kept.misfit(&kept.folder.encoder(), error.into()))?;
     if let Some(line) = skipped_line(&judged.skipped, session.unit()) {
         say(line);
     }
