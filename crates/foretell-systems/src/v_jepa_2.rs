@@ -24,7 +24,7 @@ static ROW: Row = Row {
     title: "V-JEPA 2",
     one_line: "RoPE, schedule with cool-down",
     papers: &["arXiv:2506.09985"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs do not learn motion"),
 };
 
 /// Settings of V-JEPA 2.

@@ -26,7 +26,7 @@ static ROW: Row = Row {
     title: "V-JEPA 2.1",
     one_line: "every token supervised, at several depths",
     papers: &["arXiv:2603.14482"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs learn little of motion"),
 };
 
 /// Settings of V-JEPA 2.1.
