@@ -127,7 +127,12 @@ fn what_tables_look_like() {
     let rows = |form: &dyn Fn(usize) -> String| (0..60).map(form).collect::<Vec<_>>().join("\n");
     let shown = |text: String| {
         let path = write(&root, "t.csv", text);
-        let mut config = SeriesConfig { window: Auto::Value(6), standardise: Standardise::None, separate: Auto::Value(false), ..of(&path) };
+        let mut config = SeriesConfig {
+            window: Auto::Value(6),
+            standardise: Standardise::None,
+            separate: Auto::Value(false),
+            ..of(&path)
+        };
         let series = open_with(&mut config).unwrap();
         (values(&series.load(Part::Train, 0).unwrap()), series.describe())
     };
@@ -140,18 +145,29 @@ fn what_tables_look_like() {
     // Missing rows are holes, a repeated time is left out, a column of words too.
     let (first, about) = shown(format!(
         "date,x,word\n{}",
-        rows(&|i| format!("2020-01-01 {:02}:{:02}:00,{i},w", (i + 2 * usize::from(i > 2)) / 60, (i + 2 * usize::from(i > 2)) % 60))
+        rows(&|i| format!(
+            "2020-01-01 {:02}:{:02}:00,{i},w",
+            (i + 2 * usize::from(i > 2)) / 60,
+            (i + 2 * usize::from(i > 2)) % 60
+        ))
     ));
     assert_eq!(first[..3], [0.0, 1.0, 2.0]);
     assert!(first[3].is_nan() && first[4].is_nan() && first[5] == 3.0);
     for note in ["2 rows that are missing by the clock became holes", "column `word` holds words"] {
         assert!(about.notes.iter().any(|found| found.contains(note)), "{note}: {:?}", about.notes);
     }
-    let (_, about) = shown(format!("date,x\n{}", rows(&|i| format!("2020-01-01 00:{:02}:00,{i}", i - usize::from(i > 30)))));
-    assert!(about.notes.iter().any(|note| note.contains("1 row is at the time of the row before")), "{:?}", about.notes);
+    let (_, about) =
+        shown(format!("date,x\n{}", rows(&|i| format!("2020-01-01 00:{:02}:00,{i}", i - usize::from(i > 30)))));
+    assert!(
+        about.notes.iter().any(|note| note.contains("1 row is at the time of the row before")),
+        "{:?}",
+        about.notes
+    );
     // Every word for a hole; a header in Latin-1.
-    let (first, _) = shown(format!("x\n?\n\"\"\nNaN\nnull\n{}", rows(&|i| i.to_string())));
-    assert!(first[..4].iter().all(|value| value.is_nan()) && first[4] == 0.0);
+    for (one, other) in [("?", "\"\""), ("NaN", "null"), ("NA", "n/a")] {
+        let (first, _) = shown(format!("x\n{one}\n{other}\n{}", rows(&|i| i.to_string())));
+        assert!(first[..2].iter().all(|value| value.is_nan()) && first[2..4] == [0.0, 1.0], "{one} {other}");
+    }
     let path = write(&root, "l.csv", [b"W/m\xB2\n".to_vec(), rows(&|i| i.to_string()).into_bytes()].concat());
     assert!(open(&path).unwrap().describe().facts.iter().any(|(_, fact)| fact.contains("W/m²")));
     // A number that stands for a hole is told, and taken for one when that is said.
@@ -196,11 +212,19 @@ fn ts_of_unequal_lengths_and_holes() {
     let scaled = open(&path).unwrap();
     assert!(scaled.load(Part::Train, 0).unwrap().known(1, 1).is_none());
     // With times, by numbers and by dates; a step without a value is a hole.
-    for (a, b, c, d) in [("0", "1", "2", "4"), ("2020-01-01 00:00:00", "2020-01-01 01:00:00", "2020-01-01 02:00:00", "2020-01-01 04:00:00")] {
-        let text = format!("@timestamps true\n@univariate true\n@classLabel true 1 2\n@data\n({a},1),({b},2),({c},?),({d},4):1\n({a},1),({b},1),({c},1),({d},9):2\n");
+    for (a, b, c, d) in [
+        ("0", "1", "2", "4"),
+        ("2020-01-01 00:00:00", "2020-01-01 01:00:00", "2020-01-01 02:00:00", "2020-01-01 04:00:00"),
+    ] {
+        let text = format!(
+            "@timestamps true\n@univariate true\n@classLabel true 1 2\n@data\n({a},1),({b},2),({c},?),({d},4):1\n({a},1),({b},1),({c},1),({d},9):2\n"
+        );
         let mut config = SeriesConfig { standardise: Standardise::None, ..of(&write(&root, "Timed.ts", text)) };
         let timed = open_with(&mut config).unwrap().load(Part::Train, 0).unwrap();
-        assert_eq!((timed.steps(), timed.known(1, 0), timed.known(2, 0), timed.known(3, 0), timed.known(4, 0)), (5, Some(2.0), None, None, Some(4.0)));
+        assert_eq!(
+            (timed.steps(), timed.known(1, 0), timed.known(2, 0), timed.known(3, 0), timed.known(4, 0)),
+            (5, Some(2.0), None, None, Some(4.0))
+        );
     }
 }
 
@@ -215,7 +239,10 @@ fn ucr_files_and_their_companions() {
         assert_eq!(PARTS.map(|part| series.len(part)), [Some(3), Some(2)]);
         assert_eq!(series.factors()[0].classes, ["1", "2", "10"]);
         let labels = |part, index| series.meta(part, index).unwrap().labels;
-        assert_eq!((labels(Part::Train, 1), labels(Part::Train, 2), labels(Part::HeldOut, 1)), (vec![0], vec![2], vec![1]));
+        assert_eq!(
+            (labels(Part::Train, 1), labels(Part::Train, 2), labels(Part::HeldOut, 1)),
+            (vec![0], vec![2], vec![1])
+        );
         assert_eq!(series.load(Part::Train, 0).unwrap().steps(), 3, "an unequal tail is none of its steps");
         assert!(series.load(Part::Train, 1).unwrap().known(1, 0).is_none());
         assert!(Series::recognises(&path));
@@ -240,7 +267,11 @@ fn arrays_of_series() {
     };
     let numbers: Vec<f32> = (0..240).map(|i| i as f32).collect();
     let shape = |shape: &[usize]| {
-        let mut config = SeriesConfig { standardise: Standardise::None, window: Auto::Value(20), ..of(&write(&root, "x.npy", array(shape, &numbers))) };
+        let mut config = SeriesConfig {
+            standardise: Standardise::None,
+            window: Auto::Value(20),
+            ..of(&write(&root, "x.npy", array(shape, &numbers)))
+        };
         let series = open_with(&mut config).unwrap();
         (series.len(Part::Train), values(&series.load(Part::Train, 0).unwrap()))
     };
@@ -260,7 +291,10 @@ fn arrays_of_series() {
         let count: usize = shape.iter().product();
         refused(&write(&root, "w.npy", array(shape, &numbers[..count])), parts);
     }
-    refused(&write(&root, "i.npy", array(&[2, 3], &[0.0, f32::INFINITY, 0.0, 0.0, 0.0, 0.0])), &["value 1 is infinite"]);
+    refused(
+        &write(&root, "i.npy", array(&[2, 3], &[0.0, f32::INFINITY, 0.0, 0.0, 0.0, 0.0])),
+        &["value 1 is infinite"],
+    );
     refused(&write(&root, "n.npy", array(&[2, 3], &[f32::NAN; 6])), &["series 0", "nothing that is known"]);
     refused(&write(&root, "cut.npy", &array(&[10, 24], &numbers)[..500]), &["cut.npy", "does not fit"]);
 }
@@ -287,8 +321,16 @@ fn bad_files_are_refused_in_a_sentence() {
         ("a.csv", String::new(), &["a.csv", "empty"][..]),
         ("b.csv", "date,x\n".into(), &["a header and no rows"]),
         ("c.csv", "date,x\n2020-01-01,1\n2020-01-02,1,3\n".into(), &["line 3 has 3 cells where the first line has 2"]),
-        ("d.csv", replaced("2020-01-01 03:00:00", "2019-01-01 03:00:00"), &["time goes back at line 5", "sort the rows"]),
-        ("e.csv", replaced("2020-01-01 03:00:00", "yesterday"), &["line 5 holds `yesterday` in the time column `date`"]),
+        (
+            "d.csv",
+            replaced("2020-01-01 03:00:00", "2019-01-01 03:00:00"),
+            &["time goes back at line 5", "sort the rows"],
+        ),
+        (
+            "e.csv",
+            replaced("2020-01-01 03:00:00", "yesterday"),
+            &["line 5 holds `yesterday` in the time column `date`"],
+        ),
         ("f.csv", replaced("5.0314", "five"), &["column `slow`: `five`", "a number was expected"]),
         ("g.csv", replaced("5.0314", "1e60"), &["`1e60`", "no finite number"]),
         ("h.csv", replaced("5.0314", "inf"), &["`inf`", "no finite number"]),
@@ -301,11 +343,19 @@ fn bad_files_are_refused_in_a_sentence() {
         ("o.ts", "@problemName x\n".into(), &["no line `@data`"]),
         ("p.ts", "@data\n".into(), &["no series behind `@data`"]),
         ("q.ts", "@classLabel true a\n@data\n1,2,3:b\n".into(), &["series 0", "its class `b` is none of those"]),
-        ("r.ts", "@classLabel true a\n@univariate true\n@data\n1,2:1,2:a\n".into(), &["2 channels where 1 were expected"]),
+        (
+            "r.ts",
+            "@classLabel true a\n@univariate true\n@data\n1,2:1,2:a\n".into(),
+            &["2 channels where 1 were expected"],
+        ),
         ("s.ts", "@timestamps true\n@classLabel false\n@data\n(0,1),(0,2)\n".into(), &["time does not go on"]),
         ("t.ts", "@timestamps true\n@classLabel false\n@data\n(0,1),(1,2\n".into(), &["never closed"]),
         ("u.ts", "@timestamps maybe\n@data\n1,2\n".into(), &["line 1", "true or false"]),
-        ("v.ts", "@equalLength true\n@seriesLength 4\n@univariate true\n@classLabel false\n@data\n1,2,3\n".into(), &["3 values where `@seriesLength` says 4"]),
+        (
+            "v.ts",
+            "@equalLength true\n@seriesLength 4\n@univariate true\n@classLabel false\n@data\n1,2,3\n".into(),
+            &["3 values where `@seriesLength` says 4"],
+        ),
         ("w.ts", "#\nhello\n".into(), &["line 2", "before `@data`"]),
         ("x.ts", "@classLabel true a b\n@data\n1,2,3\n".into(), &["class"]),
         ("y.npz", "PK".into(), &["y.npz"]),
@@ -329,7 +379,10 @@ fn bad_files_are_refused_in_a_sentence() {
         (SeriesConfig { stride: 0, ..of(&path) }, &["`data.stride` is 0"]),
         (SeriesConfig { noise: -1.0, ..of(&path) }, &["`data.noise` is -1"]),
         (SeriesConfig { columns: vec!["quick".into()], ..of(&path) }, &["no column `quick`", "slow, fast, steady"]),
-        (SeriesConfig { waves: WavesConfig { steps: 2, ..WavesConfig::default() }, ..SeriesConfig::default() }, &["`data.waves.steps` is 2"]),
+        (
+            SeriesConfig { waves: WavesConfig { steps: 2, ..WavesConfig::default() }, ..SeriesConfig::default() },
+            &["`data.waves.steps` is 2"],
+        ),
     ] {
         says(&open_with(&mut config.clone()).map(|_| ()).unwrap_err().to_string(), parts);
     }
@@ -341,7 +394,10 @@ fn bad_files_are_refused_in_a_sentence() {
 
 #[test]
 fn generated_series_have_their_factors_and_holes() {
-    let mut config = SeriesConfig { waves: WavesConfig { train: 200, held_out: 50, ..WavesConfig::default() }, ..SeriesConfig::default() };
+    let mut config = SeriesConfig {
+        waves: WavesConfig { train: 200, held_out: 50, ..WavesConfig::default() },
+        ..SeriesConfig::default()
+    };
     let series = open_with(&mut config).unwrap();
     assert_eq!(PARTS.map(|part| series.len(part)), [Some(200), Some(50)]);
     let names: Vec<&str> = series.factors().iter().map(|factor| factor.name.as_str()).collect();

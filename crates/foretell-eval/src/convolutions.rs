@@ -57,8 +57,7 @@ impl Convolutions {
             let exponent = rng.random_range(0.0..((channels.min(MOST_CHANNELS) + 1) as f64).log2());
             let wanted = (exponent.exp2() as usize).clamp(1, channels);
             let mut all: Vec<usize> = (0..channels).collect();
-            let mut chosen: Vec<usize> =
-                (0..wanted).map(|_| all.swap_remove(rng.random_range(0..all.len()))).collect();
+            let mut chosen: Vec<usize> = (0..wanted).map(|_| all.swap_remove(rng.random_range(0..all.len()))).collect();
             chosen.sort_unstable();
             let mut of = Dilated { dilation, channels: chosen, biases: Vec::new() };
             let biases = kernels().into_iter().map(|kernel| {
@@ -148,7 +147,8 @@ mod tests {
 
     #[test]
     fn frequencies_are_told_apart() {
-        let wave = |period: f32| (0..128).map(|t| (t as f32 * std::f32::consts::TAU / period).sin()).collect::<Vec<f32>>();
+        let wave =
+            |period: f32| (0..128).map(|t| (t as f32 * std::f32::consts::TAU / period).sin()).collect::<Vec<f32>>();
         let training = vec![wave(8.0), wave(20.0)];
         let convolutions = Convolutions::fit(&training, 1, 1);
         let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();

@@ -411,7 +411,10 @@ impl Forecaster {
         if questions.is_empty() {
             return Vec::new();
         }
-        assert!(count > 0 && questions.iter().all(|question| question.context.len() == count), "as many series of each");
+        assert!(
+            count > 0 && questions.iter().all(|question| question.context.len() == count),
+            "as many series of each"
+        );
         let (mut context, mut asked, mut scales) = (Vec::new(), Vec::new(), Vec::new());
         for question in questions {
             for series in &question.context {

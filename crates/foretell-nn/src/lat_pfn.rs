@@ -149,11 +149,7 @@ pub struct MultiHead {
 
 impl MultiHead {
     fn new(width: usize, heads: usize, init: &mut Init<'_>) -> Self {
-        Self {
-            in_proj: Linear::uniform(width, 3 * width, init),
-            out_proj: Linear::uniform(width, width, init),
-            heads,
-        }
+        Self { in_proj: Linear::uniform(width, 3 * width, init), out_proj: Linear::uniform(width, width, init), heads }
     }
 
     /// Each set attends to itself: `[S, L, D]` → the same.

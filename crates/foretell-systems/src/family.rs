@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa,
-    supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea,
+    sar_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.

@@ -176,13 +176,7 @@ impl System for LatPfnSettings {
 
     /// The released rate and decay. A batch is so many families.
     fn train() -> TrainConfig {
-        TrainConfig {
-            batch: 8,
-            lr: 9e-4,
-            weight_decay: 1.77e-4,
-            final_weight_decay: 4.9e-2,
-            ..TrainConfig::default()
-        }
+        TrainConfig { batch: 4, lr: 9e-4, weight_decay: 1.77e-4, final_weight_decay: 4.9e-2, ..TrainConfig::default() }
     }
 
     /// Whatever the data: they are no part of the training.

@@ -152,8 +152,7 @@ impl System for LeNepaConfig {
             encoder: vit.init(&mut on.weights(0), &on.learning()),
             projector: Projector::new(&widths, Activation::Relu, &mut on.weights(1), &on.learning()),
         };
-        let collator =
-            NextSeriesCollator { seed: on.seed, cut: vit.cut, codes: self.code_width, slices: self.slices };
+        let collator = NextSeriesCollator { seed: on.seed, cut: vit.cut, codes: self.code_width, slices: self.slices };
         let objective = NextSeries {
             sigreg: [self.sigreg_batch, self.sigreg_time],
             stop_gradient: self.stop_gradient,

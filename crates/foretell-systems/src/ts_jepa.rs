@@ -124,7 +124,8 @@ impl Default for TsJepaConfig {
             predicts: Predicts::Latents,
             target_transform: TargetTransform::Standardise,
             loss: LatentLoss::L1,
-            sigreg: 0.0,
+            // Without it a few dimensions are all that is left after some hundred steps.
+            sigreg: 0.005,
             ema: EmaConfig::default(),
             ema_clock: EmaClock::Steps,
             keep: Keep::Target,
@@ -148,6 +149,7 @@ impl TsJepaConfig {
             predictor_depth: 1,
             gathers: Gathers::Official,
             target_transform: TargetTransform::LayerNorm,
+            sigreg: 0.0,
             ema: EmaConfig { schedule: EmaSchedule::Ramp { start: 0.998 }, ..EmaConfig::default() },
             ema_clock: EmaClock::Official,
             keep: Keep::Context,
@@ -259,8 +261,13 @@ impl System for TsJepaConfig {
         vec![
             own("latents", &[], "as it is set"),
             own("values", &["model.predicts=values"], "a masked autoencoder of the same size and budget"),
+            own("no-sigreg", &["model.sigreg=0.0"], "nothing but the average against collapse"),
             own("layer-norm", &["model.target_transform=layer-norm"], "targets as released, not standardised"),
-            own("official-gather", &["model.gathers=official"], "each step trains on one series of its batch, as released"),
+            own(
+                "official-gather",
+                &["model.gathers=official"],
+                "each step trains on one series of its batch, as released",
+            ),
             own("live", &["model.target=live"], "no average and no stop-gradient: should collapse"),
             Ablation::new("le-nepa", "le-nepa", &[], "the next embedding from those before it, SIGReg"),
         ]

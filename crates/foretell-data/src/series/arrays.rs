@@ -74,7 +74,11 @@ pub(crate) fn read_npy(path: &Path) -> Result<Raw, DataError> {
 
 fn labels(array: Array, series: &mut [RawSeries], key: &str) -> Result<(), String> {
     if array.shape != [series.len()] {
-        return Err(format!("its `{key}` has the shape {:?} where a class for each of {} series was expected", array.shape, series.len()));
+        return Err(format!(
+            "its `{key}` has the shape {:?} where a class for each of {} series was expected",
+            array.shape,
+            series.len()
+        ));
     }
     let texts: Vec<String> = match array.values {
         Values::Text(texts) => texts,
@@ -88,7 +92,8 @@ fn labels(array: Array, series: &mut [RawSeries], key: &str) -> Result<(), Strin
 
 /// Whether an `.npz` holds series by its keys.
 pub(crate) fn holds_series(path: &Path) -> bool {
-    Npz::open(path).is_ok_and(|npz| TRAIN.iter().any(|key| npz.has(key)) && !npz.has("observations") && !npz.has("images"))
+    Npz::open(path)
+        .is_ok_and(|npz| TRAIN.iter().any(|key| npz.has(key)) && !npz.has("observations") && !npz.has("images"))
 }
 
 /// Reads an `.npz`.
@@ -104,7 +109,10 @@ pub(crate) fn read_npz(path: &Path) -> Result<Raw, DataError> {
     let Some((key, array)) = npz.find(&TRAIN).map_err(as_series)? else {
         return Err(bad(
             path,
-            format!("expected an array `x_train` (and `y_train`, `x_test`, `y_test`) or `series` (and `labels`), found {}", npz.keys()),
+            format!(
+                "expected an array `x_train` (and `y_train`, `x_test`, `y_test`) or `series` (and `labels`), found {}",
+                npz.keys()
+            ),
         ));
     };
     let wrong = |key: &str, reason: String| bad(path, format!("`{key}`: {reason}"));

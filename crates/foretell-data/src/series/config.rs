@@ -109,12 +109,20 @@ impl SeriesConfig {
         for (name, share) in [("data.train", self.train), ("data.validation", self.validation)] {
             let least = if name == "data.train" { f64::MIN_POSITIVE } else { 0.0 };
             if !(least..1.0).contains(&share) {
-                return wrong(name, "a share of the rows, below 1 and not negative (above 0 to train on)", share.to_string());
+                return wrong(
+                    name,
+                    "a share of the rows, below 1 and not negative (above 0 to train on)",
+                    share.to_string(),
+                );
             }
         }
         if self.train + self.validation >= 1.0 {
             let both = self.train + self.validation;
-            return wrong("data.validation", "with `data.train` less than 1, so that rows are left to hold out", format!("{both} together"));
+            return wrong(
+                "data.validation",
+                "with `data.train` less than 1, so that rows are left to hold out",
+                format!("{both} together"),
+            );
         }
         if !(self.noise >= 0.0 && self.noise.is_finite()) {
             return wrong("data.noise", "0 or more", self.noise.to_string());

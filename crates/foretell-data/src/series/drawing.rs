@@ -125,7 +125,8 @@ impl Chart {
                 dot(x((start + at) as f32), y(*value), *colour, 0.6);
             }
         }
-        let pixels = canvas.into_iter().flatten().map(|value| (value * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+        let pixels =
+            canvas.into_iter().flatten().map(|value| (value * 255.0).round().clamp(0.0, 255.0) as u8).collect();
         Image { width, height, channels: 3, pixels }
     }
 }

@@ -93,10 +93,11 @@ fn companion(path: &Path) -> Option<(PathBuf, String)> {
     for [train, test] in PARTS {
         let Some(at) = lower.rfind(train).filter(|at| lower[at + train.len()..].starts_with('.')) else { continue };
         let wanted = format!("{}{test}{}", &lower[..at], &lower[at + train.len()..]);
-        let other = fs::read_dir(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            .ok()?
-            .flatten()
-            .find(|entry| entry.file_name().to_string_lossy().to_lowercase() == wanted)?;
+        let other =
+            fs::read_dir(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+                .ok()?
+                .flatten()
+                .find(|entry| entry.file_name().to_string_lossy().to_lowercase() == wanted)?;
         return Some((other.path(), name.get(..at)?.to_owned()));
     }
     None
@@ -109,11 +110,16 @@ fn sets(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
     files.truncate(LOOKED_AT);
-    let parts: Vec<PathBuf> = files.iter().filter(|path| companion(path).is_some() && form(path).is_some()).cloned().collect();
+    let parts: Vec<PathBuf> =
+        files.iter().filter(|path| companion(path).is_some() && form(path).is_some()).cloned().collect();
     if !parts.is_empty() {
         // The same set lies there in several formats now and then: the one with most to say is taken.
         let of = |wanted| parts.iter().filter(|path| form(path) == Some(wanted)).cloned().collect::<Vec<_>>();
-        return Ok([Form::Ts, Form::Ucr, Form::Npz, Form::Npy].into_iter().map(of).find(|of| !of.is_empty()).unwrap_or(parts));
+        return Ok([Form::Ts, Form::Ucr, Form::Npz, Form::Npy]
+            .into_iter()
+            .map(of)
+            .find(|of| !of.is_empty())
+            .unwrap_or(parts));
     }
     let texts = |path: &PathBuf| match form(path) {
         Some(Form::Npy | Form::Npz) | None => false,
@@ -132,7 +138,8 @@ fn one(path: &Path, form: Form) -> Result<Raw, DataError> {
     })
 }
 
-const EXPECTED: &str = "expected a CSV with a row for each moment, UCR's `.tsv`, aeon's `.ts`, an `.npy` or an `.npz` of series";
+const EXPECTED: &str =
+    "expected a CSV with a row for each moment, UCR's `.tsv`, aeon's `.ts`, an `.npy` or an `.npz` of series";
 
 /// Reads one file as it is, without a companion.
 pub(crate) fn read_alone(path: &Path) -> Result<Raw, DataError> {
@@ -185,7 +192,12 @@ pub(crate) fn read(path: &Path) -> Result<Raw, DataError> {
         }
         Raw::Set(test) => Err(bad(
             &other,
-            format!("its series have {} channels where those of `{}` have {}", test.channels, path.display(), set.channels),
+            format!(
+                "its series have {} channels where those of `{}` have {}",
+                test.channels,
+                path.display(),
+                set.channels
+            ),
         )),
         Raw::Table(_) => Err(bad(&other, format!("it is no set of series, and `{}` beside it is", path.display()))),
     }

@@ -88,7 +88,13 @@ fn cycle(shape: u32, phase: f32) -> f32 {
     let phase = phase - phase.floor();
     match shape {
         0 => (phase * std::f32::consts::TAU).sin(),
-        1 => if phase < 0.5 { 0.9 } else { -0.9 },
+        1 => {
+            if phase < 0.5 {
+                0.9
+            } else {
+                -0.9
+            }
+        }
         2 => 1.6 * (2.0 * phase - 1.0) / 1.6,
         _ => 2.4 * (-((phase - 0.5) / 0.07).powi(2)).exp() - 0.3,
     }

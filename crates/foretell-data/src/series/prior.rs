@@ -53,7 +53,11 @@ impl PriorConfig {
     pub fn check(&self) -> Result<(), DataError> {
         for (name, value) in [("season", self.season), ("trend", self.trend), ("noise", self.noise)] {
             if !(0.0..=100.0).contains(&value) {
-                return Err(DataError::BadSetting { name: name.into(), expected: "0 to 100", found: value.to_string() });
+                return Err(DataError::BadSetting {
+                    name: name.into(),
+                    expected: "0 to 100",
+                    found: value.to_string(),
+                });
             }
         }
         Ok(())
@@ -78,7 +82,9 @@ fn around(centre: f32, spread: f32, low: f32, high: f32, rng: &mut ChaCha8Rng) -
 /// Weights of sines and cosines, of squares that sum to 1.
 fn harmonics(count: usize, rng: &mut ChaCha8Rng) -> Vec<[f32; 2]> {
     let mut weights: Vec<[f32; 2]> = (1..=count)
-        .map(|harmonic| [(); 2].map(|()| <StandardNormal as Distribution<f32>>::sample(&StandardNormal, rng) / harmonic as f32))
+        .map(|harmonic| {
+            [(); 2].map(|()| <StandardNormal as Distribution<f32>>::sample(&StandardNormal, rng) / harmonic as f32)
+        })
         .collect();
     let norm = weights.iter().flatten().map(|weight| weight * weight).sum::<f32>().sqrt().max(1e-6);
     weights.iter_mut().flatten().for_each(|weight| *weight /= norm);
@@ -119,7 +125,8 @@ impl PriorConfig {
                 CALENDAR.iter().map(|period| period / days).collect()
             }
         };
-        let heights: Vec<f32> = periods.iter().map(|_| if unit(rng) < 0.25 { 0.0 } else { unit(rng) * self.season }).collect();
+        let heights: Vec<f32> =
+            periods.iter().map(|_| if unit(rng) < 0.25 { 0.0 } else { unit(rng) * self.season }).collect();
         let weights: Vec<Vec<[f32; 2]>> = periods
             .iter()
             .map(|_| {
@@ -151,7 +158,9 @@ impl PriorConfig {
             .map(|_| {
                 let heights: Vec<f32> = heights
                     .iter()
-                    .map(|height| if *height == 0.0 { 0.0 } else { around(*height, 0.08, 0.0, 2.0 * self.season.max(1e-6), rng) })
+                    .map(|height| {
+                        if *height == 0.0 { 0.0 } else { around(*height, 0.08, 0.0, 2.0 * self.season.max(1e-6), rng) }
+                    })
                     .collect();
                 // Members of most families are in step, as hours of the day are.
                 let phase = if together < 0.75 { 0.0 } else { unit(rng) };
@@ -170,11 +179,14 @@ impl PriorConfig {
                             .iter()
                             .zip(&heights)
                             .zip(&weights)
-                            .map(|((period, height), weights)| 1.0 + height * season(weights, phase + at as f32 / period))
+                            .map(|((period, height), weights)| {
+                                1.0 + height * season(weights, phase + at as f32 / period)
+                            })
                             .product();
                         let uniform = rng.random_range(f32::EPSILON..1.0_f32);
                         let weibull = scale * (-uniform.ln()).powf(1.0 / shape);
-                        state = persistence * state + (1.0 - persistence * persistence).sqrt() * (weibull - 1.0).clamp(-4.0, 8.0);
+                        state = persistence * state
+                            + (1.0 - persistence * persistence).sqrt() * (weibull - 1.0).clamp(-4.0, 8.0);
                         level * seasons + noise * state
                     })
                     .collect()

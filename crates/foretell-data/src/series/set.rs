@@ -170,7 +170,8 @@ impl Series {
                 // What comes then is on the scale of what is seen.
                 let of: Vec<_> = (0..history.channels).map(|channel| moments(history.channel(channel))).collect();
                 let scale = |sample: &SeriesSample| {
-                    let values = sample.values.iter().enumerate().map(|(i, v)| standardised(*v, of[i % sample.channels]));
+                    let values =
+                        sample.values.iter().enumerate().map(|(i, v)| standardised(*v, of[i % sample.channels]));
                     SeriesSample::new(sample.channels, values.collect())
                 };
                 (history, future) = (scale(&history), scale(&future));
@@ -212,7 +213,11 @@ impl Series {
         } else {
             sample
         };
-        if self.config.noise > 0.0 { with_noise(&sample, self.config.noise, 0, (part as u64, index as u64)) } else { sample }
+        if self.config.noise > 0.0 {
+            with_noise(&sample, self.config.noise, 0, (part as u64, index as u64))
+        } else {
+            sample
+        }
     }
 }
 
@@ -267,7 +272,8 @@ impl Modality for Series {
         }
         let mut config = SeriesConfig { fingerprint: String::new(), ..config.clone() };
         if config.normalise.mean.is_empty() {
-            config.standardise = if config.standardise == Standardise::None { Standardise::None } else { Standardise::Each };
+            config.standardise =
+                if config.standardise == Standardise::None { Standardise::None } else { Standardise::Each };
         }
         let mut series = Vec::new();
         for path in paths {
@@ -306,7 +312,13 @@ impl Modality for Series {
     }
 
     fn elsewhere(config: &SeriesConfig, path: &str) -> SeriesConfig {
-        SeriesConfig { path: path.to_owned(), columns: Vec::new(), fingerprint: String::new(), steps: (0, 0), ..config.clone() }
+        SeriesConfig {
+            path: path.to_owned(),
+            columns: Vec::new(),
+            fingerprint: String::new(),
+            steps: (0, 0),
+            ..config.clone()
+        }
     }
 
     fn source(config: &SeriesConfig) -> String {
@@ -510,7 +522,8 @@ fn of_set(
     let labelled = raw.iter().all(|series| series.label.is_some());
     let classes = if labelled { classes(&raw) } else { Vec::new() };
     let label = |series: &RawSeries| {
-        labelled.then(|| classes.iter().position(|class| Some(class) == series.label.as_ref())).flatten().unwrap_or(0) as u32
+        labelled.then(|| classes.iter().position(|class| Some(class) == series.label.as_ref())).flatten().unwrap_or(0)
+            as u32
     };
     let in_part: [Vec<usize>; 2] = if brought {
         [(0..of_train).collect(), (of_train..raw.len()).collect()]
@@ -535,7 +548,8 @@ fn of_set(
     config.separate.resolve("data.separate", decisions, || {
         (false, format!("each series has its {channels} channel{} together", if channels == 1 { "" } else { "s" }))
     });
-    let samples: Vec<SeriesSample> = raw.iter().map(|series| SeriesSample::new(channels, series.values.clone())).collect();
+    let samples: Vec<SeriesSample> =
+        raw.iter().map(|series| SeriesSample::new(channels, series.values.clone())).collect();
     if config.normalise.mean.is_empty() {
         let measured: Vec<usize> =
             if config.standardise == Standardise::Official { (0..raw.len()).collect() } else { in_part[0].clone() };
@@ -574,8 +588,7 @@ fn of_set(
     }
     config.steps = lengths(series.iter().map(|listed: &Listed| listed.sample.steps()));
     let holes = 1.0 - known as f64 / values.max(1) as f64;
-    let mut facts =
-        vec![("steps".to_owned(), told(config.steps)), ("channels".to_owned(), channels.to_string())];
+    let mut facts = vec![("steps".to_owned(), told(config.steps)), ("channels".to_owned(), channels.to_string())];
     if holes > 0.0 {
         facts.push(("holes".to_owned(), format!("{:.1} % of all values", 100.0 * holes)));
     }
@@ -593,7 +606,11 @@ fn of_set(
         from: From::Listed { series, parts },
         factors,
         format: form.to_owned(),
-        split: if brought { "by its two files or arrays".to_owned() } else { format!("one in {ONE_IN} of each class is held out, drawn once for all runs") },
+        split: if brought {
+            "by its two files or arrays".to_owned()
+        } else {
+            format!("one in {ONE_IN} of each class is held out, drawn once for all runs")
+        },
         facts,
         numbers,
         notes,
@@ -635,7 +652,10 @@ fn chosen(config: &SeriesConfig, table: RawTable, path: &Path) -> Result<RawTabl
     }
     let place = |name: &String| {
         table.columns.iter().position(|column| column == name).ok_or_else(|| {
-            bad(path, format!("it has no column `{name}`, which `data.columns` names: it has {}", table.columns.join(", ")))
+            bad(
+                path,
+                format!("it has no column `{name}`, which `data.columns` names: it has {}", table.columns.join(", ")),
+            )
         })
     };
     let places = config.columns.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
@@ -658,7 +678,11 @@ fn of_table(
     let smaller = train.min(rows - test);
     let window = config.window.resolve("data.window", decisions, || {
         let window = WINDOW.min(smaller / 2);
-        let why = if window == WINDOW { "the paper's".to_owned() } else { format!("half of the smaller part, which has {smaller} rows") };
+        let why = if window == WINDOW {
+            "the paper's".to_owned()
+        } else {
+            format!("half of the smaller part, which has {smaller} rows")
+        };
         (window, why)
     });
     if window < 4 || window > smaller {
@@ -717,7 +741,10 @@ fn of_table(
     let strides = [config.stride, (window / 2).max(1)];
     recording.windows = [0, 1].map(|part| recording.windows(&recording.rows[part], strides[part]));
     if recording.windows[0].is_empty() {
-        return Err(bad(path, format!("no window of {window} steps of its training part is known by half: there are too many holes")));
+        return Err(bad(
+            path,
+            format!("no window of {window} steps of its training part is known by half: there are too many holes"),
+        ));
     }
     config.steps = (window, window);
     let mut facts = vec![
@@ -738,7 +765,11 @@ fn of_table(
     ]);
     Ok(Series {
         config: config.clone(),
-        split: format!("by time: rows 0 to {} to train on, {test} to {} held out, no window across", train - 1, rows - 1),
+        split: format!(
+            "by time: rows 0 to {} to train on, {test} to {} held out, no window across",
+            train - 1,
+            rows - 1
+        ),
         from: From::Windows(recording),
         factors: Vec::new(),
         format: table.form.to_owned(),
@@ -773,7 +804,11 @@ fn windows_of(config: &SeriesConfig, table: RawTable, path: &Path, name: &str) -
         let sample = SeriesSample::new(table.columns.len(), whole);
         for (place, own) in channels_of(&sample, config).into_iter().enumerate() {
             if own.count() > 0 {
-                let of = if own.channels < sample.channels { format!("{name}/{}/{start}", table.columns[place]) } else { format!("{name}/{start}") };
+                let of = if own.channels < sample.channels {
+                    format!("{name}/{}/{start}", table.columns[place])
+                } else {
+                    format!("{name}/{start}")
+                };
                 listed.push(Listed { name: of, sample: on_scale(&own, place, config), label: None });
             }
         }

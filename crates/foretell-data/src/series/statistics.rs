@@ -50,7 +50,8 @@ pub fn period(values: &[f32], most: usize) -> usize {
     let known: Vec<(f64, f64)> =
         values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(t, v)| (t as f64, f64::from(*v))).collect();
     let count = known.len() as f64;
-    let (middle, mean) = (known.iter().map(|k| k.0).sum::<f64>() / count, known.iter().map(|k| k.1).sum::<f64>() / count);
+    let (middle, mean) =
+        (known.iter().map(|k| k.0).sum::<f64>() / count, known.iter().map(|k| k.1).sum::<f64>() / count);
     let spread = known.iter().map(|k| (k.0 - middle).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE);
     let slope = known.iter().map(|k| (k.0 - middle) * (k.1 - mean)).sum::<f64>() / spread;
     let x: Vec<f64> = values
@@ -89,7 +90,8 @@ mod tests {
 
     #[test]
     fn the_season_is_found_under_a_trend_and_holes() {
-        let mut values: Vec<f32> = (0..400).map(|t| (t as f32 * std::f32::consts::TAU / 24.0).sin() + 0.02 * t as f32).collect();
+        let mut values: Vec<f32> =
+            (0..400).map(|t| (t as f32 * std::f32::consts::TAU / 24.0).sin() + 0.02 * t as f32).collect();
         values[50..60].fill(f32::NAN);
         assert_eq!(period(&values, 100), 24);
         assert_eq!(period(&[1.0; 100], 30), 1);

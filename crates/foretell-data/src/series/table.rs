@@ -33,7 +33,10 @@ pub(crate) fn cells(line: &str, separator: char) -> Vec<String> {
 
 /// What parts the cells of a table whose first line is this.
 pub(crate) fn separator(line: &str) -> char {
-    ['\t', ';', ','].into_iter().max_by_key(|separator| (cells(line, *separator).len(), *separator == ',')).unwrap_or(',')
+    ['\t', ';', ',']
+        .into_iter()
+        .max_by_key(|separator| (cells(line, *separator).len(), *separator == ','))
+        .unwrap_or(',')
 }
 
 /// What is recognised in a table's first lines.
@@ -107,10 +110,9 @@ pub(crate) fn read(path: &Path) -> Result<RawTable, DataError> {
             })?;
             match times.last() {
                 Some(before) if at < *before => {
-                    return Err(text.bad(format!(
-                        "time goes back at line {line} ({}): sort the rows by time",
-                        shown(&row[0])
-                    )));
+                    return Err(
+                        text.bad(format!("time goes back at line {line} ({}): sort the rows by time", shown(&row[0])))
+                    );
                 }
                 Some(before) if at == *before => {
                     repeated += 1;
@@ -164,7 +166,9 @@ pub(crate) fn read(path: &Path) -> Result<RawTable, DataError> {
         (None, _) => None,
         (Some(_), None) => {
             if times.len() > 1 {
-                notes.push("times tick by no regular clock: rows are taken as steps, whatever lies between them".to_owned());
+                notes.push(
+                    "times tick by no regular clock: rows are taken as steps, whatever lies between them".to_owned(),
+                );
             }
             None
         }

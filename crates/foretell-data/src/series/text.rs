@@ -33,7 +33,10 @@ impl Text {
             return Err(error);
         }
         if bytes.contains(&0) {
-            return Err(bad(path, "expected text, found bytes that are none: export it as text, or as an `.npy` array"));
+            return Err(bad(
+                path,
+                "expected text, found bytes that are none: export it as text, or as an `.npy` array",
+            ));
         }
         // Names of columns come in older encodings too: a byte that is no UTF-8 is a character of Latin-1.
         let text = match String::from_utf8(bytes) {
@@ -88,7 +91,8 @@ pub(crate) fn bad(path: &Path, reason: impl Into<String>) -> DataError {
 
 /// What stands in a cell for a value that is not known.
 pub(crate) fn is_hole(cell: &str) -> bool {
-    matches!(cell, "" | "?" | "-") || ["nan", "na", "n/a", "null", "none"].iter().any(|word| cell.eq_ignore_ascii_case(word))
+    matches!(cell, "" | "?" | "-")
+        || ["nan", "na", "n/a", "null", "none"].iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
 /// A cell's number, NaN for a hole; otherwise what is wrong, in words that go on from where the cell stands.

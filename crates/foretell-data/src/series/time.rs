@@ -78,7 +78,10 @@ pub(crate) fn clock_of(times: &[f64]) -> Option<Clock> {
     let (mut place, mut places) = (0_usize, vec![0]);
     for difference in differences {
         let steps = difference / step;
-        if !(steps.is_finite() && steps < 1e9 && (steps - steps.round()).abs() <= OFF * steps.max(1.0) && steps.round() >= 1.0)
+        if !(steps.is_finite()
+            && steps < 1e9
+            && (steps - steps.round()).abs() <= OFF * steps.max(1.0)
+            && steps.round() >= 1.0)
         {
             return None;
         }
@@ -130,6 +133,9 @@ mod tests {
         assert!(clock_of(&[0.0, 1.0, 2.7, 3.1]).is_none());
         assert!(clock_of(&[0.0]).is_none() && clock_of(&[0.0, 0.0, 0.0]).is_none());
         assert!(clock_of(&[0.0, 1.0, 2.0, 1e6]).is_none(), "more holes than rows");
-        assert_eq!((told(3600.0), told(600.0), told(0.5)), ("1 hour".into(), "10 minutes".into(), "0.5 seconds".to_owned()));
+        assert_eq!(
+            (told(3600.0), told(600.0), told(0.5)),
+            ("1 hour".into(), "10 minutes".into(), "0.5 seconds".to_owned())
+        );
     }
 }

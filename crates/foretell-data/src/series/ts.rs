@@ -94,7 +94,8 @@ fn timed(part: &str) -> Result<Vec<f32>, String> {
     let (mut times, mut values) = (Vec::new(), Vec::new());
     let mut rest = part.trim();
     while !rest.is_empty() {
-        let open = rest.strip_prefix('(').ok_or_else(|| format!("{} where `(time,value)` was expected", shown(rest)))?;
+        let open =
+            rest.strip_prefix('(').ok_or_else(|| format!("{} where `(time,value)` was expected", shown(rest)))?;
         let (pair, behind) = open.split_once(')').ok_or("a parenthesis is never closed")?;
         let (time, value) = pair.rsplit_once(',').ok_or_else(|| format!("`({pair})` is no `(time,value)`"))?;
         let at = date(time).or_else(|| time.trim().parse().ok().filter(|time: &f64| time.is_finite()));

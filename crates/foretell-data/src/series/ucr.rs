@@ -43,9 +43,10 @@ pub(crate) fn read(path: &Path) -> Result<RawSet, DataError> {
         if is_hole(label) {
             return Err(text.bad(format!("line {line} has no class: the first cell of each line is one")));
         }
-        let values = cells.map(number).collect::<Result<Vec<f32>, String>>().map_err(|reason| {
-            text.bad(format!("line {line} (a series on each line, its class first): {reason}"))
-        })?;
+        let values = cells
+            .map(number)
+            .collect::<Result<Vec<f32>, String>>()
+            .map_err(|reason| text.bad(format!("line {line} (a series on each line, its class first): {reason}")))?;
         if values.is_empty() {
             return Err(text.bad(format!("line {line} holds {} and no series behind it", shown(row))));
         }

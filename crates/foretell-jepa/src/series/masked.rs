@@ -12,8 +12,8 @@ use foretell_nn::series::{Cut, SeriesPredictor, SeriesVit};
 use foretell_ops::{self as ops, Sets};
 use serde::{Deserialize, Serialize};
 
-use super::{PackedSeries, as_many};
 use super::encoder::SeriesEncoder;
+use super::{PackedSeries, as_many};
 use crate::clips::LatentLoss;
 use crate::masked::Keep;
 use crate::sigreg::{directions, sigreg};
@@ -195,8 +195,7 @@ impl MaskedSeries {
         let (values, unknown) = packed.chosen(seen, &self.device);
         let context = networks.encoder.embed(values, unknown);
         let context = networks.encoder.hidden(context, &seen_at, seen_sets);
-        let predictions =
-            networks.predictor.rows(context.clone(), (&seen_at, seen_sets), (&hidden_at, hidden_sets));
+        let predictions = networks.predictor.rows(context.clone(), (&seen_at, seen_sets), (&hidden_at, hidden_sets));
         if self.predicts == Predicts::Values {
             let (targets, unknown) = packed.chosen(hidden, &self.device);
             let known = unknown.map(|unknown| unknown * -1.0 + 1.0);
@@ -293,4 +292,3 @@ impl Objective for MaskedSeries {
         Kept { encoder: Box::new(SeriesEncoder::new(network, self.sum, &self.device)), model: None }
     }
 }
-

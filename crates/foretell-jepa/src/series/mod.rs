@@ -73,7 +73,8 @@ impl PackedSeries {
     pub fn chosen(&self, rows: &[u32], device: &Device) -> (Tensor<2>, Option<Tensor<2>>) {
         let width = self.values.len() / self.rows().max(1);
         let of = |values: &[f32]| {
-            let chosen: Vec<f32> = rows.iter().flat_map(|row| &values[*row as usize * width..][..width]).copied().collect();
+            let chosen: Vec<f32> =
+                rows.iter().flat_map(|row| &values[*row as usize * width..][..width]).copied().collect();
             Tensor::<2>::from_data(TensorData::new(chosen, [rows.len(), width]), device)
         };
         (of(&self.values), (!self.unknown.is_empty()).then(|| of(&self.unknown)))

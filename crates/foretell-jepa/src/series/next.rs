@@ -13,8 +13,8 @@ use foretell_nn::mlp::Projector;
 use foretell_nn::series::{Cut, SeriesVit};
 use foretell_ops as ops;
 
-use super::{PackedSeries, as_many};
 use super::encoder::SeriesEncoder;
+use super::{PackedSeries, as_many};
 use crate::sigreg::{directions, sigreg};
 use crate::{Clock, Kept, Latents, Objective, Outcome};
 

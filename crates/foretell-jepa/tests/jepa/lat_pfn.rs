@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use foretell_data::Collate;
 use foretell_data::random::{Stream, rng};
 use foretell_data::series::{PriorConfig, SeriesSample};
 use foretell_jepa::lat_pfn::{
@@ -13,7 +12,6 @@ use foretell_jepa::lat_pfn::{
 };
 use foretell_jepa::target::{EmaConfig, TargetTransform};
 use foretell_jepa::{Clock, Objective};
-use foretell_nn::Encode;
 use foretell_nn::lat_pfn::LatPfnConfig;
 use foretell_nn::layers::Pass;
 use foretell_nn::parameters::gradients;
@@ -53,7 +51,8 @@ fn objective() -> PriorFitted {
 }
 
 fn batch() -> FamilyBatch {
-    let inputs = |name: &str, count: usize| numbers(name, count * 14 * 3).map(|x| (3.0 * x) as f32).collect::<Vec<f32>>();
+    let inputs =
+        |name: &str, count: usize| numbers(name, count * 14 * 3).map(|x| (3.0 * x) as f32).collect::<Vec<f32>>();
     FamilyBatch {
         context: inputs("context", 6),
         asked: inputs("asked", 4),
@@ -117,7 +116,10 @@ fn nothing_that_is_asked_for_is_seen() {
 fn families_come_from_the_prior_alone() {
     let collator = objective().collator();
     let of = |value: f32, step: u64| {
-        collator.collate(step, &[SeriesSample::new(1, vec![value; 20]), SeriesSample::new(1, vec![value; 3])]).unwrap().context
+        collator
+            .collate(step, &[SeriesSample::new(1, vec![value; 20]), SeriesSample::new(1, vec![value; 3])])
+            .unwrap()
+            .context
     };
     assert_eq!(of(0.0, 4), of(9.0, 4));
     assert_ne!(of(0.0, 4), of(0.0, 5));
@@ -142,7 +144,8 @@ fn a_kept_network_forecasts_in_order_and_summarises() {
     }
     assert!(forecaster.0.forecast(&[]).is_empty());
     // Constants, holes and several channels have finite summaries.
-    let (constant, holed) = (SeriesSample::new(1, vec![4.0; 30]), SeriesSample::new(1, vec![f32::NAN, 1.0, f32::NAN, 3.0]));
+    let (constant, holed) =
+        (SeriesSample::new(1, vec![4.0; 30]), SeriesSample::new(1, vec![f32::NAN, 1.0, f32::NAN, 3.0]));
     let summaries = ops::values(kept.encoder.probed(&[&constant, &holed]));
     assert!(summaries.len() == 16 && summaries.iter().all(|value| value.is_finite()));
     let two = SeriesSample::new(2, (0..40).map(|i| i as f32).collect());

@@ -71,7 +71,7 @@ fn series(channels: usize, holes: bool) -> Vec<SeriesSample> {
     values.chunks_exact(40 * channels).map(|one| SeriesSample::new(channels, one.to_vec())).collect()
 }
 
-/// The loss and every gradient within 2e-5 of the largest value of the file's; no gradient without one there.
+/// The loss within 1e-5 and every gradient within 2e-5 of the largest value of the file's; no gradient without one there.
 #[track_caller]
 pub(crate) fn holds<M: Module>(file: &str, networks: &M, loss: Tensor<1>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(file);
@@ -97,8 +97,8 @@ pub(crate) fn holds<M: Module>(file: &str, networks: &M, loss: Tensor<1>) {
         let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         largest_of_all = largest_of_all.max(largest);
         let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // What is zero but for rounding, such as a bias before a batch norm, is held against the rest.
-        assert!(worst <= 2e-5 * largest.max(1e-2), "{file}: {name}: off by {worst:e} of {largest:e}");
+        // What is zero but for rounding, such as a bias before a batch norm, is rounding here too.
+        assert!(worst <= 2e-5 * largest + 1e-6, "{file}: {name}: off by {worst:e} of {largest:e}");
         seen += 1;
     }
     let wanted = golden.names().iter().filter(|name| name.starts_with("grad.")).count();
@@ -156,7 +156,9 @@ fn batch(samples: &[&SeriesSample], official: bool) -> SeriesBatch {
     assert_eq!(packed.rows(), 15);
     let hides = |b: u32| (0..3).map(move |j| (2 * b + 2 * j) % 5).collect::<Vec<u32>>();
     let rows = [false, true].map(|hidden| {
-        (0..3_u32).flat_map(|b| (0..5).filter(move |i| hides(b).contains(i) == hidden).map(move |i| 5 * b + i)).collect()
+        (0..3_u32)
+            .flat_map(|b| (0..5).filter(move |i| hides(b).contains(i) == hidden).map(move |i| 5 * b + i))
+            .collect()
     });
     let sets = [Sets::uniform(3, 2), Sets::uniform(3, 3)];
     SeriesBatch { packed, rows, sets, directions: Vec::new() }
@@ -181,11 +183,12 @@ fn the_released_gather_trains_on_the_first_series() {
     let loss = objective(true).loss(&networks, &batch(&[first, first, first], true), &CLOCK).loss;
     holds("ts-jepa-official.safetensors", &networks, loss);
     // The collator makes such batches: other series of the batch are never seen. Ours are.
-    let values = |official: bool, samples: &[SeriesSample]| collator(official).collate(5, samples).unwrap().packed.values;
+    let values =
+        |official: bool, samples: &[SeriesSample]| collator(official).collate(5, samples).unwrap().packed.values;
     let one = |i: usize| SeriesSample::new(1, series[i].values.to_vec());
     let other = [one(0), one(2), one(1)];
     assert_eq!(values(true, &series), values(true, &other));
-    assert!(values(true, &series)[..40] == values(true, &series)[40..80]);
+    assert_eq!(values(true, &series)[..30], values(true, &series)[30..60]);
     let ours = SeriesCollator { gathers: Gathers::Each, ..collator(true) };
     assert_ne!(ours.collate(5, &series).unwrap().packed.values, ours.collate(5, &other).unwrap().packed.values);
 }
@@ -199,12 +202,8 @@ fn a_step_of_le_nepa_is_pytorchs() {
     };
     let networks = given(networks, ("average.", ""));
     let collator = NextSeriesCollator { seed: 0, cut: cut(false), codes: 6, slices: 5 };
-    let objective = NextSeries {
-        sigreg: [0.5, 0.25],
-        stop_gradient: false,
-        collator: Arc::new(collator),
-        device: Device::flex(),
-    };
+    let objective =
+        NextSeries { sigreg: [0.5, 0.25], stop_gradient: false, collator: Arc::new(collator), device: Device::flex() };
     let series = series(2, true);
     let packed = PackedSeries::new(&series.iter().collect::<Vec<_>>(), cut(false));
     let directions = numbers("directions", 30).map(|x| (2.0 * x) as f32).collect();
@@ -275,14 +274,14 @@ fn a_hole_is_no_zero() {
 
 #[test]
 fn the_released_momentum_changes_once_an_epoch() {
-    let weight = |official: bool, step: u64| {
-        match objective(official).role("target_encoder.encoder_norm.weight", &Clock { step, total: 12, ..CLOCK }) {
-            Role::Follows { of, weight } => {
-                assert_eq!(of, "encoder.encoder_norm.weight");
-                weight
-            }
-            other => panic!("{other:?}"),
+    let weight = |official: bool, step: u64| match objective(official)
+        .role("target_encoder.encoder_norm.weight", &Clock { step, total: 12, ..CLOCK })
+    {
+        Role::Follows { of, weight } => {
+            assert_eq!(of, "encoder.encoder_norm.weight");
+            weight
         }
+        other => panic!("{other:?}"),
     };
     assert_eq!(weight(true, 1), weight(true, 4));
     assert!(weight(true, 4) > weight(true, 5));

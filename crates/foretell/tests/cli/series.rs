@@ -31,14 +31,32 @@ fn table(path: &Path, rows: usize) {
     for row in 0..rows {
         let (day, hour) = (1 + row / 24 % 28, row % 24);
         let wave = (row as f64 * std::f64::consts::TAU / 24.0).sin();
-        let _ = writeln!(text, "2020-{:02}-{day:02} {hour:02}:00:00,{:.3},{:.3}", 1 + row / 672, 5.0 + wave, row as f64 * 0.01 - wave);
+        let _ = writeln!(
+            text,
+            "2020-{:02}-{day:02} {hour:02}:00:00,{:.3},{:.3}",
+            1 + row / 672,
+            5.0 + wave,
+            row as f64 * 0.01 - wave
+        );
     }
     fs::write(path, text).unwrap();
 }
 
 const SMALL: [&str; 14] = [
-    "--steps", "4", "--set", "train.batch=8", "--set", "model.patch=4", "--set", "model.width=16", "--set",
-    "model.heads=2", "--set", "model.depth=1", "--set", "model.ema.initial_teacher_limit=1.0",
+    "--steps",
+    "4",
+    "--set",
+    "train.batch=8",
+    "--set",
+    "model.patch=4",
+    "--set",
+    "model.width=16",
+    "--set",
+    "model.heads=2",
+    "--set",
+    "model.depth=1",
+    "--set",
+    "model.ema.initial_teacher_limit=1.0",
 ];
 
 fn train(system: &str, small: &[&str], data: &Path, run: &Path) -> Output {

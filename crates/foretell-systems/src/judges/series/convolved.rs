@@ -48,11 +48,8 @@ pub(super) fn bar(run: &Judging<'_, Series>) -> Result<Option<Bar>, JudgeError> 
 pub(super) fn beside(run: &Judging<'_, Series>, bar: &Bar, findings: &mut [Finding]) -> Result<(), JudgeError> {
     let Some((_, factors)) = labelled(run)? else { return Ok(()) };
     let Some(finding) = findings.iter_mut().find(|finding| finding.key == "probes") else { return Ok(()) };
-    let probed = Probed {
-        name: CONVOLUTIONS.to_owned(),
-        train: bar.train.clone().into(),
-        test: bar.test.clone().into(),
-    };
+    let probed =
+        Probed { name: CONVOLUTIONS.to_owned(), train: bar.train.clone().into(), test: bar.test.clone().into() };
     let found = probes(&[probed], factors, &Budget::default())?;
     if let (Body::Figures(figures), Some(found)) = (&mut finding.body, found.as_figures()) {
         for row in &found.rows {

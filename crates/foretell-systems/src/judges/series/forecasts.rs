@@ -1,8 +1,8 @@
 //! Forecasts from frozen features: a ridge regression from what the encoder makes of a history to what comes then, beside the same from raw
 //! values, an autoregression and the season before.
 
+use foretell_data::Part;
 use foretell_data::series::{Band, Chart, Line, Series, SeriesSample, Stretch, period, stretched};
-use foretell_data::{Modality, Part};
 use foretell_eval::{
     Autoregression, Better, Card, FEATURES, Features, Figures, Finding, Pictures, Ridge, Row, TRAINED, Tile, UNTRAINED,
     seasonal_naive,
@@ -40,7 +40,9 @@ pub(super) const REGRESSION: &str = "autoregression";
 
 /// Steps ahead that these data have room for: of a recording those of the literature, and a quarter of a series where it has neither.
 pub(super) fn horizons(data: &Series, history: usize) -> Vec<usize> {
-    let fits = |horizon: &usize| [Part::Train, Part::HeldOut].iter().all(|part| data.stretches(*part, history, *horizon, 64).len() >= 8);
+    let fits = |horizon: &usize| {
+        [Part::Train, Part::HeldOut].iter().all(|part| data.stretches(*part, history, *horizon, 64).len() >= 8)
+    };
     let found: Vec<usize> = HORIZONS.into_iter().filter(fits).collect();
     if found.is_empty() {
         let quarter = (data.config().steps.0 / 4).max(1);
@@ -53,6 +55,15 @@ pub(super) fn horizons(data: &Series, history: usize) -> Vec<usize> {
 pub(super) struct Plain {
     columns: Vec<(usize, Option<Autoregression>)>,
     channels: usize,
+}
+
+/// The season of a series by its changes: its level, which drifts, is like itself a little later whatever the season.
+fn season(series: &[f32]) -> usize {
+    let changes: Vec<f32> = series.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    match period(&changes, SEASON) {
+        1 => period(series, SEASON),
+        season => season,
+    }
 }
 
 impl Plain {
@@ -70,7 +81,7 @@ impl Plain {
         let mut columns = Vec::new();
         for group in groups {
             // Of many series the commonest season.
-            let mut seasons: Vec<usize> = group.iter().take(64).map(|series| period(series, SEASON)).collect();
+            let mut seasons: Vec<usize> = group.iter().take(64).map(|series| season(series)).collect();
             seasons.sort_unstable();
             let season = seasons.get(seasons.len() / 2).copied().unwrap_or(1);
             let order = (2 * season).clamp(16, ORDER).min(history / 2).max(1);
@@ -157,8 +168,7 @@ pub(super) fn forecasts(run: &Judging<'_, Series>) -> Result<Vec<Finding>, Judge
         return Ok(Vec::new());
     }
     let plain = Plain::of(data, history)?;
-    let encoders =
-        [(TRAINED, run.kept(Which::Trained)?.encoder), (UNTRAINED, run.kept(Which::Untrained)?.encoder)];
+    let encoders = [(TRAINED, run.kept(Which::Trained)?.encoder), (UNTRAINED, run.kept(Which::Untrained)?.encoder)];
     let mut figures = Figures::new(&["horizon", "error", FEATURES], "value", "", Better::Lower);
     let mut cards = Vec::new();
     let mut samples = 0;
@@ -241,7 +251,13 @@ fn card(stretch: &Stretch, said: &[f32], band: &[f32], naive: &[f32]) -> Card {
     let scale = Scale::of(&stretch.history);
     let wide = |step: usize| TENTH * band.get(step).copied().unwrap_or(0.0) * scale.deviation(0);
     let edges = |sign: f32| (0..horizon).map(|step| said[step] + sign * wide(step)).collect::<Vec<f32>>();
-    Card { tiles: vec![Tile::new(chart(stretch, &said[..horizon], [edges(-1.0), edges(1.0)], Some(&naive[..horizon])), "")], strips: Vec::new() }
+    Card {
+        tiles: vec![Tile::new(
+            chart(stretch, &said[..horizon], [edges(-1.0), edges(1.0)], Some(&naive[..horizon])),
+            "",
+        )],
+        strips: Vec::new(),
+    }
 }
 
 /// The drawing of a stretch's first channel with what was foretold of it and a band.

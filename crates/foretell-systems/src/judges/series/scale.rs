@@ -17,11 +17,6 @@ impl Scale {
         Self((0..history.channels).map(moments).collect())
     }
 
-    /// The mean of a channel.
-    pub(super) fn mean(&self, channel: usize) -> f32 {
-        self.0[channel].0
-    }
-
     /// The deviation of a channel.
     pub(super) fn deviation(&self, channel: usize) -> f32 {
         self.0[channel].1

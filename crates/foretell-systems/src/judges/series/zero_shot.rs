@@ -95,7 +95,8 @@ pub fn zero_shot(run: &Judging<'_, Series>, usual: usize) -> Result<Vec<Finding>
     if known == 0 {
         return Ok(Vec::new());
     }
-    let (naive, regression): (Vec<_>, Vec<_>) = test.iter().map(|stretch| plain.forecast(stretch)).map(|[a, b]| (a, b)).unzip();
+    let (naive, regression): (Vec<_>, Vec<_>) =
+        test.iter().map(|stretch| plain.forecast(stretch)).map(|[a, b]| (a, b)).unzip();
     let usual = usual.min(known);
     let mut horizons: Vec<usize> = HORIZONS.into_iter().filter(|horizon| *horizon < spans.horizon).collect();
     horizons.push(spans.horizon);
