@@ -38,8 +38,8 @@ pub(crate) fn by_itself(sample: &SeriesSample) -> Vec<f32> {
 /// Least correlation that makes a season.
 const SEASONAL: f64 = 0.2;
 
-/// The season of a series `[T]`, NaN in holes: the lag, of at least 2 and at most `most` steps, of the highest peak of the autocorrelation
-/// of its changes from a moving level; 1 where there is none.
+/// The season of a series `[T]`, NaN in holes: the lag, of at least 2 and at most `most` steps, of the highest peak of the autocorrelation of
+/// what a straight line leaves of it; 1 where there is none.
 pub fn period(values: &[f32], most: usize) -> usize {
     let (_, deviation) = moments(values.iter().copied());
     let most = most.min(values.len() / 3);

@@ -73,7 +73,7 @@ pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
         let read = MultiGzDecoder::new(file).take(most).read_to_end(&mut bytes);
         read.map_err(|_| DataError::BrokenGzip {
             name: path.display().to_string(),
-            expected: "a whole text of".to_owned() + " more",
+            expected: format!("more than {}", bytes.len()),
             found: bytes.len(),
         })?;
     } else {
