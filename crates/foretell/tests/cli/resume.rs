@@ -300,7 +300,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa) {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::LatPfn) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
