@@ -98,7 +98,7 @@ fn a_run_over_series_is_embedded_inspected_reported_and_probed() {
     assert!(said.contains("[100, 16]"), "{said}");
     let inspected = printed(&["inspect", text(&data)]);
     speaks_of_series(&inspected);
-    for part in ["32 to 36", "class: 2 classes (fast, slow)", "holes"] {
+    for part in ["31 to 36", "class: 2 classes (fast, slow)", "holes"] {
         assert!(inspected.contains(part), "`{part}` is not in: {inspected}");
     }
     assert_eq!(json(&["inspect", text(&data), "--json"])["train"], 80);
@@ -106,7 +106,7 @@ fn a_run_over_series_is_embedded_inspected_reported_and_probed() {
     let body = page.split("</style>").last().unwrap();
     assert!(body.matches("data:image/png;base64,").count() > 12, "series are drawn");
     let own = json(&["probe", name, "--json"]);
-    assert_eq!(own["probes"].as_array().map(Vec::len), Some(8), "four features, two probes");
+    assert_eq!(own["probes"].as_array().map(Vec::len), Some(6), "three features, two probes");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn series_and_other_data_are_not_mistaken_for_each_other() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("waves.ts");
     file(&data, 40);
-    let data = ["--data", text(&data)];
+    let data = ["--data", text(&data), "--set", "train.batch=8"];
     refused(&[&["train", "i-jepa"][..], &data].concat(), &["i-jepa learns from images", "holds series"]);
     refused(
         &[&["train", "ts-jepa", "--set", "model.patch=40"][..], &data].concat(),
