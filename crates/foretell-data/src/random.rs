@@ -32,6 +32,8 @@ pub enum Stream {
     Explore = 11,
     /// Noise that belongs to a data set: `step` is 0 in the training part and 1 in the held-out part, `index` the sample.
     Noise = 12,
+    /// Families of synthetic series that a forecaster learns from; `index` is the family's place in the batch.
+    Prior = 27,
 }
 
 /// The generator of one place in a run.

@@ -3,8 +3,10 @@
 //!
 //! Everything works on host matrices of f32 ([`Features`]) and gives the same result for any number of threads.
 
+mod autoregression;
 #[cfg(test)]
 mod converges;
+mod convolutions;
 mod curvature;
 mod encoder;
 mod error;
@@ -29,6 +31,8 @@ mod standard;
 mod statistics;
 mod stored;
 
+pub use autoregression::{Autoregression, seasonal_naive};
+pub use convolutions::Convolutions;
 pub use encoder::{Encoder, Pool, Samples};
 pub use error::EvalError;
 pub use factor::Factor;

@@ -41,6 +41,11 @@ fn code(position: f64, width: usize) -> impl Iterator<Item = f32> {
     (0..half).map(move |i| angle(i).sin() as f32).chain((0..half).map(move |i| angle(i).cos() as f32))
 }
 
+/// The one-dimensional codes of some places, `[N, width]` row-major; `width` must be even.
+pub fn codes(places: &[u32], width: usize) -> Vec<f32> {
+    places.iter().flat_map(|place| code(f64::from(*place), width)).collect()
+}
+
 /// I-JEPA's two-dimensional code, `[rows · cols, width]` row-major in raster order: the **first** half of the width
 /// encodes the column, the second the row (the released code's order; V-JEPA's helper has it the other way round).
 /// `width` must be a multiple of 4.

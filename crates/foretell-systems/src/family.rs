@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, supervised,
-    v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea,
+    sar_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -31,7 +31,7 @@ const fn member<S: System>() -> Entry {
 }
 
 /// The family: the 31 that it began with, and what came later.
-pub static FAMILY: [Entry; 33] = [
+pub static FAMILY: [Entry; 34] = [
     planned(&planned::H_JEPA),
     member::<i_jepa::IJepaConfig>(),
     member::<mc_jepa::McJepaConfig>(),
@@ -58,13 +58,14 @@ pub static FAMILY: [Entry; 33] = [
     planned(&planned::SIGNAL_JEPA),
     member::<graph_jepa::GraphJepaConfig>(),
     planned(&planned::ST_JEMA),
-    planned(&planned::LAT_PFN),
-    planned(&planned::TS_JEPA),
+    member::<lat_pfn::LatPfnSettings>(),
+    member::<ts_jepa::TsJepaConfig>(),
     member::<sar_jepa::SarJepaConfig>(),
     planned(&planned::JUDGEMENT),
     planned(&planned::AGENT),
     planned(&planned::MISSING_WORD),
     member::<le_v_jepa::LeVJepaConfig>(),
+    member::<le_nepa::LeNepaConfig>(),
 ];
 
 /// What is no member and trains beside them as a control, by its name.
@@ -109,7 +110,7 @@ pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
     match data {
         _ if world => "eb-jepa",
         None => "i-jepa",
-        Some(path) => ["le-jepa", "eb-jepa"]
+        Some(path) => ["le-jepa", "eb-jepa", "ts-jepa"]
             .into_iter()
             .chain(members().map(|member| member.row().name))
             .find(|name| find(name).is_ok_and(|member| member.recognises(path)))

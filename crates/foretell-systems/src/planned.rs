@@ -98,22 +98,6 @@ pub(crate) static ST_JEMA: Row = Row {
     papers: &["arXiv:2403.06432"],
     state: State::Planned,
 };
-pub(crate) static LAT_PFN: Row = Row {
-    number: 26,
-    name: "lat-pfn",
-    title: "LaT-PFN",
-    one_line: "forecasting in latent space from context series",
-    papers: &["arXiv:2405.10093"],
-    state: State::Planned,
-};
-pub(crate) static TS_JEPA: Row = Row {
-    number: 27,
-    name: "ts-jepa",
-    title: "TS-JEPA",
-    one_line: "sensor streams for remote control; masked series",
-    papers: &["arXiv:2406.04853", "arXiv:2509.25449"],
-    state: State::Planned,
-};
 pub(crate) static JUDGEMENT: Row = Row {
     number: 29,
     name: "judgement",

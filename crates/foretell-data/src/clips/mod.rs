@@ -292,6 +292,7 @@ impl Format {
                 None
             }
             [_, _, _, _, b'f', b't', b'y', b'p', ..] | [0x1A, 0x45, 0xDF, 0xA3, ..] => Some(Self::Container),
+            head if crate::series::is_ts(head) => None,
             head if !head.is_empty() && NAMES.contains(&extension.as_str()) => Some(Self::Container),
             _ => None,
         }

@@ -12,6 +12,7 @@ mod neighbours;
 mod next_embedding;
 mod predictor;
 mod probes;
+mod series;
 mod told_apart;
 pub mod world;
 
@@ -34,6 +35,7 @@ pub use next_embedding::next_embedding;
 pub(crate) use predictor::KEEPS_NONE;
 pub use predictor::predictor;
 pub use probes::{LEAST_PROBED, Labelled, few_shot, labelled, probes, ridge, trained_alone};
+pub use series::{described, hidden, series, zero_shot};
 pub use told_apart::views_told_apart;
 
 /// The probes that `judge.probes` names where there are labels, what the features see where tokens lie on a grid, and nearest

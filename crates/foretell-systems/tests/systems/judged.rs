@@ -45,6 +45,12 @@ fn small(name: &str) -> &'static str {
         "mc-jepa" => {
             "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
         }
+        "ts-jepa" | "le-nepa" => {
+            "data.waves = { train = 120, held_out = 60, steps = 64 }\nmodel = { patch = 8, width = 16, depth = 1, heads = 2 }"
+        }
+        "lat-pfn" => {
+            "data.waves = { train = 120, held_out = 60, steps = 64 }\nmodel = { width = 16, heads = 2, layers = 1, history = 32, horizon = 16, context = 2, held_out = 1 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

@@ -10,6 +10,7 @@ mod names;
 mod planning;
 mod probing;
 mod recipes;
+mod series;
 mod settings;
 mod teacher;
 mod worlds;

@@ -18,6 +18,7 @@ mod recorded;
 mod released;
 mod resume;
 mod search;
+mod series;
 mod uses;
 
 use std::path::Path;

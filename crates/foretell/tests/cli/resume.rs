@@ -7,7 +7,7 @@ use std::process::{Child, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{findings, foretell, graphs, pictures, recorded, stderr};
+use crate::{findings, foretell, graphs, pictures, recorded, series, stderr};
 
 const STEPS: usize = 24;
 
@@ -35,13 +35,19 @@ enum System {
     DmtJepa,
     /// NEPA, with an average of its weights and places that are stretched.
     Nepa,
+    /// TS-JEPA from a file of labelled series of unequal lengths with holes.
+    TsJepa,
+    /// LeNEPA: batch statistics of a projector.
+    LeNepa,
+    /// LaT-PFN: families from the prior, running averages, a kept forecaster.
+    LatPfn,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 13] = [
+const ALL: [System; 16] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -55,6 +61,9 @@ const ALL: [System; 13] = [
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
+    System::TsJepa,
+    System::LeNepa,
+    System::LatPfn,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -158,6 +167,22 @@ impl System {
                     "judge.train_samples=200",
                 ],
             ),
+            System::TsJepa | System::LeNepa => (
+                if self == System::TsJepa { "ts-jepa" } else { "le-nepa" },
+                &["model.patch=4", "model.width=16", "model.heads=2", "model.depth=1"],
+            ),
+            System::LatPfn => (
+                "lat-pfn",
+                &[
+                    "model.width=16",
+                    "model.heads=2",
+                    "model.layers=1",
+                    "model.history=16",
+                    "model.horizon=8",
+                    "model.context=2",
+                    "model.held_out=1",
+                ],
+            ),
             System::McJepa => (
                 "mc-jepa",
                 &[
@@ -212,6 +237,7 @@ impl World {
             pictures(&root.path().join("data"), 150, 32);
             recorded::episodes(&root.path().join("play.npz"), 32, &[20; 12]);
             graphs::file(&root.path().join("graphs.txt"), 120);
+            series::file(&root.path().join("waves.ts"), 100);
             let mut world = World { root, references: BTreeMap::new(), generated: OnceLock::new() };
             world.references = world.undisturbed(&ALL);
             world
@@ -254,6 +280,7 @@ impl World {
             | System::DmtJepa
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
+            System::TsJepa | System::LeNepa | System::LatPfn => command.arg("--data").arg(self.place("waves.ts")),
             System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
@@ -273,7 +300,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa) {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::LatPfn) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
