@@ -20,6 +20,7 @@ pub mod objective;
 pub mod operators;
 pub mod patches;
 pub mod predicted_operator;
+pub mod signals;
 pub mod sigreg;
 pub mod stacked;
 pub mod supervised;

@@ -32,6 +32,7 @@ pub mod predictor;
 pub mod probe;
 pub mod pyramid;
 pub mod released;
+pub mod signal;
 pub mod stack;
 pub mod tune;
 pub mod vit;

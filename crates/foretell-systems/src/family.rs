@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, supervised,
-    v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa,
+    supervised, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -55,7 +55,7 @@ pub static FAMILY: [Entry; 33] = [
     member::<s_jea::SJeaConfig>(),
     member::<dmt_jepa::DmtJepaConfig>(),
     planned(&planned::JEP_KD),
-    planned(&planned::SIGNAL_JEPA),
+    member::<signal_jepa::SignalJepaConfig>(),
     member::<graph_jepa::GraphJepaConfig>(),
     planned(&planned::ST_JEMA),
     planned(&planned::LAT_PFN),
