@@ -208,7 +208,7 @@ const EPS: f64 = 1e-5;
 
 impl SignalBlock {
     fn new(width: usize, heads: usize, hidden: usize, decodes: bool, init: &mut Init<'_>) -> Self {
-        let mut linear = |inputs: usize, outputs: usize, init: &mut Init<'_>| Linear {
+        let linear = |inputs: usize, outputs: usize, init: &mut Init<'_>| Linear {
             weight: init.uniform([outputs, inputs], xavier(outputs, inputs)),
             bias: init.uniform([outputs], 1.0 / (inputs as f64).sqrt()),
         };

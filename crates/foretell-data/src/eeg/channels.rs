@@ -102,7 +102,7 @@ pub(crate) fn choose(found: &[Found], config: &mut EegConfig, notes: &mut Vec<St
     if !config.channels.is_empty() {
         // As the system spells them, in the order that was asked for.
         config.channels = config.channels.iter().map(|name| electrode(name).unwrap_or_else(|| name.clone())).collect();
-        return Ok(());
+        return found.iter().try_for_each(|found| signals(&found.recording, &config.channels).map(|_| ()));
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for Found { recording, .. } in found {
@@ -154,6 +154,23 @@ pub(crate) fn choose(found: &[Found], config: &mut EegConfig, notes: &mut Vec<St
     Ok(())
 }
 
+/// The signals that are these electrodes.
+fn signals(recording: &Recording, channels: &[String]) -> Result<Vec<usize>, DataError> {
+    let there = of_recording(recording)?;
+    let of = |name: &String| {
+        there.get(name.as_str()).copied().ok_or_else(|| {
+            let has: Vec<String> = there.keys().map(|name| (*name).to_owned()).collect();
+            let has = if has.is_empty() { why_none(recording) } else { format!("it has {}", listed(&has)) };
+            let count = channels.len();
+            bad(
+                &recording.path,
+                format!("it has no electrode {name}, which is one of the {count} that are used: {has}"),
+            )
+        })
+    };
+    channels.iter().map(of).collect()
+}
+
 /// Finds the electrodes of a config in each recording, and the unit of each.
 pub(crate) fn prepare(
     found: &[Found],
@@ -164,24 +181,9 @@ pub(crate) fn prepare(
     let mut filters: Vec<(f64, Filter)> = Vec::new();
     let mut all = Vec::new();
     for (number, Found { recording, .. }) in found.iter().enumerate() {
-        let there = of_recording(recording)?;
         let mut electrodes =
             Electrodes { signals: Vec::new(), micro: Vec::new(), filters: Vec::new(), deviation: None };
-        for name in &config.channels {
-            let Some(place) = there.get(name.as_str()) else {
-                let why = if there.is_empty() {
-                    why_none(recording)
-                } else {
-                    listed(&there.keys().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-                };
-                return Err(bad(
-                    &recording.path,
-                    format!(
-                        "it has no electrode {name}, which is one of the {} that are used; it has: {why}",
-                        config.channels.len()
-                    ),
-                ));
-            };
+        for place in &signals(recording, &config.channels)? {
             let rate = recording.signals[*place].rate;
             let filter =
                 filters.iter().position(|(known, _)| (known - rate).abs() < 1e-9 * rate).unwrap_or_else(|| {

@@ -6,12 +6,12 @@ use std::any::Any;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use foretell_data::eeg::EegSample;
+use foretell_data::random::{Stream, rng};
 use foretell_nn::layers::{BatchStatistics, Pass};
 use foretell_nn::signal::{KERNEL, SignalEncoder};
 use foretell_nn::tune::{Change, Take, Tunable};
 use foretell_nn::{Encode, Init, NamedTensors, Tokens, WeightsError, parameters, weights};
 use foretell_ops::{self as ops, Sets};
-use rand_chacha::ChaCha8Rng;
 
 use super::kept::{cut, electrodes};
 
@@ -64,10 +64,11 @@ pub struct SignalHead {
 }
 
 impl SignalHead {
-    /// A head of windows with so many tokens of an electrode, with PyTorch's starting weights, on an encoder that lies on `device`.
-    pub fn new(encoder: SignalEncoder, kind: HeadKind, tokens: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    /// A head of windows with so many tokens of an electrode, with PyTorch's starting weights by this seed, on an encoder that lies on `device`.
+    pub fn new(encoder: SignalEncoder, kind: HeadKind, tokens: usize, seed: u64, device: &Device) -> Self {
         let count = encoder.electrodes();
-        let mut init = Init::new(rng, device);
+        let mut weights = rng(seed, Stream::Judge, 1, 2);
+        let mut init = Init::new(&mut weights, device);
         let bound = 1.0 / (count.max(1) as f64).sqrt();
         let (mixing, offsets) = (init.uniform([FILTERS, count], bound), init.uniform([FILTERS], bound));
         Self { networks: SignalHeadNetworks { encoder, mixing, offsets }, kind, tokens, device: device.clone() }

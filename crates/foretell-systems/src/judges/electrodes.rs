@@ -2,7 +2,6 @@
 //! them, and heads that show how well; and the paper's three ways of fine-tuning.
 
 use foretell_data::eeg::{BANDS, Eeg, EegSample, Mark, draw};
-use foretell_data::random::{Stream, rng};
 use foretell_data::{DataError, Modality, OnBadSample, Part, for_each};
 use foretell_eval::{
     Better, Card, FEATURES, Factor, Features, Figures, Finding, Linear, Pictures, Row, TRAINED, Tile, UNTRAINED,
@@ -228,7 +227,7 @@ pub fn signal_heads(run: &Judging<'_, Eeg>) -> Result<Option<Finding>, JudgeErro
         let encoder = kept.network().downcast_ref::<SignalEncoder>().cloned();
         let encoder = encoder.ok_or_else(|| JudgeError::Other(CANNOT_TUNE.to_owned()))?;
         // The same starting weights for both.
-        Ok(SignalHead::new(encoder, kind, tokens, &mut rng(run.on.seed, Stream::Judge, 1, 2), run.on.device))
+        Ok(SignalHead::new(encoder, kind, tokens, run.on.seed, run.on.device))
     };
     let plain = plain(run, &ground, 1)?;
     let mut figures = Figures::new(&["factor", "head", FEATURES], "accuracy", Figures::PERCENT, Better::Higher);

@@ -45,6 +45,9 @@ fn small(name: &str) -> &'static str {
         "mc-jepa" => {
             "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
         }
+        "signal-jepa" => {
+            "data = { seconds = 2.0, heads = { train = 64, held_out = 32 } }\nmodel = { width = 32, heads = 4, depth = 1, predictor_depth = 1 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

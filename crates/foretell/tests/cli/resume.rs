@@ -35,13 +35,15 @@ enum System {
     DmtJepa,
     /// NEPA, with an average of its weights and places that are stretched.
     Nepa,
+    /// Signal-JEPA from the generated EEG: balls that hide other numbers of electrodes, a kept decoder.
+    SignalJepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 13] = [
+const ALL: [System; 14] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -55,6 +57,7 @@ const ALL: [System; 13] = [
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
+    System::SignalJepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -172,6 +175,18 @@ impl System {
                     "model.turns=alternate",
                 ],
             ),
+            System::SignalJepa => (
+                "signal-jepa",
+                &[
+                    "data.seconds=2.0",
+                    "data.heads.train=64",
+                    "data.heads.held_out=32",
+                    "model.width=32",
+                    "model.heads=4",
+                    "model.depth=1",
+                    "model.predictor_depth=1",
+                ],
+            ),
             System::GraphJepa | System::BuiltInGraphs => (
                 "graph-jepa",
                 &[
@@ -254,7 +269,9 @@ impl World {
             | System::DmtJepa
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa | System::SignalJepa => {
+                &mut command
+            }
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -273,7 +290,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa) {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::SignalJepa) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
