@@ -216,6 +216,34 @@ fn brainvision_is_read_by_its_header() {
     );
 }
 
+/// What edfio, pyedflib, pybv and mne write (`bench/peers/eeg_files.py`): 50 µV of 10 Hz and 25 µV of 20 Hz, half of it rest.
+#[test]
+fn files_of_other_programs_are_what_was_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eeg");
+    for (name, format) in
+        [("edfio.edf", "EDF+"), ("pyedflib.bdf", "BDF+"), ("pybv.vhdr", "BrainVision"), ("mne.edf", "EDF+")]
+    {
+        let eeg = opened(&config(&folder.join(name))).unwrap();
+        assert_eq!(
+            (eeg.describe().format.as_str(), eeg.config().channels.join(" ").as_str()),
+            (format, "Fp1 T8"),
+            "{name}"
+        );
+        assert_eq!(eeg.factors()[0].classes, ["rest", "task"], "{name}");
+        for index in 0..5 {
+            let sample = eeg.load(Part::Train, index).unwrap();
+            let peaks = peaks(&eeg, &sample);
+            assert!((peaks[0] - 50.0).abs() < 1.0 && (peaks[1] - 25.0).abs() < 0.6, "{name}: {peaks:?}");
+            // A wave of 10 Hz that was at 0 when the recording began, at the new rate.
+            let wave =
+                |i: usize| (std::f32::consts::TAU * 10.0 * i as f32 / 128.0).sin() * 50.0 / eeg.config().scale as f32;
+            let off = sample.values[..256].iter().enumerate().map(|(i, x)| (x - wave(i)).abs()).fold(0.0, f32::max);
+            assert!(off < 0.05, "{name}, window {index}: {off}");
+            assert_eq!(eeg.meta(Part::Train, index).unwrap().labels, [u32::from(index >= 3)], "{name}");
+        }
+    }
+}
+
 #[test]
 fn subjects_are_held_out_whole() {
     let folder = tempfile::tempdir().unwrap();

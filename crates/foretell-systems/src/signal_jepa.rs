@@ -201,7 +201,6 @@ impl System for SignalJepaConfig {
         }
         findings.extend(judges::hidden_electrodes(run, self.ball)?);
         findings.extend(judges::heads(run, self.ball)?);
-        findings.push(judges::lidar(run)?);
         Ok(findings)
     }
 }

@@ -7,7 +7,6 @@ use foretell_eval::{
     Better, Card, FEATURES, Factor, Features, Figures, Finding, Linear, Pictures, Row, TRAINED, Tile, UNTRAINED,
 };
 use foretell_jepa::signals::{BallConfig, HeadKind, Hidden, HiddenSignals, SignalHead};
-use foretell_nn::Encode;
 use foretell_nn::signal::{SignalEncoder, tokens_of};
 use foretell_ops as ops;
 use foretell_train::Which;
@@ -83,7 +82,7 @@ fn see(
         windows: 0,
     };
     let mut chunk: Vec<EegSample> = Vec::new();
-    let mut flush = |chunk: &mut Vec<EegSample>, rows: &mut [[Vec<f32>; 3]]| {
+    let flush = |chunk: &mut Vec<EegSample>, rows: &mut [[Vec<f32>; 3]]| {
         let samples: Vec<&EegSample> = chunk.iter().collect();
         if samples.is_empty() {
             return;
