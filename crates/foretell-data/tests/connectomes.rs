@@ -277,7 +277,8 @@ fn cut_empty_and_mislabelled_images_are_refused_in_a_sentence() {
 }
 
 #[test]
-fn images_and_tables_changed_at_random_are_read_or_refused() {
+fn damaged_images_and_tables_are_read_or_refused() {
+    let cases = std::env::var("FORETELL_DAMAGE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3_000);
     let folder = tempfile::tempdir().unwrap();
     let whole = Made { sform: Some(diagonal(2.0, [0.0; 3])), ..Made::new([3, 2, 1, 6], (0..36).collect()) }.bytes();
     let atlas = Atlas::open(&write(
@@ -289,7 +290,7 @@ fn images_and_tables_changed_at_random_are_read_or_refused() {
     let table = b"a,b,c\n1,2,3\n4,5,6\n7,8,n/a\n".to_vec();
     let rng = &mut ChaCha8Rng::seed_from_u64(2);
     let (mut read, mut refused) = (0, 0);
-    for turn in 0..3_000 {
+    for turn in 0..cases {
         let is_table = turn % 3 == 0;
         let mut changed = if is_table { table.clone() } else { whole.clone() };
         if turn % 2 == 0 {
@@ -318,7 +319,7 @@ fn images_and_tables_changed_at_random_are_read_or_refused() {
             }
         }
     }
-    assert!(read > 300 && refused > 300, "{read} read, {refused} refused");
+    assert!(read > cases / 10 && refused > cases / 10, "{read} read, {refused} refused");
 }
 
 #[test]

@@ -30,7 +30,7 @@ static ROW: Row = Row {
     title: "Signal-JEPA",
     one_line: "EEG channels hidden by region",
     papers: &["arXiv:2403.11772"],
-    state: State::Partial("trains; not measured yet, and never on recordings of people"),
+    state: State::Partial("trains; not measured yet"),
 };
 
 /// Settings of Signal-JEPA.

@@ -20,5 +20,5 @@ pub use set::{ConnectomeSample, Connectomes};
 
 /// An error that names a recording.
 fn bad(path: &std::path::Path, reason: impl Into<String>) -> crate::DataError {
-    crate::DataError::BadRecording { name: path.display().to_string(), reason: reason.into() }
+    crate::DataError::BadRecording { name: path.display().to_string(), reason: crate::eeg::shown_text(&reason.into()) }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::eeg::recording::{Event, Recording, Segment, Signal, Storage, bad};
+use crate::eeg::recording::{Event, Recording, Segment, Signal, Storage, bad, shown_text};
 use crate::eeg::units::Volts;
 use crate::{DataError, read_exact_at};
 
@@ -140,7 +140,7 @@ pub(crate) fn open(path: &Path) -> Result<Recording, DataError> {
     const COMMON: &str = "common infos";
     let text = Text::read(path)?;
     let wanted = |key: &str| {
-        text.get(COMMON, key).ok_or_else(|| {
+        text.get(COMMON, &key.to_ascii_lowercase()).ok_or_else(|| {
             bad(path, format!("its section [Common Infos] has no `{key}`: it is damaged; export it again"))
         })
     };
@@ -150,7 +150,7 @@ pub(crate) fn open(path: &Path) -> Result<Recording, DataError> {
             format!("its samples are written as {format}, and binary ones are read: export it again in binary form"),
         ));
     }
-    let name = wanted("datafile")?;
+    let name = wanted("DataFile")?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let beside = |name: &str| {
         // A path of the recorder's own machine says no more than its last part.
@@ -168,13 +168,13 @@ pub(crate) fn open(path: &Path) -> Result<Recording, DataError> {
             ),
         ));
     }
-    let count = wanted("numberofchannels")?;
+    let count = wanted("NumberOfChannels")?;
     let channels = count
         .parse::<usize>()
         .ok()
         .filter(|count| (1..=CHANNELS).contains(count))
         .ok_or_else(|| bad(path, format!("its `NumberOfChannels` is `{count}`; expected 1 to {CHANNELS}")))?;
-    let interval = wanted("samplinginterval")?;
+    let interval = wanted("SamplingInterval")?;
     let rate =
         interval.replace(',', ".").parse::<f64>().ok().filter(|x| x.is_finite() && *x > 0.0).map(|micro| 1e6 / micro);
     let Some(rate) = rate else {
@@ -321,7 +321,7 @@ fn noted(path: &Path, text: &Text, rate: f64, count: u64) -> Result<(Vec<Event>,
         // One sample is a moment.
         let seconds = if samples > 1 { samples as f64 / rate } else { 0.0 };
         let name = if cell(1).is_empty() { cell(0) } else { cell(1) };
-        events.push(Event { onset: (position - 1) as f64 / rate, seconds, text: name.to_owned() });
+        events.push(Event { onset: (position - 1) as f64 / rate, seconds, text: shown_text(name) });
     }
     starts.sort_unstable();
     starts.dedup();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::eeg::recording::{Event, Recording, Segment, Signal, Storage, bad};
+use crate::eeg::recording::{Event, Recording, Segment, Signal, Storage, bad, shown_text};
 use crate::{DataError, read_exact_at};
 
 /// Bytes of the fixed part of the head, and of each signal's.
@@ -365,7 +365,7 @@ fn annotation(list: &[u8]) -> Option<(f64, f64, Vec<String>)> {
     }
     let onset = seconds(first)?;
     let long = seconds(time.next()).filter(|long| *long >= 0.0).unwrap_or(0.0);
-    let mut texts: Vec<String> = parts.map(|text| String::from_utf8_lossy(text).trim().to_owned()).collect();
+    let mut texts: Vec<String> = parts.map(|text| shown_text(String::from_utf8_lossy(text).trim())).collect();
     // Behind the last separator nothing follows.
     if texts.len() > 1 {
         texts.pop();

@@ -31,7 +31,8 @@ pub(crate) struct Signal {
 
 impl Signal {
     pub(crate) fn new(label: String, unit: String, rate: f64, (scale, offset): (f64, f64)) -> Self {
-        Self { named: named(&label), label, unit, rate, scale, offset, fault: None }
+        let label = shown_text(&label);
+        Self { named: named(&label), label, unit: shown_text(&unit), rate, scale, offset, fault: None }
     }
 
     /// Its unit of voltage, `None` where the file names none; an error if it is another one.
@@ -97,7 +98,12 @@ pub(crate) struct Recording {
 
 /// An error that names a recording.
 pub(crate) fn bad(path: &Path, reason: impl Into<String>) -> DataError {
-    DataError::BadRecording { name: path.display().to_string(), reason: reason.into() }
+    DataError::BadRecording { name: path.display().to_string(), reason: shown_text(&reason.into()) }
+}
+
+/// Text of a file as people can be shown it, on one line: what controls a terminal is replaced.
+pub(crate) fn shown_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Whether a file begins as one of the formats does.
