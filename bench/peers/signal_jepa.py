@@ -135,6 +135,7 @@ def step(args):
     optimiser = torch.optim.AdamW([*student.parameters(), mask], lr=1e-3)
     locations = torch.tensor(list(places.values()))
     tokens = student.feature_encoder.n_times_out(args.samples)
+    print(f"{sum(p.numel() for p in student.parameters())} parameters", file=sys.stderr)
     times = []
     for _ in range(args.steps + 2):
         x = torch.randn(args.batch, args.channels, args.samples)
@@ -144,7 +145,9 @@ def step(args):
         inside = (locations - locations[centre]).norm(dim=1) <= 0.8
         seen = (~inside).nonzero().flatten()
         hidden = inside.nonzero().flatten()
-        features = student.feature_encoder[1:-1](x[:, seen].reshape(-1, 1, args.samples))
+        features = x[:, seen].reshape(-1, 1, args.samples)
+        for layer in list(student.feature_encoder)[1:-1]:
+            features = layer(features)
         local = features.transpose(1, 2).reshape(args.batch, len(seen) * tokens, 64)
         ids = seen[None].expand(args.batch, -1)
         context = student.transformer.encoder(local + student.pos_encoder(local, ids))

@@ -96,12 +96,19 @@ pub struct SignalConv {
 }
 
 impl SignalConv {
-    /// Rows `[R, I · k]` in the order `(k, I)` → `[R, O]`.
-    fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+    /// Rows `[R, I · k]` in the order `(k, I)` → `[R, O]`; where `whole`, with the norm's weight and bias in the same product.
+    fn forward(&self, rows: Tensor<2>, whole: bool) -> Tensor<2> {
         let [outputs, inputs, kernel] = self.weight.dims();
         let weight = self.weight.val().swap_dims(1, 2).reshape([outputs, inputs * kernel]);
-        let none = Tensor::zeros([outputs], &rows.device().inner());
-        ops::linear(rows, weight, none)
+        match &self.norm {
+            Some(Affine { weight: scale, bias }) if whole => {
+                ops::linear(rows, weight * scale.val().reshape([outputs, 1]), bias.val())
+            }
+            _ => {
+                let none = Tensor::zeros([outputs], &rows.device().inner());
+                ops::linear(rows, weight, none)
+            }
+        }
     }
 }
 
@@ -375,16 +382,15 @@ impl SignalEncoder {
                 x = x.reshape([signals * halved, 2 * width]);
                 moments = halved;
             }
-            x = conv.forward(x);
-            if let Some(Affine { weight, bias }) = &conv.norm {
+            let fixed = self.norm == SignalNorm::Fixed;
+            x = conv.forward(x, fixed);
+            if let Some(Affine { weight, bias }) = conv.norm.as_ref().filter(|_| !fixed) {
                 let [_, width] = x.dims();
-                if self.norm == SignalNorm::Electrode {
-                    let device = x.device().inner();
-                    let courses = x.reshape([signals, moments, width]).swap_dims(1, 2);
-                    let (one, zero) = (Tensor::ones([moments], &device), Tensor::zeros([moments], &device));
-                    let even = ops::layer_norm(courses, one, zero, EPS);
-                    x = even.swap_dims(1, 2).reshape([signals * moments, width]);
-                }
+                let device = x.device().inner();
+                let courses = x.reshape([signals, moments, width]).swap_dims(1, 2);
+                let (one, zero) = (Tensor::ones([moments], &device), Tensor::zeros([moments], &device));
+                let even = ops::layer_norm(courses, one, zero, EPS);
+                x = even.swap_dims(1, 2).reshape([signals * moments, width]);
                 x = x * weight.val().unsqueeze() + bias.val().unsqueeze();
             }
             x = ops::gelu(x);
@@ -539,6 +545,27 @@ mod tests {
         };
         assert!(off(SignalNorm::Electrode) < 1e-3, "{}", off(SignalNorm::Electrode));
         assert!(off(SignalNorm::Fixed) > 0.05, "{}", off(SignalNorm::Fixed));
+    }
+
+    /// `Fixed` is a weight and a bias behind the first convolution: a weight of 2 is a convolution of twice the weights.
+    #[test]
+    fn the_fixed_norm_is_a_weight_and_a_bias() {
+        let config = config(SignalNorm::Fixed);
+        let device = Device::flex();
+        let sets = Sets::of_lengths(&[2 * tokens_of(256)]);
+        let of = |change: &dyn Fn(&str) -> f32| {
+            let network = config.init(&mut rng(0, Stream::Init, 0, 0), &device);
+            let network = crate::parameters::change(network, &mut |parameter, old| old * change(parameter.name));
+            let pieces = pieces(&signals(2), 256);
+            let rows = pieces.len() / KERNEL;
+            let pieces = Tensor::<2>::from_data(TensorData::new(pieces, [rows, KERNEL]), &device);
+            ops::values(network.forward(pieces, &[0, 1], &sets))
+        };
+        let doubled = |wanted: &'static str| move |name: &str| if name == wanted { 2.0 } else { 1.0 };
+        let norm = of(&doubled("feature_encoder.0.norm.weight"));
+        let conv = of(&doubled("feature_encoder.0.weight"));
+        assert!(norm.iter().zip(&conv).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert!(of(&|_| 1.0).iter().zip(&conv).any(|(a, b)| (a - b).abs() > 1e-3));
     }
 
     #[test]
