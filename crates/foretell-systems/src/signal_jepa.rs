@@ -30,7 +30,7 @@ static ROW: Row = Row {
     title: "Signal-JEPA",
     one_line: "EEG channels hidden by region",
     papers: &["arXiv:2403.11772"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs know less than the untrained network"),
 };
 
 /// Settings of Signal-JEPA.
