@@ -67,7 +67,10 @@ pub fn edges(correlations: &[f32], present: &[bool], share: f64) -> Vec<(u32, u3
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
+    use crate::random::{Stream, rng};
 
     #[test]
     fn correlations_are_pearsons_and_what_does_not_change_has_none() {
@@ -86,8 +89,9 @@ mod tests {
     /// Short windows of noise: nothing is left of what is not there, and much of what is.
     #[test]
     fn shrinkage_follows_the_noise() {
-        let noise = |i: usize| (((i as u64 * 2_654_435_761 + 12_345) % 1_000_003) as f32 / 1_000_003.0) - 0.5;
-        let values: Vec<f32> = (0..20 * 12).map(noise).collect();
+        let mut rng = rng(0, Stream::Scene, 0, 0);
+        let mut noise = |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-0.5..0.5)).collect() };
+        let values = noise(20 * 12);
         let off = |kind| {
             let all = correlations(&values, 12, &[true; 20], kind);
             (0..400).filter(|at| at % 21 != 0).map(|at| all[at].abs()).sum::<f32>() / 380.0
@@ -98,7 +102,7 @@ mod tests {
             off(Correlation::Shrunk),
             off(Correlation::Plain)
         );
-        let same: Vec<f32> = (0..4).flat_map(|_| (0..200).map(noise)).collect();
+        let same = noise(200).repeat(4);
         let all = correlations(&same, 200, &[true; 4], Correlation::Shrunk);
         assert!(all[1] > 0.95, "{}", all[1]);
     }
