@@ -8,7 +8,6 @@ mod auto;
 mod axes;
 mod cache;
 mod clips;
-pub mod connectomes;
 mod decimal;
 pub mod eeg;
 mod epochs;
