@@ -184,6 +184,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// A recording of EEG that contradicts itself.
+    #[error("the recording `{name}` is not usable: {reason}")]
+    BadRecording {
+        /// The file or folder.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A video clip that cannot be used.
     #[error("the clip `{name}` cannot be used: {reason}")]
     BadClip {

@@ -9,6 +9,7 @@ mod axes;
 mod cache;
 mod clips;
 mod decimal;
+pub mod eeg;
 mod epochs;
 mod error;
 pub mod graphs;

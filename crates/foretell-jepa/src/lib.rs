@@ -22,6 +22,7 @@ pub mod operators;
 pub mod patches;
 pub mod predicted_operator;
 pub mod series;
+pub mod signals;
 pub mod sigreg;
 pub mod stacked;
 pub mod supervised;

@@ -34,6 +34,7 @@ pub mod probe;
 pub mod pyramid;
 pub mod released;
 pub mod series;
+pub mod signal;
 pub mod stack;
 pub mod tune;
 pub mod vit;

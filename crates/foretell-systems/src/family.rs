@@ -11,7 +11,7 @@ use crate::row::Row;
 use crate::system::System;
 use crate::{
     dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea,
-    sar_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    sar_jepa, signal_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -55,7 +55,7 @@ pub static FAMILY: [Entry; 34] = [
     member::<s_jea::SJeaConfig>(),
     member::<dmt_jepa::DmtJepaConfig>(),
     planned(&planned::JEP_KD),
-    planned(&planned::SIGNAL_JEPA),
+    member::<signal_jepa::SignalJepaConfig>(),
     member::<graph_jepa::GraphJepaConfig>(),
     planned(&planned::ST_JEMA),
     member::<lat_pfn::LatPfnSettings>(),

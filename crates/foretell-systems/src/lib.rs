@@ -36,6 +36,7 @@ pub mod mc_jepa;
 pub mod nepa;
 pub mod s_jea;
 pub mod sar_jepa;
+pub mod signal_jepa;
 pub mod supervised;
 pub mod ts_jepa;
 pub mod v_jepa;

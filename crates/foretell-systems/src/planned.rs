@@ -82,14 +82,6 @@ pub(crate) static JEP_KD: Row = Row {
     papers: &["arXiv:2403.18843"],
     state: State::Planned,
 };
-pub(crate) static SIGNAL_JEPA: Row = Row {
-    number: 23,
-    name: "signal-jepa",
-    title: "Signal-JEPA",
-    one_line: "EEG channels hidden by region",
-    papers: &["arXiv:2403.11772"],
-    state: State::Planned,
-};
 pub(crate) static ST_JEMA: Row = Row {
     number: 25,
     name: "st-jema",

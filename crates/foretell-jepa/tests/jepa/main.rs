@@ -12,5 +12,6 @@ mod next_embedding;
 mod parity;
 mod series;
 mod shipped;
+mod signals;
 mod stacked;
 mod v_jepa;

@@ -3,6 +3,7 @@
 mod attentive;
 mod baseline;
 mod dense;
+mod electrodes;
 mod features;
 mod finetune;
 mod flow;
@@ -25,6 +26,7 @@ use crate::system::JudgeError;
 
 pub use attentive::attentive;
 pub use dense::{alike, dense, objects};
+pub use electrodes::{heads, hidden_electrodes, signal_heads};
 pub use features::features;
 pub(crate) use finetune::CANNOT_TUNE;
 pub use finetune::finetune;

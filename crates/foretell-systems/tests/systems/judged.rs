@@ -51,6 +51,9 @@ fn small(name: &str) -> &'static str {
         "lat-pfn" => {
             "data.waves = { train = 120, held_out = 60, steps = 64 }\nmodel = { width = 16, heads = 2, layers = 1, history = 32, horizon = 16, context = 2, held_out = 1 }"
         }
+        "signal-jepa" => {
+            "data = { seconds = 2.0, heads = { train = 64, held_out = 32 } }\nmodel = { width = 32, heads = 4, depth = 1, predictor_depth = 1 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

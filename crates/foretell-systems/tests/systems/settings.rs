@@ -1,5 +1,6 @@
 //! Settings: the papers' sizes, and those that cannot be, refused in a sentence that names the key.
 
+use foretell_data::eeg::{Eeg, EegConfig};
 use foretell_data::graphs::{Graphs, GraphsConfig, NodeFeatures, PartsConfig};
 use foretell_data::{Augment, Auto, Normalise};
 use foretell_jepa::AntiCollapse;
@@ -7,8 +8,10 @@ use foretell_jepa::anti_collapse::{BarlowConfig, VicregConfig};
 use foretell_jepa::geometry::Geometry;
 use foretell_jepa::neighbours::Nearby;
 use foretell_jepa::patches::Teacher;
+use foretell_jepa::signals::{BallConfig, SignalTarget};
 use foretell_nn::NamedTensors;
 use foretell_nn::causal::Foretells;
+use foretell_nn::signal::SignalNorm;
 use foretell_systems::dmt_jepa::DmtJepaConfig;
 use foretell_systems::eb_jepa::{ActorConfig, EbJepaConfig};
 use foretell_systems::graph_jepa::GraphJepaConfig;
@@ -19,6 +22,7 @@ use foretell_systems::le_wm::{FrameEncoder, LeWmConfig, PredictorSizes};
 use foretell_systems::nepa::{Keep, NepaConfig, PatchStart};
 use foretell_systems::s_jea::SJeaConfig;
 use foretell_systems::sar_jepa::SarJepaConfig;
+use foretell_systems::signal_jepa::SignalJepaConfig;
 use foretell_train::Which;
 use foretell_world::{EpisodesSettings, Experience, ExperienceConfig, PlaySettings};
 
@@ -271,4 +275,47 @@ fn the_flat_control_of_s_jea_begins_as_the_stack_does() {
     assert_eq!(of(&stacked, "encoder."), of(&flat, "encoder."));
     assert_eq!(of(&stacked, "projectors.1."), of(&flat, "projectors.0."));
     assert!(of(&flat, "projectors.1.").is_empty());
+}
+
+/// Windows of four electrodes that nobody opens.
+fn eeg(seconds: f64, channels: &[&str]) -> Bench<Eeg> {
+    let channels = channels.iter().map(|name| (*name).to_owned()).collect();
+    Bench::new(None, EegConfig { seconds, channels, scale: 1.0, ..EegConfig::default() }, (100, 4))
+}
+
+#[test]
+fn impossible_settings_of_signal_jepa_are_refused_in_a_sentence() {
+    let small = || SignalJepaConfig { width: Auto::Value(32), heads: 4, ..SignalJepaConfig::default() };
+    let ball = |diameter| BallConfig { diameter };
+    let bench = eeg(2.0, &["Fp1", "C3", "Cz", "O2"]);
+    for (config, word) in [
+        (SignalJepaConfig { heads: 5, ..small() }, "`model.heads`"),
+        (SignalJepaConfig { width: Auto::Value(24), ..small() }, "`model.width`"),
+        (SignalJepaConfig { width: Auto::Value(36), ..small() }, "`model.width`"),
+        (SignalJepaConfig { depth: Auto::Value(0), ..small() }, "`model.depth`"),
+        (SignalJepaConfig { predictor_depth: Auto::Value(0), ..small() }, "`model.predictor_depth`"),
+        (SignalJepaConfig { hidden: Auto::Value(0), ..small() }, "`model.hidden`"),
+        (SignalJepaConfig { ball: ball(0.0), ..small() }, "`model.ball.diameter`"),
+        (SignalJepaConfig { ball: ball(f64::NAN), ..small() }, "`model.ball.diameter`"),
+    ] {
+        let said = bench.refusal(&config);
+        assert!(said.contains(word), "{said}");
+    }
+    let said = eeg(1.0, &["Fp1", "C3"]).refusal(&small());
+    assert!(said.contains("`data.seconds`") && said.contains("152"), "{said}");
+    let said = eeg(2.0, &["Fp1"]).refusal(&small());
+    assert!(said.contains("`data.channels`"), "{said}");
+}
+
+/// The published network: its size, its hidden width, the norm that loses how strong a signal is, targets as they are.
+#[test]
+fn the_official_signal_jepa_has_the_published_size() {
+    let state = eeg(4.0, &["Fp1", "C3", "Cz", "O2"]).learner(&SignalJepaConfig::official()).state(Which::Trained);
+    assert_eq!(state["encoder.transformer.encoder.layers.7.linear1.weight"].shape, [2_048, 64]);
+    assert_eq!(state["predictor.decoder.layers.3.multihead_attn.in_proj_weight"].shape, [192, 64]);
+    assert_eq!(state["encoder.feature_encoder.0.weight"].shape, [8, 1, 32]);
+    assert_eq!(state["encoder.pos_encoder.pos_encoder_spat.weight"].shape, [4, 30]);
+    assert!(!state.contains_key("encoder.transformer.encoder.layers.8.linear1.weight"));
+    let official = SignalJepaConfig::official();
+    assert_eq!((official.norm, official.target), (SignalNorm::Electrode, SignalTarget::AsTheyAre));
 }

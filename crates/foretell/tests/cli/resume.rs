@@ -41,13 +41,15 @@ enum System {
     LeNepa,
     /// LaT-PFN: families from the prior, running averages, a kept forecaster.
     LatPfn,
+    /// Signal-JEPA from the generated EEG: balls that hide other numbers of electrodes, a kept decoder.
+    SignalJepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 16] = [
+const ALL: [System; 17] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -64,6 +66,7 @@ const ALL: [System; 16] = [
     System::TsJepa,
     System::LeNepa,
     System::LatPfn,
+    System::SignalJepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -197,6 +200,18 @@ impl System {
                     "model.turns=alternate",
                 ],
             ),
+            System::SignalJepa => (
+                "signal-jepa",
+                &[
+                    "data.seconds=2.0",
+                    "data.heads.train=64",
+                    "data.heads.held_out=32",
+                    "model.width=32",
+                    "model.heads=4",
+                    "model.depth=1",
+                    "model.predictor_depth=1",
+                ],
+            ),
             System::GraphJepa | System::BuiltInGraphs => (
                 "graph-jepa",
                 &[
@@ -281,7 +296,9 @@ impl World {
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::TsJepa | System::LeNepa | System::LatPfn => command.arg("--data").arg(self.place("waves.ts")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa | System::SignalJepa => {
+                &mut command
+            }
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -300,7 +317,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::LatPfn) {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::LatPfn | System::SignalJepa) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
