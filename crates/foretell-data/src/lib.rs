@@ -25,6 +25,7 @@ mod positional;
 pub mod protobuf;
 pub mod random;
 mod rows;
+pub mod sound;
 mod source;
 mod visit;
 mod windows;
