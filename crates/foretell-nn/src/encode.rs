@@ -4,6 +4,7 @@ use std::any::Any;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use foretell_data::sound::SoundSample;
 use foretell_data::{Normalise, Sample, Window};
 use foretell_ops::{Precision, Sets};
 
@@ -161,8 +162,8 @@ pub trait Backbone: Module + ModuleDisplay + ImageNetwork {
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2>;
 }
 
-/// A network of images as an encoder of samples that hold images: pictures, or windows of what a world shows, of which it
-/// sees the first observation.
+/// A network of images as an encoder of samples that hold images: pictures, spectrograms, or windows of what a world shows, of which
+/// it sees the first observation.
 pub struct Frames<N> {
     network: N,
     normalise: Normalise,
@@ -194,6 +195,11 @@ impl<N: ImageNetwork + Module + 'static> Frames<N> {
             pixels.copy_from_slice(&window.observations[..pixels.len()]);
             self.normalise.scale(pixels, height * width);
         })
+    }
+
+    /// Spectrograms come at their scale.
+    fn spectrograms(&self, samples: &[&SoundSample]) -> Tensor<4> {
+        self.images(samples, |sample, values| values.copy_from_slice(&sample.values))
     }
 
     fn packed(FeatureMap { tokens, grid }: FeatureMap) -> Tokens {
@@ -265,4 +271,5 @@ macro_rules! encodes {
     };
 }
 encodes!(Sample, pictures);
+encodes!(SoundSample, spectrograms);
 encodes!(Window, observations);

@@ -19,8 +19,11 @@ mod planned;
 pub mod recipe;
 mod row;
 mod sizes;
+pub mod sound_model;
 mod system;
 
+pub mod a_jepa;
+pub mod audio_jepa;
 pub mod dmt_jepa;
 pub mod eb_jepa;
 pub mod graph_jepa;

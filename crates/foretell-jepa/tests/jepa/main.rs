@@ -10,5 +10,6 @@ mod masked;
 mod next_embedding;
 mod parity;
 mod shipped;
+mod spectrograms;
 mod stacked;
 mod v_jepa;

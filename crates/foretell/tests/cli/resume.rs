@@ -35,13 +35,15 @@ enum System {
     DmtJepa,
     /// NEPA, with an average of its weights and places that are stretched.
     Nepa,
+    /// A-JEPA from the generated sounds: masks by the step of the run, blocks of several sizes.
+    AJepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 13] = [
+const ALL: [System; 14] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -55,6 +57,7 @@ const ALL: [System; 13] = [
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
+    System::AJepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -158,6 +161,19 @@ impl System {
                     "judge.train_samples=200",
                 ],
             ),
+            System::AJepa => (
+                "a-jepa",
+                &[
+                    "data.tones.train=64",
+                    "data.tones.held_out=32",
+                    "model.patch=8",
+                    "model.width=24",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.predictor_width=16",
+                    "model.predictor_depth=1",
+                ],
+            ),
             System::McJepa => (
                 "mc-jepa",
                 &[
@@ -254,7 +270,7 @@ impl World {
             | System::DmtJepa
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa | System::AJepa => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
