@@ -271,9 +271,9 @@ impl SoundModel {
         let collator = self.collator((run.on.seed, run.on.steps), run.on.config).map_err(other)?;
         let (samples, grid) = (originals(run, SHOWN), collator.grid());
         // Of a curriculum the first recordings have masks of its beginning, the others of its end.
-        let drawn = |steps: u64| collator.masks.draw(grid, samples.len(), collator.seed, SHOWN_STEP, steps);
-        let early = drawn(u64::MAX).map_err(|error| JudgeError::Other(error.to_string()))?;
-        let late = drawn(SHOWN_STEP).map_err(|error| JudgeError::Other(error.to_string()))?;
+        let drawn = collator.masks.ends().map(|masks| masks.draw(grid, samples.len(), collator.seed, SHOWN_STEP, 1));
+        let [early, late] = drawn.map(|masks| masks.map_err(|error| JudgeError::Other(error.to_string())));
+        let (early, late) = (early?, late?);
         let card = |(i, sample): (usize, &SoundSample)| {
             let view = collator.view(sample, SHOWN_STEP, i as u64);
             let masks = if 2 * i < samples.len() { &early } else { &late };

@@ -15,7 +15,7 @@ mod spectrogram;
 mod tones;
 mod wav;
 
-pub use config::{ChannelTaken, SoundConfig};
+pub use config::{ChannelTaken, Level, SoundConfig};
 pub use decode::{Recording, decode};
 pub use mel::{LogMel, MelConfig, MelPreset, Mels};
 pub use set::Sounds;

@@ -7,6 +7,8 @@ use rubato::{Async, FixedAsync, Resampler, SincInterpolationParameters, WindowFu
 const CHUNK: usize = 1024;
 /// Length of the filter: the transition takes about a twentieth of the band.
 const SINC: usize = 128;
+/// Rates further apart are a damaged header.
+const MOST: u32 = 256;
 
 /// One channel at another rate, `len · to / from` samples, rounded up; why not, in words.
 pub(super) fn resample(wave: Vec<f32>, from: u32, to: u32) -> Result<Vec<f32>, String> {
@@ -14,6 +16,11 @@ pub(super) fn resample(wave: Vec<f32>, from: u32, to: u32) -> Result<Vec<f32>, S
         return Ok(wave);
     }
     let wrong = |error: &dyn std::fmt::Display| format!("it cannot be brought from {from} to {to} Hz: {error}");
+    if from == 0 || to == 0 || from / to >= MOST || to / from >= MOST {
+        return Err(format!(
+            "its header says {from} samples a second, too far from {to} (`data.rate`): it is damaged, or no sound"
+        ));
+    }
     let parameters = SincInterpolationParameters::new(SINC, WindowFunction::BlackmanHarris2);
     let ratio = f64::from(to) / f64::from(from);
     let mut resampler =
@@ -55,6 +62,12 @@ mod tests {
         }
         let above = resample(tone(48_000, 6000.0), 48_000, 8_000).unwrap();
         assert!(above[1000..7000].iter().all(|x| x.abs() < 1e-3));
+    }
+
+    #[test]
+    fn rates_that_none_has_are_refused() {
+        assert!(resample(vec![0.0; 9], 3, 16_000).unwrap_err().contains("3 samples a second"));
+        assert!(resample(vec![0.0; 9], u32::MAX, 16_000).is_err());
     }
 
     #[test]

@@ -232,6 +232,14 @@ impl SpectrogramMasks {
         }
     }
 
+    /// Those of the beginning of a run and those of its end: of a curriculum its two kinds.
+    pub fn ends(&self) -> [Self; 2] {
+        let Self::Curriculum(curriculum) = self else { return [self.clone(), self.clone()] };
+        let always = |order| Self::Curriculum(Curriculum { order, start: 1.0, ..curriculum.clone() });
+        let (blocks, aware) = (always(Order::Falling), always(Order::Rising));
+        if curriculum.order == Order::Rising { [blocks, aware] } else { [aware, blocks] }
+    }
+
     /// Refuses what `draw` would refuse on this grid, before a run begins.
     pub fn check(&self, grid: Grid) -> Result<(), MaskError> {
         match self {
@@ -339,6 +347,8 @@ mod tests {
         assert_eq!(rising.chance(100, 100), 1.0);
         let falling = Curriculum { order: Order::Falling, ..rising.clone() };
         assert_eq!(falling.chance(100, 100), 0.0);
+        let targets = |masks: SpectrogramMasks| masks.draw(Grid::new(8, 8), 1, 0, 5, 9).unwrap().targets;
+        assert_eq!(SpectrogramMasks::Curriculum(falling).ends().map(targets), [3, 4]);
         // Of the batches of the last quarter, most are of the second kind (three targets), of the first steps hardly any.
         let masks = SpectrogramMasks::Curriculum(rising);
         let aware = |steps: std::ops::Range<u64>| {

@@ -100,7 +100,9 @@ fn losses_and_gradients_are_pytorchs() {
     };
     let mut checked = 0;
     for (teacher, predicts) in [("output", Predicts::Latents), ("input", Predicts::LatentsAlone)] {
-        for (name, loss) in [("smooth-l1", LatentLoss::SmoothL1), ("l2", LatentLoss::L2), ("cosine", LatentLoss::Cosine)] {
+        for (name, loss) in
+            [("smooth-l1", LatentLoss::SmoothL1), ("l2", LatentLoss::L2), ("cosine", LatentLoss::Cosine)]
+        {
             let outcome = objective(predicts, loss, collator()).loss(&networks, &batch, &CLOCK);
             golden.check(&format!("output.{teacher}.{name}"), outcome.loss.clone());
             let mut all = outcome.loss.backward();
@@ -190,7 +192,8 @@ fn the_kept_encoder_hears_spectrograms_and_can_be_tuned() {
     let mut networks = networks();
     networks.target_encoder = networks.target_encoder.sparing(0.5, 3);
     let kept = objective(Predicts::Latents, LatentLoss::L2, collator()).kept(&networks);
-    let samples: Vec<SoundSample> = samples().iter().map(|sample| sample.middle(FRAMES, ShortSounds::Silence)).collect();
+    let samples: Vec<SoundSample> =
+        samples().iter().map(|sample| sample.middle(FRAMES, ShortSounds::Silence)).collect();
     let samples: Vec<&SoundSample> = samples.iter().collect();
     let tokens = kept.encoder.tokens(&samples);
     assert_eq!((tokens.rows.dims(), tokens.grid), ([30, 16], Some((3, 5))));

@@ -13,10 +13,13 @@ use toml::{Table, Value};
 
 use crate::made::{Bench, scenes};
 
-/// The whole recipe of a row, small, on generated scenes.
+/// The whole recipe of a row, small, on generated data.
 fn recipe(row: &Ablation) -> (&'static dyn Member, Table) {
     let member = find(row.system).unwrap_or_else(|error| panic!("{}: {error}", row.name));
-    let mut asked = parse("data.image_size = 16\ntrain.batch = 8", row.name).unwrap();
+    let of_images = member.defaults()["data"].get("image_size").is_some();
+    let small =
+        if of_images { "data.image_size = 16" } else { "data.tones = { train = 40, held_out = 10 }\nmodel.width = 24" };
+    let mut asked = parse(&format!("{small}\ntrain.batch = 8"), row.name).unwrap();
     for setting in &row.settings {
         let (key, value) = entry(setting).unwrap();
         set(&mut asked, key, value).unwrap();

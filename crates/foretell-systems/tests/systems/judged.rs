@@ -45,6 +45,9 @@ fn small(name: &str) -> &'static str {
         "mc-jepa" => {
             "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
         }
+        "audio-jepa" | "a-jepa" => {
+            "data.tones = { train = 64, held_out = 32 }\nmodel = { width = 24, depth = 1, predictor_width = 12, predictor_depth = 1 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }
