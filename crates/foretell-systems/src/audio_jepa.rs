@@ -97,7 +97,7 @@ impl System for AudioJepaConfig {
             own("multi-block-input", &[blocks, input], "four blocks; the teacher hears the blocks alone"),
             own("time-only-output", &[time], "whole moments; the teacher hears all"),
             own("time-only-input", &[time, input], "whole moments; the teacher hears the hidden ones alone"),
-            own("l2", &["model.loss=l2"], "squared differences instead of smooth L1"),
+            own("squared", &["model.loss=l2"], "squared differences instead of smooth L1"),
             own("cosine", &["model.loss=cosine"], "directions alone, as released"),
             own("blocks-apart", &[blocks, "model.together=false"], "four blocks, each predicted by itself"),
             own(

@@ -5,7 +5,7 @@
 //! (2311.15830), which goes from blocks to smaller ones whose moments and bands nobody sees.
 
 use foretell_data::random::{Stream, rng};
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::pack::uniform;

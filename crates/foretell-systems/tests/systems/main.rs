@@ -11,5 +11,6 @@ mod planning;
 mod probing;
 mod recipes;
 mod settings;
+mod sounds;
 mod teacher;
 mod worlds;
