@@ -215,13 +215,13 @@ impl<N: ImageNetwork + Module + 'static> Frames<N> {
 
 /// The same encoder for each kind of sample that it takes.
 macro_rules! encodes {
-    ($sample:ty, $images:ident) => {
+    ($sample:ty, $images:ident, $probed:ident) => {
         impl<N: ImageNetwork + Module + 'static> Encode<$sample> for Frames<N> {
             fn tokens(&self, samples: &[&$sample]) -> Tokens {
                 Self::packed(self.network.tokens(self.$images(samples)))
             }
             fn probed(&self, samples: &[&$sample]) -> Tensor<2> {
-                self.network.probed(self.$images(samples))
+                $probed(&self.network, self.$images(samples))
             }
             fn width(&self) -> usize {
                 self.network.width()
@@ -270,6 +270,19 @@ macro_rules! encodes {
         }
     };
 }
-encodes!(Sample, pictures);
-encodes!(SoundSample, spectrograms);
-encodes!(Window, observations);
+encodes!(Sample, pictures, as_published);
+encodes!(SoundSample, spectrograms, by_band);
+encodes!(Window, observations, as_published);
+
+/// What the network's paper says, `[B, F]`.
+fn as_published<N: ImageNetwork>(network: &N, images: Tensor<4>) -> Tensor<2> {
+    network.probed(images)
+}
+
+/// The mean over time of the tokens of each row side by side, `[B, rows · D]`: what lies high or low is no chance of where a spectrogram
+/// was cut, as when is (Niizumi et al., 2023, M2D; Riou et al., 2024, arXiv 2405.08679).
+fn by_band<N: ImageNetwork>(network: &N, images: Tensor<4>) -> Tensor<2> {
+    let FeatureMap { tokens, grid: (rows, columns) } = network.tokens(images);
+    let [batch, _, width] = tokens.dims();
+    tokens.reshape([batch, rows, columns, width]).mean_dim(2).reshape([batch, rows * width])
+}

@@ -197,6 +197,10 @@ fn the_kept_encoder_hears_spectrograms_and_can_be_tuned() {
     let samples: Vec<&SoundSample> = samples.iter().collect();
     let tokens = kept.encoder.tokens(&samples);
     assert_eq!((tokens.rows.dims(), tokens.grid), ([30, 16], Some((3, 5))));
+    // Probes are given each row's mean over time: three rows of 16.
+    let probed = kept.encoder.probed(&samples);
+    let rows = tokens.rows.clone().reshape([2, 3, 5, 16]).mean_dim(2).reshape([2, 48]);
+    assert_eq!(ops::values(probed), ops::values(rows));
     let tunable = kept.encoder.tunable().unwrap();
     let values = |tokens: foretell_nn::Tokens| ops::values(tokens.rows.inner());
     let plain = values(tokens);
