@@ -200,6 +200,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// A recording that cannot be used.
+    #[error("the recording `{name}` cannot be used: {reason}")]
+    BadSound {
+        /// The file, or the line of a list.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A CIFAR file that is not made of whole, plausible records.
     #[error("the CIFAR file `{name}` is not usable: {reason}")]
     BadCifar {

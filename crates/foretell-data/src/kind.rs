@@ -91,7 +91,7 @@ pub(crate) fn no_image(name: &str, head: &[u8]) -> Option<DataError> {
         | [b'O', b'g', b'g', b'S', ..]
         | [b'I', b'D', b'3', ..] => Kind {
             what: "a sound file",
-            next: "nothing here learns from sound: draw spectrograms as PNG pictures and give their folder",
+            next: "give it to a system that learns from sound, of those that `foretell systems` lists",
         },
         _ => return None,
     };

@@ -27,6 +27,7 @@ pub mod protobuf;
 pub mod random;
 mod rows;
 pub mod series;
+pub mod sound;
 mod source;
 mod visit;
 mod windows;

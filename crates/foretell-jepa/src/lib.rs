@@ -2,7 +2,7 @@
 //!
 //! A batch goes one way: samples → [`Collate`](foretell_data::Collate) (views and masks, in the loader's threads) →
 //! tokeniser, context encoder, predictor → latent loss ← target. Almost every member is one of a few compositions of
-//! such parts: [`masked`] predicts hidden tokens from visible ones ([`clips`] those of video), [`views`] one view's code from another's,
+//! such parts: [`masked`] predicts hidden tokens from visible ones ([`clips`] those of video, [`spectrograms`] those of sound), [`views`] one view's code from another's,
 //! [`dynamics`] the next state from this one and an action. The training loop knows none of them; it knows an [`Objective`].
 
 pub mod action;
@@ -24,6 +24,7 @@ pub mod predicted_operator;
 pub mod series;
 pub mod signals;
 pub mod sigreg;
+pub mod spectrograms;
 pub mod stacked;
 pub mod supervised;
 pub mod target;

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Augment, Collate, DataError, Image, Normalise, Sample, View};
 use foretell_nn::aggregation::Aggregation;
+use foretell_nn::encode::ImageNetwork;
 use foretell_nn::positions::gather_tokens;
 use foretell_nn::predictor::Predictor;
 use foretell_nn::vit::Vit;
@@ -88,6 +89,35 @@ pub struct MaskedCollator {
     pub slices: usize,
 }
 
+/// What makes batches of a kind of samples whose tokens lie on a grid, and encoders of such samples.
+pub trait OnGrid: Collate<Batch = MaskedBatch> {
+    /// Rows and columns of tokens.
+    fn grid(&self) -> Grid;
+
+    /// A network in evaluation mode, which lies on `device`, as an encoder of samples that are prepared as for a batch.
+    fn encoder<N: ImageNetwork + Module + 'static>(&self, network: N, device: &Device)
+    -> Box<dyn Encode<Self::Sample>>;
+}
+
+impl OnGrid for MaskedCollator {
+    fn grid(&self) -> Grid {
+        Self::grid(self)
+    }
+
+    fn encoder<N: ImageNetwork + Module + 'static>(&self, network: N, device: &Device) -> Box<dyn Encode<Sample>> {
+        Box::new(Frames::new(network, self.normalise.clone(), device))
+    }
+}
+
+/// The same masks with all target blocks of a sample as one, if `together`.
+pub(crate) fn joined(mut masks: BatchMasks, together: bool) -> BatchMasks {
+    if together {
+        // A sample's blocks lie one after the other: they are one.
+        (masks.targets, masks.target_len) = (1, masks.targets * masks.target_len);
+    }
+    masks
+}
+
 impl MaskedCollator {
     /// Rows and columns of tokens.
     pub fn grid(&self) -> Grid {
@@ -128,12 +158,8 @@ impl Collate for MaskedCollator {
         let grid = self.grid();
         let tokens = grid.rows * grid.cols;
         let width = channels * self.patch * self.patch;
-        let mut masks =
-            self.masks.draw(grid, samples.len(), self.seed, step).map_err(|e| DataError::Collate(e.to_string()))?;
-        if self.together {
-            // A sample's blocks lie one after the other: they are one.
-            (masks.targets, masks.target_len) = (1, masks.targets * masks.target_len);
-        }
+        let drawn = self.masks.draw(grid, samples.len(), self.seed, step);
+        let masks = joined(drawn.map_err(|e| DataError::Collate(e.to_string()))?, self.together);
         let mut patches = vec![0.0; samples.len() * tokens * width];
         let mut seen = if self.coloured { patches.clone() } else { Vec::new() };
         let mut actions = Vec::new();
@@ -173,8 +199,8 @@ pub struct MaskedNetworks {
     pub target_head: Option<Aggregation>,
 }
 
-/// The masked objective over images.
-pub struct Masked {
+/// The masked objective over images, or over other samples whose tokens lie on a grid.
+pub struct Masked<C = MaskedCollator> {
     /// Where targets come from.
     pub target: TargetKind,
     /// What is predicted.
@@ -196,12 +222,12 @@ pub struct Masked {
     /// Whether the predictor is kept too.
     pub keep_predictor: bool,
     /// Makes batches.
-    pub collator: Arc<MaskedCollator>,
+    pub collator: Arc<C>,
     /// Where the networks lie, without autodiff.
     pub device: Device,
 }
 
-impl Masked {
+impl<C: OnGrid> Masked<C> {
     /// Predictions and (transformed) targets of a batch, both `[B·K, N_t, D]`, or as wide as a patch where pixels are predicted, and
     /// the context's tokens `[B, N_c, D]`. A predictor without blocks predicts the mean of the context's tokens everywhere.
     pub fn predict(&self, networks: &MaskedNetworks, batch: &MaskedBatch) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
@@ -289,12 +315,12 @@ pub(crate) fn flatten(latents: Tensor<3>) -> Tensor<2> {
     latents.inner().reshape([r * n, d])
 }
 
-impl Objective for Masked {
-    type Sample = Sample;
+impl<C: OnGrid<Sample: Sync> + 'static> Objective for Masked<C> {
+    type Sample = C::Sample;
     type Batch = MaskedBatch;
     type Networks = MaskedNetworks;
 
-    fn collator(&self) -> Arc<dyn Collate<Sample = Sample, Batch = MaskedBatch>> {
+    fn collator(&self) -> Arc<dyn Collate<Sample = C::Sample, Batch = MaskedBatch>> {
         self.collator.clone()
     }
 
@@ -340,28 +366,24 @@ impl Objective for Masked {
         }
     }
 
-    fn kept(&self, networks: &MaskedNetworks) -> Kept<Sample> {
+    fn kept(&self, networks: &MaskedNetworks) -> Kept<C::Sample> {
         let encoder = match (self.keep, self.target) {
             (Keep::Target, TargetKind::Ema) => networks.target_encoder.clone(),
             _ => networks.encoder.valid(),
         };
-        let (normalise, device) = (|| self.collator.normalise.clone(), &self.device);
+        let (collator, device) = (&self.collator, &self.device);
         let model = match (&self.neighbours, &networks.head, &networks.target_head) {
             (Some(neighbours), Some(head), Some(average)) => {
                 let head = if self.target == TargetKind::Ema { average.clone() } else { head.valid() };
                 let targets = AggregatedTargets::new(encoder.clone(), head, *neighbours);
-                Some(Box::new(KeptTargets(
-                    Box::new(Frames::new(targets, normalise(), device)) as Box<dyn Encode<Sample>>
-                )) as Box<dyn Any + Send>)
+                Some(Box::new(KeptTargets(collator.encoder(targets, device))) as Box<dyn Any + Send>)
             }
             _ if self.keep_predictor => {
                 let whole = WholeImage { encoder: encoder.clone(), predictor: networks.predictor.valid() };
-                Some(Box::new(KeptPredictor(
-                    Box::new(Frames::new(whole, normalise(), device)) as Box<dyn Encode<Sample>>
-                )) as Box<dyn Any + Send>)
+                Some(Box::new(KeptPredictor(collator.encoder(whole, device))) as Box<dyn Any + Send>)
             }
             _ => None,
         };
-        Kept { encoder: Box::new(Frames::new(encoder, normalise(), device)), model }
+        Kept { encoder: collator.encoder(encoder, device), model }
     }
 }

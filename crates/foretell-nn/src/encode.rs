@@ -4,6 +4,7 @@ use std::any::Any;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use foretell_data::sound::SoundSample;
 use foretell_data::{Normalise, Sample, Window};
 use foretell_ops::{Precision, Sets};
 
@@ -161,8 +162,8 @@ pub trait Backbone: Module + ModuleDisplay + ImageNetwork {
     fn view(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> Tensor<2>;
 }
 
-/// A network of images as an encoder of samples that hold images: pictures, or windows of what a world shows, of which it
-/// sees the first observation.
+/// A network of images as an encoder of samples that hold images: pictures, spectrograms, or windows of what a world shows, of which
+/// it sees the first observation.
 pub struct Frames<N> {
     network: N,
     normalise: Normalise,
@@ -196,6 +197,11 @@ impl<N: ImageNetwork + Module + 'static> Frames<N> {
         })
     }
 
+    /// Spectrograms come at their scale.
+    fn spectrograms(&self, samples: &[&SoundSample]) -> Tensor<4> {
+        self.images(samples, |sample, values| values.copy_from_slice(&sample.values))
+    }
+
     fn packed(FeatureMap { tokens, grid }: FeatureMap) -> Tokens {
         let [b, n, d] = tokens.dims();
         Tokens { rows: tokens.reshape([b * n, d]), sets: Sets::uniform(b, n), grid: Some(grid) }
@@ -209,13 +215,13 @@ impl<N: ImageNetwork + Module + 'static> Frames<N> {
 
 /// The same encoder for each kind of sample that it takes.
 macro_rules! encodes {
-    ($sample:ty, $images:ident) => {
+    ($sample:ty, $images:ident, $probed:ident) => {
         impl<N: ImageNetwork + Module + 'static> Encode<$sample> for Frames<N> {
             fn tokens(&self, samples: &[&$sample]) -> Tokens {
                 Self::packed(self.network.tokens(self.$images(samples)))
             }
             fn probed(&self, samples: &[&$sample]) -> Tensor<2> {
-                self.network.probed(self.$images(samples))
+                $probed(&self.network, self.$images(samples))
             }
             fn width(&self) -> usize {
                 self.network.width()
@@ -264,5 +270,19 @@ macro_rules! encodes {
         }
     };
 }
-encodes!(Sample, pictures);
-encodes!(Window, observations);
+encodes!(Sample, pictures, as_published);
+encodes!(SoundSample, spectrograms, by_band);
+encodes!(Window, observations, as_published);
+
+/// What the network's paper says, `[B, F]`.
+fn as_published<N: ImageNetwork>(network: &N, images: Tensor<4>) -> Tensor<2> {
+    network.probed(images)
+}
+
+/// The mean over time of the tokens of each row side by side, `[B, rows · D]`: what lies high or low is no chance of where a spectrogram
+/// was cut, as when is (Niizumi et al., 2023, M2D; Riou et al., 2024, arXiv 2405.08679).
+fn by_band<N: ImageNetwork>(network: &N, images: Tensor<4>) -> Tensor<2> {
+    let FeatureMap { tokens, grid: (rows, columns) } = network.tokens(images);
+    let [batch, _, width] = tokens.dims();
+    tokens.reshape([batch, rows, columns, width]).mean_dim(2).reshape([batch, rows * width])
+}

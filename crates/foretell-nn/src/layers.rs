@@ -262,6 +262,13 @@ impl Block {
         self.forward_sets(x.reshape([b * n, d]), &ops::Sets::uniform(b, n)).reshape([b, n, d])
     }
 
+    /// The same where some tokens attend to nothing, though others attend to them: `attends` `[B, N, 1]` is 0 for those, and 1.
+    pub fn forward_where(&self, x: Tensor<3>, attends: Tensor<3>) -> Tensor<3> {
+        let alone = x.clone() + self.mlp.forward(self.norm2.forward(x.clone()));
+        let others = attends.clone().neg() + 1.0;
+        self.forward(x) * attends + alone * others
+    }
+
     /// Rows of several sets, each attending to itself: `[T, D]` → `[T, D]`.
     pub fn forward_sets(&self, x: Tensor<2>, sets: &ops::Sets) -> Tensor<2> {
         self.forward_turned(x, sets, None)

@@ -1,8 +1,13 @@
 //! The vision transformer of I-JEPA and V-JEPA: no class token, fixed position codes, final norm.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use foretell_data::random::{Stream, rng};
 use foretell_ops::{self as ops, Precision};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +92,31 @@ impl VitConfig {
             pos_embed: init.buffer(pos, [1, rows * cols, self.width]),
             blocks: (0..self.depth).map(|_| Block::new(self.width, self.heads, self.hidden, &mut init)).collect(),
             norm: LayerNorm::new(self.width, 1e-6, &mut init),
+            spared: None,
             config: self.clone(),
         }
+    }
+}
+
+/// Tokens that attend to nothing while a network is fine-tuned.
+#[derive(Clone, Debug)]
+struct Spared {
+    share: f64,
+    seed: u64,
+    /// Passes so far: each draws anew.
+    passes: Arc<AtomicU64>,
+}
+
+impl Spared {
+    /// For each of a pass's blocks which tokens attend, `[B, N, 1]` of ones and zeros.
+    fn draw(&self, depth: usize, [batch, tokens]: [usize; 2], device: &Device) -> Vec<Tensor<3>> {
+        let pass = self.passes.fetch_add(1, Ordering::Relaxed);
+        let draw = |block: usize| {
+            let mut rng = rng(self.seed, Stream::Mask, pass, block as u64);
+            let attends = (0..batch * tokens).map(|_| f32::from(rng.random::<f64>() >= self.share)).collect::<Vec<_>>();
+            Tensor::from_data(TensorData::new(attends, [batch, tokens, 1]), device)
+        };
+        (0..depth).map(draw).collect()
     }
 }
 
@@ -120,10 +148,20 @@ pub struct Vit {
     /// After the last block.
     pub norm: LayerNorm,
     #[module(skip)]
+    spared: Option<Spared>,
+    #[module(skip)]
     config: VitConfig,
 }
 
 impl Vit {
+    /// The same network, which when it is fine-tuned lets in each block a random share of tokens attend to nothing; others attend to them as
+    /// ever, and nothing of it is left in evaluation. Regularised masking of A-JEPA (arXiv 2311.15830), as far as the paper tells it.
+    #[must_use]
+    pub fn sparing(self, share: f64, seed: u64) -> Self {
+        let spared = (share > 0.0).then(|| Spared { share, seed, passes: Arc::default() });
+        Self { spared, ..self }
+    }
+
     /// The lengths it was made with.
     pub fn config(&self) -> &VitConfig {
         &self.config
@@ -220,8 +258,19 @@ impl ImageNetwork for Vit {
         FeatureMap { tokens, grid: self.config.grid() }
     }
 
-    fn learned(&self, images: Tensor<4>, _: &mut Pass<'_>) -> FeatureMap {
-        FeatureMap { tokens: self.encode_all(patchify(images, self.config.patch)), grid: self.config.grid() }
+    fn learned(&self, images: Tensor<4>, pass: &mut Pass<'_>) -> FeatureMap {
+        let (patches, grid) = (patchify(images, self.config.patch), self.config.grid());
+        let tokens = match (&self.spared, pass) {
+            (Some(spared), Pass::Training(_)) => {
+                let tokens = self.embed(patches) + self.pos_embed.val().inner();
+                let [batch, count, _] = tokens.dims();
+                let attends = spared.draw(self.blocks.len(), [batch, count], &tokens.device().inner());
+                let each = self.blocks.iter().zip(attends);
+                self.norm.forward(each.fold(tokens, |x, (block, attends)| block.forward_where(x, attends)))
+            }
+            _ => self.encode_all(patches),
+        };
+        FeatureMap { tokens, grid }
     }
 
     /// The normalised and averaged tokens of the last four blocks side by side, `[B, 4 D]`: I-JEPA's linear evaluation

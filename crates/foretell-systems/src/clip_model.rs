@@ -255,9 +255,9 @@ impl ClipModel {
         check_width("predictor", narrow, heads)?;
         if let Some(loss) = kind.context_loss {
             loss.check().map_err(SystemError::Setting)?;
-            if loss.by_distance && self.loss == LatentLoss::SmoothL1 {
+            if loss.by_distance && !matches!(self.loss, LatentLoss::L1 | LatentLoss::L2) {
                 return Err(SystemError::Setting(
-                    "`model.loss` = \"smooth-l1\" cannot be weighted by distance: take \"l1\" or \"l2\", or set `model.context_loss.by_distance` to false"
+                    "`model.loss` = \"smooth-l1\" or \"cosine\" cannot be weighted by distance: take \"l1\" or \"l2\", or set `model.context_loss.by_distance` to false"
                         .to_owned(),
                 ));
             }

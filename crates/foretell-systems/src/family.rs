@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea,
-    sar_jepa, signal_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    a_jepa, audio_jepa, dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm,
+    mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -37,7 +37,8 @@ pub static FAMILY: [Entry; 34] = [
     member::<mc_jepa::McJepaConfig>(),
     member::<iwm::IwmConfig>(),
     member::<v_jepa::VJepaConfig>(),
-    planned(&planned::AUDIO_JEPA),
+    member::<audio_jepa::AudioJepaConfig>(),
+    member::<a_jepa::AJepaConfig>(),
     planned(&planned::POINT_JEPA),
     planned(&planned::THREE_D_JEPA),
     planned(&planned::ACT_JEPA),

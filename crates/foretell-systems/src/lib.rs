@@ -20,8 +20,11 @@ pub mod recipe;
 mod row;
 pub mod series_model;
 mod sizes;
+pub mod sound_model;
 mod system;
 
+pub mod a_jepa;
+pub mod audio_jepa;
 pub mod dmt_jepa;
 pub mod eb_jepa;
 pub mod graph_jepa;

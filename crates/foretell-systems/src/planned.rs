@@ -10,14 +10,6 @@ pub(crate) static H_JEPA: Row = Row {
     papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2604.03208"],
     state: State::Planned,
 };
-pub(crate) static AUDIO_JEPA: Row = Row {
-    number: 6,
-    name: "audio-jepa",
-    title: "A-JEPA, Audio-JEPA, general-audio design study",
-    one_line: "log-mel patches; random, block and curriculum time–frequency masks",
-    papers: &["arXiv:2311.15830", "arXiv:2507.02915", "arXiv:2405.08679"],
-    state: State::Planned,
-};
 pub(crate) static POINT_JEPA: Row = Row {
     number: 7,
     name: "point-jepa",

@@ -12,29 +12,31 @@ const LONGEST: u64 = 1 << 28;
 
 /// One line of a list.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// As the list has it.
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) label: Option<String>,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) label: Option<String>,
 }
 
 /// Whether a file may be a list: a text file, of which the first line names something that is there.
-pub(super) fn is_list(path: &Path) -> bool {
+pub(crate) fn is_list(path: &Path) -> bool {
+    is_list_of(path, |path| path.is_dir() || Clip::is_video(path) || Clip::is_animation(path))
+}
+
+/// The same of other things than clips.
+pub(crate) fn is_list_of(path: &Path, is_one: impl Fn(&Path) -> bool) -> bool {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     if !["txt", "csv", "tsv", "list", "lst"].contains(&extension.as_str()) || !path.is_file() {
         return false;
     }
     let Ok(text) = text(path) else { return false };
     let first = text.lines().find(|line| !is_blank(line));
-    first.and_then(|line| entry(line).ok()).is_some_and(|(name, _)| {
-        let path = place(path, name);
-        path.is_dir() || Clip::is_video(&path) || Clip::is_animation(&path)
-    })
+    first.and_then(|line| entry(line).ok()).is_some_and(|(name, _)| is_one(&place(path, name)))
 }
 
 /// Its lines.
-pub(super) fn read(path: &Path) -> Result<Vec<Listed>, DataError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Listed>, DataError> {
     let bad = |number: usize, reason: String| DataError::BadClip {
         name: format!("{}, line {number}", path.display()),
         reason,

@@ -9,7 +9,7 @@ mod files;
 mod frames;
 mod gif;
 mod header;
-mod list;
+pub(crate) mod list;
 mod listing;
 mod moments;
 mod moving;

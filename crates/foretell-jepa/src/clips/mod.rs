@@ -57,6 +57,8 @@ pub enum LatentLoss {
     L2,
     /// I-JEPA's smooth L1 with β = 1.
     SmoothL1,
+    /// `2 − 2 cos` of each token, the squared distance of its direction: the released Audio-JEPA's.
+    Cosine,
 }
 
 impl LatentLoss {
@@ -66,6 +68,7 @@ impl LatentLoss {
             Self::L1 => ops::l1(predictions, targets),
             Self::L2 => ops::l2(predictions, targets),
             Self::SmoothL1 => ops::smooth_l1(predictions, targets, 1.0),
+            Self::Cosine => ops::cosine_distance(predictions, targets) * 2.0,
         }
     }
 }

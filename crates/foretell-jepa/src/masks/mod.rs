@@ -8,7 +8,7 @@
 //! - [`RandomMasks`]: the same numbers of tokens, scattered. The ablation: what are blocks good for?
 //! - [`OfficialMasks`]: what the released I-JEPA code draws, quirks included.
 //!
-//! Clips have [`tubes`]: what is hidden of a frame stays so over time.
+//! Clips have [`tubes`]: what is hidden of a frame stays so over time. Sound has [`SpectrogramMasks`].
 //!
 //! Where hidden tokens go through the encoder too, as mask tokens, [`HiddenConfig`] says which: the same result with one target.
 //!
@@ -19,6 +19,7 @@ mod hidden;
 mod official;
 mod pack;
 mod random;
+mod spectrogram;
 pub mod tubes;
 mod walk;
 
@@ -28,6 +29,7 @@ pub use blocks::BlockMasks;
 pub use hidden::{Corners, HiddenConfig, HiddenTokens, HiddenWindows};
 pub use official::OfficialMasks;
 pub use random::RandomMasks;
+pub use spectrogram::{AwareMasks, Curriculum, Hidden, Order, SpectrogramMasks};
 
 /// A token grid in raster order: token `r · cols + c` lies in row `r` and column `c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

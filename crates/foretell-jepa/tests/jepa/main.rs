@@ -13,5 +13,6 @@ mod parity;
 mod series;
 mod shipped;
 mod signals;
+mod spectrograms;
 mod stacked;
 mod v_jepa;

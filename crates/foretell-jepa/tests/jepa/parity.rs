@@ -58,6 +58,10 @@ impl Golden {
         self.tensors.get(name)
     }
 
+    pub(crate) fn indices(&self, name: &str) -> Vec<u32> {
+        self.indices[name].clone()
+    }
+
     pub(crate) fn get(&self, name: &str) -> &NamedTensor {
         self.find(name).unwrap_or_else(|| panic!("no {name}"))
     }

@@ -13,12 +13,18 @@ use toml::{Table, Value};
 
 use crate::made::{Bench, scenes};
 
-/// The whole recipe of a row, small, on generated scenes or series.
+/// The whole recipe of a row, small, on generated data.
 fn recipe(row: &Ablation) -> (&'static dyn Member, Table) {
     let member = find(row.system).unwrap_or_else(|error| panic!("{}: {error}", row.name));
-    let of_images = member.defaults()["data"].get("image_size").is_some();
-    let small = if of_images { "image_size = 16" } else { "waves = { train = 64, held_out = 32, steps = 96 }" };
-    let mut asked = parse(&format!("data.{small}\ntrain.batch = 8"), row.name).unwrap();
+    let defaults = member.defaults();
+    let small = if defaults["data"].get("image_size").is_some() {
+        "data.image_size = 16"
+    } else if defaults["data"].get("tones").is_some() {
+        "data.tones = { train = 40, held_out = 10 }\nmodel.width = 24"
+    } else {
+        "data.waves = { train = 64, held_out = 32, steps = 96 }"
+    };
+    let mut asked = parse(&format!("{small}\ntrain.batch = 8"), row.name).unwrap();
     for setting in &row.settings {
         let (key, value) = entry(setting).unwrap();
         set(&mut asked, key, value).unwrap();

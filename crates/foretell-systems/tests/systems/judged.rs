@@ -54,6 +54,9 @@ fn small(name: &str) -> &'static str {
         "signal-jepa" => {
             "data = { seconds = 2.0, heads = { train = 64, held_out = 32 } }\nmodel = { width = 32, heads = 4, depth = 1, predictor_depth = 1 }"
         }
+        "audio-jepa" | "a-jepa" => {
+            "data.tones = { train = 64, held_out = 32 }\nmodel = { width = 24, depth = 1, predictor_width = 12, predictor_depth = 1 }"
+        }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
         _ => "",
     }

@@ -12,5 +12,6 @@ mod probing;
 mod recipes;
 mod series;
 mod settings;
+mod sounds;
 mod teacher;
 mod worlds;

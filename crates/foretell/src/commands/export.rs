@@ -128,7 +128,10 @@ fn check_place(format: Format, out: &Path) -> Result<(), Error> {
 fn normalise(kept: &KeptRun) -> Result<Normalise, Error> {
     let recipe = kept.session.recipe();
     let measured = recipe::get(&recipe, "data.normalise").cloned();
-    measured
-        .and_then(|measured| measured.try_into().ok())
-        .ok_or_else(|| Error::Misuse(format!("{} has no `data.normalise`", kept.folder.config().display())))
+    measured.and_then(|measured| measured.try_into().ok()).ok_or_else(|| {
+        Error::Misuse(format!(
+            "{} has no `data.normalise`: runs of images alone can be exported",
+            kept.folder.config().display()
+        ))
+    })
 }

@@ -43,13 +43,15 @@ enum System {
     LatPfn,
     /// Signal-JEPA from the generated EEG: balls that hide other numbers of electrodes, a kept decoder.
     SignalJepa,
+    /// A-JEPA from the generated sounds: masks by the step of the run, blocks of several sizes.
+    AJepa,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 17] = [
+const ALL: [System; 18] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -67,6 +69,7 @@ const ALL: [System; 17] = [
     System::LeNepa,
     System::LatPfn,
     System::SignalJepa,
+    System::AJepa,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -186,6 +189,19 @@ impl System {
                     "model.held_out=1",
                 ],
             ),
+            System::AJepa => (
+                "a-jepa",
+                &[
+                    "data.tones.train=64",
+                    "data.tones.held_out=32",
+                    "model.patch=8",
+                    "model.width=24",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.predictor_width=16",
+                    "model.predictor_depth=1",
+                ],
+            ),
             System::McJepa => (
                 "mc-jepa",
                 &[
@@ -296,9 +312,12 @@ impl World {
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
             System::TsJepa | System::LeNepa | System::LatPfn => command.arg("--data").arg(self.place("waves.ts")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa | System::SignalJepa => {
-                &mut command
-            }
+            System::Scenes
+            | System::BuiltInGraphs
+            | System::VJepa21
+            | System::McJepa
+            | System::SignalJepa
+            | System::AJepa => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command

@@ -1,13 +1,15 @@
-//! `foretell bench load`: from files to augmented, normalised batches, without a step to feed.
+//! `foretell bench load`: from files to augmented, normalised batches, without a step to feed; of sound to log-mel spectrograms.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foretell_data::random::{Stream, rng};
+use foretell_data::sound::{SoundConfig, Sounds};
 use foretell_data::{
     Augment, Auto, ClipSample, Clips, ClipsConfig, Collate, DataError, Dataset, Feed, Images, ImagesConfig, Loader,
-    Modality, Normalise, Opening, feed,
+    Modality, Normalise, Opening, Part, feed,
 };
 use foretell_jepa::views::ViewsCollator;
 use serde::Serialize;
@@ -18,13 +20,13 @@ use crate::Error;
 /// What `bench load` was asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// Images or clips: whatever `train --data` takes.
+    /// Images, clips or sound: whatever `train --data` takes.
     #[arg(long)]
     data: PathBuf,
     /// Side of the crops in pixels.
     #[arg(long, value_parser = positive, default_value_t = 224)]
     image: usize,
-    /// Images or clips in a batch: 64 images or 8 clips where nothing is said.
+    /// Samples in a batch: 64 images or sounds or 8 clips where nothing is said.
     #[arg(long, value_parser = positive)]
     batch: Option<usize>,
     /// Frames of a clip.
@@ -60,6 +62,14 @@ struct ClipsReport {
     frames_per_s: f64,
 }
 
+#[derive(Serialize)]
+struct SoundReport {
+    sounds: usize,
+    seconds: f64,
+    sounds_per_s: f64,
+    frames_per_s: f64,
+}
+
 /// One random resized crop of an image, flipped by chance and normalised, as torchvision's usual training transform; of a clip the same
 /// of all its frames.
 pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
@@ -79,6 +89,9 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
         return show(&report, args.json);
     }
     let batch = args.batch.unwrap_or(64);
+    if images.is_err() && Sounds::recognises(&args.data) {
+        return sound(args, batch);
+    }
     let seconds = timed(of_images(images?, args, batch, crop)?, args)?;
     let images = args.steps * batch;
     show(&Report { images, seconds: rounded(seconds), images_per_s: rounded(images as f64 / seconds) }, args.json)
@@ -95,6 +108,49 @@ fn timed(feed: Arc<dyn Feed>, args: &LoadArgs) -> Result<f64, Error> {
         loader.next()?;
     }
     Ok(started.elapsed().as_secs_f64())
+}
+
+/// Whole recordings, each once: nothing is kept in memory and nothing is cut.
+fn sound(args: &LoadArgs, batch: usize) -> Result<(), Error> {
+    let path = args.data.to_string_lossy().into_owned();
+    let mut config = SoundConfig { path, cache_mb: 0, ..SoundConfig::default() };
+    let mut opening = Opening { seed: 0, batch: 1, threads: args.threads, decisions: &mut Vec::new() };
+    let sounds = Sounds::open(&mut config, &mut opening)?;
+    let sounds = Recordings { count: sounds.len(Part::Train).unwrap_or(0), sounds, batch };
+    let (count, steps) = (sounds.count, sounds.count.div_ceil(batch));
+    let started = Instant::now();
+    let mut loader = Loader::new(Arc::new(sounds), args.threads, 2, 1);
+    let mut frames = 0;
+    for _ in 0..steps {
+        let batch: Box<dyn Any + Send> = loader.next()?;
+        frames += batch.downcast_ref::<usize>().copied().unwrap_or(0);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let report = SoundReport {
+        sounds: count,
+        seconds: rounded(seconds),
+        sounds_per_s: rounded(count as f64 / seconds),
+        frames_per_s: rounded(frames as f64 / seconds),
+    };
+    show(&report, args.json)
+}
+
+/// The recordings to learn from in their order; a batch is how many frames they have.
+struct Recordings {
+    sounds: Sounds,
+    batch: usize,
+    count: usize,
+}
+
+impl Feed for Recordings {
+    fn batch(&self, step: u64) -> Result<Box<dyn Any + Send>, DataError> {
+        let first = (step as usize - 1) * self.batch;
+        let mut frames = 0_usize;
+        for index in first..(first + self.batch).min(self.count) {
+            frames += self.sounds.load(Part::Train, index)?.frames;
+        }
+        Ok(Box::new(frames))
+    }
 }
 
 fn of_images(dataset: Dataset, args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>, Error> {
