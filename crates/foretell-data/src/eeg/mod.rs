@@ -24,6 +24,5 @@ pub use config::EegConfig;
 pub use drawing::{Mark, draw};
 pub use heads::HeadsConfig;
 pub use montage::{electrode, place};
-pub(crate) use recording::shown_text;
 pub use set::{Eeg, EegSample};
 pub use units::Volts;
