@@ -21,6 +21,7 @@ pub mod operators;
 pub mod patches;
 pub mod predicted_operator;
 pub mod sigreg;
+pub mod spatio_temporal;
 pub mod stacked;
 pub mod supervised;
 pub mod target;

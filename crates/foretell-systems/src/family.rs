@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, supervised,
-    v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, le_jepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, st_jema,
+    supervised, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -57,7 +57,7 @@ pub static FAMILY: [Entry; 33] = [
     planned(&planned::JEP_KD),
     planned(&planned::SIGNAL_JEPA),
     member::<graph_jepa::GraphJepaConfig>(),
-    planned(&planned::ST_JEMA),
+    member::<st_jema::StJemaConfig>(),
     planned(&planned::LAT_PFN),
     planned(&planned::TS_JEPA),
     member::<sar_jepa::SarJepaConfig>(),

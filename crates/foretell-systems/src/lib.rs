@@ -33,6 +33,7 @@ pub mod mc_jepa;
 pub mod nepa;
 pub mod s_jea;
 pub mod sar_jepa;
+pub mod st_jema;
 pub mod supervised;
 pub mod v_jepa;
 pub mod v_jepa_2;

@@ -90,14 +90,6 @@ pub(crate) static SIGNAL_JEPA: Row = Row {
     papers: &["arXiv:2403.11772"],
     state: State::Planned,
 };
-pub(crate) static ST_JEMA: Row = Row {
-    number: 25,
-    name: "st-jema",
-    title: "ST-JEMA",
-    one_line: "dynamic brain graphs, space and time",
-    papers: &["arXiv:2403.06432"],
-    state: State::Planned,
-};
 pub(crate) static LAT_PFN: Row = Row {
     number: 26,
     name: "lat-pfn",

@@ -155,7 +155,9 @@ impl Links {
                 (joined[first + u * n + v], joined[first + v * n + u]) = (1.0, 1.0);
             }
             if asked == PairsAsked::Official {
-                (0..n).filter(|region| moment.graph().present[*region]).for_each(|region| joined[first + region * (n + 1)] = 1.0);
+                (0..n)
+                    .filter(|region| moment.graph().present[*region])
+                    .for_each(|region| joined[first + region * (n + 1)] = 1.0);
             }
             for block in *blocks {
                 for u in block {

@@ -46,7 +46,9 @@ impl BlocksConfig {
             return Err(format!("`{before}.count` is 0: at least 1 block must be hidden"));
         }
         if !(least > 0.0 && least <= most && most <= 0.9) {
-            return Err(format!("`{before}.share` is [{least}, {most}]: expected two shares above 0 and at most 0.9, the smaller first"));
+            return Err(format!(
+                "`{before}.share` is [{least}, {most}]: expected two shares above 0 and at most 0.9, the smaller first"
+            ));
         }
         Ok(())
     }
@@ -54,12 +56,14 @@ impl BlocksConfig {
     /// Blocks of regions of a window; none of a window of too few. A block that would leave fewer than two regions to be seen is left
     /// out, unless it is the first, which is then smaller.
     pub fn draw(&self, graph: &WindowGraph, rng: &mut ChaCha8Rng) -> Vec<Vec<u32>> {
-        let there: Vec<u32> = (0..graph.present.len() as u32).filter(|region| graph.present[*region as usize]).collect();
+        let there: Vec<u32> =
+            (0..graph.present.len() as u32).filter(|region| graph.present[*region as usize]).collect();
         let mut hidden = vec![false; graph.present.len()];
         let mut seen = there.len();
         let mut blocks = Vec::new();
         for _ in 0..self.count {
-            let share = if self.share.0 < self.share.1 { rng.random_range(self.share.0..self.share.1) } else { self.share.0 };
+            let share =
+                if self.share.0 < self.share.1 { rng.random_range(self.share.0..self.share.1) } else { self.share.0 };
             let mut size = ((share * there.len() as f64).round() as usize).clamp(1, there.len().max(1));
             if blocks.is_empty() {
                 size = size.min(there.len().saturating_sub(LEAST_SEEN));
@@ -143,7 +147,10 @@ mod tests {
                 let hidden: std::collections::BTreeSet<u32> = blocks.iter().flatten().copied().collect();
                 assert!(!blocks.is_empty() && hidden.len() <= 14 && hidden.iter().all(|region| *region < 16));
                 for block in blocks {
-                    assert!((2..=10).contains(&block.len()) && block.windows(2).all(|pair| pair[0] < pair[1]), "{block:?}");
+                    assert!(
+                        (2..=10).contains(&block.len()) && block.windows(2).all(|pair| pair[0] < pair[1]),
+                        "{block:?}"
+                    );
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! What is kept of a run of ST-JEMA: the target encoder over all windows of a recording, and what predicts links between moments.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
 use foretell_data::connectomes::DynamicGraph;
+use foretell_data::{Collate, DataError};
 use foretell_nn::dynamic_graph::WindowEncoder;
 use foretell_nn::layers::{BatchStatistics, Pass, absorb};
 use foretell_nn::tune::{Change, Take, Tunable};
@@ -12,7 +14,7 @@ use foretell_nn::{Encode, NamedTensors, Tokens, WeightsError, parameters, weight
 use foretell_ops as ops;
 
 use super::batch::{Moment, PackedWindows, TimeCode};
-use super::{SpatioTemporal, SpatioTemporalNetworks, places, placed};
+use super::{SpatioTemporal, SpatioTemporalNetworks, WindowsBatch, WindowsCollator, placed, places};
 
 /// Regions of windows that go through the network at a time.
 const ROWS: usize = 1 << 16;
@@ -74,7 +76,11 @@ impl ConnectomeEncoder {
         }
         let grid = samples.first().map(|sample| (sample.windows(), sample.regions()));
         let alike = samples.windows(2).all(|pair| pair[0].windows() == pair[1].windows());
-        Tokens { rows: Tensor::cat(all, 0), sets: ops::Sets::of_lengths(&lengths), grid: grid.filter(|_| whole && alike) }
+        Tokens {
+            rows: Tensor::cat(all, 0),
+            sets: ops::Sets::of_lengths(&lengths),
+            grid: grid.filter(|_| whole && alike),
+        }
     }
 
     /// The mean of each window's regions, `[G, D]`, windows of a recording after those of another.
@@ -164,13 +170,69 @@ impl Tunable<DynamicGraph> for ConnectomeEncoder {
     }
 }
 
-/// What the run's decoders say of held-out windows, in evaluation mode.
-pub struct KeptNodes {
-    objective: SpatioTemporalParts,
-    networks: SpatioTemporalNetworks,
+/// A pair of regions within a hidden block, and what says whether it is joined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AskedLink {
+    /// Place of its recording among those that were given.
+    pub sample: usize,
+    /// The two regions, the lower first.
+    pub pair: (u32, u32),
+    /// Whether it is.
+    pub joined: bool,
+    /// Told by the window's own regions that are seen: a logit.
+    pub space: f32,
+    /// Told by two windows around it: a probability.
+    pub time: f32,
 }
 
-/// What of an objective is needed to ask its networks.
-struct SpatioTemporalParts {
-    temporal: f64,
+/// What a run's decoders say of links, in evaluation mode.
+pub struct KeptLinks {
+    networks: SpatioTemporalNetworks,
+    collator: Arc<WindowsCollator>,
+}
+
+impl KeptLinks {
+    pub(super) fn of(objective: &SpatioTemporal, networks: &SpatioTemporalNetworks) -> Self {
+        Self { networks: networks.valid(), collator: Arc::clone(&objective.collator) }
+    }
+
+    /// Links within the hidden blocks of windows of some recordings, as the step's masks hide them; none where the run does not ask for
+    /// links, or for nothing between moments.
+    pub fn asked(&self, samples: &[DynamicGraph], step: u64) -> Result<Vec<AskedLink>, DataError> {
+        if !self.collator.links || !self.collator.between {
+            return Ok(Vec::new());
+        }
+        let WindowsBatch { seen, triples, links_between, shape: [graphs, n], .. } =
+            self.collator.collate(step, samples)?;
+        let SpatioTemporalNetworks { encoder, mask_token, edge_decoder, .. } = &self.networks;
+        let rows = encoder.forward(encoder.codes(&seen.signals), &seen.rows, &mut Pass::Evaluation);
+        let pairs = edge_decoder.forward(placed(rows, mask_token.val(), &seen.slots, [graphs, n]));
+        let width = encoder.width();
+        let pairs = pairs.reshape([graphs * n, width]);
+        let of = |which: usize| {
+            let rows = places(triples.iter().map(|triple| triple[which]), n);
+            ops::gather(pairs.clone(), &rows).reshape([triples.len(), n, width])
+        };
+        let products = |a: Tensor<3>, b: Tensor<3>| ops::values(ops::matmul(a, b.swap_dims(1, 2)));
+        let (space, time) = (products(of(0), of(0)), products(of(1), of(2)));
+        let sigma = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let mut asked = Vec::new();
+        for triple in 0..triples.len() {
+            for u in 0..n {
+                for v in u + 1..n {
+                    let (at, back) = ((triple * n + u) * n + v, (triple * n + v) * n + u);
+                    if links_between.weights.get(at).is_some_and(|weight| *weight > 0.0) {
+                        asked.push(AskedLink {
+                            sample: triple / self.collator.moments,
+                            pair: (u as u32, v as u32),
+                            joined: links_between.joined[at] > 0.5,
+                            space: space[at],
+                            time: f32::midpoint(sigma(time[at]), sigma(time[back])),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(asked)
+    }
 }

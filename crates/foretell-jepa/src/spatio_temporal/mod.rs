@@ -27,7 +27,7 @@ use crate::{Clock, Kept, Latents, Objective, Outcome, Role};
 
 pub use batch::{Links, Moment, PackedWindows, PairsAsked, TimeCode};
 pub use blocks::{BlocksBy, BlocksConfig};
-pub use encoder::{ConnectomeEncoder, KeptLinks};
+pub use encoder::{AskedLink, ConnectomeEncoder, KeptLinks};
 
 /// How far the moments are from the one between them that they predict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,12 +121,15 @@ impl WindowsBatch {
     ) -> Self {
         let n = moments.first().map_or(0, |moment| moment.recording.regions());
         let mut mask = vec![false; moments.len() * n];
-        for (at, block) in blocks.iter().enumerate().flat_map(|(at, blocks)| blocks.iter().map(move |block| (at, block))) {
+        for (at, block) in
+            blocks.iter().enumerate().flat_map(|(at, blocks)| blocks.iter().map(move |block| (at, block)))
+        {
             block.iter().for_each(|region| mask[at * n + *region as usize] = true);
         }
         let places = |windows: &[usize]| -> Vec<u32> {
             let own = windows.iter().enumerate();
-            own.flat_map(|(place, at)| blocks[*at].iter().flatten().map(move |region| (place * n) as u32 + region)).collect()
+            own.flat_map(|(place, at)| blocks[*at].iter().flatten().map(move |region| (place * n) as u32 + region))
+                .collect()
         };
         let all: Vec<usize> = (0..moments.len()).collect();
         let middle: Vec<usize> = triples.iter().map(|triple| triple[0] as usize).collect();
@@ -268,7 +271,8 @@ impl SpatioTemporal {
     ) -> PredictedWindows {
         let WindowsBatch { whole, seen: context, hidden, links, triples, hidden_between, links_between, shape } = batch;
         let [graphs, n] = *shape;
-        let SpatioTemporalNetworks { encoder, target_encoder, mask_token, between, node_decoder, edge_decoder } = networks;
+        let SpatioTemporalNetworks { encoder, target_encoder, mask_token, between, node_decoder, edge_decoder } =
+            networks;
         let width = encoder.width();
         let flat = |x: Tensor<3>| {
             let [g, n, d] = x.dims();
@@ -288,9 +292,10 @@ impl SpatioTemporal {
         let space = (self.temporal < 1.0).then(|| ops::l2(predictions.clone(), targets.clone()));
         let asks_links = self.edges > 0.0 && !links.weights.is_empty();
         let pairs = asks_links.then(|| edge_decoder.forward(filled.clone()));
-        let space_links = pairs.clone().filter(|_| self.temporal < 1.0).map(|h| {
-            ops::link_cross_entropy(ops::matmul(h.clone(), h.swap_dims(1, 2)), &links.joined, &links.weights)
-        });
+        let space_links = pairs
+            .clone()
+            .filter(|_| self.temporal < 1.0)
+            .map(|h| ops::link_cross_entropy(ops::matmul(h.clone(), h.swap_dims(1, 2)), &links.joined, &links.weights));
         let (mut time, mut time_links) = (None, None);
         if self.temporal > 0.0 && !triples.is_empty() {
             let count = triples.len();

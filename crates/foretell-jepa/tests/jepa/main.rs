@@ -5,6 +5,7 @@ mod block_causal;
 mod dynamics;
 mod flow;
 mod graph_jepa;
+mod st_jema;
 mod image_worlds;
 mod masked;
 mod next_embedding;

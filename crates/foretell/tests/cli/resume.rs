@@ -35,13 +35,15 @@ enum System {
     DmtJepa,
     /// NEPA, with an average of its weights and places that are stretched.
     Nepa,
+    /// ST-JEMA from the generated networks: a teacher with batch statistics of its own, a kept decoder.
+    StJema,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 13] = [
+const ALL: [System; 14] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -55,6 +57,7 @@ const ALL: [System; 13] = [
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
+    System::StJema,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -172,6 +175,18 @@ impl System {
                     "model.turns=alternate",
                 ],
             ),
+            System::StJema => (
+                "st-jema",
+                &[
+                    "data.networks.train=64",
+                    "data.networks.held_out=12",
+                    "data.networks.regions=16",
+                    "data.networks.length=80",
+                    "data.window=12",
+                    "model.width=8",
+                    "model.layers=1",
+                ],
+            ),
             System::GraphJepa | System::BuiltInGraphs => (
                 "graph-jepa",
                 &[
@@ -254,7 +269,7 @@ impl World {
             | System::DmtJepa
             | System::Nepa => command.arg("--data").arg(self.data()),
             System::GraphJepa => command.arg("--data").arg(self.place("graphs.txt")),
-            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa => &mut command,
+            System::Scenes | System::BuiltInGraphs | System::VJepa21 | System::McJepa | System::StJema => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -273,7 +288,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa) {
+        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::StJema) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
