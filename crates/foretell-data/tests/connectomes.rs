@@ -603,8 +603,13 @@ fn of_header() -> impl Strategy<Value = Vec<(usize, u8)>> {
     prop::collection::vec((prop_oneof![0..4_usize, 40..56_usize, 68..124_usize, 252..348_usize], any::<u8>()), 1..5)
 }
 
+/// 1500, or as many as are asked for.
+fn cases() -> u32 {
+    std::env::var("FORETELL_DAMAGE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1500)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_volume_holds_it_is_read_or_refused((changes, keep) in changes(), of_header in of_header()) {

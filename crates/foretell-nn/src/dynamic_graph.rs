@@ -111,11 +111,13 @@ impl WindowEncoder {
     /// The time code η of each window, `[G, D]`.
     pub fn codes(&self, signals: &Signals) -> Tensor<2> {
         let (n, width, sequences) = (self.regions(), self.width(), signals.sequences);
-        let device = self.time.weight_hh.val().device().inner();
+        let learning = self.time.weight_hh.val().device();
+        let device = learning.clone().inner();
         let steps = signals.picks.iter().map(|[step, _]| step + 1).max().unwrap_or(0);
         let mut needed = vec![None; steps as usize];
         signals.picks.iter().for_each(|[step, _]| needed[*step as usize] = Some(0));
-        let mut state = Tensor::<2>::zeros([sequences, width], &device);
+        let state = Tensor::<2>::zeros([sequences, width], &device);
+        let mut state = if learning.is_autodiff() { state.autodiff() } else { state };
         let mut kept = Vec::new();
         for (step, needed) in needed.iter_mut().enumerate() {
             let values = &signals.values[step * sequences * n..(step + 1) * sequences * n];

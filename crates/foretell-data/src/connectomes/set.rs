@@ -1,6 +1,6 @@
 //! Recordings of regions in two parts: what training, evaluation and people are given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::connectomes::config::ConnectomesConfig;
 use crate::connectomes::drawing;
 use crate::connectomes::dynamic_graph::{DynamicGraph, Sliding};
 use crate::connectomes::listing::{self, Found, Listing};
-use crate::connectomes::nifti::{Nifti, bad};
+use crate::connectomes::nifti::{Nifti, bad, extent};
 use crate::connectomes::series::Series;
 use crate::connectomes::states::{self, StatesConfig};
 use crate::connectomes::table::{Rows, Table};
@@ -279,6 +279,35 @@ fn look(atlas: &Atlas, path: &Path) -> Result<(usize, usize), DataError> {
     Ok((header.volumes, atlas.without_voxels(&*atlas.map(path, header)?)))
 }
 
+/// What volumes are like, as their headers say.
+fn headers(listing: Listing) -> Result<Description, DataError> {
+    let (mut space, mut volumes) = (BTreeSet::new(), (usize::MAX, 0));
+    for found in &listing.found {
+        let file = Nifti::open(&found.path)?;
+        space.insert(extent(file.header().space));
+        volumes = (volumes.0.min(file.header().volumes), volumes.1.max(file.header().volumes));
+    }
+    let count = |part| listing.found.iter().filter(|found| found.part == part).count();
+    let facts = vec![
+        ("voxels".to_owned(), space.into_iter().collect::<Vec<_>>().join(", ")),
+        (
+            "volumes".to_owned(),
+            if volumes.0 == volumes.1 { volumes.0.to_string() } else { format!("{} to {}", volumes.0, volumes.1) },
+        ),
+        ("subjects".to_owned(), listing.subjects.to_string()),
+    ];
+    let mut notes = listing.notes;
+    notes.push("to bring voxels to regions, name a NIfTI-1 file of labels as `data.atlas`".to_owned());
+    let (train, held_out) = (count(Part::Train), count(Part::HeldOut));
+    Ok(Description {
+        split: listing.split,
+        factors: listing.factors,
+        facts,
+        notes,
+        ..Description::of::<Connectomes>("NIfTI-1 volumes", train, held_out)
+    })
+}
+
 /// Resolves what rows of tables without names are, from those that have some and from what is alike in all.
 fn rows(
     config: &mut ConnectomesConfig,
@@ -413,6 +442,18 @@ impl Modality for Connectomes {
 
     fn recognises(path: &Path) -> bool {
         listing::recognises(path)
+    }
+
+    /// Of volumes without an atlas what their headers say.
+    fn look_as(mut config: ConnectomesConfig) -> Result<Description, DataError> {
+        let mut opening = Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() };
+        if !config.path.is_empty() && config.atlas.is_empty() {
+            let listing = Listing::open(Path::new(&config.path), None, &config.labels)?;
+            if listing.images {
+                return headers(listing);
+            }
+        }
+        Self::open(&mut config, &mut opening).map(|data| data.describe())
     }
 
     fn describe(&self) -> Description {

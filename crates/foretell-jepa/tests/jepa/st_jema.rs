@@ -11,8 +11,8 @@ use foretell_data::Collate;
 use foretell_data::connectomes::{Correlation, DynamicGraph, Edges, Series, Sliding};
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::spatio_temporal::{
-    BlocksBy, BlocksConfig, Gap, Moment, PackedWindows, PairsAsked, SpatioTemporal, SpatioTemporalNetworks, Targets, TimeCode,
-    WindowsBatch, WindowsCollator,
+    BlocksBy, BlocksConfig, Gap, Moment, PackedWindows, PairsAsked, SpatioTemporal, SpatioTemporalNetworks, Targets,
+    TimeCode, WindowsBatch, WindowsCollator,
 };
 use foretell_jepa::target::EmaConfig;
 use foretell_jepa::{Clock, Objective, Role};
@@ -81,8 +81,10 @@ impl Golden {
         for of in self.indices["input.blocks"].chunks_exact(3) {
             blocks[of[0]][of[1]].push(of[2] as u32);
         }
-        let triples: Vec<[u32; 3]> =
-            self.indices["input.triples"].chunks_exact(3).map(|of| [of[0] as u32, of[1] as u32, of[2] as u32]).collect();
+        let triples: Vec<[u32; 3]> = self.indices["input.triples"]
+            .chunks_exact(3)
+            .map(|of| [of[0] as u32, of[1] as u32, of[2] as u32])
+            .collect();
         let (code, asked) = if official {
             (TimeCode::Official, PairsAsked::Official)
         } else {
@@ -157,7 +159,10 @@ fn losses_and_gradients_are_those_of_the_published_method_in_pytorch() {
         assert!(outcome.latents.is_some());
         golden.check(&format!("{kind}.loss"), &ops::values(outcome.loss.clone().inner()));
         let terms: Vec<f32> = outcome.terms.iter().flat_map(|(_, term)| ops::values(term.clone())).collect();
-        assert_eq!(outcome.terms.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["space", "space links", "time", "time links"]);
+        assert_eq!(
+            outcome.terms.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["space", "space links", "time", "time links"]
+        );
         golden.check(&format!("{kind}.terms"), &terms);
         let (mut gradients, mut checked) = (outcome.loss.backward(), 0);
         parameters::gradients(&networks, &mut gradients, &mut |parameter, gradient| {
@@ -249,7 +254,10 @@ fn batches_hide_what_they_ask_for_and_are_the_same_again() {
         let [graphs, n] = batch.shape;
         assert_eq!((graphs, n, batch.triples.len()), (24, REGIONS, 8));
         let none = batch.seen.rows.regions.len() as u32;
-        assert!(batch.hidden.iter().all(|place| batch.seen.slots[*place as usize] == none), "what is asked for is seen");
+        assert!(
+            batch.hidden.iter().all(|place| batch.seen.slots[*place as usize] == none),
+            "what is asked for is seen"
+        );
         assert!(batch.whole.slots.iter().all(|slot| *slot < (graphs * n) as u32));
         let again = collator(true).collate(step, &recordings).unwrap();
         assert_eq!((batch.hidden, batch.seen.slots, batch.links), (again.hidden, again.seen.slots, again.links));

@@ -46,6 +46,9 @@ fn small(name: &str) -> &'static str {
             "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
         }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
+        "st-jema" => {
+            "data = { window = 12, networks = { train = 40, held_out = 24, regions = 16, length = 80 } }\nmodel = { width = 8, layers = 1 }"
+        }
         _ => "",
     }
 }
