@@ -1,8 +1,7 @@
 //! Which regions of a window are hidden: several blocks, of which those regions are seen that lie in none.
 
 use foretell_data::connectomes::WindowGraph;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 /// What makes regions a block.
@@ -55,7 +54,7 @@ impl BlocksConfig {
 
     /// Blocks of regions of a window; none of a window of too few. A block that would leave fewer than two regions to be seen is left
     /// out, unless it is the first, which is then smaller.
-    pub fn draw(&self, graph: &WindowGraph, rng: &mut ChaCha8Rng) -> Vec<Vec<u32>> {
+    pub fn draw(&self, graph: &WindowGraph, rng: &mut impl Rng) -> Vec<Vec<u32>> {
         let there: Vec<u32> =
             (0..graph.present.len() as u32).filter(|region| graph.present[*region as usize]).collect();
         let mut hidden = vec![false; graph.present.len()];
@@ -91,7 +90,7 @@ impl BlocksConfig {
 }
 
 /// A region and those that a search along edges meets first, their neighbours in an order that is drawn; where it ends it begins anew.
-fn around(graph: &WindowGraph, there: &[u32], size: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+fn around(graph: &WindowGraph, there: &[u32], size: usize, rng: &mut impl Rng) -> Vec<u32> {
     let mut neighbours = vec![Vec::new(); graph.present.len()];
     for (u, v) in &graph.edges {
         neighbours[*u as usize].push(*v);

@@ -66,7 +66,7 @@ impl ConnectomeEncoder {
             let mut first = 0;
             for sample in samples {
                 let count = sample.windows();
-                let own = |window: &&u32| (first..first + count as u32).contains(window);
+                let own = |window: &&u32| (first..first + count as u32).contains(*window);
                 let length = windows.rows.windows.iter().filter(own).count();
                 whole &= length == count * sample.regions();
                 lengths.push(length);

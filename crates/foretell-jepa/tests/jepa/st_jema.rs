@@ -19,7 +19,7 @@ use foretell_jepa::{Clock, Objective, Role};
 use foretell_nn::dynamic_graph::WindowEncoder;
 use foretell_nn::layers::{Linear, Pass};
 use foretell_nn::mixer::Mixer;
-use foretell_nn::{Encode, Init, NamedTensor, NamedTensors, parameters, weights};
+use foretell_nn::{Init, NamedTensor, NamedTensors, parameters, weights};
 use foretell_ops as ops;
 use safetensors::{Dtype, SafeTensors};
 
