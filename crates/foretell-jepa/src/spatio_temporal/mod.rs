@@ -356,7 +356,16 @@ impl Objective for SpatioTemporal {
                 None => term,
             });
         }
-        let latents = clock.health_due.then(|| Latents { predictions: predictions.inner(), targets });
+        // The mean of each window's hidden regions: as many rows of each recording, however many are hidden.
+        let [graphs, n] = batch.shape;
+        let windows = || {
+            let of = batch.hidden.iter().map(|place| place / n as u32).collect();
+            ops::Segments::new(of, graphs)
+        };
+        let latents = clock.health_due.then(|| Latents {
+            predictions: ops::segment_mean(predictions.inner(), &windows()),
+            targets: ops::segment_mean(targets, &windows()),
+        });
         Outcome { loss: loss.expect("space or time has a weight"), terms, latents, seen }
     }
 

@@ -29,7 +29,7 @@ fn study(folder: &Path) {
 }
 
 /// A narrow ST-JEMA.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 14] = [
     "train",
     "st-jema",
     "--steps",
@@ -42,6 +42,8 @@ const SMALL: [&str; 12] = [
     "model.layers=1",
     "--set",
     "data.window=10",
+    "--set",
+    "model.blocks.share=[0.4, 0.5]",
 ];
 
 fn train(data: &Path, run: &Path, more: &[&str]) -> Output {
@@ -111,14 +113,14 @@ fn recordings_that_cannot_be_used_are_one_sentence_and_leave_nothing_behind() {
     refuse(&["--set", "model.temporal=2"], &["model.temporal", "0 to 1"]);
     refuse(&["--set", "model.nodes=0", "--set", "model.edges=0"], &["model.nodes", "model.edges"]);
     refuse(&["--set", "model.blocks.count=0"], &["model.blocks.count"]);
-    refuse(&["--set", "model.blocks.share=[0.5, 0.2]"], &["model.blocks.share"]);
+    refuse(&["--set", "model.blocks.count=2", "--set", "model.blocks.share=[0.5, 0.2]"], &["model.blocks.share"]);
     refuse(&["--set", "data.stride=40"], &["2 windows", "model.temporal"]);
     refuse(&["--set", "data.window=71"], &["70 time points", "data.window"]);
     refuse(&["--set", "data.rows=time"], &["data.rows"]);
     refuse(&["--set", "data.labels=[\"age\"]"], &["participants.tsv"]);
     refuse(&["--set", "data.atlas=x.nii"], &["needs no atlas"]);
     let bad = data.join("patients/s19.csv");
-    for (content, part) in [("", "no row of numbers"), ("V0,1,2,x\n", "`x`"), ("V0,1,2,3\nV1,1,2\n", "row 2")] {
+    for (content, part) in [("", "no row of numbers"), ("V0,1,2,3\nV1,4,5,x\n", "`x`"), ("V0,1,2,3\nV1,1,2\n", "row 2")] {
         fs::write(&bad, content).unwrap();
         refuse(&[], &["s19.csv", part]);
     }
