@@ -306,7 +306,7 @@ fn an_atlas_that_is_none_or_lies_elsewhere_is_refused() {
     refused(open(at(&path)), &["x.nii", "no atlas", "data.atlas"]);
     refused(open(under_atlas(&path, &root.path().join("nowhere.nii"))), &["nowhere.nii", "nothing"]);
     let atlas = root.path().join("a.nii");
-    let mut with = |bytes: Vec<u8>, parts: &[&str]| {
+    let with = |bytes: Vec<u8>, parts: &[&str]| {
         fs::write(&atlas, bytes).unwrap();
         refused(open(under_atlas(&path, &atlas)), parts);
     };

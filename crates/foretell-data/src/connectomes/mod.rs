@@ -6,6 +6,7 @@ mod config;
 mod correlation;
 mod drawing;
 mod dynamic_graph;
+mod files;
 mod listing;
 mod nifti;
 mod participants;

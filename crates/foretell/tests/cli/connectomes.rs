@@ -120,7 +120,8 @@ fn recordings_that_cannot_be_used_are_one_sentence_and_leave_nothing_behind() {
     refuse(&["--set", "data.labels=[\"age\"]"], &["participants.tsv"]);
     refuse(&["--set", "data.atlas=x.nii"], &["needs no atlas"]);
     let bad = data.join("patients/s19.csv");
-    for (content, part) in [("", "no row of numbers"), ("V0,1,2,3\nV1,4,5,x\n", "`x`"), ("V0,1,2,3\nV1,1,2\n", "row 2")] {
+    for (content, part) in [("", "no row of numbers"), ("V0,1,2,3\nV1,4,5,x\n", "`x`"), ("V0,1,2,3\nV1,1,2\n", "row 2")]
+    {
         fs::write(&bad, content).unwrap();
         refuse(&[], &["s19.csv", part]);
     }
