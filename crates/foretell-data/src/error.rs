@@ -192,6 +192,14 @@ pub enum DataError {
         /// Expected against found, and what to do.
         reason: String,
     },
+    /// A recording of regions, or what belongs to it, that cannot be used.
+    #[error("`{name}` cannot be used: {reason}")]
+    BadConnectome {
+        /// The file or folder.
+        name: String,
+        /// Expected against found, and what to do.
+        reason: String,
+    },
     /// A video clip that cannot be used.
     #[error("the clip `{name}` cannot be used: {reason}")]
     BadClip {

@@ -8,6 +8,7 @@ mod auto;
 mod axes;
 mod cache;
 mod clips;
+pub mod connectomes;
 mod decimal;
 pub mod eeg;
 mod epochs;

@@ -24,6 +24,7 @@ pub mod predicted_operator;
 pub mod series;
 pub mod signals;
 pub mod sigreg;
+pub mod spatio_temporal;
 pub mod spectrograms;
 pub mod stacked;
 pub mod supervised;

@@ -34,6 +34,7 @@ mod head_norm;
 mod instruction_set;
 mod kernel;
 mod linear;
+mod links;
 mod loss;
 mod matmul;
 mod matrix;
@@ -77,6 +78,7 @@ pub use gine::{Messages, gine};
 pub use gru::{gru_cell, gru_gates};
 pub use instruction_set::InstructionSet;
 pub use linear::linear;
+pub use links::link_cross_entropy;
 pub use loss::{cosine_distance, l1, l2, smooth_l1};
 pub use matmul::matmul;
 #[cfg(feature = "allocator")]

@@ -11,7 +11,8 @@ use crate::row::Row;
 use crate::system::System;
 use crate::{
     a_jepa, audio_jepa, dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm,
-    mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1,
+    v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -58,7 +59,7 @@ pub static FAMILY: [Entry; 35] = [
     planned(&planned::JEP_KD),
     member::<signal_jepa::SignalJepaConfig>(),
     member::<graph_jepa::GraphJepaConfig>(),
-    planned(&planned::ST_JEMA),
+    member::<st_jema::StJemaConfig>(),
     member::<lat_pfn::LatPfnSettings>(),
     member::<ts_jepa::TsJepaConfig>(),
     member::<sar_jepa::SarJepaConfig>(),

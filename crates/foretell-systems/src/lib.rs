@@ -40,6 +40,7 @@ pub mod nepa;
 pub mod s_jea;
 pub mod sar_jepa;
 pub mod signal_jepa;
+pub mod st_jema;
 pub mod supervised;
 pub mod ts_jepa;
 pub mod v_jepa;

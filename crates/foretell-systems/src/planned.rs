@@ -74,14 +74,6 @@ pub(crate) static JEP_KD: Row = Row {
     papers: &["arXiv:2403.18843"],
     state: State::Planned,
 };
-pub(crate) static ST_JEMA: Row = Row {
-    number: 25,
-    name: "st-jema",
-    title: "ST-JEMA",
-    one_line: "dynamic brain graphs, space and time",
-    papers: &["arXiv:2403.06432"],
-    state: State::Planned,
-};
 pub(crate) static JUDGEMENT: Row = Row {
     number: 29,
     name: "judgement",

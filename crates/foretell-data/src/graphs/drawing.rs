@@ -11,10 +11,10 @@ const DRAWN: usize = 600;
 const ROUNDS: usize = 60;
 /// Turns between two tags' hues: the golden section keeps any number of them apart.
 const HUE_STEP: f32 = 0.381_966;
-const FIRST_HUE: f32 = 0.58;
+pub(crate) const FIRST_HUE: f32 = 0.58;
 const PAPER: [f32; 3] = [1.0, 1.0, 1.0];
 const INK: [f32; 3] = [0.42, 0.45, 0.5];
-const RIM: [f32; 3] = [0.16, 0.18, 0.22];
+pub(crate) const RIM: [f32; 3] = [0.16, 0.18, 0.22];
 
 /// A square picture of `side` pixels, a function of the graph alone.
 pub fn draw(graph: &Graph, side: usize) -> Image {
@@ -175,7 +175,7 @@ fn layout(distances: &[f32], n: usize) -> Vec<[f32; 2]> {
 
 /// Classical scaling: the two leading axes of the doubly centred squared distances, by power iteration. Nodes that the
 /// distances do not tell apart are set a little apart, each in a direction of its own.
-fn scaled(distances: &[f32], n: usize) -> Vec<[f32; 2]> {
+pub(crate) fn scaled(distances: &[f32], n: usize) -> Vec<[f32; 2]> {
     let mut centred: Vec<f32> = distances.iter().map(|distance| -0.5 * distance * distance).collect();
     let means: Vec<f32> = centred.chunks_exact(n).map(|row| row.iter().sum::<f32>() / n as f32).collect();
     let mean = means.iter().sum::<f32>() / n as f32;
@@ -211,13 +211,13 @@ fn scaled(distances: &[f32], n: usize) -> Vec<[f32; 2]> {
 }
 
 /// Colours from 0 to 1, drawn over with the share of each pixel that a shape covers.
-struct Canvas {
+pub(crate) struct Canvas {
     side: usize,
     pixels: Vec<[f32; 3]>,
 }
 
 impl Canvas {
-    fn new(side: usize) -> Self {
+    pub(crate) fn new(side: usize) -> Self {
         Self { side, pixels: vec![PAPER; side * side] }
     }
 
@@ -233,12 +233,12 @@ impl Canvas {
         }
     }
 
-    fn disc(&mut self, [x, y]: [f32; 2], radius: f32, colour: [f32; 3]) {
+    pub(crate) fn disc(&mut self, [x, y]: [f32; 2], radius: f32, colour: [f32; 3]) {
         let (low, high) = ([x - radius, y - radius], [x + radius, y + radius]);
         self.fill(low, high, colour, |px, py| (px - x).hypot(py - y) - radius);
     }
 
-    fn line(&mut self, [ax, ay]: [f32; 2], [bx, by]: [f32; 2], half: f32) {
+    pub(crate) fn line(&mut self, [ax, ay]: [f32; 2], [bx, by]: [f32; 2], half: f32) {
         let (dx, dy) = (bx - ax, by - ay);
         let length = (dx * dx + dy * dy).max(1e-6);
         let low = [ax.min(bx) - half, ay.min(by) - half];
@@ -249,7 +249,7 @@ impl Canvas {
         });
     }
 
-    fn image(self) -> Image {
+    pub(crate) fn image(self) -> Image {
         let pixels = self.pixels.into_iter().flatten().map(|value| (value * 255.0 + 0.5) as u8).collect();
         Image { width: self.side, height: self.side, channels: 3, pixels }
     }

@@ -3,7 +3,7 @@
 
 mod adjacency;
 mod config;
-mod drawing;
+pub(crate) mod drawing;
 mod folds;
 mod graph;
 mod inputs;

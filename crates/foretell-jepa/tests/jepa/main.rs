@@ -14,5 +14,6 @@ mod series;
 mod shipped;
 mod signals;
 mod spectrograms;
+mod st_jema;
 mod stacked;
 mod v_jepa;

@@ -2,6 +2,7 @@
 
 mod attentive;
 mod baseline;
+pub mod connectomes;
 mod dense;
 mod electrodes;
 mod features;

@@ -58,6 +58,9 @@ fn small(name: &str) -> &'static str {
             "data.tones = { train = 64, held_out = 32 }\nmodel = { width = 24, depth = 1, predictor_width = 12, predictor_depth = 1 }"
         }
         "graph-jepa" => "model = { width = 16, depth = 1, heads = 2, layers = 1, parts = { count = 8 } }",
+        "st-jema" => {
+            "data = { window = 12, networks = { train = 40, held_out = 24, regions = 16, length = 80 } }\nmodel = { width = 8, layers = 1 }"
+        }
         _ => "",
     }
 }

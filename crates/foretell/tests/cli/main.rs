@@ -6,6 +6,7 @@ mod made;
 mod brought;
 mod clips;
 mod comparing;
+mod connectomes;
 mod eeg;
 mod export;
 mod frozen;

@@ -45,13 +45,15 @@ enum System {
     SignalJepa,
     /// A-JEPA from the generated sounds: masks by the step of the run, blocks of several sizes.
     AJepa,
+    /// ST-JEMA from the generated networks: a teacher with batch statistics of its own, a kept decoder.
+    StJema,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-const ALL: [System; 18] = [
+const ALL: [System; 19] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -70,6 +72,7 @@ const ALL: [System; 18] = [
     System::LatPfn,
     System::SignalJepa,
     System::AJepa,
+    System::StJema,
 ];
 
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
@@ -228,6 +231,18 @@ impl System {
                     "model.predictor_depth=1",
                 ],
             ),
+            System::StJema => (
+                "st-jema",
+                &[
+                    "data.networks.train=64",
+                    "data.networks.held_out=12",
+                    "data.networks.regions=16",
+                    "data.networks.length=80",
+                    "data.window=12",
+                    "model.width=8",
+                    "model.layers=1",
+                ],
+            ),
             System::GraphJepa | System::BuiltInGraphs => (
                 "graph-jepa",
                 &[
@@ -317,7 +332,8 @@ impl World {
             | System::VJepa21
             | System::McJepa
             | System::SignalJepa
-            | System::AJepa => &mut command,
+            | System::AJepa
+            | System::StJema => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command
@@ -336,7 +352,8 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        if system.of_a_world() || matches!(system, System::Iwm | System::McJepa | System::LatPfn | System::SignalJepa) {
+        let more = [System::Iwm, System::McJepa, System::LatPfn, System::SignalJepa, System::StJema];
+        if system.of_a_world() || more.contains(&system) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
         let last = format!("checkpoints/step-{steps:09}");
