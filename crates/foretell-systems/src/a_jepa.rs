@@ -97,11 +97,7 @@ impl System for AJepaConfig {
         let own = |name, settings: &[&str], about| Ablation::new(name, ROW.name, settings, about);
         let always = |order| format!("model.masks={{ kind = \"curriculum\", order = \"{order}\", start = 1.0 }}");
         vec![
-            own(
-                "curriculum",
-                &["model.masks={ kind = \"curriculum\", order = \"rising\" }"],
-                "from blocks to blocks that nothing beside gives away",
-            ),
+            own("a-jepa", &[], "from blocks to blocks that nothing beside gives away"),
             own("inverse", &["model.masks={ kind = \"curriculum\", order = \"falling\" }"], "the other way round"),
             own("blocks", &[&always("falling")], "blocks throughout, the paper's random masking"),
             own("aware", &[&always("rising")], "blocks that nothing beside gives away throughout"),

@@ -30,7 +30,7 @@ pub struct ConnectomesConfig {
     pub correlation: Correlation,
     /// The share of pairs that are edges: those of the greatest correlations.
     #[serde(serialize_with = "crate::decimal::one")]
-    pub density: f32,
+    pub density: f64,
     /// Of what it is a share.
     pub edges: Edges,
     /// What becomes of a recording that cannot be read.

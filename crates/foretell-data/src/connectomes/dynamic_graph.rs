@@ -29,7 +29,7 @@ pub struct Sliding {
     /// How strongly two regions go together.
     pub correlation: Correlation,
     /// The share of pairs that are edges.
-    pub density: f32,
+    pub density: f64,
     /// Of what.
     pub edges: Edges,
 }
@@ -134,7 +134,7 @@ fn upper(correlations: &Correlations) -> Vec<f32> {
 }
 
 /// The pairs of the greatest correlations among regions that are there; of equal ones those that come first.
-fn joined(correlations: &Correlations, density: f32, of: Edges) -> WindowGraph {
+fn joined(correlations: &Correlations, density: f64, of: Edges) -> WindowGraph {
     let Correlations { values, present } = correlations;
     let n = present.len();
     let there: Vec<u32> = (0..n as u32).filter(|region| present[*region as usize]).collect();
@@ -144,7 +144,7 @@ fn joined(correlations: &Correlations, density: f32, of: Edges) -> WindowGraph {
     }
     let mut edges: Vec<(u32, u32)> = match of {
         Edges::Pairs => {
-            let kept = (f64::from(density) * pairs.len() as f64).round() as usize;
+            let kept = (density * pairs.len() as f64).round() as usize;
             // A stable sort: equal ones stay in their order.
             pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
             pairs.iter().take(kept).map(|(_, pair)| *pair).collect()
@@ -153,7 +153,7 @@ fn joined(correlations: &Correlations, density: f32, of: Edges) -> WindowGraph {
             let mut all: Vec<f32> = pairs.iter().flat_map(|(value, _)| [*value; 2]).collect();
             all.extend(there.iter().map(|_| 1.0));
             all.sort_by(f32::total_cmp);
-            let threshold = percentile(&all, 1.0 - f64::from(density));
+            let threshold = percentile(&all, 1.0 - density);
             pairs.iter().filter(|(value, _)| f64::from(*value) > threshold).map(|(_, pair)| *pair).collect()
         }
     };

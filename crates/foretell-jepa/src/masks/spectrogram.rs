@@ -299,7 +299,9 @@ mod tests {
                         for k in 0..drawn.targets {
                             let target = drawn.target_of(i, k);
                             assert!(target.is_sorted() && target.iter().all(|t| (*t as usize) < grid.tokens()));
-                            assert!(target.iter().all(|t| !context.contains(t)), "{grid:?} {masks:?}");
+                            // The released context gives way to nothing after some attempts.
+                            let apart = target.iter().all(|t| !context.contains(t));
+                            assert!(apart || matches!(masks, SpectrogramMasks::Official(_)), "{grid:?} {masks:?}");
                         }
                     }
                 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use foretell_data::Collate;
 use foretell_data::eeg::EegSample;
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::clips::LatentLoss;

@@ -21,6 +21,8 @@ fn recipe(row: &Ablation) -> (&'static dyn Member, Table) {
         "data.image_size = 16"
     } else if defaults["data"].get("tones").is_some() {
         "data.tones = { train = 40, held_out = 10 }\nmodel.width = 24"
+    } else if defaults["data"].get("networks").is_some() {
+        "data.networks = { train = 40, held_out = 10, regions = 16, length = 80 }\ndata.window = 12\nmodel.width = 8"
     } else {
         "data.waves = { train = 64, held_out = 32, steps = 96 }"
     };
