@@ -29,7 +29,6 @@ pub struct ConnectomesConfig {
     /// How strongly two regions go together.
     pub correlation: Correlation,
     /// The share of pairs that are edges: those of the greatest correlations.
-    #[serde(serialize_with = "crate::decimal::one")]
     pub density: f64,
     /// Of what it is a share.
     pub edges: Edges,
