@@ -147,6 +147,9 @@ fn first_region(path: &Path, atlas: &Path) -> Vec<f32> {
     sample.series().values().iter().step_by(sample.regions()).copied().collect()
 }
 
+/// A number as a kind of voxel has it.
+type Coded = fn(i64) -> Vec<u8>;
+
 #[test]
 fn a_slope_of_zero_or_nan_scales_nothing_and_kinds_of_numbers_and_orders_of_bytes_do_not_matter() {
     let root = tempfile::tempdir().unwrap();
@@ -183,7 +186,7 @@ fn a_slope_of_zero_or_nan_scales_nothing_and_kinds_of_numbers_and_orders_of_byte
 
     // The same numbers in each kind, in both orders of bytes, compressed or not whatever the name says.
     let numbers: Vec<i64> = plain.iter().map(|x| *x as i64).collect();
-    let kinds: [(i16, i16, fn(i64) -> Vec<u8>); 10] = [
+    let kinds: [(i16, i16, Coded); 10] = [
         (2, 8, |x| vec![x as u8]),
         (256, 8, |x| vec![x as u8]),
         (4, 16, |x| (x as i16).to_le_bytes().to_vec()),
@@ -397,10 +400,11 @@ fn tables_have_the_labels_of_their_folders_and_rows_are_what_is_alike_in_all() {
         let (mut text, mut bytes) = (String::new(), foretell_data::npy::write_header("<f8", &[5, length]));
         let rows: Vec<Vec<f64>> =
             table(5, length, subject).lines().map(|l| l.split(',').map(|x| x.parse().unwrap()).collect()).collect();
-        (0..length).for_each(|t| {
-            text += &format!("{}\n", rows.iter().map(|row| row[t].to_string()).collect::<Vec<_>>().join("\t"))
-        });
-        rows.iter().flatten().for_each(|x| bytes.extend(x.to_le_bytes()));
+        for t in 0..length {
+            text.push_str(&rows.iter().map(|row| row[t].to_string()).collect::<Vec<_>>().join("\t"));
+            text.push('\n');
+        }
+        bytes.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
         fs::write(turned.join(format!("s0{subject}.tsv")), text).unwrap();
         fs::write(root.path().join(format!("{subject}.npy")), bytes).unwrap();
     }
@@ -445,8 +449,8 @@ fn subjects_of_a_table_of_participants_keep_together_and_what_is_mislabelled_is_
             .unwrap();
     }
     let rows = |sex: &dyn Fn(usize) -> &'static str| {
-        let rows: String = (0..12).map(|s| format!("sub-{s:02}\t{}\t{}.5\tx{s}\n", sex(s), 20 + s)).collect();
-        format!("participant_id\tsex\tage\tnote\n{rows}")
+        let rows: Vec<String> = (0..12).map(|s| format!("sub-{s:02}\t{}\t{}.5\tx{s}", sex(s), 20 + s)).collect();
+        format!("participant_id\tsex\tage\tnote\n{}\n", rows.join("\n"))
     };
     let write = |text: String| fs::write(folder.join("participants.tsv"), text).unwrap();
     write(rows(&|s| if s % 2 == 0 { "F" } else { "M" }));
@@ -584,10 +588,10 @@ fn survive(path: &Path, bytes: &[u8], atlas: Option<&Path>) {
 /// Bytes in which some are others, and of which an end may be missing.
 fn changed(whole: &[u8], changes: &[(usize, u8)], keep: usize) -> Vec<u8> {
     let mut bytes = whole.to_vec();
-    changes.iter().for_each(|(at, byte)| {
+    for (at, byte) in changes {
         let at = at % bytes.len();
         bytes[at] = *byte;
-    });
+    }
     if keep != usize::MAX {
         bytes.truncate(keep % whole.len());
     }

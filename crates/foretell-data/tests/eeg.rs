@@ -91,7 +91,9 @@ fn each_signal_has_its_own_unit_and_its_own_rate() {
         let mut signals = signals.to_vec();
         if bdf {
             // 24 bits: 256 steps where 16 have one.
-            signals.iter_mut().for_each(|made| made.numbers.iter_mut().for_each(|x| *x *= 256));
+            for x in signals.iter_mut().flat_map(|made| &mut made.numbers) {
+                *x *= 256;
+            }
             signals.push(Made { label: "Status", unit: "Boolean", ..made("Status", "", 256, 20) });
         }
         let path = put(folder.path(), "a.edf", &edf(form, &signals, &seconds(20), &[]));
@@ -426,7 +428,9 @@ fn damaged_recordings_are_read_or_refused() {
     let annotations = [(1, "+1\u{15}2\u{14}closed\u{14}")];
     let plus = edf(Form { reserved: "EDF+D", ..Form::default() }, &signals, &times, &annotations);
     let mut wide = signals.to_vec();
-    wide.iter_mut().for_each(|made| made.numbers.iter_mut().for_each(|x| *x *= 256));
+    for x in wide.iter_mut().flat_map(|made| &mut made.numbers) {
+        *x *= 256;
+    }
     let bdf = edf(Form { bdf: true, ..Form::default() }, &wide, &times, &[]);
     let header = fs::read(brainvision(
         folder.path(),

@@ -252,8 +252,8 @@ fn ucr_files_and_their_companions() {
     open_with(&mut config).unwrap();
     assert!((config.normalise.mean[0] - 18.0 / 10.0).abs() < 1e-6, "{:?}", config.normalise);
     // Without a companion a fifth of each class is held out.
-    let lines: String = (0..50).map(|i| format!("{}\t{i}\t1\t2\t3\n", i % 2)).collect();
-    let series = open(&write(&root, "Alone.tsv", lines)).unwrap();
+    let lines: Vec<String> = (0..50).map(|i| format!("{}\t{i}\t1\t2\t3", i % 2)).collect();
+    let series = open(&write(&root, "Alone.tsv", lines.join("\n"))).unwrap();
     assert_eq!(PARTS.map(|part| series.len(part)), [Some(40), Some(10)]);
     let held_out: Vec<u32> = (0..10).map(|index| series.meta(Part::HeldOut, index).unwrap().labels[0]).collect();
     assert_eq!(held_out.iter().filter(|label| **label == 0).count(), 5);

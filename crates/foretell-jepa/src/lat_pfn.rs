@@ -95,9 +95,9 @@ pub fn scale(history: &[f32]) -> (f32, f32) {
 /// value 0. Values are on the series' scale and within a few bins' reach.
 pub fn steps(values: &[f32], seen: usize, (mean, deviation): (f32, f32), whole: usize, out: &mut Vec<f32>) {
     for at in 0..whole {
-        let asked = at >= seen;
-        let value = if asked { 0.0 } else { ((values[at] - mean) / deviation).clamp(-10.0, 10.0) };
-        out.extend([at as f32 / whole as f32, value, f32::from(asked)]);
+        let known = values.get(at).filter(|_| at < seen);
+        let value = known.map_or(0.0, |value| ((value - mean) / deviation).clamp(-10.0, 10.0));
+        out.extend([at as f32 / whole as f32, value, f32::from(known.is_none())]);
     }
 }
 

@@ -165,7 +165,7 @@ impl MultiHead {
         let [_, _, width] = queries.dims();
         let (weight, bias) = (self.in_proj.weight.val(), self.in_proj.bias.val());
         let part = |from: usize, to: usize| {
-            (weight.clone().slice([from * width..to * width, 0..width]), bias.clone().slice([from * width..to * width]))
+            (weight.clone().slice([from * width..to * width, 0..width]), bias.clone().slice(from * width..to * width))
         };
         let ((q, q_bias), (kv, kv_bias)) = (part(0, 1), part(1, 3));
         let (queries, kv) = (ops::linear(queries, q, q_bias), ops::linear(known, kv, kv_bias));
@@ -177,7 +177,7 @@ impl MultiHead {
         let [_, _, width] = x.dims();
         let (weight, bias) = (self.in_proj.weight.val(), self.in_proj.bias.val());
         let value = weight.slice([2 * width..3 * width, 0..width]);
-        self.out_proj.forward(ops::linear(x, value, bias.slice([2 * width..3 * width])))
+        self.out_proj.forward(ops::linear(x, value, bias.slice(2 * width..3 * width)))
     }
 }
 

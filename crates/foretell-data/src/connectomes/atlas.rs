@@ -172,7 +172,9 @@ impl Atlas {
     /// Regions without a voxel in an image, from 0.
     pub(crate) fn without_voxels(&self, map: &[u32]) -> usize {
         let mut seen = vec![false; self.labels.len() + 1];
-        map.iter().for_each(|region| seen[*region as usize] = true);
+        for region in map {
+            seen[*region as usize] = true;
+        }
         seen[1..].iter().filter(|seen| !**seen).count()
     }
 

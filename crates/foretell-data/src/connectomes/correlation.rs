@@ -36,13 +36,13 @@ impl Correlation {
         let mut present = vec![false; n];
         // Centred columns of those that are there.
         let (mut there, mut columns) = (Vec::new(), Vec::new());
-        for region in 0..n {
+        for (region, is_there) in present.iter_mut().enumerate() {
             let column: Vec<f64> = rows.iter().skip(region).step_by(n).map(|x| f64::from(*x)).collect();
             let mean = column.iter().sum::<f64>() / length.max(1) as f64;
             let centred: Vec<f64> = column.iter().map(|x| x - mean).collect();
             let variance = centred.iter().map(|x| x * x).sum::<f64>() / length.max(1) as f64;
             if variance > LEAST_VARIANCE {
-                present[region] = true;
+                *is_there = true;
                 there.push(region);
                 columns.push(centred);
             }
@@ -58,7 +58,9 @@ impl Correlation {
         }
         if self == Self::LedoitWolf && p > 0 {
             let (share, mean) = shrinkage(&columns, &covariance);
-            covariance.iter_mut().for_each(|x| *x *= 1.0 - share);
+            for x in &mut covariance {
+                *x *= 1.0 - share;
+            }
             (0..p).for_each(|i| covariance[i * p + i] += share * mean);
         }
         let mut values = vec![0.0; n * n];
@@ -109,7 +111,7 @@ mod tests {
     }
 
     const PLAIN: [f32; 3] = [0.6542691, 0.1805395, -0.6256062];
-    const SHRUNK: [f32; 3] = [0.2228086, 0.0612587, -0.2985230];
+    const SHRUNK: [f32; 3] = [0.2228086, 0.0612587, -0.298_523];
 
     #[test]
     fn a_region_with_a_hole_or_without_change_is_not_there_and_all_stays_finite() {

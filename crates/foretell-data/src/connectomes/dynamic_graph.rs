@@ -122,7 +122,9 @@ impl DynamicGraph {
         let states = self.states.as_ref()?;
         let seen = &states[self.start(window)..][..self.sliding.window];
         let mut counts = [0_usize; 256];
-        seen.iter().for_each(|state| counts[*state as usize] += 1);
+        for state in seen {
+            counts[*state as usize] += 1;
+        }
         let most = (0..256).rev().max_by_key(|state| counts[*state])?;
         Some((most as u32, counts[most] as f32 / seen.len() as f32))
     }

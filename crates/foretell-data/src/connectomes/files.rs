@@ -36,14 +36,13 @@ impl Files {
             return Ok(series);
         }
         let path = &self.found[place].path;
-        let series = match &self.atlas {
-            Some(atlas) => atlas.series(path)?,
-            None => {
-                let table = Table::read(path)?;
-                let rows = table.told.unwrap_or(if let Auto::Value(rows) = config.rows { rows } else { Rows::Regions });
-                let (values, regions) = table.over_time(rows);
-                Series::standardised(regions, &values).map_err(|reason| bad(path, reason))?
-            }
+        let series = if let Some(atlas) = &self.atlas {
+            atlas.series(path)?
+        } else {
+            let table = Table::read(path)?;
+            let rows = table.told.unwrap_or(if let Auto::Value(rows) = config.rows { rows } else { Rows::Regions });
+            let (values, regions) = table.over_time(rows);
+            Series::standardised(regions, &values).map_err(|reason| bad(path, reason))?
         };
         if series.regions() != config.regions {
             return Err(bad(
@@ -67,7 +66,7 @@ pub(super) fn look(atlas: &Atlas, path: &Path) -> Result<(usize, usize), DataErr
     if header.volumes < 2 {
         return Err(bad(path, "it is one volume and no recording: expected several volumes, one for each time point"));
     }
-    Ok((header.volumes, atlas.without_voxels(&*atlas.map(path, header)?)))
+    Ok((header.volumes, atlas.without_voxels(&atlas.map(path, header)?)))
 }
 
 /// What volumes are like, as their headers say.

@@ -187,7 +187,7 @@ impl Listing {
             whole.subjects += listing.subjects;
             whole.found.extend(listing.found.into_iter().map(|found| Found { group: before + found.group, ..found }));
         }
-        whole.split = "all in one part".to_owned();
+        "all in one part".clone_into(&mut whole.split);
         Ok(whole)
     }
 

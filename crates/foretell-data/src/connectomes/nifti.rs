@@ -188,7 +188,9 @@ impl Nifti {
             bytes.read_exact(&mut raw).map_err(|error| cut(error, volume + 1))?;
             header.number.read(&raw, header.big, &mut values);
             if let Some((slope, inter)) = header.scale {
-                values.iter_mut().for_each(|value| *value = slope.mul_add(*value, inter));
+                for value in &mut values {
+                    *value = slope.mul_add(*value, inter);
+                }
             }
             each(volume, &values);
         }
@@ -401,7 +403,9 @@ pub(crate) fn inverse(affine: &Affine) -> Option<Affine> {
         [minor(0, 1, &b, &c), -minor(0, 1, &a, &c), minor(0, 1, &a, &b), 0.0],
     ];
     for row in &mut out {
-        row.iter_mut().for_each(|x| *x /= determinant);
+        for x in row.iter_mut() {
+            *x /= determinant;
+        }
         row[3] = -(row[0] * a[3] + row[1] * b[3] + row[2] * c[3]);
     }
     Some(out)

@@ -49,7 +49,7 @@ struct Told {
 #[derive(Debug)]
 enum Source {
     Generated(StatesConfig),
-    Files(Files),
+    Files(Box<Files>),
 }
 
 impl Connectomes {
@@ -182,7 +182,7 @@ impl Connectomes {
         let parts = [Part::Train, Part::HeldOut]
             .map(|part| (0..found.len()).filter(|place| found[*place].part == part).collect());
         let cache = Cache::new(found.len(), config.cache_mb << 20);
-        let source = Source::Files(Files { found, lengths, parts, atlas, cache });
+        let source = Source::Files(Box::new(Files { found, lengths, parts, atlas, cache }));
         Ok(Self { config: config.clone(), sliding, source, factors, told: Told { format, split, facts, notes } })
     }
 

@@ -147,7 +147,7 @@ pub(super) fn generate(config: &StatesConfig, part: Part, index: usize) -> Resul
 
     // Sources that forget slowly: of groups, of systems, of regions, and one of the link.
     let fresh = (1.0 - MEMORY * MEMORY).sqrt();
-    let mut sources: Vec<f64> = (0..SYSTEMS / 2 + SYSTEMS + n + 1).map(|_| draw(rng)).collect();
+    let mut sources: Vec<f64> = (0..=(SYSTEMS / 2 + SYSTEMS + n)).map(|_| draw(rng)).collect();
     let mut values = Vec::with_capacity(config.length * n);
     for &state in &states {
         for source in &mut sources {
@@ -231,7 +231,7 @@ mod tests {
             let changes = states.windows(2).filter(|pair| pair[0] != pair[1]).count();
             let of = &mut stays[habit as usize];
             *of = (of.0 + 240.0, of.1 + 1.0 + changes as f64);
-            let count = |state: u8| states.iter().filter(|s| **s == state).count();
+            let count = |state: u8| states.iter().map(|s| usize::from(*s == state)).sum::<usize>();
             most += usize::from((0..STATES as u8).all(|other| count(other) <= count(favourite as u8)));
         }
         let [dwells, switches] = stays.map(|(points, stays)| points / stays);

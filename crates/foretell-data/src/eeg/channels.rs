@@ -110,7 +110,9 @@ pub(crate) fn choose(found: &[Found], config: &mut EegConfig, notes: &mut Vec<St
         if there.is_empty() {
             return Err(bad(&recording.path, why_none(recording)));
         }
-        there.keys().for_each(|name| *counts.entry(name).or_default() += 1);
+        for name in there.keys() {
+            *counts.entry(name).or_default() += 1;
+        }
     }
     // In the order of the first recording, which is the recorder's.
     let first = &found[0].recording.signals;

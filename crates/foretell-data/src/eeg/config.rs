@@ -99,12 +99,8 @@ impl EegConfig {
         }
         let mut names: Vec<String> = self.channels.iter().filter_map(|name| montage::electrode(name)).collect();
         names.sort();
-        if let Some(twice) = names.windows(2).find(|two| two[0] == two[1]) {
-            return refuse(
-                "data.channels",
-                "each electrode once (T3 and T7 are the same)",
-                format!("`{}` twice", twice[0]),
-            );
+        if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
+            return refuse("data.channels", "each electrode once (T3 and T7 are the same)", format!("`{twice}` twice"));
         }
         if !(self.scale == 0.0 || self.scale.is_finite() && self.scale > 0.0) {
             return refuse("data.scale", "0 (to be measured) or µV above 0", self.scale.to_string());

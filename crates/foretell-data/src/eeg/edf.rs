@@ -205,7 +205,7 @@ pub(crate) fn open(path: &Path) -> Result<Recording, DataError> {
         .filter(|(signal, _)| is_plus && of_annotations(signal))
         .map(|(_, laid)| *laid)
         .collect();
-    if signals.iter().all(|signal| of_annotations(signal)) {
+    if signals.iter().all(&of_annotations) {
         return Err(head.bad("it holds annotations alone and no signal: give the recording that they belong to"));
     }
     if seconds == 0.0 {
@@ -346,8 +346,12 @@ fn times(
     }
     // Times count from the first record.
     let zero = starts.first().copied().unwrap_or(0.0);
-    starts.iter_mut().for_each(|start| *start -= zero);
-    events.iter_mut().for_each(|event| event.onset -= zero);
+    for start in &mut starts {
+        *start -= zero;
+    }
+    for event in &mut events {
+        event.onset -= zero;
+    }
     events.sort_by(|a, b| a.onset.total_cmp(&b.onset));
     Ok((starts, events))
 }

@@ -212,7 +212,9 @@ pub(crate) fn generate(config: &EegConfig, part: Part, index: usize) -> (Vec<f32
         let course: Vec<f32> = (0..samples).map(|i| (-((i as f32 - middle) / wide).powi(2) / 2.0).exp()).collect();
         add([0.0, 0.95, -0.3], &course, rng.random_range(90.0..160.0));
     }
-    values.iter_mut().for_each(|x| *x += head.noise * normal(rng));
+    for x in &mut values {
+        *x += head.noise * normal(rng);
+    }
     (values, labels)
 }
 

@@ -204,7 +204,7 @@ impl Eeg {
             };
             self.train = (0..cut).filter(|i| clear(&self.places[*i])).collect();
             self.held_out = (cut..length).collect();
-            self.split = "the last fifth of one recording held out: figures say nothing of other people".to_owned();
+            "the last fifth of one recording held out: figures say nothing of other people".clone_into(&mut self.split);
         }
         if self.train.is_empty() {
             let path = PathBuf::from(&self.config.path);
@@ -227,7 +227,9 @@ impl Eeg {
         }
         for part in [&self.train, &self.held_out] {
             hash.update(&(part.len() as u64).to_le_bytes());
-            part.iter().for_each(|place| hash.update(&(*place as u64).to_le_bytes()));
+            for place in part {
+                hash.update(&(*place as u64).to_le_bytes());
+            }
         }
         self.labels.iter().for_each(|label| hash.update(&label.to_le_bytes()));
         format!("{:016x}", hash.digest())

@@ -52,7 +52,9 @@ pub(crate) fn labels(
         asked @ ("auto" | "annotations") => {
             let texts: Vec<String> = places.iter().map(|place| noted(found, place, config.seconds)).collect();
             let mut counts = BTreeMap::new();
-            texts.iter().for_each(|text| *counts.entry(text).or_insert(0_usize) += 1);
+            for text in &texts {
+                *counts.entry(text).or_insert(0_usize) += 1;
+            }
             let covered = texts.len() - counts.get(&NOTHING.to_owned()).copied().unwrap_or(0);
             let fits = (2..=CLASSES).contains(&counts.len());
             if asked == "auto" && !(fits && 2 * covered >= texts.len()) {

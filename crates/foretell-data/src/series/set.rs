@@ -69,7 +69,7 @@ struct Windows {
     /// Of each column, `[R]`, on the scale of the config.
     values: Vec<Vec<f32>>,
     rows: [Range<usize>; 2],
-    windows: [Vec<(u32, u32)>; 2],
+    starts: [Vec<(u32, u32)>; 2],
     window: usize,
     separate: bool,
 }
@@ -128,7 +128,7 @@ impl Series {
             From::Waves if part == Part::Train => self.config.waves.train,
             From::Waves => self.config.waves.held_out,
             From::Listed { parts, .. } => parts[of_part(part)].len(),
-            From::Windows(windows) => windows.windows[of_part(part)].len(),
+            From::Windows(windows) => windows.starts[of_part(part)].len(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Series {
             From::Waves => scaled(&generated::generate(&self.config.waves, part, index), &self.config),
             From::Listed { series, parts } => series[parts[of_part(part)][index] as usize].sample.clone(),
             From::Windows(windows) => {
-                let (column, start) = windows.windows[of_part(part)][index];
+                let (column, start) = windows.starts[of_part(part)][index];
                 windows.cut(column as usize, start as usize..start as usize + windows.window)
             }
         }
@@ -179,30 +179,27 @@ impl Series {
             let known = |sample: &SeriesSample| 2 * sample.count() >= sample.values.len();
             (known(&history) && known(&future)).then_some(Stretch { history, future, column, start })
         };
-        match &self.from {
-            From::Windows(windows) => {
-                let rows = &windows.rows[of_part(part)];
-                let Some(last) = rows.len().checked_sub(history + horizon) else { return Vec::new() };
-                let all = windows.taken() * (last + 1);
-                let places = crate::spread(Some(all), most);
-                let of = |place: usize| {
-                    let (column, start) = (place / (last + 1), rows.start + place % (last + 1));
-                    both(windows.cut(column, start..start + history + horizon), column, start)
+        if let From::Windows(windows) = &self.from {
+            let rows = &windows.rows[of_part(part)];
+            let Some(last) = rows.len().checked_sub(history + horizon) else { return Vec::new() };
+            let all = windows.taken() * (last + 1);
+            let places = crate::spread(Some(all), most);
+            let of = |place: usize| {
+                let (column, start) = (place / (last + 1), rows.start + place % (last + 1));
+                both(windows.cut(column, start..start + history + horizon), column, start)
+            };
+            places.filter_map(of).collect()
+        } else {
+            let of = |index: usize| {
+                let sample = match &self.from {
+                    // By the moments of the whole nothing would be foretold.
+                    From::Listed { series, parts } => series[parts[of_part(part)][index] as usize].sample.clone(),
+                    _ => self.plain(part, index),
                 };
-                places.filter_map(of).collect()
-            }
-            _ => {
-                let of = |index: usize| {
-                    let sample = match &self.from {
-                        // By the moments of the whole nothing would be foretold.
-                        From::Listed { series, parts } => series[parts[of_part(part)][index] as usize].sample.clone(),
-                        _ => self.plain(part, index),
-                    };
-                    let seen = sample.steps().checked_sub(horizon)?.min(history);
-                    (seen >= 4).then(|| both(sample.cut(sample.steps() - seen - horizon..sample.steps()), 0, index))?
-                };
-                crate::spread(Some(self.count(part)), most).filter_map(of).collect()
-            }
+                let seen = sample.steps().checked_sub(horizon)?.min(history);
+                (seen >= 4).then(|| both(sample.cut(sample.steps() - seen - horizon..sample.steps()), 0, index))?
+            };
+            crate::spread(Some(self.count(part)), most).filter_map(of).collect()
         }
     }
 
@@ -361,7 +358,7 @@ impl Modality for Series {
                 Meta { name: listed.name.clone(), labels: listed.label.into_iter().collect(), ..Meta::default() }
             }
             From::Windows(windows) => {
-                let (column, start) = windows.windows[of_part(part)][index];
+                let (column, start) = windows.starts[of_part(part)][index];
                 let column = if windows.separate { &windows.columns[column as usize] } else { "row" };
                 Meta { name: format!("{column}/{start}"), ..Meta::default() }
             }
@@ -599,7 +596,9 @@ fn of_set(
     ]);
     let factors = if classes.len() > 1 { vec![Factor { name: "class".to_owned(), classes }] } else { Vec::new() };
     if factors.is_empty() {
-        series.iter_mut().for_each(|listed| listed.label = None);
+        for listed in &mut series {
+            listed.label = None;
+        }
     }
     Ok(Series {
         config: config.clone(),
@@ -641,7 +640,9 @@ fn drawn(labels: &[u32]) -> [Vec<usize>; 2] {
             parts[usize::from(at < own.len() / ONE_IN)].push(own[place as usize]);
         }
     }
-    parts.iter_mut().for_each(|part| part.sort_unstable());
+    for part in &mut parts {
+        part.sort_unstable();
+    }
     parts
 }
 
@@ -702,9 +703,13 @@ fn of_table(
     let mut hash = Xxh3::new();
     for (name, values) in table.columns.iter().zip(&table.values) {
         hash.update(name.as_bytes());
-        values.iter().for_each(|value| hash.update(&value.to_bits().to_le_bytes()));
+        for value in values {
+            hash.update(&value.to_bits().to_le_bytes());
+        }
     }
-    [train, test, window].iter().for_each(|word| hash.update(&(*word as u64).to_le_bytes()));
+    for word in &[train, test, window] {
+        hash.update(&(*word as u64).to_le_bytes());
+    }
     let fingerprint = format!("{:016x}", hash.digest());
     if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
         return Err(changed(path));
@@ -737,10 +742,10 @@ fn of_table(
         .map(|(column, scale)| column.into_iter().map(|value| standardised(value, scale)).collect())
         .collect();
     let mut recording =
-        Windows { columns: table.columns, values, rows: parts, windows: [Vec::new(), Vec::new()], window, separate };
+        Windows { columns: table.columns, values, rows: parts, starts: [Vec::new(), Vec::new()], window, separate };
     let strides = [config.stride, (window / 2).max(1)];
-    recording.windows = [0, 1].map(|part| recording.windows(&recording.rows[part], strides[part]));
-    if recording.windows[0].is_empty() {
+    recording.starts = [0, 1].map(|part| recording.windows(&recording.rows[part], strides[part]));
+    if recording.starts[0].is_empty() {
         return Err(bad(
             path,
             format!("no window of {window} steps of its training part is known by half: there are too many holes"),

@@ -64,7 +64,7 @@ fn form(text: &Text) -> Result<Form, DataError> {
     let has_header = !head.iter().all(is_value);
     let row = if has_header { lines.next().map(|(_, line)| cells(line, separator)) } else { Some(head.clone()) };
     let Some(row) = row else { return Err(text.bad("it has a header and no rows")) };
-    let word = has_header.then(|| head[0].to_lowercase()).unwrap_or_default();
+    let word = if has_header { head[0].to_lowercase() } else { String::default() };
     let named = word.is_empty() && has_header
         || ["date", "time", "timestamp", "datetime", "index", "zeit", "datum"].iter().any(|name| word.contains(name));
     let time = match row.first() {

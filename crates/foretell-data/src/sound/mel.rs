@@ -239,9 +239,13 @@ impl LogMel {
         }
         if self.preset == MelPreset::KaldiAst {
             // The mean of all, then that of the frame; each sample then loses most of the one before it.
-            frame.iter_mut().for_each(|x| *x -= mean_of_all);
+            for x in frame.iter_mut() {
+                *x -= mean_of_all;
+            }
             let mean = mean(frame);
-            frame.iter_mut().for_each(|x| *x -= mean);
+            for x in frame.iter_mut() {
+                *x -= mean;
+            }
             for i in (1..frame.len()).rev() {
                 frame[i] -= RAISED * frame[i - 1];
             }

@@ -131,7 +131,7 @@ pub(super) fn arrange(contents: &mut Contents, config: &SoundConfig, whole: bool
 
 /// One in ten of the groups, at least one.
 fn by_hash(contents: &mut Contents, expression: &str, apart: &str) -> Result<(), DataError> {
-    contents.split = crate::images::split::BY_HASH.to_owned();
+    crate::images::split::BY_HASH.clone_into(&mut contents.split);
     let told = |error: DataError| match error {
         DataError::Setting(text) => DataError::Setting(text.replace("data.group", "data.apart")),
         other => other,
@@ -216,7 +216,7 @@ mod tests {
         assert!(theo.held_out.iter().all(|entry| entry.name.contains("theo")));
         let hashed = arranged(&config).unwrap();
         assert_eq!(hashed.train.len() + hashed.held_out.len(), 18);
-        assert!(hashed.held_out.len() % 6 == 0 && !hashed.held_out.is_empty() && !hashed.train.is_empty());
+        assert!(hashed.held_out.len().is_multiple_of(6) && !hashed.held_out.is_empty() && !hashed.train.is_empty());
         assert!(hashed.split.contains("data.apart"), "{}", hashed.split);
 
         let digits = arranged(&SoundConfig { pattern: "{digit}_{}".to_owned(), ..SoundConfig::default() }).unwrap();

@@ -76,7 +76,7 @@ pub(super) fn generate(config: &TonesConfig, part: Part, index: usize) -> Vec<f3
     let [pitch, timbre, rhythm, event] = draw_labels(rng);
     let mut uniform = |low: f32, high: f32| low + (high - low) * rng.random::<f32>();
     // Classes of pitch meet: 6 half-octave steps of a fifth of an octave to either side at most.
-    let pitch = 110.0 * 2.0_f32.powf((pitch as f32 + uniform(-0.4, 0.4)) / 2.0);
+    let pitch = 110.0 * 2.0_f32.powf(f32::midpoint(pitch as f32, uniform(-0.4, 0.4)));
     let (loud, noise) = (uniform(0.1, 0.5), uniform(0.001, 0.01));
     let harmonics: &[(f32, f32)] = match timbre {
         1 => &[(1.0, 1.0), (3.0, 0.5), (5.0, 0.3), (7.0, 0.2)],

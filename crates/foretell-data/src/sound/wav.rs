@@ -202,7 +202,7 @@ fn mu_law(byte: u8) -> f32 {
 mod tests {
     use super::*;
 
-    fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    fn chunk(name: [u8; 4], body: &[u8]) -> Vec<u8> {
         let mut out = [name.as_slice(), &(body.len() as u32).to_le_bytes(), body].concat();
         out.extend(std::iter::repeat_n(0, body.len() % 2));
         out
@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn samples(tag: u16, channels: u16, bits: u16, data: &[u8]) -> Vec<f32> {
-        read(&file(&[chunk(b"fmt ", &format(tag, channels, bits)), chunk(b"data", data)])).unwrap().samples
+        read(&file(&[chunk(*b"fmt ", &format(tag, channels, bits)), chunk(*b"data", data)])).unwrap().samples
     }
 
     #[test]
@@ -258,23 +258,23 @@ mod tests {
         extensible.extend([1, 0, 0, 0, 0, 0, 16, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71]);
         let data = [0, 0x40, 0, 0x20];
         let expected = [0.5, 0.25];
-        let (fmt, list) = (chunk(b"fmt ", &extensible), chunk(b"LIST", b"INFOx"));
-        let whole = file(&[fmt.clone(), list.clone(), chunk(b"data", &data), chunk(b"id3 ", &[1, 2, 3])]);
+        let (fmt, list) = (chunk(*b"fmt ", &extensible), chunk(*b"LIST", b"INFOx"));
+        let whole = file(&[fmt.clone(), list.clone(), chunk(*b"data", &data), chunk(*b"id3 ", &[1, 2, 3])]);
         assert_eq!(read(&whole).unwrap().samples, expected);
         // A writer that forgets the padding.
         let mut bare = list.clone();
         bare.pop();
-        assert_eq!(read(&file(&[fmt.clone(), bare, chunk(b"data", &data)])).unwrap().samples, expected);
+        assert_eq!(read(&file(&[fmt.clone(), bare, chunk(*b"data", &data)])).unwrap().samples, expected);
         // To a pipe.
         for size in [0_u32, u32::MAX, 0x7FFF_FFFF - 36] {
-            let mut piped = file(&[fmt.clone(), chunk(b"data", &data)]);
+            let mut piped = file(&[fmt.clone(), chunk(*b"data", &data)]);
             let at = piped.len() - 8;
             piped[at..at + 4].copy_from_slice(&size.to_le_bytes());
             piped[4..8].copy_from_slice(&size.to_le_bytes());
             assert_eq!(read(&piped).unwrap().samples, expected, "{size:#x}");
         }
-        let ds64 = chunk(b"ds64", &[0; 28]);
-        let mut big = file(&[ds64, fmt, chunk(b"data", &data)]);
+        let ds64 = chunk(*b"ds64", &[0; 28]);
+        let mut big = file(&[ds64, fmt, chunk(*b"data", &data)]);
         big[..4].copy_from_slice(b"RF64");
         let at = big.len() - 8;
         big[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -283,19 +283,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told() {
-        let fmt = || chunk(b"fmt ", &format(1, 1, 16));
+        let fmt = || chunk(*b"fmt ", &format(1, 1, 16));
         let refused = |bytes: &[u8]| read(bytes).unwrap_err();
-        let good = file(&[fmt(), chunk(b"data", &[0, 1, 2, 3])]);
+        let good = file(&[fmt(), chunk(*b"data", &[0, 1, 2, 3])]);
         assert!(refused(&good[..good.len() - 1]).contains("promises 4 bytes of sound, and 3 are there"));
         assert!(refused(&good[..14]).contains("no chunk `fmt `"));
         assert!(refused(&good[..30]).contains("ends inside its chunk `fmt `"));
         assert!(refused(&good[..36]).contains("no chunk `data`"));
-        assert!(refused(&file(&[fmt(), chunk(b"data", &[])])).contains("empty"));
-        assert!(refused(&file(&[fmt(), chunk(b"data", &[]), chunk(b"LIST", &[1, 2])])).contains("empty"));
-        assert!(refused(&file(&[chunk(b"data", &[0, 1])])).contains("no chunk `fmt `"));
-        assert!(refused(&file(&[chunk(b"fmt ", &format(2, 1, 4)), chunk(b"data", &[0])])).contains("0x0002"));
-        assert!(refused(&file(&[chunk(b"fmt ", &format(1, 0, 16)), chunk(b"data", &[0])])).contains("0 channels"));
-        let nan = file(&[chunk(b"fmt ", &format(3, 1, 32)), chunk(b"data", &f32::NAN.to_le_bytes())]);
+        assert!(refused(&file(&[fmt(), chunk(*b"data", &[])])).contains("empty"));
+        assert!(refused(&file(&[fmt(), chunk(*b"data", &[]), chunk(*b"LIST", &[1, 2])])).contains("empty"));
+        assert!(refused(&file(&[chunk(*b"data", &[0, 1])])).contains("no chunk `fmt `"));
+        assert!(refused(&file(&[chunk(*b"fmt ", &format(2, 1, 4)), chunk(*b"data", &[0])])).contains("0x0002"));
+        assert!(refused(&file(&[chunk(*b"fmt ", &format(1, 0, 16)), chunk(*b"data", &[0])])).contains("0 channels"));
+        let nan = file(&[chunk(*b"fmt ", &format(3, 1, 32)), chunk(*b"data", &f32::NAN.to_le_bytes())]);
         assert!(refused(&nan).contains("not finite"));
         assert!(refused(b"RIFX\0\0\0\0WAVE").contains("big-endian") && refused(b"").contains("RIFF"));
     }

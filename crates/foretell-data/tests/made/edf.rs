@@ -39,6 +39,9 @@ pub(crate) struct Form {
     pub(crate) duration: Option<&'static str>,
 }
 
+/// What a field of the header says of a signal, and its length.
+type Column<'a> = (&'a dyn Fn(&Made) -> String, usize);
+
 /// EDF or BDF with records of a second, which begin at these times, and annotations in some of them.
 pub(crate) fn edf(form: Form, signals: &[Made], starts: &[f64], annotations: &[(usize, &str)]) -> Vec<u8> {
     const ROOM: usize = 40;
@@ -72,7 +75,7 @@ pub(crate) fn edf(form: Form, signals: &[Made], starts: &[f64], annotations: &[(
         numbers: Vec::new(),
     };
     let all: Vec<&Made> = signals.iter().chain((count > signals.len()).then_some(&annotation)).collect();
-    let columns: [(&dyn Fn(&Made) -> String, usize); 10] = [
+    let columns: [Column<'_>; 10] = [
         (&|made| made.label.to_owned(), 16),
         (&|_| "AgAgCl".to_owned(), 80),
         (&|made| made.unit.to_owned(), 8),
@@ -85,7 +88,9 @@ pub(crate) fn edf(form: Form, signals: &[Made], starts: &[f64], annotations: &[(
         (&|_| String::new(), 32),
     ];
     for (text, length) in columns {
-        all.iter().for_each(|made| out.extend(field(&text(made), length)));
+        for made in &all {
+            out.extend(field(&text(made), length));
+        }
     }
     let width = if form.bdf { 3 } else { 2 };
     for (record, start) in starts.iter().enumerate() {

@@ -47,9 +47,10 @@ impl SpanMasks {
         let mut hidden = vec![false; tokens];
         let mut count = 0;
         for start in shuffled(tokens, &mut rng(seed, Stream::Mask, step, index)) {
-            for token in start as usize..(start as usize + self.span.max(1)).min(tokens) {
-                if count < wanted && !hidden[token] {
-                    hidden[token] = true;
+            let end = (start as usize + self.span.max(1)).min(tokens);
+            for hides in &mut hidden[start as usize..end] {
+                if count < wanted && !*hides {
+                    *hides = true;
                     count += 1;
                 }
             }

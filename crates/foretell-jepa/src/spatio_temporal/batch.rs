@@ -171,7 +171,9 @@ impl Links {
         if all == 0.0 {
             return Self::default();
         }
-        weights.iter_mut().for_each(|weight| *weight /= all);
+        for weight in &mut weights {
+            *weight /= all;
+        }
         Self { joined, weights }
     }
 }

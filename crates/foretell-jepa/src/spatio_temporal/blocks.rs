@@ -82,7 +82,9 @@ impl BlocksConfig {
                 continue;
             }
             seen -= more;
-            block.iter().for_each(|region| hidden[*region as usize] = true);
+            for region in &block {
+                hidden[*region as usize] = true;
+            }
             blocks.push(block);
         }
         blocks

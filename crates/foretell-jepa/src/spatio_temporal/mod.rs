@@ -124,7 +124,9 @@ impl WindowsBatch {
         for (at, block) in
             blocks.iter().enumerate().flat_map(|(at, blocks)| blocks.iter().map(move |block| (at, block)))
         {
-            block.iter().for_each(|region| mask[at * n + *region as usize] = true);
+            for region in block {
+                mask[at * n + *region as usize] = true;
+            }
         }
         let places = |windows: &[usize]| -> Vec<u32> {
             let own = windows.iter().enumerate();
