@@ -104,6 +104,20 @@ fn impossible_settings_are_refused_in_a_sentence() {
     }
 }
 
+/// The loss of each step of a short run.
+fn losses<S: System<Data = Series>>(bench: &Bench<Series>, system: &S) -> Vec<f64> {
+    let mut learner = bench.learner(system);
+    let feed = learner.feed().unwrap();
+    let train = TrainConfig { lr: 2e-3, ..TrainConfig::default() };
+    (1..=bench.steps)
+        .map(|step| {
+            let clock = foretell_jepa::Clock { step, total: bench.steps, batch: bench.batch, health_due: false };
+            let batch = feed.batch(step).unwrap();
+            learner.step(batch, &clock, train.adamw(step), 3.0).unwrap().loss
+        })
+        .collect()
+}
+
 /// A short run of each brings its loss down and stays finite.
 #[test]
 fn short_runs_learn() {
@@ -113,18 +127,6 @@ fn short_runs_learn() {
     };
     let mut opening = Opening { seed: 3, batch: 16, threads: 1, decisions: &mut Vec::new() };
     let data = Arc::new(Series::open(&mut config, &mut opening).unwrap());
-    fn losses<S: System<Data = Series>>(bench: &Bench<Series>, system: &S) -> Vec<f64> {
-        let mut learner = bench.learner(system);
-        let feed = learner.feed().unwrap();
-        let train = TrainConfig { lr: 2e-3, ..TrainConfig::default() };
-        (1..=bench.steps)
-            .map(|step| {
-                let clock = foretell_jepa::Clock { step, total: bench.steps, batch: bench.batch, health_due: false };
-                let batch = feed.batch(step).unwrap();
-                learner.step(batch, &clock, train.adamw(step), 3.0).unwrap().loss
-            })
-            .collect()
-    }
     let bench = Bench::new(Some(data), config, (60, 16));
     let half = EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.9 }, ..EmaConfig::default() };
     let small = TsJepaConfig {

@@ -26,7 +26,7 @@ pub fn links(run: &Judging<'_, Connectomes>) -> Result<Option<Finding>, JudgeErr
         let Some(kept) = kept else { return Ok(None) };
         let (mut space, mut time, mut step) = (Vec::new(), Vec::new(), STEPS);
         fixed.clear();
-        passed(run, part, (RECORDINGS, CHUNK), &mut |_, samples| {
+        passed(run, part, (RECORDINGS, CHUNK), |_, samples| {
             let n = samples[0].regions();
             let whole: Vec<Vec<f32>> = samples.iter().map(foretell_data::connectomes::DynamicGraph::fixed).collect();
             for link in kept.asked(samples, step)? {

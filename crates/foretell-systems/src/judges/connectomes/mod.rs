@@ -29,7 +29,7 @@ fn passed(
     run: &Judging<'_, Connectomes>,
     part: Part,
     (limit, together): (usize, usize),
-    take: &mut dyn FnMut(&[usize], &[DynamicGraph]) -> Result<(), JudgeError>,
+    mut take: impl FnMut(&[usize], &[DynamicGraph]) -> Result<(), JudgeError>,
 ) -> Result<(), JudgeError> {
     let (mut places, mut chunk, mut failed) = (Vec::new(), Vec::new(), Ok(()));
     let skipped = for_each(run.data, part, limit, run.on.threads, OnBadSample::Skip, |place, sample| {

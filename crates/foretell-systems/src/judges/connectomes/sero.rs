@@ -129,7 +129,7 @@ fn latents(run: &Judging<'_, Connectomes>, which: Which, part: Part) -> Result<O
         return Ok(None);
     }
     let mut all = Latents { windows: Vec::new(), values: Vec::new(), labels: Vec::new(), shape: [n, d] };
-    passed(run, part, (limit, CHUNK), &mut |places, samples| {
+    passed(run, part, (limit, CHUNK), |places, samples| {
         let samples: Vec<&DynamicGraph> = samples.iter().collect();
         let values = ops::values(encoder.placed(&samples));
         let mut first = 0;

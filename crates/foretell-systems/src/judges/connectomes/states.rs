@@ -55,7 +55,7 @@ fn see(
     let windows = run.data.len(part).unwrap_or(0).min(limit) * run.data.fewest_windows();
     let mut stores: Vec<Store<'_>> = (0..3).map(|_| Store::new(windows, memory)).collect();
     let mut labels = Vec::new();
-    passed(run, part, (limit, CHUNK), &mut |_, samples| {
+    passed(run, part, (limit, CHUNK), |_, samples| {
         let samples: Vec<&DynamicGraph> = samples.iter().collect();
         for (encoder, store) in kept.iter().zip(&mut stores) {
             let rows = of_windows(encoder.as_ref())?.windows(&samples);
