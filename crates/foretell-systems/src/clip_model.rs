@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved, settle_average};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, SystemError};
 
 /// Settings that V-JEPA, V-JEPA 2 and 2.1 share.
@@ -165,7 +165,7 @@ impl ClipModel {
         let (_, image_size, _) = on.config.form()?;
         let dials =
             Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
-        let Lengths { width, depth, heads, .. } = dials.settle(self.size, image_size, on, decisions);
+        let Lengths { width, depth, heads, .. } = dials.settle(self.size, || usual_patch(image_size), on, decisions);
         let narrow = self.predictor_width.resolve("model.predictor_width", decisions, || {
             (width / 2, "half the encoder's width: the bottleneck".to_owned())
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use foretell_data::{Augment, Auto, Decision, Images, ImagesConfig};
-use foretell_eval::{Card, Finding, Grid, Pictures, Tile};
+use foretell_eval::{Card, Finding, Grid, Tile};
 use foretell_jepa::AntiCollapse;
 use foretell_jepa::action;
 use foretell_jepa::clips::LatentLoss;
@@ -20,9 +20,9 @@ use foretell_nn::predictor::PredictorConfig;
 use foretell_nn::vit::{Size, VitConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::judges::{originals, rgb};
+use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{Dials, Lengths, check_patch, check_term, check_width, resolved, settle_average};
+use crate::sizes::{Dials, Lengths, check_patch, check_term, check_width, resolved, settle_average, usual_patch};
 use crate::system::{JudgeError, On, SystemError};
 
 /// Settings that the masked systems over images share: those of I-JEPA.
@@ -160,7 +160,7 @@ impl ImageModel {
     ) -> Result<(), SystemError> {
         let dials =
             Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
-        let Lengths { width, depth, .. } = dials.settle(self.size, image_size, on, decisions);
+        let Lengths { width, depth, .. } = dials.settle(self.size, || usual_patch(image_size), on, decisions);
         self.predictor_width.resolve("model.predictor_width", decisions, || {
             (width / 2, "half the encoder's width: the bottleneck".to_owned())
         });
@@ -293,19 +293,11 @@ impl ImageModel {
             let tiles = [Tile { grid: Some(grid), ..Tile::new(rgb(&view), name) }].into_iter().chain(target).collect();
             Card { tiles, strips: Vec::new() }
         };
-        let cards: Vec<Card> = samples.iter().enumerate().map(card).collect();
-        let tiles = cards.iter().flat_map(|card| &card.tiles);
-        let most = tiles.filter_map(|tile| tile.grid.as_ref()?.classes.iter().max()).max();
-        let targets = (1..=most.map_or(0, |most| most.saturating_sub(1))).map(|k| format!("target {k}"));
-        let legend = ["unused".to_owned(), "context".to_owned()].into_iter().chain(targets).collect();
-        Ok((!cards.is_empty()).then(|| {
-            Finding::pictures(
-                "masks",
-                "What was hidden",
-                "Left the sample, right its mask. The context encoder sees only the part without a tint; from it the \
-                 predictor predicts the features of the targets.",
-                Pictures { legend, cards },
-            )
-        }))
+        let cards = samples.iter().enumerate().map(card).collect();
+        Ok(judges::hidden_tiles(
+            cards,
+            "Left the sample, right its mask. The context encoder sees only the part without a tint; from it the \
+             predictor predicts the features of the targets.",
+        ))
     }
 }

@@ -10,14 +10,13 @@ use foretell_data::{Auto, Decision};
 use foretell_eval::Finding;
 use foretell_jepa::series::next::{NextSeries, NextSeriesCollator, NextSeriesNetworks};
 use foretell_nn::mlp::{Activation, Projector};
-use foretell_nn::vit::Size;
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::series_model::{SeriesDials, Tail, usual_steps};
+use crate::series_model::{SeriesNetwork, usual_steps};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -33,22 +32,9 @@ static ROW: Row = Row {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeNepaConfig {
-    /// The dial that sets width, depth and heads, as TS-JEPA's.
-    pub size: Size,
-    /// Steps of a patch.
-    pub patch: Auto<usize>,
-    /// Steps of the tokeniser's convolution, and its stride.
-    pub kernel: usize,
-    /// What becomes of the end of a patch that no whole kernel reaches.
-    pub tail: Tail,
-    /// Whether tokens are told where holes lie.
-    pub holes: bool,
-    /// Token width.
-    pub width: Auto<usize>,
-    /// Blocks.
-    pub depth: Auto<usize>,
-    /// Attention heads.
-    pub heads: Auto<usize>,
+    /// What it shares with the other systems over series.
+    #[serde(flatten)]
+    pub network: SeriesNetwork,
     /// Hidden widths of the projector, with batch normalisation and a rectifier behind each.
     pub projector: Vec<usize>,
     /// Width of its codes.
@@ -67,14 +53,7 @@ impl Default for LeNepaConfig {
     /// Weights are those of the released objective.
     fn default() -> Self {
         Self {
-            size: Size::Tiny,
-            patch: Auto::Auto,
-            kernel: 3,
-            tail: Tail::Filled,
-            holes: true,
-            width: Auto::Auto,
-            depth: Auto::Auto,
-            heads: Auto::Auto,
+            network: SeriesNetwork::default(),
             projector: vec![512],
             code_width: 64,
             sigreg_batch: 10.0,
@@ -90,10 +69,13 @@ impl LeNepaConfig {
     /// train with `train.lr = 1e-4` and weight decay 0.01 to 0.1 over 20,000 steps.
     pub fn official() -> Self {
         Self {
-            width: Auto::Value(192),
-            depth: Auto::Value(8),
-            heads: Auto::Value(3),
-            holes: false,
+            network: SeriesNetwork {
+                width: Auto::Value(192),
+                depth: Auto::Value(8),
+                heads: Auto::Value(3),
+                holes: false,
+                ..SeriesNetwork::default()
+            },
             projector: vec![1536],
             sigreg_batch: 0.0,
             sigreg_time: 20.0,
@@ -136,14 +118,7 @@ impl System for LeNepaConfig {
     }
 
     fn init(&mut self, on: &On<'_, Series>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
-        let dials = SeriesDials {
-            patch: &mut self.patch,
-            width: &mut self.width,
-            depth: &mut self.depth,
-            heads: &mut self.heads,
-        };
-        let (kernel, tail, holes) = (self.kernel, self.tail, self.holes);
-        let mut vit = dials.settle(self.size, kernel, tail, holes, on, decisions)?;
+        let mut vit = self.network.settle(on, decisions)?;
         vit.causal = true;
         self.check(on.batch)?;
         let widths: Vec<usize> =

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, resolved, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -117,7 +117,7 @@ impl LeVJepaConfig {
         let (_, image_size, _) = on.config.form()?;
         let dials =
             Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
-        let Lengths { patch, .. } = dials.settle(self.size, image_size, on, decisions);
+        let Lengths { patch, .. } = dials.settle(self.size, || usual_patch(image_size), on, decisions);
         self.small_size.resolve("model.small_size", decisions, || {
             let unit = patch.max(1);
             ((image_size / 2 / unit).max(1) * unit, format!("half of {image_size} pixels: a quarter of the work"))

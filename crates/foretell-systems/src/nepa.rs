@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{Dials, Lengths, check_patch, check_width, settle_average};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, settle_average, usual_patch};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -164,7 +164,8 @@ impl System for NepaConfig {
         let (image_size, channels) = on.config.form()?;
         let dials =
             Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
-        let Lengths { patch, width, depth, heads, hidden } = dials.settle(self.size, image_size, on, decisions);
+        let Lengths { patch, width, depth, heads, hidden } =
+            dials.settle(self.size, || usual_patch(image_size), on, decisions);
         if self.keep == Keep::Average {
             settle_average(&mut self.ema, on, decisions)?;
         }

@@ -6,6 +6,7 @@ use foretell_nn::series::{Cut, SeriesVitConfig};
 use foretell_nn::vit::Size;
 use serde::{Deserialize, Serialize};
 
+use crate::sizes::resolved;
 use crate::system::{On, SystemError};
 
 /// What becomes of the end of a patch that no whole kernel reaches.
@@ -19,34 +20,61 @@ pub enum Tail {
     Official,
 }
 
-/// The dials of a transformer over series that may be open.
-pub(crate) struct SeriesDials<'a> {
-    pub(crate) patch: &'a mut Auto<usize>,
-    pub(crate) width: &'a mut Auto<usize>,
-    pub(crate) depth: &'a mut Auto<usize>,
-    pub(crate) heads: &'a mut Auto<usize>,
+/// Settings of the network that every system over series has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeriesNetwork {
+    /// The dial that sets width, depth and heads: 128 wide, 4 deep, 4 heads; 256, 6, 4; from `base` on 512, 8, 8.
+    pub size: Size,
+    /// Steps of a patch.
+    pub patch: Auto<usize>,
+    /// Steps of the tokeniser's convolution, and its stride.
+    pub kernel: usize,
+    /// What becomes of the end of a patch that no whole kernel reaches.
+    pub tail: Tail,
+    /// Whether tokens are told where holes lie; otherwise a hole is the training part's mean.
+    pub holes: bool,
+    /// Token width.
+    pub width: Auto<usize>,
+    /// Blocks.
+    pub depth: Auto<usize>,
+    /// Attention heads, of a predictor too.
+    pub heads: Auto<usize>,
+}
+
+impl Default for SeriesNetwork {
+    fn default() -> Self {
+        Self {
+            size: Size::Tiny,
+            patch: Auto::Auto,
+            kernel: 3,
+            tail: Tail::Filled,
+            holes: true,
+            width: Auto::Auto,
+            depth: Auto::Auto,
+            heads: Auto::Auto,
+        }
+    }
 }
 
 /// Steps of the paper's patch, of which a window has ten.
 const PATCH: usize = 32;
 const TOKENS: usize = 10;
 
-/// How series of so many channels are cut.
-pub(crate) fn cut_of(channels: usize, patch: usize, kernel: usize, tail: Tail) -> Cut {
-    Cut { channels, patch, kernel: kernel.min(patch).max(1), whole: tail == Tail::Filled }
-}
+impl SeriesNetwork {
+    /// How series of so many channels are cut. The patch must be chosen.
+    pub(crate) fn cut(&self, channels: usize) -> Cut {
+        let patch = resolved(self.patch);
+        Cut { channels, patch, kernel: self.kernel.min(patch).max(1), whole: self.tail == Tail::Filled }
+    }
 
-impl SeriesDials<'_> {
     /// Chooses what is open and says why; the encoder's lengths. An error if they cannot be.
     pub(crate) fn settle(
-        self,
-        size: Size,
-        kernel: usize,
-        tail: Tail,
-        holes: bool,
+        &mut self,
         on: &On<'_, Series>,
         decisions: &mut Vec<Decision>,
     ) -> Result<SeriesVitConfig, SystemError> {
+        let (size, kernel, holes) = (self.size, self.kernel, self.holes);
         let wrong = |message: String| Err(SystemError::Setting(message));
         let (wide, blocks, split) = match size {
             Size::Tiny => (128, 4, 4),
@@ -79,7 +107,7 @@ impl SeriesDials<'_> {
         if depth == 0 {
             return wrong("`model.depth` must be at least 1, found 0".to_owned());
         }
-        let cut = cut_of(on.config.channels(), patch, kernel, tail);
+        let cut = self.cut(on.config.channels());
         Ok(SeriesVitConfig { cut, width, depth, heads, hidden: 4 * width, holes, causal: false })
     }
 }

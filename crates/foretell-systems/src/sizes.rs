@@ -12,7 +12,7 @@ pub(crate) fn resolved(value: Auto<usize>) -> usize {
     if let Auto::Value(value) = value { value } else { 0 }
 }
 
-/// The dials of a transformer over images or clips that may be open.
+/// The dials of a transformer over patches that may be open.
 pub(crate) struct Dials<'a> {
     pub(crate) patch: &'a mut Auto<usize>,
     pub(crate) width: &'a mut Auto<usize>,
@@ -36,13 +36,13 @@ impl Dials<'_> {
     pub(crate) fn settle<D: Modality>(
         self,
         size: Size,
-        image_size: usize,
+        patch: impl FnOnce() -> (usize, String),
         on: &On<'_, D>,
         decisions: &mut Vec<Decision>,
     ) -> Lengths {
         let (usual, blocks, heads, hidden) = size.dimensions();
         let of_size = |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        let patch = self.patch.resolve("model.patch", decisions, || usual_patch(image_size));
+        let patch = self.patch.resolve("model.patch", decisions, patch);
         let width = self.width.resolve("model.width", decisions, || of_size(usual));
         let depth = self.depth.resolve("model.depth", decisions, || {
             if on.on_cpu() {

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::sound::{SoundConfig, SoundSample, Sounds};
 use foretell_data::{Auto, Decision};
-use foretell_eval::{Card, Finding, Grid, Pictures, Tile};
+use foretell_eval::{Card, Finding, Grid, Tile};
 use foretell_jepa::AntiCollapse;
 use foretell_jepa::clips::LatentLoss;
 use foretell_jepa::masked::{Keep, Masked, MaskedNetworks, OnGrid, Predicts};
@@ -23,9 +23,9 @@ use foretell_nn::vit::{Size, VitConfig};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::judges::{originals, rgb};
+use crate::judges::{self, originals, rgb};
 use crate::judging::Judging;
-use crate::sizes::{check_width, resolved, settle_average};
+use crate::sizes::{Dials, Lengths, check_width, resolved, settle_average};
 use crate::system::{JudgeError, On, SystemError};
 
 /// How fresh weights are drawn.
@@ -116,8 +116,6 @@ const SLICES: usize = 256;
 const SHOWN: usize = 6;
 /// The step whose randomness draws them: no training step has this number.
 const SHOWN_STEP: u64 = u64::MAX / 4;
-/// Blocks where nothing is said, on a CPU.
-const SHALLOW: usize = 6;
 
 impl SoundModel {
     /// Chooses what is open, says why, and builds the objective and fresh networks.
@@ -137,19 +135,9 @@ impl SoundModel {
         (bands, frames): (usize, usize),
         decisions: &mut Vec<Decision>,
     ) -> Result<(), SystemError> {
-        let (usual, blocks, heads, _) = self.size.dimensions();
-        let size = self.size;
-        let of_size = |value: usize| (value, format!("size = {size:?}").to_lowercase());
-        self.patch.resolve("model.patch", decisions, || usual_patch(bands, frames));
-        let width = self.width.resolve("model.width", decisions, || of_size(usual));
-        let depth = self.depth.resolve("model.depth", decisions, || {
-            if on.on_cpu() {
-                (blocks.min(SHALLOW), "on a CPU: twice the sounds in the same time".to_owned())
-            } else {
-                of_size(blocks)
-            }
-        });
-        self.heads.resolve("model.heads", decisions, || of_size(heads));
+        let dials =
+            Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
+        let Lengths { width, depth, .. } = dials.settle(self.size, || usual_patch(bands, frames), on, decisions);
         self.predictor_width.resolve("model.predictor_width", decisions, || {
             (width / 2, "half the encoder's width: the bottleneck".to_owned())
         });
@@ -282,20 +270,12 @@ impl SoundModel {
             let tile = Tile { grid: Some(grid), ..Tile::new(rgb(&view.picture()), "") };
             Card { tiles: vec![tile], strips: Vec::new() }
         };
-        let cards: Vec<Card> = samples.iter().enumerate().map(card).collect();
-        let tiles = cards.iter().flat_map(|card| &card.tiles);
-        let most = tiles.filter_map(|tile| tile.grid.as_ref()?.classes.iter().max()).max();
-        let targets = (1..=most.map_or(0, |most| most.saturating_sub(1))).map(|k| format!("target {k}"));
-        let legend = ["unused".to_owned(), "context".to_owned()].into_iter().chain(targets).collect();
-        Ok((!cards.is_empty()).then(|| {
-            Finding::pictures(
-                "masks",
-                "What was hidden",
-                "Spectrograms, high frequencies up and time to the right; beside each its mask. The context encoder hears only the part \
-                 without a tint; from it the predictor predicts the features of the targets.",
-                Pictures { legend, cards },
-            )
-        }))
+        let cards = samples.iter().enumerate().map(card).collect();
+        Ok(judges::hidden_tiles(
+            cards,
+            "Spectrograms, high frequencies up and time to the right; beside each its mask. The context encoder hears only the part \
+             without a tint; from it the predictor predicts the features of the targets.",
+        ))
     }
 }
 

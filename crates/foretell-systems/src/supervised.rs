@@ -14,7 +14,7 @@ use foretell_train::Learner;
 use serde::{Deserialize, Serialize};
 
 use crate::row::{Row, State};
-use crate::sizes::{Dials, Lengths, check_patch, check_width};
+use crate::sizes::{Dials, Lengths, check_patch, check_width, usual_patch};
 use crate::system::{On, System, SystemError};
 
 static ROW: Row = Row {
@@ -70,7 +70,8 @@ impl System for SupervisedConfig {
         let (image_size, channels) = on.config.form()?;
         let dials =
             Dials { patch: &mut self.patch, width: &mut self.width, depth: &mut self.depth, heads: &mut self.heads };
-        let Lengths { patch, width, depth, heads, hidden } = dials.settle(self.size, image_size, on, decisions);
+        let Lengths { patch, width, depth, heads, hidden } =
+            dials.settle(self.size, || usual_patch(image_size), on, decisions);
         check_patch(image_size, patch)?;
         check_width("encoder", width, heads)?;
         self.augment.check().map_err(|error| error.under("model.augment"))?;

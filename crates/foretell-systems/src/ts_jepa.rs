@@ -14,7 +14,6 @@ use foretell_jepa::masked::Keep;
 use foretell_jepa::series::masked::{Gathers, MaskedSeries, Predicts, SeriesCollator, SeriesNetworks, SpanMasks};
 use foretell_jepa::target::{EmaConfig, EmaSchedule, TargetKind, TargetTransform};
 use foretell_nn::series::SeriesPredictorConfig;
-use foretell_nn::vit::Size;
 use foretell_train::{Learner, TrainConfig};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +21,8 @@ use crate::ablation::Ablation;
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::series_model::{SeriesDials, Tail, cut_of, usual_steps};
-use crate::sizes::{resolved, settle_average};
+use crate::series_model::{SeriesNetwork, Tail, usual_steps};
+use crate::sizes::settle_average;
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -61,22 +60,9 @@ pub enum Pooled {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TsJepaConfig {
-    /// The dial that sets width, depth and heads: 128 wide, 4 deep, 4 heads; 256, 6, 4; from `base` on 512, 8, 8.
-    pub size: Size,
-    /// Steps of a patch.
-    pub patch: Auto<usize>,
-    /// Steps of the tokeniser's convolution, and its stride.
-    pub kernel: usize,
-    /// What becomes of the end of a patch that no whole kernel reaches.
-    pub tail: Tail,
-    /// Whether tokens are told where holes lie; otherwise a hole is the training part's mean.
-    pub holes: bool,
-    /// Token width.
-    pub width: Auto<usize>,
-    /// Blocks.
-    pub depth: Auto<usize>,
-    /// Attention heads, of the predictor too.
-    pub heads: Auto<usize>,
+    /// What it shares with the other systems over series.
+    #[serde(flatten)]
+    pub network: SeriesNetwork,
     /// The predictor's width.
     pub predictor_width: Auto<usize>,
     /// Its blocks.
@@ -108,14 +94,7 @@ pub struct TsJepaConfig {
 impl Default for TsJepaConfig {
     fn default() -> Self {
         Self {
-            size: Size::Tiny,
-            patch: Auto::Auto,
-            kernel: 3,
-            tail: Tail::Filled,
-            holes: true,
-            width: Auto::Auto,
-            depth: Auto::Auto,
-            heads: Auto::Auto,
+            network: SeriesNetwork::default(),
             predictor_width: Auto::Auto,
             predictor_depth: 2,
             masks: SpanMasks::default(),
@@ -139,12 +118,15 @@ impl TsJepaConfig {
     /// 5001 epochs, over which the rate falls in a line to a half.
     pub fn official() -> Self {
         Self {
-            patch: Auto::Value(32),
-            tail: Tail::Official,
-            holes: false,
-            width: Auto::Value(128),
-            depth: Auto::Value(1),
-            heads: Auto::Value(2),
+            network: SeriesNetwork {
+                patch: Auto::Value(32),
+                tail: Tail::Official,
+                holes: false,
+                width: Auto::Value(128),
+                depth: Auto::Value(1),
+                heads: Auto::Value(2),
+                ..SeriesNetwork::default()
+            },
             predictor_width: Auto::Value(128),
             predictor_depth: 1,
             gathers: Gathers::Official,
@@ -194,15 +176,8 @@ impl System for TsJepaConfig {
     }
 
     fn init(&mut self, on: &On<'_, Series>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
-        let dials = SeriesDials {
-            patch: &mut self.patch,
-            width: &mut self.width,
-            depth: &mut self.depth,
-            heads: &mut self.heads,
-        };
-        let (kernel, tail, holes) = (self.kernel, self.tail, self.holes);
-        let vit = dials.settle(self.size, kernel, tail, holes, on, decisions)?;
-        let heads = resolved(self.heads);
+        let vit = self.network.settle(on, decisions)?;
+        let heads = vit.heads;
         let narrow = self.predictor_width.resolve("model.predictor_width", decisions, || {
             let half = (vit.width / 2).next_multiple_of(2 * heads).min(vit.width);
             (half, "half of the encoder's".to_owned())
@@ -276,7 +251,7 @@ impl System for TsJepaConfig {
     /// The usual with random convolutions beside them, noise, forecasts, what is hidden, and LiDAR.
     fn judge(&self, run: &Judging<'_, Series>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::series(run)?;
-        let cut = cut_of(run.on.config.channels(), resolved(self.patch), self.kernel, self.tail);
+        let cut = self.network.cut(run.on.config.channels());
         findings.extend(judges::hidden(run, self.masks, cut));
         findings.push(judges::lidar(run)?);
         Ok(findings)

@@ -19,7 +19,7 @@ mod told_apart;
 pub mod world;
 
 use foretell_data::{Film, Image, Modality, Part, judged_part, shrink, spread};
-use foretell_eval::{Finding, Picture};
+use foretell_eval::{Card, Finding, Picture, Pictures};
 
 use crate::judging::Judging;
 use crate::recipe::ProbeKind;
@@ -96,4 +96,14 @@ pub fn moving(film: &Film, frames: usize, side: usize) -> Option<Picture> {
 pub fn rgb(image: &Image) -> Option<Picture> {
     let colour = if image.channels == 3 { image.clone() } else { image.clone().with_channels(3) };
     Picture::rgb(colour.width, colour.height, &colour.pixels)
+}
+
+/// What was hidden of some samples, whose tiles have a grid of classes: nothing, the context, and each target; `None` without samples.
+pub(crate) fn hidden_tiles(cards: Vec<Card>, lead: &str) -> Option<Finding> {
+    let tiles = cards.iter().flat_map(|card| &card.tiles);
+    let most = tiles.filter_map(|tile| tile.grid.as_ref()?.classes.iter().max()).max();
+    let targets = (1..=most.map_or(0, |most| most.saturating_sub(1))).map(|k| format!("target {k}"));
+    let legend = ["unused".to_owned(), "context".to_owned()].into_iter().chain(targets).collect();
+    let any = !cards.is_empty();
+    any.then(|| Finding::pictures("masks", "What was hidden", lead, Pictures { legend, cards }))
 }

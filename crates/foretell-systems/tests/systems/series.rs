@@ -11,6 +11,7 @@ use foretell_systems::family::find;
 use foretell_systems::lat_pfn::LatPfnSettings;
 use foretell_systems::le_nepa::LeNepaConfig;
 use foretell_systems::recipe::parse;
+use foretell_systems::series_model::SeriesNetwork;
 use foretell_systems::ts_jepa::TsJepaConfig;
 use foretell_train::TrainConfig;
 use toml::{Table, Value};
@@ -54,11 +55,13 @@ fn the_released_settings_are_the_recipes() {
 #[test]
 fn released_systems_are_built() {
     let all = EmaConfig { initial_teacher_limit: 1.0, ..TsJepaConfig::official().ema };
-    let asked = TsJepaConfig { ema: all, patch: Auto::Value(16), ..TsJepaConfig::official() };
-    bench(1).learner(&asked);
-    let said = bench(1).refusal(&TsJepaConfig { patch: Auto::Value(16), ..TsJepaConfig::official() });
+    let network = SeriesNetwork { patch: Auto::Value(16), ..TsJepaConfig::official().network };
+    let asked = TsJepaConfig { network, ..TsJepaConfig::official() };
+    bench(1).learner(&TsJepaConfig { ema: all, ..asked.clone() });
+    let said = bench(1).refusal(&asked);
     assert!(said.contains("random initial teacher"), "{said}");
-    bench(2).learner(&LeNepaConfig { width: Auto::Value(24), ..LeNepaConfig::official() });
+    let network = SeriesNetwork { width: Auto::Value(24), ..LeNepaConfig::official().network };
+    bench(2).learner(&LeNepaConfig { network, ..LeNepaConfig::official() });
     bench(1).learner(&LatPfnSettings { width: Auto::Value(16), ..LatPfnSettings::official() });
 }
 
@@ -66,11 +69,26 @@ fn released_systems_are_built() {
 fn impossible_settings_are_refused_in_a_sentence() {
     let ours = TsJepaConfig::default;
     for (config, word) in [
-        (TsJepaConfig { patch: Auto::Value(40), ..ours() }, "two patches of 40"),
-        (TsJepaConfig { patch: Auto::Value(0), ..ours() }, "`model.patch`"),
-        (TsJepaConfig { kernel: 0, ..ours() }, "`model.kernel`"),
-        (TsJepaConfig { width: Auto::Value(30), heads: Auto::Value(4), ..ours() }, "`model.width`"),
-        (TsJepaConfig { depth: Auto::Value(0), ..ours() }, "`model.depth`"),
+        (
+            TsJepaConfig { network: SeriesNetwork { patch: Auto::Value(40), ..SeriesNetwork::default() }, ..ours() },
+            "two patches of 40",
+        ),
+        (
+            TsJepaConfig { network: SeriesNetwork { patch: Auto::Value(0), ..SeriesNetwork::default() }, ..ours() },
+            "`model.patch`",
+        ),
+        (TsJepaConfig { network: SeriesNetwork { kernel: 0, ..SeriesNetwork::default() }, ..ours() }, "`model.kernel`"),
+        (
+            TsJepaConfig {
+                network: SeriesNetwork { width: Auto::Value(30), heads: Auto::Value(4), ..SeriesNetwork::default() },
+                ..ours()
+            },
+            "`model.width`",
+        ),
+        (
+            TsJepaConfig { network: SeriesNetwork { depth: Auto::Value(0), ..SeriesNetwork::default() }, ..ours() },
+            "`model.depth`",
+        ),
         (TsJepaConfig { predictor_width: Auto::Value(7), ..ours() }, "`model.predictor_width`"),
         (TsJepaConfig { predictor_depth: 0, ..ours() }, "`model.predictor_depth`"),
         (TsJepaConfig { masks: SpanMasks { share: 1.0, span: 1 }, ..ours() }, "`model.masks.share`"),
@@ -85,7 +103,10 @@ fn impossible_settings_are_refused_in_a_sentence() {
         (LeNepaConfig { sigreg_time: f64::NAN, ..ours() }, "`model.sigreg_time`"),
         (LeNepaConfig { code_width: 0, ..ours() }, "`model.code_width`"),
         (LeNepaConfig { projector: vec![0], ..ours() }, "`model.projector`"),
-        (LeNepaConfig { heads: Auto::Value(0), ..ours() }, "heads"),
+        (
+            LeNepaConfig { network: SeriesNetwork { heads: Auto::Value(0), ..SeriesNetwork::default() }, ..ours() },
+            "heads",
+        ),
     ] {
         let said = bench(2).refusal(&config);
         assert!(said.contains(word), "{said}");
@@ -129,25 +150,16 @@ fn short_runs_learn() {
     let data = Arc::new(Series::open(&mut config, &mut opening).unwrap());
     let bench = Bench::new(Some(data), config, (60, 16));
     let half = EmaConfig { schedule: EmaSchedule::Constant { momentum: 0.9 }, ..EmaConfig::default() };
-    let small = TsJepaConfig {
+    let network = SeriesNetwork {
         patch: Auto::Value(8),
         width: Auto::Value(32),
         depth: Auto::Value(1),
         heads: Auto::Value(2),
-        ema: half,
-        ..TsJepaConfig::default()
+        ..SeriesNetwork::default()
     };
+    let small = TsJepaConfig { network: network.clone(), ema: half, ..TsJepaConfig::default() };
     let values = TsJepaConfig { predicts: foretell_jepa::series::masked::Predicts::Values, ..small.clone() };
-    let nepa = LeNepaConfig {
-        patch: Auto::Value(8),
-        width: Auto::Value(32),
-        depth: Auto::Value(1),
-        heads: Auto::Value(2),
-        projector: vec![32],
-        code_width: 16,
-        slices: 32,
-        ..LeNepaConfig::default()
-    };
+    let nepa = LeNepaConfig { network, projector: vec![32], code_width: 16, slices: 32, ..LeNepaConfig::default() };
     let pfn = LatPfnSettings {
         width: Auto::Value(16),
         heads: 2,
