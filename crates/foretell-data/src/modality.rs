@@ -50,6 +50,11 @@ impl Part {
             Self::HeldOut => "the held-out part",
         }
     }
+
+    /// An error unless a part of so many samples has this one.
+    pub(crate) fn holds(self, index: usize, len: usize) -> Result<(), DataError> {
+        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: self.name(), index, len }) }
+    }
 }
 
 /// What to do with a sample that cannot be read.

@@ -217,11 +217,6 @@ impl Connectomes {
             (Source::Files(files), part) => files.places(part).len(),
         }
     }
-
-    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
-        let len = self.count(part);
-        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: part.name(), index, len }) }
-    }
 }
 
 /// Resolves how windows slide.
@@ -374,7 +369,7 @@ impl Modality for Connectomes {
 
     /// The group is the subject.
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(match &self.source {
             Source::Generated(networks) => Meta {
                 name: states::name(part, index),
@@ -395,7 +390,7 @@ impl Modality for Connectomes {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<DynamicGraph, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         let (series, states) = match &self.source {
             Source::Generated(networks) => {
                 let (series, states) = states::generate(networks, part, index)?;

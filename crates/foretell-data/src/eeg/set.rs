@@ -116,11 +116,6 @@ impl Eeg {
         }
     }
 
-    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
-        let len = self.count(part);
-        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: part.name(), index, len }) }
-    }
-
     /// The window's number among all.
     fn place(&self, part: Part, index: usize) -> usize {
         match part {
@@ -384,7 +379,7 @@ impl Modality for Eeg {
 
     /// The group is the subject.
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         if self.is_generated() {
             return Ok(Meta {
                 name: heads::name(part, index),
@@ -409,7 +404,7 @@ impl Modality for Eeg {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<EegSample, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         let config = &self.config;
         let samples = config.samples();
         let cut = |x: f64| (x as f32).clamp(-FURTHEST, FURTHEST);

@@ -124,11 +124,6 @@ impl Graphs {
         }
     }
 
-    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
-        let len = self.count(part);
-        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: part.name(), index, len }) }
-    }
-
     fn sample(&self, graph: Arc<Graph>) -> GraphSample {
         GraphSample {
             features: inputs::features(&graph, &self.config).into(),
@@ -333,7 +328,7 @@ impl Modality for Graphs {
 
     /// The group is the fold that holds the graph out, from 1.
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(match &self.source {
             Source::Generated(config) => Meta {
                 name: motifs::name(part, index),
@@ -356,7 +351,7 @@ impl Modality for Graphs {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<GraphSample, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(match &self.source {
             Source::Generated(config) => self.sample(Arc::new(motifs::generate(config, part, index))),
             Source::Listed(listed) => {

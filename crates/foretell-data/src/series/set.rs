@@ -132,11 +132,6 @@ impl Series {
         }
     }
 
-    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
-        let len = self.count(part);
-        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: part.name(), index, len }) }
-    }
-
     /// A sample on the config's scale, without noise.
     fn plain(&self, part: Part, index: usize) -> SeriesSample {
         match &self.from {
@@ -346,7 +341,7 @@ impl Modality for Series {
     }
 
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(match &self.from {
             From::Waves => Meta {
                 name: generated::name(part, index),
@@ -366,7 +361,7 @@ impl Modality for Series {
     }
 
     fn load(&self, part: Part, index: usize) -> Result<SeriesSample, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(self.noisy(self.plain(part, index), part, index))
     }
 

@@ -145,11 +145,6 @@ impl Sounds {
         }
     }
 
-    fn check(&self, part: Part, index: usize) -> Result<(), DataError> {
-        let len = self.count(part);
-        if index < len { Ok(()) } else { Err(DataError::OutOfRange { part: part.name(), index, len }) }
-    }
-
     /// The resolved configuration.
     pub fn config(&self) -> &SoundConfig {
         &self.config
@@ -157,7 +152,7 @@ impl Sounds {
 
     /// One channel of a sample at the rate of the data, as it is heard.
     pub fn wave(&self, part: Part, index: usize) -> Result<Vec<f32>, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         match &self.from {
             Origin::Tones(tones) => Ok(tones::generate(tones, part, index)),
             Origin::Files(_) => {
@@ -407,7 +402,7 @@ impl Modality for Sounds {
     }
 
     fn meta(&self, part: Part, index: usize) -> Result<Meta, DataError> {
-        self.check(part, index)?;
+        part.holds(index, self.count(part))?;
         Ok(match &self.from {
             Origin::Tones(tones) => Meta {
                 name: tones::name(part, index),
