@@ -104,7 +104,7 @@ def timed(folder, bands, workers, names):
             start = time.perf_counter()
             frames = sum(pool.map(one, [(path, name, bands) for path in paths], chunksize=16))
             seconds = time.perf_counter() - start
-        print(json.dumps({"library": name, "files": len(paths), "files_per_s": len(paths) / seconds, "frames_per_s": frames / seconds}))
+        print(json.dumps({"library": name, "files": len(paths), "samples_per_s": len(paths) / seconds, "frames": frames}))
 
 
 if __name__ == "__main__":

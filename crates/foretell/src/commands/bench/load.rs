@@ -1,18 +1,18 @@
-//! `foretell bench load`: from files to augmented, normalised batches, without a step to feed; of sound to log-mel spectrograms.
+//! `foretell bench load`: from files to augmented, normalised batches, without a step to feed; of other kinds of data to samples.
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foretell_data::random::{Stream, rng};
-use foretell_data::sound::{SoundConfig, Sounds};
 use foretell_data::{
     Augment, Auto, ClipSample, Clips, ClipsConfig, Collate, DataError, Dataset, Feed, Images, ImagesConfig, Loader,
-    Modality, Normalise, Opening, Part, feed,
+    Modality, Normalise, Opening, feed,
 };
 use foretell_jepa::views::ViewsCollator;
+use foretell_systems::{Member, family};
 use serde::Serialize;
+use toml::Table;
 
 use super::{positive, rounded, show};
 use crate::Error;
@@ -20,13 +20,13 @@ use crate::Error;
 /// What `bench load` was asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// Images, clips or sound: whatever `train --data` takes.
+    /// Images or clips, or data of another kind, whose samples are then all read once.
     #[arg(long)]
     data: PathBuf,
     /// Side of the crops in pixels.
     #[arg(long, value_parser = positive, default_value_t = 224)]
     image: usize,
-    /// Samples in a batch: 64 images or sounds or 8 clips where nothing is said.
+    /// Images or clips in a batch: 64 images or 8 clips where nothing is said.
     #[arg(long, value_parser = positive)]
     batch: Option<usize>,
     /// Frames of a clip.
@@ -63,11 +63,10 @@ struct ClipsReport {
 }
 
 #[derive(Serialize)]
-struct SoundReport {
-    sounds: usize,
+struct WholeReport {
+    samples: usize,
     seconds: f64,
-    sounds_per_s: f64,
-    frames_per_s: f64,
+    samples_per_s: f64,
 }
 
 /// One random resized crop of an image, flipped by chance and normalised, as torchvision's usual training transform; of a clip the same
@@ -88,10 +87,10 @@ pub(super) fn load(args: &LoadArgs) -> Result<(), Error> {
         };
         return show(&report, args.json);
     }
-    let batch = args.batch.unwrap_or(64);
-    if images.is_err() && Sounds::recognises(&args.data) {
-        return sound(args, batch);
+    if let Some(member) = family::members().find(|member| images.is_err() && member.recognises(&args.data)) {
+        return whole(member, args);
     }
+    let batch = args.batch.unwrap_or(64);
     let seconds = timed(of_images(images?, args, batch, crop)?, args)?;
     let images = args.steps * batch;
     show(&Report { images, seconds: rounded(seconds), images_per_s: rounded(images as f64 / seconds) }, args.json)
@@ -110,47 +109,17 @@ fn timed(feed: Arc<dyn Feed>, args: &LoadArgs) -> Result<f64, Error> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Whole recordings, each once: nothing is kept in memory and nothing is cut.
-fn sound(args: &LoadArgs, batch: usize) -> Result<(), Error> {
-    let path = args.data.to_string_lossy().into_owned();
-    let mut config = SoundConfig { path, cache_mb: 0, ..SoundConfig::default() };
-    let mut opening = Opening { seed: 0, batch: 1, threads: args.threads, decisions: &mut Vec::new() };
-    let sounds = Sounds::open(&mut config, &mut opening)?;
-    let sounds = Recordings { count: sounds.len(Part::Train).unwrap_or(0), sounds, batch };
-    let (count, steps) = (sounds.count, sounds.count.div_ceil(batch));
+/// Every sample of data of another kind, each once as it is read for training; what is measured when they are opened is in the time.
+fn whole(member: &dyn Member, args: &LoadArgs) -> Result<(), Error> {
+    let mut data = Table::new();
+    data.insert("path".to_owned(), args.data.to_string_lossy().into_owned().into());
     let started = Instant::now();
-    let mut loader = Loader::new(Arc::new(sounds), args.threads, 2, 1);
-    let mut frames = 0;
-    for _ in 0..steps {
-        let batch: Box<dyn Any + Send> = loader.next()?;
-        frames += batch.downcast_ref::<usize>().copied().unwrap_or(0);
-    }
+    let samples = member.read_all(data, &mut |_, _| {})?.samples;
     let seconds = started.elapsed().as_secs_f64();
-    let report = SoundReport {
-        sounds: count,
-        seconds: rounded(seconds),
-        sounds_per_s: rounded(count as f64 / seconds),
-        frames_per_s: rounded(frames as f64 / seconds),
-    };
-    show(&report, args.json)
-}
-
-/// The recordings to learn from in their order; a batch is how many frames they have.
-struct Recordings {
-    sounds: Sounds,
-    batch: usize,
-    count: usize,
-}
-
-impl Feed for Recordings {
-    fn batch(&self, step: u64) -> Result<Box<dyn Any + Send>, DataError> {
-        let first = (step as usize - 1) * self.batch;
-        let mut frames = 0_usize;
-        for index in first..(first + self.batch).min(self.count) {
-            frames += self.sounds.load(Part::Train, index)?.frames;
-        }
-        Ok(Box::new(frames))
-    }
+    show(
+        &WholeReport { samples, seconds: rounded(seconds), samples_per_s: rounded(samples as f64 / seconds) },
+        args.json,
+    )
 }
 
 fn of_images(dataset: Dataset, args: &LoadArgs, batch: usize, crop: Augment) -> Result<Arc<dyn Feed>, Error> {
