@@ -7,6 +7,7 @@ mod drawing;
 mod files;
 mod generated;
 mod linear;
+mod opened;
 mod prior;
 mod raw;
 mod sample;
@@ -18,6 +19,7 @@ mod text;
 mod time;
 mod ts;
 mod ucr;
+mod windowed;
 
 pub use config::{SeriesConfig, Standardise};
 pub use drawing::{Band, Chart, Line};

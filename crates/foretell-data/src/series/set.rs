@@ -1,119 +1,60 @@
 //! Series in two parts: what training, evaluation and people are given.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rand_distr::{Distribution, StandardNormal};
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::images::labels::Factor;
 use crate::modality::{Description, Meta, Modality, Opening, Unit};
-use crate::random::{Stream, rng, shuffled};
+use crate::random::{Stream, rng};
 use crate::series::config::{SeriesConfig, Standardise};
 use crate::series::drawing::Chart;
 use crate::series::linear::stretched;
-use crate::series::raw::{Raw, RawSeries, RawSet, RawTable};
+use crate::series::opened::{channels_of, fits, lengths, missing, of_set, on_scale, told, waves};
+use crate::series::raw::Raw;
 use crate::series::sample::SeriesSample;
 use crate::series::statistics::{by_itself, moments, standardised};
 use crate::series::stretches::Stretch;
-use crate::series::text::bad;
+use crate::series::windowed::{Windows, of_table, windows_of};
 use crate::series::{files, generated};
-use crate::{Auto, DataError, Decision, Image, Normalise, Part};
+use crate::{DataError, Image, Normalise, Part};
 
-/// The window of TS-JEPA's paper.
-const WINDOW: usize = 320;
 /// Numbers of a channel in the baseline, at most.
 const BASELINE: usize = 512;
-/// One in so many series is held out where no file says which.
-const ONE_IN: usize = 5;
-/// Generated series by which their scale is measured.
-const MEASURED: usize = 256;
-/// Numbers that recorders write where nothing was measured.
-const SENTINELS: [f32; 7] = [-9999.0, -999.0, -99999.0, 9999.0, 99999.0, -32768.0, 32767.0];
 /// Height and width of a picture in pixels.
 const PICTURE: (usize, usize) = (96, 192);
 
 /// Series, their labels and their split.
 #[derive(Debug)]
 pub struct Series {
-    config: SeriesConfig,
-    from: From,
-    factors: Vec<Factor>,
-    format: String,
-    split: String,
-    facts: Vec<(String, String)>,
-    numbers: BTreeMap<String, Value>,
-    notes: Vec<String>,
+    pub(super) config: SeriesConfig,
+    pub(super) from: From,
+    pub(super) factors: Vec<Factor>,
+    pub(super) format: String,
+    pub(super) split: String,
+    pub(super) facts: Vec<(String, String)>,
+    pub(super) numbers: BTreeMap<String, Value>,
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug)]
-enum From {
+pub(super) enum From {
     Waves,
     Listed { series: Vec<Listed>, parts: [Vec<u32>; 2] },
     Windows(Windows),
 }
 
 #[derive(Debug)]
-struct Listed {
-    name: String,
-    sample: SeriesSample,
-    label: Option<u32>,
-}
-
-/// A recording, and the windows of each part: columns and rows at which they begin.
-#[derive(Debug)]
-struct Windows {
-    columns: Vec<String>,
-    /// Of each column, `[R]`, on the scale of the config.
-    values: Vec<Vec<f32>>,
-    rows: [Range<usize>; 2],
-    starts: [Vec<(u32, u32)>; 2],
-    window: usize,
-    separate: bool,
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) sample: SeriesSample,
+    pub(super) label: Option<u32>,
 }
 
 fn of_part(part: Part) -> usize {
     usize::from(part == Part::HeldOut)
-}
-
-impl Windows {
-    /// Steps of a column, or of all where they are not separate.
-    fn cut(&self, column: usize, rows: Range<usize>) -> SeriesSample {
-        if self.separate {
-            return SeriesSample::new(1, self.values[column][rows].to_vec());
-        }
-        let step = |row: usize| self.values.iter().map(move |column| column[row]);
-        SeriesSample::new(self.values.len(), rows.flat_map(step).collect())
-    }
-
-    /// Columns that windows are taken of: all of them together, or each.
-    fn taken(&self) -> usize {
-        if self.separate { self.values.len() } else { 1 }
-    }
-
-    /// Windows within some rows of which at least half is known.
-    fn windows(&self, rows: &Range<usize>, stride: usize) -> Vec<(u32, u32)> {
-        let mut windows = Vec::new();
-        for column in 0..self.taken() {
-            let columns = if self.separate { column..column + 1 } else { 0..self.values.len() };
-            let mut known = vec![0_usize; rows.len() + 1];
-            for (at, row) in rows.clone().enumerate() {
-                let here = columns.clone().filter(|column| !self.values[*column][row].is_nan()).count();
-                known[at + 1] = known[at] + here;
-            }
-            let all = self.window * columns.len();
-            let mut start = 0;
-            while start + self.window <= rows.len() {
-                if 2 * (known[start + self.window] - known[start]) >= all {
-                    windows.push((column as u32, (rows.start + start) as u32));
-                }
-                start += stride.max(1);
-            }
-        }
-        windows
-    }
 }
 
 impl Series {
@@ -374,448 +315,4 @@ impl Modality for Series {
     fn picture(&self, sample: &SeriesSample) -> Option<Image> {
         Some(Chart::of(sample).draw(PICTURE.1, PICTURE.0))
     }
-}
-
-/// What stands for a hole becomes one.
-fn missing(raw: &mut Raw, config: &SeriesConfig) {
-    let stands = |value: f32| config.missing.iter().any(|missing| value == *missing as f32);
-    let clear = |values: &mut Vec<f32>| values.iter_mut().filter(|v| stands(**v)).for_each(|value| *value = f32::NAN);
-    if config.missing.is_empty() {
-        return;
-    }
-    match raw {
-        Raw::Set(set) => {
-            set.train.iter_mut().chain(set.held_out.iter_mut().flatten()).for_each(|series| clear(&mut series.values));
-        }
-        Raw::Table(table) => table.values.iter_mut().for_each(clear),
-    }
-}
-
-/// Numbers that look as if they stood for a hole, where other values lie elsewhere.
-fn sentinels<'a>(columns: impl Iterator<Item = (String, &'a [f32])>) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (name, values) in columns {
-        for sentinel in SENTINELS {
-            let count = values.iter().filter(|value| **value == sentinel).count();
-            if count == 0 {
-                continue;
-            }
-            let others = values.iter().filter(|value| !value.is_nan() && **value != sentinel);
-            let size = others.map(|value| value.abs()).fold(0.0_f32, f32::max);
-            if size * 2.0 < sentinel.abs() {
-                notes.push(format!(
-                    "`{name}` is {sentinel} at {count} place{}, far from its other values: if that stands for a hole, set `data.missing` to [{sentinel}]",
-                    if count == 1 { "" } else { "s" }
-                ));
-            }
-        }
-    }
-    notes
-}
-
-fn lengths(steps: impl Iterator<Item = usize> + Clone) -> (usize, usize) {
-    (steps.clone().min().unwrap_or(0), steps.max().unwrap_or(0))
-}
-
-fn told((least, most): (usize, usize)) -> String {
-    if least == most { least.to_string() } else { format!("{least} to {most}") }
-}
-
-/// Each channel of a sample where they are separate, the sample itself otherwise.
-fn channels_of(sample: &SeriesSample, config: &SeriesConfig) -> Vec<SeriesSample> {
-    if config.separate == Auto::Value(true) && sample.channels > 1 {
-        (0..sample.channels).map(|channel| SeriesSample::new(1, sample.channel(channel).collect())).collect()
-    } else {
-        vec![sample.clone()]
-    }
-}
-
-/// A sample on the scale of a run, at its place among the channels of its series.
-fn on_scale(sample: &SeriesSample, place: usize, config: &SeriesConfig) -> SeriesSample {
-    let Normalise { mean, std } = &config.normalise;
-    if matches!(config.standardise, Standardise::Each | Standardise::None) || mean.is_empty() {
-        return sample.clone();
-    }
-    let of = |channel: usize| {
-        let channel = if sample.channels == 1 { place } else { channel };
-        (mean[channel % mean.len()], std[channel % std.len()])
-    };
-    let values = sample.values.iter().enumerate().map(|(i, value)| standardised(*value, of(i % sample.channels)));
-    SeriesSample::new(sample.channels, values.collect())
-}
-
-/// An error unless series of so many channels are what a run learnt from.
-fn fits(config: &SeriesConfig, channels: usize, path: &Path) -> Result<(), DataError> {
-    let expected = config.normalise.mean.len();
-    let known = expected == 0 || channels == expected;
-    if known || config.separate == Auto::Value(true) && config.standardise == Standardise::Each {
-        return Ok(());
-    }
-    Err(bad(path, format!("its series have {channels} channels, and the network was made for {expected}")))
-}
-
-/// The generated series.
-fn waves(config: &mut SeriesConfig) -> Series {
-    let waves = &config.waves;
-    config.separate = Auto::Value(false);
-    config.steps = (waves.steps, waves.steps);
-    if config.normalise.mean.is_empty() {
-        let measured: Vec<f32> = (0..waves.train.min(MEASURED))
-            .flat_map(|index| generated::generate(waves, Part::Train, index).values.to_vec())
-            .collect();
-        let (mean, std) = scale_of(measured.iter().copied(), config.standardise);
-        config.normalise = Normalise { mean: vec![mean], std: vec![std] };
-    }
-    Series {
-        config: config.clone(),
-        from: From::Waves,
-        factors: generated::factors(),
-        format: format!("generated series, seed {}", config.waves.seed),
-        split: "each part is drawn for itself".to_owned(),
-        facts: vec![("steps".to_owned(), config.waves.steps.to_string()), ("channels".to_owned(), "1".to_owned())],
-        numbers: BTreeMap::from([("steps".to_owned(), config.waves.steps.into()), ("channels".to_owned(), 1.into())]),
-        notes: Vec::new(),
-    }
-}
-
-/// Mean and deviation by which values are scaled.
-fn scale_of(values: impl Iterator<Item = f32> + Clone, standardise: Standardise) -> (f32, f32) {
-    match standardise {
-        Standardise::Training | Standardise::Official => moments(values),
-        Standardise::Each | Standardise::None => (0.0, 1.0),
-    }
-}
-
-fn changed(path: &Path) -> DataError {
-    DataError::changed(Series::UNIT, &path.display().to_string())
-}
-
-/// Labelled or unlabelled series of a set.
-fn of_set(
-    config: &mut SeriesConfig,
-    set: RawSet,
-    path: &Path,
-    decisions: &mut Vec<Decision>,
-) -> Result<Series, DataError> {
-    let RawSet { form, name, channels, train, held_out, notes } = set;
-    if !config.columns.is_empty() {
-        return Err(DataError::BadSetting {
-            name: "data.columns".into(),
-            expected: "left empty: it is a table that has columns, and this is a set of series",
-            found: config.columns.join(", "),
-        });
-    }
-    let brought = held_out.is_some();
-    let of_train = train.len();
-    let raw: Vec<RawSeries> = train.into_iter().chain(held_out.into_iter().flatten()).collect();
-    if let Some(empty) = raw.iter().position(|series| series.values.iter().all(|value| value.is_nan())) {
-        return Err(bad(path, format!("nothing is known of series {empty} (the first is 0): remove it")));
-    }
-    let labelled = raw.iter().all(|series| series.label.is_some());
-    let classes = if labelled { classes(&raw) } else { Vec::new() };
-    let label = |series: &RawSeries| {
-        labelled.then(|| classes.iter().position(|class| Some(class) == series.label.as_ref())).flatten().unwrap_or(0)
-            as u32
-    };
-    let in_part: [Vec<usize>; 2] = if brought {
-        [(0..of_train).collect(), (of_train..raw.len()).collect()]
-    } else {
-        drawn(&raw.iter().map(label).collect::<Vec<_>>())
-    };
-    let fingerprint = {
-        let mut hash = Xxh3::new();
-        for (place, series) in raw.iter().enumerate() {
-            hash.update(&(series.values.len() as u64).to_le_bytes());
-            series.values.iter().for_each(|value| hash.update(&value.to_bits().to_le_bytes()));
-            hash.update(series.label.as_deref().unwrap_or("").as_bytes());
-            hash.update(&[u8::from(in_part[0].binary_search(&place).is_ok())]);
-        }
-        format!("{:016x}", hash.digest())
-    };
-    if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
-        return Err(changed(path));
-    }
-    config.fingerprint = fingerprint;
-    config.window = Auto::Value(WINDOW);
-    config.separate.resolve("data.separate", decisions, || {
-        (false, format!("each series has its {channels} channel{} together", if channels == 1 { "" } else { "s" }))
-    });
-    let samples: Vec<SeriesSample> =
-        raw.iter().map(|series| SeriesSample::new(channels, series.values.clone())).collect();
-    if config.normalise.mean.is_empty() {
-        let measured: Vec<usize> =
-            if config.standardise == Standardise::Official { (0..raw.len()).collect() } else { in_part[0].clone() };
-        let (mean, std) = (0..channels)
-            .map(|channel| {
-                let values: Vec<f32> = measured.iter().flat_map(|place| samples[*place].channel(channel)).collect();
-                scale_of(values.iter().copied(), config.standardise)
-            })
-            .unzip();
-        config.normalise = Normalise { mean, std };
-    }
-    fits(config, channels, path)?;
-    let mut notes = notes;
-    let all = |channel: usize| samples.iter().flat_map(move |sample| sample.channel(channel)).collect::<Vec<f32>>();
-    let columns: Vec<(String, Vec<f32>)> = (0..channels).map(|c| (format!("channel {}", c + 1), all(c))).collect();
-    notes.extend(sentinels(columns.iter().map(|(name, values)| (name.clone(), &values[..]))));
-    let steady = config.normalise.std.iter().filter(|std| **std == 0.0).count();
-    if steady > 0 && !matches!(config.standardise, Standardise::Each | Standardise::None) {
-        notes.push(format!("{steady} of {channels} channels never change over the training part: they are 0"));
-    }
-    let known: usize = samples.iter().map(SeriesSample::count).sum();
-    let values: usize = samples.iter().map(|sample| sample.values.len()).sum();
-    let (mut series, mut parts) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let width = if config.separate == Auto::Value(true) { channels } else { 1 };
-    for (place, sample) in samples.iter().enumerate() {
-        let part = usize::from(in_part[0].binary_search(&place).is_err());
-        for (channel, own) in channels_of(sample, config).into_iter().enumerate() {
-            if own.count() == 0 {
-                continue;
-            }
-            parts[part].push(series.len() as u32);
-            let of = if width > 1 { format!("{name}/{place}/{channel}") } else { format!("{name}/{place}") };
-            let sample = on_scale(&own, channel, config);
-            series.push(Listed { name: of, sample, label: labelled.then(|| label(&raw[place])) });
-        }
-    }
-    config.steps = lengths(series.iter().map(|listed: &Listed| listed.sample.steps()));
-    let holes = 1.0 - known as f64 / values.max(1) as f64;
-    let mut facts = vec![("steps".to_owned(), told(config.steps)), ("channels".to_owned(), channels.to_string())];
-    if holes > 0.0 {
-        facts.push(("holes".to_owned(), format!("{:.1} % of all values", 100.0 * holes)));
-    }
-    let numbers = BTreeMap::from([
-        ("steps".to_owned(), config.steps.1.into()),
-        ("channels".to_owned(), channels.into()),
-        ("holes".to_owned(), holes.into()),
-    ]);
-    let factors = if classes.len() > 1 { vec![Factor { name: "class".to_owned(), classes }] } else { Vec::new() };
-    if factors.is_empty() {
-        for listed in &mut series {
-            listed.label = None;
-        }
-    }
-    Ok(Series {
-        config: config.clone(),
-        from: From::Listed { series, parts },
-        factors,
-        format: form.to_owned(),
-        split: if brought {
-            "by its two files or arrays".to_owned()
-        } else {
-            format!("one in {ONE_IN} of each class is held out, drawn once for all runs")
-        },
-        facts,
-        numbers,
-        notes,
-    })
-}
-
-/// Classes in the order of their numbers, where all are numbers.
-fn classes(raw: &[RawSeries]) -> Vec<String> {
-    let mut classes: Vec<String> = raw.iter().filter_map(|series| series.label.clone()).collect();
-    classes.sort();
-    classes.dedup();
-    let numbers: Option<Vec<f64>> = classes.iter().map(|class| class.parse().ok()).collect();
-    if numbers.is_some() {
-        let number = |class: &String| class.parse::<f64>().unwrap_or(0.0);
-        classes.sort_by(|a, b| number(a).total_cmp(&number(b)));
-    }
-    classes
-}
-
-/// A fifth of each class is held out.
-fn drawn(labels: &[u32]) -> [Vec<usize>; 2] {
-    let mut parts = [Vec::new(), Vec::new()];
-    let classes = labels.iter().max().map_or(0, |most| most + 1);
-    for class in 0..classes {
-        let own: Vec<usize> = (0..labels.len()).filter(|place| labels[*place] == class).collect();
-        let order = shuffled(own.len(), &mut rng(0, Stream::Judge, 0, u64::from(class)));
-        for (at, place) in order.into_iter().enumerate() {
-            parts[usize::from(at < own.len() / ONE_IN)].push(own[place as usize]);
-        }
-    }
-    for part in &mut parts {
-        part.sort_unstable();
-    }
-    parts
-}
-
-/// The columns that are used, in the config's order.
-fn chosen(config: &SeriesConfig, table: RawTable, path: &Path) -> Result<RawTable, DataError> {
-    if config.columns.is_empty() {
-        return Ok(table);
-    }
-    let place = |name: &String| {
-        table.columns.iter().position(|column| column == name).ok_or_else(|| {
-            bad(
-                path,
-                format!("it has no column `{name}`, which `data.columns` names: it has {}", table.columns.join(", ")),
-            )
-        })
-    };
-    let places = config.columns.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
-    let values = places.iter().map(|place| table.values[*place].clone()).collect();
-    Ok(RawTable { columns: config.columns.clone(), values, ..table })
-}
-
-/// Windows of a recording.
-fn of_table(
-    config: &mut SeriesConfig,
-    table: RawTable,
-    path: &Path,
-    decisions: &mut Vec<Decision>,
-) -> Result<Series, DataError> {
-    let table = chosen(config, table, path)?;
-    let rows = table.values.first().map_or(0, Vec::len);
-    let train = (rows as f64 * config.train) as usize;
-    let test = ((rows as f64 * (config.train + config.validation)).ceil() as usize).min(rows);
-    let parts = [0..train, test..rows];
-    let smaller = train.min(rows - test);
-    let window = config.window.resolve("data.window", decisions, || {
-        let window = WINDOW.min(smaller / 2);
-        let why = if window == WINDOW {
-            "the paper's".to_owned()
-        } else {
-            format!("half of the smaller part, which has {smaller} rows")
-        };
-        (window, why)
-    });
-    if window < 4 || window > smaller {
-        return Err(bad(
-            path,
-            format!(
-                "its {rows} rows give {train} to train on and {} to hold out, and a window has {window} steps: give a longer recording, or a shorter `data.window` of 4 steps or more",
-                rows - test
-            ),
-        ));
-    }
-    let columns = table.columns.len();
-    let separate = config.separate.resolve("data.separate", decisions, || match columns {
-        1 => (false, "there is one channel".to_owned()),
-        _ => (true, format!("{columns} columns of their own kinds: each is a series of its own")),
-    });
-    let mut hash = Xxh3::new();
-    for (name, values) in table.columns.iter().zip(&table.values) {
-        hash.update(name.as_bytes());
-        for value in values {
-            hash.update(&value.to_bits().to_le_bytes());
-        }
-    }
-    for word in &[train, test, window] {
-        hash.update(&(*word as u64).to_le_bytes());
-    }
-    let fingerprint = format!("{:016x}", hash.digest());
-    if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
-        return Err(changed(path));
-    }
-    config.fingerprint = fingerprint;
-    let known = config.normalise.mean.len();
-    if known > 0 && known != columns && !separate {
-        return Err(bad(path, format!("it has {columns} columns, and the network was made for {known}")));
-    }
-    if known != columns {
-        // Other columns than a run learnt from have a scale of their own.
-        let measured = if config.standardise == Standardise::Official { 0..rows } else { 0..train };
-        let of = |values: &Vec<f32>| scale_of(values[measured.clone()].iter().copied(), config.standardise);
-        let (mean, std) = table.values.iter().map(of).unzip();
-        config.normalise = Normalise { mean, std };
-    }
-    let mut notes = table.notes.clone();
-    notes.extend(sentinels(table.columns.iter().zip(&table.values).map(|(name, values)| (name.clone(), &values[..]))));
-    for (name, std) in table.columns.iter().zip(&config.normalise.std) {
-        if *std == 0.0 {
-            notes.push(format!("`{name}` never changes over the training part: it is 0"));
-        }
-    }
-    let holes = table.values.iter().flatten().filter(|value| value.is_nan()).count();
-    let scales = config.normalise.mean.iter().copied().zip(config.normalise.std.iter().copied());
-    let values = table
-        .values
-        .into_iter()
-        .zip(scales)
-        .map(|(column, scale)| column.into_iter().map(|value| standardised(value, scale)).collect())
-        .collect();
-    let mut recording =
-        Windows { columns: table.columns, values, rows: parts, starts: [Vec::new(), Vec::new()], window, separate };
-    let strides = [config.stride, (window / 2).max(1)];
-    recording.starts = [0, 1].map(|part| recording.windows(&recording.rows[part], strides[part]));
-    if recording.starts[0].is_empty() {
-        return Err(bad(
-            path,
-            format!("no window of {window} steps of its training part is known by half: there are too many holes"),
-        ));
-    }
-    config.steps = (window, window);
-    let mut facts = vec![
-        ("channels".to_owned(), names(&recording.columns, separate)),
-        ("rows".to_owned(), rows.to_string()),
-        ("window".to_owned(), format!("{window} steps")),
-    ];
-    facts.extend(table.step.map(|step| ("time step".to_owned(), step)));
-    let share = holes as f64 / (rows * columns).max(1) as f64;
-    if holes > 0 {
-        facts.push(("holes".to_owned(), format!("{:.2} % of all values", 100.0 * share)));
-    }
-    let numbers = BTreeMap::from([
-        ("rows".to_owned(), rows.into()),
-        ("channels".to_owned(), columns.into()),
-        ("window".to_owned(), window.into()),
-        ("holes".to_owned(), share.into()),
-    ]);
-    Ok(Series {
-        config: config.clone(),
-        split: format!(
-            "by time: rows 0 to {} to train on, {test} to {} held out, no window across",
-            train - 1,
-            rows - 1
-        ),
-        from: From::Windows(recording),
-        factors: Vec::new(),
-        format: table.form.to_owned(),
-        facts,
-        numbers,
-        notes,
-    })
-}
-
-fn names(columns: &[String], separate: bool) -> String {
-    const SHOWN: usize = 8;
-    let more = if columns.len() > SHOWN { ", …" } else { "" };
-    let how = match (columns.len(), separate) {
-        (1, _) => "",
-        (_, true) => ", each a series of its own",
-        (_, false) => ", together",
-    };
-    format!("{} ({}{more}){how}", columns.len(), columns.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
-}
-
-/// Windows of a recording beside each other, for `embed`.
-fn windows_of(config: &SeriesConfig, table: RawTable, path: &Path, name: &str) -> Result<Vec<Listed>, DataError> {
-    let table = chosen(config, table, path)?;
-    fits(config, table.columns.len(), path)?;
-    let window = if let Auto::Value(window) = config.window { window } else { WINDOW };
-    let rows = table.values.first().map_or(0, Vec::len);
-    let step = |row: usize| table.values.iter().map(move |column| column[row]);
-    let mut listed = Vec::new();
-    let mut start = 0;
-    while start < rows && (start + window <= rows || start == 0) {
-        let whole = (start..(start + window).min(rows)).flat_map(step).collect();
-        let sample = SeriesSample::new(table.columns.len(), whole);
-        for (place, own) in channels_of(&sample, config).into_iter().enumerate() {
-            if own.count() > 0 {
-                let of = if own.channels < sample.channels {
-                    format!("{name}/{}/{start}", table.columns[place])
-                } else {
-                    format!("{name}/{start}")
-                };
-                listed.push(Listed { name: of, sample: on_scale(&own, place, config), label: None });
-            }
-        }
-        start += window;
-    }
-    if listed.is_empty() {
-        return Err(bad(path, "nothing in it is known: all of it is holes"));
-    }
-    Ok(listed)
 }
