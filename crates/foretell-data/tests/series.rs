@@ -286,7 +286,7 @@ fn arrays_of_series() {
     for (shape, parts) in [
         (&[10, 24, 1, 1][..], &["[N, T]", "[10, 24, 1, 1]"][..]),
         (&[0, 24], &["holds no series"]),
-        (&[24], &["rows give", "a shorter `data.window`"]),
+        (&[24], &["too few for a window", "a shorter `data.window`"]),
     ] {
         let count: usize = shape.iter().product();
         refused(&write(&root, "w.npy", array(shape, &numbers[..count])), parts);
@@ -336,7 +336,7 @@ fn bad_files_are_refused_in_a_sentence() {
         ("h.csv", replaced("5.0314", "inf"), &["`inf`", "no finite number"]),
         ("i.csv", "date\n2020-01-01\n2020-01-02\n".into(), &["a time column and no other"]),
         ("j.csv", "a,b\nx,y\nz,w\n".into(), &["none of its columns holds numbers"]),
-        ("k.csv", "x\n1\n2\n3\n".into(), &["3 rows give", "a longer recording"]),
+        ("k.csv", "x\n1\n2\n3\n".into(), &["3 in all", "a longer recording"]),
         ("l.tsv", "1\t1\t2\t3\n?\t1\t2\t3\n".into(), &["line 2 has no class"]),
         ("m.tsv", "1\t1\t2\t3\n2\t1\ttwo\t3\n".into(), &["line 2", "`two`"]),
         ("n.tsv", "1\t1\t2\t3\n2\tNaN\tNaN\tNaN\n".into(), &["line 2: nothing of the series is known"]),
@@ -373,7 +373,7 @@ fn bad_files_are_refused_in_a_sentence() {
     let path = write(&empty, "waves.csv", &good);
     for (config, parts) in [
         (SeriesConfig { window: Auto::Value(2), ..of(&path) }, &["`data.window` is 2"][..]),
-        (SeriesConfig { window: Auto::Value(150), ..of(&path) }, &["200 rows give 140", "a shorter `data.window`"]),
+        (SeriesConfig { window: Auto::Value(150), ..of(&path) }, &["200 in all, 140 are to train on", "a shorter `data.window`"]),
         (SeriesConfig { train: 0.95, ..of(&path) }, &["`data.validation`"]),
         (SeriesConfig { train: 0.0, ..of(&path) }, &["`data.train` is 0"]),
         (SeriesConfig { stride: 0, ..of(&path) }, &["`data.stride` is 0"]),

@@ -109,8 +109,9 @@ pub(super) fn of_table(
         return Err(bad(
             path,
             format!(
-                "its {rows} rows give {train} to train on and {} to hold out, and a window has {window} steps: give a longer recording, or a shorter `data.window` of 4 steps or more",
-                rows - test
+                "of its rows, {rows} in all, {train} are to train on and {} held out, too few for a window of {} steps: give a longer recording, or a shorter `data.window` of 4 steps or more",
+                rows - test,
+                window.max(4)
             ),
         ));
     }
