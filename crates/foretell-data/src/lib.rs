@@ -60,6 +60,6 @@ pub use pixels::Image;
 pub use positional::read_exact_at;
 pub use rows::NamedRows;
 pub use source::{Feed, Source, feed};
-pub use visit::{Listed, Unreadable, for_each, for_places, roll, spread, unreadable};
+pub use visit::{Listed, Unreadable, evenly, for_each, for_places, roll, spread, unreadable};
 pub use windows::episodes::{Episodes, EpisodesConfig};
 pub use windows::window::{Places, Window};

@@ -8,7 +8,7 @@ use crate::kind::lfs_pointer;
 use crate::positional::Positional;
 
 /// The longest header of version 1, which NumPy writes unless an array has thousands of fields.
-const LONGEST_HEADER: usize = 10 + 0xFFFF;
+pub(crate) const LONGEST_HEADER: usize = 10 + 0xFFFF;
 
 /// Numbers of one of the kinds that are understood.
 #[derive(Clone, Debug, PartialEq)]

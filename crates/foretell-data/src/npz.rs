@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 use crate::kind::foreign_at;
-use crate::npy::{Array, Header, header};
+use crate::npy::{Array, Header, LONGEST_HEADER, header};
 use crate::zip::Zip;
 
 /// An open `.npz`.
@@ -47,6 +47,13 @@ impl Npz {
     /// Whether there is an array under this key.
     pub(crate) fn has(&self, wanted: &str) -> bool {
         self.zip.entries.iter().any(|entry| key(&entry.name) == wanted)
+    }
+
+    /// The shape of the array under this key, by its header alone; `None` where there is none that can be read.
+    pub(crate) fn shape(&mut self, wanted: &str) -> Option<Vec<usize>> {
+        let entry = self.zip.entries.iter().find(|entry| key(&entry.name) == wanted)?.clone();
+        let head = self.zip.head(&entry, LONGEST_HEADER as u64).ok()?;
+        header(&head).ok().map(|(header, _)| header.shape)
     }
 
     /// The keys, as they are told to a reader.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::DataError;
 use crate::modality::{Meta, Modality, OnBadSample, Part};
@@ -11,11 +12,24 @@ use crate::ordered::Ordered;
 /// Samples that a thread prepares at a time: enough that handing them over costs nothing, few enough for large images.
 const CHUNK: usize = 32;
 
-/// The places of `limit` samples evenly spread over a part of `total`, since many data sets are sorted by class; of all
-/// where there are fewer, and the first ones where samples are generated without end (`total` is `None`).
+/// The places of `limit` samples spread over a part of `total`, since many data sets are sorted by class: one from each of as many equal
+/// stretches, at a place in it that is drawn by its number, since names that repeat (`0_jackson_0`, `0_jackson_1`, …) would make an even step meet
+/// the same label again and again. All where there are fewer, and the first ones where samples are generated without end (`total` is
+/// `None`).
 pub fn spread(total: Option<usize>, limit: usize) -> impl Iterator<Item = usize> + Clone + Send + Sync + 'static {
     let count = total.map_or(limit, |total| total.min(limit));
-    (0..count).map(move |place| total.map_or(place, |total| place * total / count))
+    (0..count).map(move |place| {
+        total.map_or(place, |total| {
+            let (from, to) = (place * total / count, (place + 1) * total / count);
+            from + (xxh3_64(&(place as u64).to_le_bytes()) % (to - from).max(1) as u64) as usize
+        })
+    })
+}
+
+/// The places of at most `limit` of `total` in equal steps, from the first on: of what is shown along time.
+pub fn evenly(total: usize, limit: usize) -> impl Iterator<Item = usize> + Clone + 'static {
+    let count = total.min(limit);
+    (0..count).map(move |place| place * total / count)
 }
 
 /// Calls `f` with each of at most `limit` samples of a part, [spread] evenly over it and [prepared](Modality::prepare), in
@@ -164,4 +178,22 @@ pub fn roll<M: Modality>(data: &M) -> Result<Option<Vec<Listed>>, DataError> {
 /// The error of a bad sample, with the way round it.
 pub(crate) fn fail(error: DataError, name: String) -> DataError {
     DataError::BadSample { name, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_that_come_in_turn_are_all_met() {
+        // Six speakers in turn, and as many samples as make every step a multiple of six.
+        let speakers =
+            |places: &mut dyn Iterator<Item = usize>| places.map(|place| place % 6).collect::<BTreeSet<_>>().len();
+        assert_eq!(speakers(&mut spread(Some(1200), 50)), 6);
+        assert_eq!(speakers(&mut evenly(1200, 50)), 1);
+        assert_eq!(spread(Some(7), 9).collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
+        assert_eq!(spread(None, 3).collect::<Vec<_>>(), [0, 1, 2]);
+    }
 }

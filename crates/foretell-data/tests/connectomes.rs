@@ -147,6 +147,36 @@ fn first_region(path: &Path, atlas: &Path) -> Vec<f32> {
     sample.series().values().iter().step_by(sample.regions()).copied().collect()
 }
 
+#[test]
+fn a_voxel_without_a_measurement_does_not_count_in_its_region() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = root.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    // Two voxels lie in region 1.
+    let labels = nifti(|h| h[48..50].copy_from_slice(&1_i16.to_le_bytes()), &shorts([1, 1, 2, 3].into_iter()));
+    let atlas = write("atlas.nii", labels);
+    let floats = |second: fn(i64, f32) -> f32| {
+        let value = |i: i64| {
+            let value = (i * 13 % 29) as f32;
+            if i % 4 == 1 { second(i, value) } else { value }
+        };
+        let body: Vec<u8> = (0..32).flat_map(|i| value(i).to_le_bytes()).collect();
+        let kind = |h: &mut [u8]| {
+            h[70..72].copy_from_slice(&16_i16.to_le_bytes());
+            h[72..74].copy_from_slice(&32_i16.to_le_bytes());
+        };
+        nifti(kind, &body)
+    };
+    let first = |name: &str, second: fn(i64, f32) -> f32| first_region(&write(name, floats(second)), &atlas);
+    let alone = first("like-its-neighbour.nii", |i, _| ((i - 1) * 13 % 29) as f32);
+    assert_eq!(first("never.nii", |_, _| f32::NAN), alone, "the mean of those that were measured");
+    let (both, once) = (first("both.nii", |_, x| x), first("once.nii", |i, x| if i == 9 { f32::NAN } else { x }));
+    assert!(both != alone && once != both && once.iter().all(|x| x.is_finite()), "{once:?}");
+}
+
 /// A number as a kind of voxel has it.
 type Coded = fn(i64) -> Vec<u8>;
 

@@ -9,7 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use foretell_data::npy::write_header;
 use foretell_data::series::{Series, SeriesConfig, SeriesSample, Standardise, WavesConfig};
-use foretell_data::{Auto, DataError, Modality, Opening, Part};
+use foretell_data::zip::StoredZip;
+use foretell_data::{Auto, DataError, Images, Modality, Opening, Part};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -286,14 +287,14 @@ fn arrays_of_series() {
     for (shape, parts) in [
         (&[10, 24, 1, 1][..], &["[N, T]", "[10, 24, 1, 1]"][..]),
         (&[0, 24], &["holds no series"]),
-        (&[24], &["too few for a window", "a shorter `data.window`"]),
+        (&[24], &["24 in all", "each part needs 8", "a longer recording"]),
     ] {
         let count: usize = shape.iter().product();
         refused(&write(&root, "w.npy", array(shape, &numbers[..count])), parts);
     }
     refused(
         &write(&root, "i.npy", array(&[2, 3], &[0.0, f32::INFINITY, 0.0, 0.0, 0.0, 0.0])),
-        &["value 1 is infinite"],
+        &["value 1 is no finite number"],
     );
     refused(&write(&root, "n.npy", array(&[2, 3], &[f32::NAN; 6])), &["series 0", "nothing that is known"]);
     refused(&write(&root, "cut.npy", &array(&[10, 24], &numbers)[..500]), &["cut.npy", "does not fit"]);
@@ -338,6 +339,8 @@ fn bad_files_are_refused_in_a_sentence() {
         ("j.csv", "a,b\nx,y\nz,w\n".into(), &["none of its columns holds numbers"]),
         ("k.csv", "x\n1\n2\n3\n".into(), &["3 in all", "a longer recording"]),
         ("l.tsv", "1\t1\t2\t3\n?\t1\t2\t3\n".into(), &["line 2 has no class"]),
+        ("l0.tsv", "1\t1\t2\t3\n\t0.5\t2\t3\n".into(), &["line 2 has no class"]),
+        ("us.csv", "date,a\n01/31/2020,1\n02/01/2020,2\n".into(), &["line 2", "with slashes the year comes first"]),
         ("m.tsv", "1\t1\t2\t3\n2\t1\ttwo\t3\n".into(), &["line 2", "`two`"]),
         ("n.tsv", "1\t1\t2\t3\n2\tNaN\tNaN\tNaN\n".into(), &["line 2: nothing of the series is known"]),
         ("o.ts", "@problemName x\n".into(), &["no line `@data`"]),
@@ -373,7 +376,10 @@ fn bad_files_are_refused_in_a_sentence() {
     let path = write(&empty, "waves.csv", &good);
     for (config, parts) in [
         (SeriesConfig { window: Auto::Value(2), ..of(&path) }, &["`data.window` is 2"][..]),
-        (SeriesConfig { window: Auto::Value(150), ..of(&path) }, &["200 in all, 140 are to train on", "a shorter `data.window`"]),
+        (
+            SeriesConfig { window: Auto::Value(150), ..of(&path) },
+            &["200 in all, 140 are to train on", "a shorter `data.window`"],
+        ),
         (SeriesConfig { train: 0.95, ..of(&path) }, &["`data.validation`"]),
         (SeriesConfig { train: 0.0, ..of(&path) }, &["`data.train` is 0"]),
         (SeriesConfig { stride: 0, ..of(&path) }, &["`data.stride` is 0"]),
@@ -441,6 +447,57 @@ fn series_at_other_paths_are_prepared_as_a_run_learnt_them() {
     assert_eq!(Series::of_paths(&config, std::slice::from_ref(&ts)).unwrap().len(Part::Train), Some(3));
     let error = Series::of_paths(&config, &[write(&root, "one.tsv", "1\t1\t2\t3\n")]).map(|_| ()).unwrap_err();
     says(&error.to_string(), &["1 channels, and the network was made for 2"]);
+}
+
+#[test]
+fn columns_are_known_by_their_names_wherever_they_stand() {
+    let root = tempfile::tempdir().unwrap();
+    let good = table(600);
+    let path = write(&root, "waves.csv", &good);
+    let mut config = SeriesConfig { window: Auto::Value(100), ..of(&path) };
+    open_with(&mut config).unwrap();
+    assert_eq!(config.measured, ["slow", "fast", "steady"]);
+    let turned = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        format!("{},{},{},{}\n", cells[0], cells[2], cells[3], cells[1])
+    };
+    let turned = write(&root, "turned.csv", good.lines().map(turned).collect::<String>());
+    let [straight, turned] = [path, turned].map(|path| Series::of_paths(&config, &[path]).unwrap());
+    for index in 0..18 {
+        let [a, b] = [&straight, &turned].map(|series| values(&series.load(Part::Train, index).unwrap()));
+        assert_eq!(a, b, "{index}");
+    }
+    // Other names are of other things.
+    let renamed = write(&root, "renamed.csv", good.replace("slow,fast", "height,width"));
+    let error = Series::of_paths(&config, std::slice::from_ref(&renamed)).map(|_| ()).unwrap_err();
+    says(&error.to_string(), &["height, width, steady", "learnt from slow, fast, steady", "train on this table"]);
+    // A table to train or be judged on has a part to measure its own scale on.
+    let mut elsewhere = Series::elsewhere(&config, &renamed.display().to_string());
+    open_with(&mut elsewhere).unwrap();
+    assert_eq!(elsewhere.measured, ["height", "width", "steady"]);
+    let twice = SeriesConfig { columns: vec!["slow".into(), "slow".into()], ..of(&renamed) };
+    let twice = SeriesConfig { path: root.path().join("waves.csv").display().to_string(), ..twice };
+    says(&open_with(&mut twice.clone()).map(|_| ()).unwrap_err().to_string(), &["data.columns", "`slow` twice"]);
+}
+
+#[test]
+fn an_npz_is_taken_for_what_its_shapes_are() {
+    let root = tempfile::tempdir().unwrap();
+    let npz = |name: &str, key: &str, shape: &[usize]| {
+        let path = root.path().join(name);
+        let mut zip = StoredZip::new(fs::File::create(&path).unwrap());
+        let bytes = [write_header("|u1", shape), vec![7; shape.iter().product()]].concat();
+        let mut member = zip.member(&format!("{key}.npy"), bytes.len() as u64).unwrap();
+        member.write_all(&bytes).unwrap();
+        member.end().unwrap();
+        zip.finish().unwrap();
+        path
+    };
+    let taken = |path: &Path| (Series::recognises(path), Images::recognises(path));
+    assert_eq!(taken(&npz("series.npz", "x_train", &[20, 60])), (true, false));
+    assert_eq!(taken(&npz("named.npz", "series", &[20, 60])), (true, false));
+    assert_eq!(taken(&npz("images.npz", "x_train", &[20, 8, 8, 3])), (false, true));
+    assert_eq!(taken(&npz("medical.npz", "train_images", &[20, 8, 8])), (false, true));
 }
 
 proptest! {

@@ -245,6 +245,18 @@ fn another_rate_is_resampled_and_channels_are_chosen() {
         (0..sample.bands).max_by(|a, b| column(*a).total_cmp(&column(*b))).unwrap()
     };
     assert_eq!(band("stereo.wav"), band("0.wav"));
+    // Channels that cancel each other, and a recording of nothing.
+    let told = |channel| {
+        let (sounds, ..) = open(SoundConfig { channel, ..at(folder) }).unwrap();
+        sounds.describe().notes.join("; ")
+    };
+    assert!(!told(ChannelTaken::Mean).contains("silent"));
+    let against: Vec<i16> = tone(16_000, 0.5, 440.0).iter().flat_map(|x| [*x, -*x]).collect();
+    (0..5).for_each(|i| _ = write(folder, &format!("against-{i}.wav"), &wav(16_000, 2, &against)));
+    assert!(told(ChannelTaken::Mean).contains("recordings looked at are silent as they are heard"));
+    assert!(!told(ChannelTaken::First).contains("silent"));
+    (0..5).for_each(|i| _ = write(folder, &format!("nothing-{i}.wav"), &wav(16_000, 1, &[0; 8000])));
+    assert!(told(ChannelTaken::First).contains("recordings looked at are silent: nothing ever changes"));
 }
 
 fn refused(config: SoundConfig) -> String {

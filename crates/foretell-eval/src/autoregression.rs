@@ -68,9 +68,59 @@ pub fn seasonal_naive(history: &[f32], season: usize, horizon: usize) -> Vec<f32
     (0..horizon).map(|step| history[start + step % season]).collect()
 }
 
+/// Places from which [`naive_season`] forecasts, about so many over all series.
+const PLACES: usize = 256;
+
+/// The season, of 1 to `most` steps, whose [naive forecast](seasonal_naive) of `horizon` steps has the least squared error on these series,
+/// without holes, from places that are evenly spread; the shortest of equals. Where series are short it is looked for in their first half,
+/// and 1 where they have fewer than four steps.
+pub fn naive_season(series: &[Vec<f32>], most: usize, horizon: usize) -> usize {
+    let shortest = series.iter().map(Vec::len).min().unwrap_or(0);
+    if shortest < 4 {
+        return 1;
+    }
+    let most = most.min(shortest / 2);
+    let horizon = horizon.clamp(1, shortest - most);
+    let each = PLACES.div_ceil(series.len());
+    let mut errors = vec![0.0_f64; most + 1];
+    for series in series {
+        let ends = series.len() - horizon - most + 1;
+        for place in 0..each.min(ends) {
+            let (history, future) = series.split_at(most + place * ends / each.min(ends));
+            for (season, error) in errors.iter_mut().enumerate().skip(1) {
+                let last = &history[history.len() - season..];
+                let squares = future[..horizon].iter().zip(last.iter().cycle()).map(|(a, b)| f64::from(a - b).powi(2));
+                *error += squares.sum::<f64>();
+            }
+        }
+    }
+    (1..=most).min_by(|a, b| errors[*a].total_cmp(&errors[*b])).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_season_is_that_of_the_best_naive_forecast() {
+        // A wave of 24 steps under a trend, and one of 57 with a tenth of its height as noise: neighbours are alike, seasons more so.
+        let trend = |t: usize| (t as f32 * std::f32::consts::TAU / 24.0).sin() + 0.002 * t as f32;
+        assert_eq!(naive_season(&[(0..400).map(trend).collect()], 100, 96), 24);
+        let noisy = |t: usize| {
+            let noise = ((t * 7919 % 1009) as f32 / 1009.0 - 0.5) * 0.35;
+            (t as f32 * std::f32::consts::TAU / 57.0).sin() + noise
+        };
+        let found = naive_season(&[(0..1200).map(noisy).collect()], 100, 96);
+        assert!((55..=59).contains(&found), "{found}");
+        // What has no season is best told by its last value.
+        let steps = (0..600_u64).scan(0.0_f32, |at, t| {
+            *at += if ((t * t * 2_654_435_761) >> 7).is_multiple_of(2) { 1.0 } else { -1.0 };
+            Some(*at)
+        });
+        assert!(naive_season(&[steps.collect()], 100, 12) < 4);
+        assert_eq!((naive_season(&[vec![1.0; 100]], 30, 12), naive_season(&[vec![1.0; 3]], 30, 12)), (1, 1));
+        assert_eq!(naive_season(&[], 30, 12), 1);
+    }
 
     #[test]
     fn a_wave_goes_on() {

@@ -31,7 +31,7 @@ mod standard;
 mod statistics;
 mod stored;
 
-pub use autoregression::{Autoregression, seasonal_naive};
+pub use autoregression::{Autoregression, naive_season, seasonal_naive};
 pub use convolutions::Convolutions;
 pub use encoder::{Encoder, Pool, Samples};
 pub use error::EvalError;

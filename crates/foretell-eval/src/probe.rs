@@ -66,8 +66,8 @@ pub fn probes(probed: &[Probed], factors: &[Factor], budget: &Budget) -> Result<
         "probes",
         "What the features know",
         "Share of held-out samples that a probe labels correctly: by nearest neighbours (knn) or by logistic regression \
-         (linear). Only the probe sees labels; the network is trained without them, or not at all. Chance is the share of \
-         the commonest class, and n the number of held-out samples.",
+         (linear). Only the probe sees labels; the network is trained without them, or not at all. Chance is what \
+         always naming the commonest class of the training samples gets right, and n the number of held-out samples.",
         figures.over(probed.first().map_or(0, |probed| probed.test.rows())),
     );
     finding.notes.extend(notes);

@@ -112,7 +112,8 @@ pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
     match data {
         _ if world => "eb-jepa",
         None => "i-jepa",
-        Some(path) => ["le-jepa", "eb-jepa", "ts-jepa"]
+        // Tables of regions are tables of series too.
+        Some(path) => ["le-jepa", "eb-jepa", "st-jema", "ts-jepa"]
             .into_iter()
             .chain(members().map(|member| member.row().name))
             .find(|name| find(name).is_ok_and(|member| member.recognises(path)))

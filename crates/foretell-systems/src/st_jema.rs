@@ -130,8 +130,17 @@ impl StJemaConfig {
             let (fewest, sliding) = (data.fewest_windows(), data.sliding());
             let least = collator.least_windows(sliding.window, sliding.stride);
             if fewest < least {
+                let tables = !on.config.path.is_empty() && on.config.atlas.is_empty();
+                let turned = if tables {
+                    format!(
+                        " ({} regions were read of each; where that is the number of time points, `data.rows` says which axis is which)",
+                        on.config.regions
+                    )
+                } else {
+                    String::new()
+                };
                 return Err(SystemError::Setting(format!(
-                    "the shortest recording has {fewest} windows, and {least} are needed to predict one from two around it: set a smaller `data.window` or `data.stride`, take longer recordings, or set `model.temporal` to 0"
+                    "the shortest recording has {fewest} windows, and {least} are needed to predict one from two around it{turned}: set a smaller `data.window` or `data.stride`, take longer recordings, or set `model.temporal` to 0"
                 )));
             }
         }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use foretell_data::series::Series;
 use foretell_data::{
     Auto, DataError, Decision, Description, Episodes, EpisodesConfig, Image, Layout, Meta, Modality, Normalise,
     Opening, Part, Source, Unit, Window,
@@ -338,7 +339,7 @@ impl Modality for Experience {
     fn recognises(path: &Path) -> bool {
         let npz = |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
         let holds = || std::fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|entry| npz(&entry.path())));
-        npz(path) || holds()
+        npz(path) && !Series::recognises(path) || holds()
     }
 
     fn describe(&self) -> Description {

@@ -92,9 +92,22 @@ impl Asked {
     /// what was set stays.
     pub(crate) fn forget_measured(&mut self) -> Result<(), Error> {
         if let Some(Value::Table(data)) = self.table.get_mut("data") {
-            for measured in ["fingerprint", "normalise", "normalise_actions", "observation", "tags", "edge_labels"] {
-                data.remove(measured);
-            }
+            const MEASURED: [&str; 13] = [
+                "atlas_mark",
+                "edge_labels",
+                "fingerprint",
+                "level",
+                "measured",
+                "names",
+                "normalise",
+                "normalise_actions",
+                "observation",
+                "regions",
+                "scale",
+                "steps",
+                "tags",
+            ];
+            MEASURED.into_iter().for_each(|measured| _ = data.remove(measured));
         }
         if let Some(Value::Table(model)) = self.table.get_mut("model") {
             model.remove("pose_scale");
@@ -108,7 +121,11 @@ impl Asked {
         for Decision { what, value, .. } in chosen.iter().filter(|decision| which(&decision.what)) {
             let stands = match recipe::get(&self.table, what) {
                 Some(Value::String(found)) => found == value,
-                // Lists have no `auto`: they are chosen by the networks' size alone.
+                // What was found in the data; other lists have no `auto`: they are chosen by the networks' size alone.
+                Some(Value::Array(_)) if what.starts_with("data.") => {
+                    recipe::set(&mut self.table, what, Value::Array(Vec::new()))?;
+                    false
+                }
                 Some(found @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_))) => found.to_string() == *value,
                 _ => false,
             };

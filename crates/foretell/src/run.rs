@@ -139,7 +139,7 @@ pub(crate) fn again(
 
 /// A recipe whose data are found from any folder.
 fn located(mut recipe: Table) -> Result<Table, Error> {
-    for key in ["data.path", "data.actions"] {
+    for key in ["data.path", "data.actions", "data.atlas"] {
         let Some(Value::String(path)) = recipe::get(&recipe, key) else { continue };
         let whole = std::path::absolute(path).ok().and_then(|path| path.to_str().map(str::to_owned));
         if let Some(whole) = whole.filter(|whole| !path.is_empty() && Path::new(whole).is_absolute()) {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::DataError;
 use crate::connectomes::nifti::{Affine, Nifti, NiftiHeader, bad, chained, extent, inverse};
 use crate::connectomes::series::Series;
@@ -84,6 +86,16 @@ impl Atlas {
         let place = |label: &i64| labels.binary_search(label).map_or(0, |place| place as u32 + 1);
         let regions = numbers.iter().map(place).collect();
         Ok(Self { path: path.to_owned(), space, affine, labels, regions, maps: Mutex::new(Vec::new()) })
+    }
+
+    /// Changes with any label and with where it lies.
+    pub(crate) fn mark(&self) -> String {
+        let mut hash = Xxh3::new();
+        self.labels.iter().for_each(|label| hash.update(&label.to_le_bytes()));
+        self.regions.iter().for_each(|region| hash.update(&region.to_le_bytes()));
+        self.space.iter().for_each(|side| hash.update(&(*side as u64).to_le_bytes()));
+        self.affine.iter().flatten().flatten().for_each(|x| hash.update(&x.to_bits().to_le_bytes()));
+        format!("{:016x}", hash.digest())
     }
 
     /// The numbers of the regions, rising.

@@ -40,6 +40,10 @@ pub struct ConnectomesConfig {
     pub networks: StatesConfig,
     /// Regions of every recording, N; 0 until opened.
     pub regions: usize,
+    /// Their names, where tables have some; empty until opened.
+    pub names: Vec<String>,
+    /// Of the atlas that regions were made by, so that another under its name is noticed; empty until opened.
+    pub atlas_mark: String,
     /// Of the recordings, their labels and their split when the run began, so that a resumed run notices others; empty until taken.
     pub fingerprint: String,
 }
@@ -61,6 +65,8 @@ impl Default for ConnectomesConfig {
             cache_mb: 1024,
             networks: StatesConfig::default(),
             regions: 0,
+            names: Vec::new(),
+            atlas_mark: String::new(),
             fingerprint: String::new(),
         }
     }

@@ -61,7 +61,7 @@ fn draw(sample: &DynamicGraph, window: usize, places: &[[f32; 2]]) -> Image {
 
 /// Some windows side by side, spread over the recording.
 pub(super) fn picture(sample: &DynamicGraph) -> Option<Image> {
-    let shown: Vec<usize> = crate::spread(Some(sample.windows()), SHOWN).collect();
+    let shown: Vec<usize> = crate::evenly(sample.windows(), SHOWN).collect();
     let places = places(sample);
     let images: Vec<Image> = shown.iter().map(|window| draw(sample, *window, &places)).collect();
     let width = SIDE * images.len();
@@ -74,7 +74,7 @@ pub(super) fn picture(sample: &DynamicGraph) -> Option<Image> {
 /// Window after window.
 pub(super) fn film(sample: &DynamicGraph) -> Option<Film> {
     let places = places(sample);
-    let windows = crate::spread(Some(sample.windows()), FRAMES);
+    let windows = crate::evenly(sample.windows(), FRAMES);
     let frames: Vec<Image> = windows.map(|window| draw(sample, window, &places)).collect();
     (!frames.is_empty()).then_some(Film { frames, fps: FPS })
 }

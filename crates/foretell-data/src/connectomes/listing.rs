@@ -293,6 +293,18 @@ impl Listing {
         let parts: Option<Vec<Part>> = self.found.iter().map(|found| part_of(found.name.split_once('/')?.0)).collect();
         if let Some(parts) = parts.filter(|parts| parts.contains(&Part::Train) && parts.contains(&Part::HeldOut)) {
             self.found.iter_mut().zip(parts).for_each(|(found, part)| found.part = part);
+            let of = |part| -> BTreeSet<u32> {
+                self.found.iter().filter(|found| found.part == part).map(|found| found.group).collect()
+            };
+            let both: BTreeSet<u32> = of(Part::Train).intersection(&of(Part::HeldOut)).copied().collect();
+            if let Some(found) = self.found.iter().find(|found| both.contains(&found.group)) {
+                self.notes.push(format!(
+                    "recordings of {} subject{} lie in the folders of both parts, such as `{}`: figures on what is held out are not of people that were never seen",
+                    both.len(),
+                    if both.len() == 1 { "" } else { "s" },
+                    found.name
+                ));
+            }
             "by the folders of the parts".clone_into(&mut self.split);
             return;
         }

@@ -104,6 +104,16 @@ impl Connectomes {
                 ));
             }
         };
+        if let Some(atlas) = &atlas {
+            let mark = atlas.mark();
+            if !config.atlas_mark.is_empty() && config.atlas_mark != mark {
+                return Err(bad(
+                    Path::new(&config.atlas),
+                    "it is another atlas (`data.atlas`) than the one that the run learnt from, by its labels or where it lies: put that one back, or train anew",
+                ));
+            }
+            config.atlas_mark = mark;
+        }
         let (mut lengths, mut regions, mut first_error) = (vec![None; found.len()], None::<(usize, usize)>, None);
         let mut shapes = Vec::new();
         let mut bare = 0;
@@ -113,9 +123,11 @@ impl Connectomes {
                     bare += usize::from(without > 0);
                     lengths[place] = Some(length);
                 }),
-                None => {
-                    Table::read(&file.path).map(|table| shapes.push((place, table.rows, table.columns, table.told)))
-                }
+                None => Table::read(&file.path).and_then(|table| {
+                    alike(&mut config.names, &table.names, &file.path)?;
+                    shapes.push((place, table.rows, table.columns, table.told));
+                    Ok(())
+                }),
             };
             match seen {
                 Ok(()) => {}
@@ -216,6 +228,28 @@ impl Connectomes {
             (Source::Generated(networks), Part::HeldOut) => networks.held_out,
             (Source::Files(files), part) => files.places(part).len(),
         }
+    }
+}
+
+/// An error unless a table's regions have the names that are known, in their order; the first names are taken.
+fn alike(known: &mut Vec<String>, names: &[String], path: &Path) -> Result<(), DataError> {
+    if known.is_empty() {
+        *known = names.to_vec();
+    }
+    if names.is_empty() || known.len() != names.len() {
+        return Ok(());
+    }
+    match known.iter().zip(names).position(|(known, own)| known != own) {
+        Some(place) => Err(bad(
+            path,
+            format!(
+                "its region {} is called `{}`, and the others' is `{}`: expected the same regions in the same order in all tables",
+                place + 1,
+                names[place],
+                known[place]
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

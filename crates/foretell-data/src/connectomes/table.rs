@@ -37,6 +37,8 @@ pub(crate) struct Table {
     pub(crate) values: Vec<f64>,
     /// What names in the file say that its rows are.
     pub(crate) told: Option<Rows>,
+    /// The regions' names; none where the file has none.
+    pub(crate) names: Vec<String>,
 }
 
 /// Cells that hold nothing.
@@ -127,6 +129,18 @@ impl Table {
         Self::new(rows, columns, values, None)
     }
 
+    /// An error where two regions have one name.
+    fn named(self, names: Vec<String>) -> Result<Self, String> {
+        let mut sorted: Vec<&String> = names.iter().collect();
+        sorted.sort();
+        match sorted.array_windows().find(|[one, other]| one == other) {
+            Some([twice, _]) => {
+                Err(format!("two of its regions are called `{}`: give each a name of its own", short(twice)))
+            }
+            None => Ok(Self { names, ..self }),
+        }
+    }
+
     /// Of a text; an error likewise.
     pub(crate) fn of_text(text: &str) -> Result<Self, String> {
         let mut lines = cells(text);
@@ -173,8 +187,8 @@ impl Table {
                 ));
             }
             for (column, cell) in (1..).zip(&line[from..]) {
-                let value =
-                    if missing(cell) { Some(f64::NAN) } else { cell.parse::<f64>().ok().filter(|x| x.is_finite()) };
+                let fits = |x: &f64| x.abs() <= f64::from(f32::MAX);
+                let value = if missing(cell) { Some(f64::NAN) } else { cell.parse::<f64>().ok().filter(fits) };
                 values.push(value.ok_or_else(|| {
                     format!(
                         "cell {column} of row {row} is `{}`: expected a number, or nothing where nothing was measured",
@@ -183,7 +197,15 @@ impl Table {
                 })?);
             }
         }
-        Self::new(lines.len(), columns, values, told)
+        let table = Self::new(lines.len(), columns, values, told)?;
+        match (told, header) {
+            (Some(Rows::Regions), _) => table.named(lines.iter().map(|line| line[0].clone()).collect()),
+            (_, Some(header)) if header.len() == from + columns => {
+                let name = |name: &String| name.trim_start_matches('#').trim().to_owned();
+                table.named(header[from..].iter().map(name).collect())
+            }
+            _ => Ok(table),
+        }
     }
 
     fn new(rows: usize, columns: usize, values: Vec<f64>, told: Option<Rows>) -> Result<Self, String> {
@@ -192,10 +214,12 @@ impl Table {
                 "it has {rows} rows of {columns} numbers: expected several regions and several time points"
             ));
         }
-        if values.iter().any(|value| value.is_infinite()) {
-            return Err("a number in it is infinite: expected a number, or NaN where nothing was measured".to_owned());
+        if let Some(value) = values.iter().find(|value| value.abs() > f64::from(f32::MAX)) {
+            return Err(format!(
+                "a number in it is {value:e}: expected one of single precision, or NaN where nothing was measured"
+            ));
         }
-        Ok(Self { rows, columns, values, told })
+        Ok(Self { rows, columns, values, told, names: Vec::new() })
     }
 
     /// `[T, N]`, and N.

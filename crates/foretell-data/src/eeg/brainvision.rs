@@ -234,6 +234,15 @@ pub(crate) fn open(path: &Path) -> Result<Recording, DataError> {
         ));
     }
     let signals = signals(path, &text, channels, rate)?;
+    if text.get("channel infos", &format!("ch{}", channels + 1)).is_some() {
+        return Err(bad(
+            path,
+            format!(
+                "its `NumberOfChannels` is {channels}, and it has a line `Ch{}=`: one of both is wrong; export it again",
+                channels + 1
+            ),
+        ));
+    }
     let mut hash = Xxh3::new();
     hash.update(&text.bytes);
     hash.update(&length.to_le_bytes());

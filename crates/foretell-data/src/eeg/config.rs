@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::eeg::heads::HeadsConfig;
 use crate::eeg::montage;
 use crate::eeg::units::Volts;
+use crate::modality::OnBadSample;
 use crate::{Auto, DataError};
 
 /// Where recordings come from and how they are prepared.
@@ -31,6 +32,8 @@ pub struct EegConfig {
     pub label: String,
     /// µV that count as 1, the usual deviation of a channel in the training part; 0 until measured.
     pub scale: f64,
+    /// What becomes of a window that cannot be read.
+    pub on_bad_sample: OnBadSample,
     /// The generated recordings.
     pub heads: HeadsConfig,
     /// Of the recordings and their split when the run began, so that a resumed run notices others; empty until taken.
@@ -51,6 +54,7 @@ impl Default for EegConfig {
             group: "auto".to_owned(),
             label: "auto".to_owned(),
             scale: 0.0,
+            on_bad_sample: OnBadSample::Fail,
             heads: HeadsConfig::default(),
             fingerprint: String::new(),
         }
@@ -73,6 +77,15 @@ impl EegConfig {
         if self.step > 0.0 { self.step } else { self.seconds }
     }
 
+    /// Electrodes by the names of the 10–10 system: T7 for T3.
+    pub(crate) fn rename(&mut self) {
+        for name in &mut self.channels {
+            if let Some(own) = montage::electrode(name) {
+                *name = own;
+            }
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), DataError> {
         let refuse = |name: &'static str, expected, found: String| {
             Err(DataError::BadSetting { name: name.into(), expected, found })
@@ -81,7 +94,7 @@ impl EegConfig {
             return refuse("data.seconds", "0.25 to 600 seconds", self.seconds.to_string());
         }
         if !(self.step == 0.0 || self.step >= 0.05 && self.step <= 86_400.0) {
-            return refuse("data.step", "0 (a window's length) or 0.05 seconds and more", self.step.to_string());
+            return refuse("data.step", "0 (a window's length) or 0.05 to 86400 seconds", self.step.to_string());
         }
         if !(16..=4_096).contains(&self.rate) {
             return refuse("data.rate", "16 to 4096 samples in a second", self.rate.to_string());

@@ -14,7 +14,7 @@ use crate::eeg::found::{self, Found};
 use crate::eeg::windows::{self, Place};
 use crate::eeg::{heads, recording};
 use crate::images::labels::Factor;
-use crate::modality::{Description, Meta, Modality, Opening, Unit};
+use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Unit};
 use crate::{DataError, Image, Part};
 
 /// One subject in so many is held out.
@@ -243,6 +243,7 @@ impl Modality for Eeg {
     const BASELINE: &'static str = "band powers";
 
     fn open(config: &mut EegConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
+        config.rename();
         config.check()?;
         if config.path.is_empty() {
             let eeg = Self::generated(config);
@@ -364,7 +365,7 @@ impl Modality for Eeg {
                 ("seconds".to_owned(), config.seconds.into()),
                 ("microvolts".to_owned(), config.scale.into()),
             ]),
-            notes: self.notes.clone(),
+            notes: self.cautions(),
             ..Description::of::<Self>(&format, self.count(Part::Train), self.count(Part::HeldOut))
         }
     }
@@ -452,10 +453,11 @@ impl Modality for Eeg {
             .filter(|(_, of)| of.deviation.is_none())
             .map(|(found, _)| found.name.clone())
             .collect();
-        if lost.is_empty() {
-            Vec::new()
-        } else {
-            vec![format!("recordings with no window, or a silent one: {}", listed(&lost))]
-        }
+        let lost = (!lost.is_empty()).then(|| format!("recordings with no window, or a silent one: {}", listed(&lost)));
+        self.notes.iter().cloned().chain(lost).collect()
+    }
+
+    fn on_bad(&self) -> OnBadSample {
+        self.config.on_bad_sample
     }
 }

@@ -28,10 +28,15 @@ const KEYS: [(&str, &str, &str); 7] = [
 /// Arrays of more bytes than this are refused: they lie in memory.
 const MOST: u64 = 1 << 34;
 
-/// Whether a file is an `.npz` of images, by its keys: none of them beside observations and actions.
+/// Whether a file is an `.npz` of images, by its keys: none of them beside observations and actions, and no array that has too few
+/// dimensions for images, which series may have under the same keys.
 pub(crate) fn is_images(path: &Path) -> bool {
-    let recorded = |npz: &Npz| OBSERVATIONS.iter().chain(&ACTIONS).any(|key| npz.has(key));
-    Npz::open(path).is_ok_and(|npz| !recorded(&npz) && KEYS.iter().any(|(images, _, _)| npz.has(images)))
+    let Ok(mut npz) = Npz::open(path) else { return false };
+    if OBSERVATIONS.iter().chain(&ACTIONS).any(|key| npz.has(key)) {
+        return false;
+    }
+    let Some((images, _, _)) = KEYS.into_iter().find(|(images, _, _)| npz.has(images)) else { return false };
+    npz.shape(images).is_none_or(|shape| shape.len() > 2)
 }
 
 /// Why an `.npz` without such keys holds no images.

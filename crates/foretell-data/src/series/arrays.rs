@@ -8,6 +8,7 @@ use crate::npy::{Array, Values};
 use crate::npz::Npz;
 use crate::series::raw::{Raw, RawSeries, RawSet, RawTable};
 use crate::series::text::{bad, bytes};
+use crate::windows::recording::{ACTIONS, OBSERVATIONS};
 
 /// Keys of series, of the training part and of both, and of what is held out.
 const TRAIN: [&str; 8] = ["x_train", "X_train", "train", "x", "X", "series", "data", "values"];
@@ -26,7 +27,7 @@ fn floats(values: Values) -> Result<Vec<f32>, String> {
         Values::Text(_) => return Err("it holds text where numbers were expected".to_owned()),
     };
     match values.iter().position(|value| value.is_infinite()) {
-        Some(at) => Err(format!("value {at} is infinite; a hole is NaN")),
+        Some(at) => Err(format!("value {at} is no finite number in single precision; a hole is NaN")),
         None => Ok(values),
     }
 }
@@ -90,10 +91,14 @@ fn labels(array: Array, series: &mut [RawSeries], key: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// Whether an `.npz` holds series by its keys.
+/// Whether an `.npz` holds series by its keys, and the array under the first of them by its shape.
 pub(crate) fn holds_series(path: &Path) -> bool {
-    Npz::open(path)
-        .is_ok_and(|npz| TRAIN.iter().any(|key| npz.has(key)) && !npz.has("observations") && !npz.has("images"))
+    let Ok(mut npz) = Npz::open(path) else { return false };
+    if OBSERVATIONS.iter().chain(&ACTIONS).any(|key| npz.has(key)) || npz.has("images") {
+        return false;
+    }
+    let Some(key) = TRAIN.into_iter().find(|key| npz.has(key)) else { return false };
+    npz.shape(key).is_some_and(|shape| (1..=3).contains(&shape.len()))
 }
 
 /// Reads an `.npz`.

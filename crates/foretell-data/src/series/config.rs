@@ -47,6 +47,8 @@ pub struct SeriesConfig {
     pub stride: usize,
     /// Columns of a table that are used, in their order; empty for all.
     pub columns: Vec<String>,
+    /// The columns that `normalise` was measured on, by which those of other tables are found again; empty until measured.
+    pub measured: Vec<String>,
     /// Whether each channel is a series of its own; otherwise a step is all of them.
     pub separate: Auto<bool>,
     /// Share of a recording's rows, from the first on, that is trained on.
@@ -75,6 +77,7 @@ impl Default for SeriesConfig {
             window: Auto::Auto,
             stride: 1,
             columns: Vec::new(),
+            measured: Vec::new(),
             separate: Auto::Auto,
             train: 0.7,
             validation: 0.1,
@@ -117,11 +120,10 @@ impl SeriesConfig {
             }
         }
         if self.train + self.validation >= 1.0 {
-            let both = self.train + self.validation;
             return wrong(
-                "data.validation",
-                "with `data.train` less than 1, so that rows are left to hold out",
-                format!("{both} together"),
+                "data.train",
+                "with `data.validation` less than 1, so that rows are left to hold out",
+                format!("{} and {}", self.train, self.validation),
             );
         }
         if !(self.noise >= 0.0 && self.noise.is_finite()) {

@@ -28,6 +28,5 @@ pub use linear::stretched;
 pub use prior::{Family, Periods, PriorConfig, SHAPE_NUMBERS};
 pub use sample::SeriesSample;
 pub use set::Series;
-pub use statistics::period;
 pub use stretches::Stretch;
 pub(crate) use ts::is_ts;

@@ -1,4 +1,4 @@
-//! Mean and deviation of series with holes, and the season of one.
+//! Mean and deviation of series with holes.
 
 use crate::series::SeriesSample;
 
@@ -35,40 +35,6 @@ pub(crate) fn by_itself(sample: &SeriesSample) -> Vec<f32> {
     sample.values.iter().enumerate().map(|(i, value)| standardised(*value, moments[i % sample.channels])).collect()
 }
 
-/// Least correlation that makes a season.
-const SEASONAL: f64 = 0.2;
-
-/// The season of a series `[T]`, NaN in holes: the lag, of at least 2 and at most `most` steps, of the highest peak of the autocorrelation of
-/// what a straight line leaves of it; 1 where there is none.
-pub fn period(values: &[f32], most: usize) -> usize {
-    let (_, deviation) = moments(values.iter().copied());
-    let most = most.min(values.len() / 3);
-    if deviation == 0.0 || most < 3 {
-        return 1;
-    }
-    // Less the straight line, which correlates with itself at every lag.
-    let known: Vec<(f64, f64)> =
-        values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(t, v)| (t as f64, f64::from(*v))).collect();
-    let count = known.len() as f64;
-    let (middle, mean) =
-        (known.iter().map(|k| k.0).sum::<f64>() / count, known.iter().map(|k| k.1).sum::<f64>() / count);
-    let spread = known.iter().map(|k| (k.0 - middle).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE);
-    let slope = known.iter().map(|k| (k.0 - middle) * (k.1 - mean)).sum::<f64>() / spread;
-    let x: Vec<f64> = values
-        .iter()
-        .enumerate()
-        .map(|(t, v)| if v.is_nan() { 0.0 } else { f64::from(*v) - mean - slope * (t as f64 - middle) })
-        .collect();
-    let power = x.iter().map(|v| v * v).sum::<f64>().max(f64::MIN_POSITIVE);
-    let correlation = |lag: usize| x.iter().zip(&x[lag..]).map(|(a, b)| a * b).sum::<f64>() / power;
-    let correlations: Vec<f64> = (0..=most).map(correlation).collect();
-    let peaks = (2..most).filter(|lag| {
-        let here = correlations[*lag];
-        here >= correlations[lag - 1] && here >= correlations[lag + 1] && here > SEASONAL
-    });
-    peaks.max_by(|a, b| correlations[*a].total_cmp(&correlations[*b])).unwrap_or(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,16 +52,5 @@ mod tests {
         assert!(moments([1e-20, 2e-20].into_iter()).1 > 0.0);
         let sample = SeriesSample::new(2, vec![1.0, 5.0, 3.0, 5.0]);
         assert_eq!(by_itself(&sample), [-1.0, 0.0, 1.0, 0.0]);
-    }
-
-    #[test]
-    fn the_season_is_found_under_a_trend_and_holes() {
-        let mut values: Vec<f32> =
-            (0..400).map(|t| (t as f32 * std::f32::consts::TAU / 24.0).sin() + 0.02 * t as f32).collect();
-        values[50..60].fill(f32::NAN);
-        assert_eq!(period(&values, 100), 24);
-        assert_eq!(period(&[1.0; 100], 30), 1);
-        let line: Vec<f32> = (0..100).map(|t| t as f32).collect();
-        assert_eq!(period(&line, 30), 1);
     }
 }

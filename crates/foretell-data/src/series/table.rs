@@ -102,8 +102,13 @@ pub(crate) fn read(path: &Path) -> Result<RawTable, DataError> {
         if let Some(is_date) = time {
             let at = if is_date { date(&row[0]) } else { row[0].parse().ok().filter(|time: &f64| time.is_finite()) };
             let at = at.ok_or_else(|| {
+                let expected = if is_date {
+                    "a date and time as in the first row (such as `2020-01-31 00:10`, `2020-01-31T00:10:00Z`, `31.01.2020` or `2020/1/31`)"
+                } else {
+                    "a number, or in all rows a date (such as `2020-01-31 00:10` or `31.01.2020`; with slashes the year comes first)"
+                };
                 text.bad(format!(
-                    "line {line} holds {} in the time column `{}`, where a time like that of the first row was expected",
+                    "line {line} holds {} in the time column `{}`, where {expected} was expected",
                     shown(&row[0]),
                     names[0]
                 ))
@@ -183,7 +188,7 @@ pub(crate) fn read(path: &Path) -> Result<RawTable, DataError> {
                 let are = if clock.gaps == 1 { "1 row that is" } else { &format!("{} rows that are", clock.gaps) };
                 notes.push(format!("{are} missing by the clock became holes"));
             }
-            Some(if is_date { told(clock.step) } else { format!("{} by the time column", clock.step) })
+            Some(if is_date { told(clock.step) } else { format!("{} by the time column", clock.step as f32) })
         }
     };
     Ok(RawTable { form: "a table with a row for each moment", columns, values, step, notes })

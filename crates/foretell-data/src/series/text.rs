@@ -51,10 +51,11 @@ impl Text {
         bad(&self.path, reason)
     }
 
-    /// The lines that hold something, with their numbers from 1 on.
+    /// The lines that hold something, with their numbers from 1 on. A tab at their beginning is kept: the first cell is empty.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let text = self.text.strip_prefix('\u{FEFF}').unwrap_or(&self.text);
-        (1..).zip(text.lines()).map(|(line, text)| (line, text.trim())).filter(|(_, text)| !text.is_empty())
+        let lines = (1..).zip(text.lines());
+        lines.map(|(line, text)| (line, text.trim_end().trim_start_matches(' '))).filter(|(_, text)| !text.is_empty())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::series::statistics::standardised;
 use crate::series::text::bad;
 use crate::{Auto, DataError, Decision, Normalise};
 
+/// Steps of the shortest window.
+const LEAST: usize = 4;
+
 /// A recording, and the windows of each part: columns and rows at which they begin.
 #[derive(Debug)]
 pub(super) struct Windows {
@@ -65,22 +68,35 @@ impl Windows {
     }
 }
 
-/// The columns that are used, in the config's order.
+/// The columns that are used: those that the config names, in its order; of a table that a run did not learn from those that it learnt
+/// from, by their names and in their order, wherever they stand.
 pub(super) fn chosen(config: &SeriesConfig, table: RawTable, path: &Path) -> Result<RawTable, DataError> {
-    if config.columns.is_empty() {
+    let place = |name: &String| table.columns.iter().position(|column| column == name);
+    let (wanted, named) = if config.columns.is_empty() { (&config.measured, false) } else { (&config.columns, true) };
+    let mut places = Vec::new();
+    for (at, name) in wanted.iter().enumerate() {
+        match place(name) {
+            Some(_) if wanted[..at].contains(name) => {
+                return Err(DataError::BadSetting {
+                    name: "data.columns".into(),
+                    expected: "each column once",
+                    found: format!("`{name}` twice"),
+                });
+            }
+            Some(place) => places.push(place),
+            None if named => {
+                let all = table.columns.join(", ");
+                return Err(bad(path, format!("it has no column `{name}`, which `data.columns` names: it has {all}")));
+            }
+            // A table of other things: its columns are taken as they come, on a scale of their own.
+            None => return Ok(table),
+        }
+    }
+    if places.is_empty() {
         return Ok(table);
     }
-    let place = |name: &String| {
-        table.columns.iter().position(|column| column == name).ok_or_else(|| {
-            bad(
-                path,
-                format!("it has no column `{name}`, which `data.columns` names: it has {}", table.columns.join(", ")),
-            )
-        })
-    };
-    let places = config.columns.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
     let values = places.iter().map(|place| table.values[*place].clone()).collect();
-    Ok(RawTable { columns: config.columns.clone(), values, ..table })
+    Ok(RawTable { columns: wanted.clone(), values, ..table })
 }
 
 /// Windows of a recording.
@@ -105,14 +121,20 @@ pub(super) fn of_table(
         };
         (window, why)
     });
-    if window < 4 || window > smaller {
+    if window < LEAST || window > smaller {
+        let parts = format!("of its rows, {rows} in all, {train} are to train on and {} held out", rows - test);
         return Err(bad(
             path,
-            format!(
-                "of its rows, {rows} in all, {train} are to train on and {} held out, too few for a window of {} steps: give a longer recording, or a shorter `data.window` of 4 steps or more",
-                rows - test,
-                window.max(4)
-            ),
+            if window < LEAST {
+                format!(
+                    "{parts}, and each part needs {} for a window of {LEAST} steps: give a longer recording",
+                    2 * LEAST
+                )
+            } else {
+                format!(
+                    "{parts}, too few for a window of {window} steps: give a longer recording, or a shorter `data.window`"
+                )
+            },
         ));
     }
     let columns = table.columns.len();
@@ -139,12 +161,13 @@ pub(super) fn of_table(
     if known > 0 && known != columns && !separate {
         return Err(bad(path, format!("it has {columns} columns, and the network was made for {known}")));
     }
-    if known != columns {
+    if known != columns || config.measured != table.columns {
         // Other columns than a run learnt from have a scale of their own.
         let measured = if config.standardise == Standardise::Official { 0..rows } else { 0..train };
         let of = |values: &Vec<f32>| scale_of(values[measured.clone()].iter().copied(), config.standardise);
         let (mean, std) = table.values.iter().map(of).unzip();
         config.normalise = Normalise { mean, std };
+        config.measured.clone_from(&table.columns);
     }
     let mut notes = table.notes.clone();
     notes.extend(sentinels(table.columns.iter().zip(&table.values).map(|(name, values)| (name.clone(), &values[..]))));
@@ -223,6 +246,18 @@ pub(super) fn windows_of(
     name: &str,
 ) -> Result<Vec<Listed>, DataError> {
     let table = chosen(config, table, path)?;
+    let scaled = matches!(config.standardise, Standardise::Training | Standardise::Official);
+    let several = config.measured.len() > 1 || table.columns.len() > 1;
+    if scaled && several && !config.measured.is_empty() && config.measured != table.columns {
+        return Err(bad(
+            path,
+            format!(
+                "its columns are {}, and the run learnt from {}, each on a scale of its own: give the columns those names, or train on this table",
+                table.columns.join(", "),
+                config.measured.join(", ")
+            ),
+        ));
+    }
     fits(config, table.columns.len(), path)?;
     let window = if let Auto::Value(window) = config.window { window } else { WINDOW };
     let rows = table.values.first().map_or(0, Vec::len);

@@ -8,6 +8,9 @@ use crate::kind::{foreign, lfs_pointer};
 /// The file names that count as recordings, in lower case.
 const EXTENSIONS: [&str; 6] = [".wav", ".wave", ".flac", ".ogg", ".oga", ".mp3"];
 
+/// What changes by less is silence.
+const SILENT: f32 = 1e-6;
+
 /// Numbers as they were recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
@@ -22,15 +25,23 @@ pub struct Recording {
 impl Recording {
     /// One channel at another rate, `[N · rate / self.rate]`; why not, in words that go on from the name.
     pub fn mono(self, channel: ChannelTaken, rate: u32) -> Result<Vec<f32>, String> {
-        let channels = self.channels.max(1);
-        let frames = self.samples.chunks_exact(channels);
-        let wave: Vec<f32> = match channel {
-            _ if channels == 1 => self.samples,
-            ChannelTaken::Mean => frames.map(|frame| frame.iter().sum::<f32>() / channels as f32).collect(),
-            ChannelTaken::First => frames.map(|frame| frame[0]).collect(),
-            ChannelTaken::Second => frames.map(|frame| frame[1]).collect(),
-        };
+        let wave = if self.channels == 1 { self.samples } else { self.taken(channel).collect() };
         resample::resample(wave, self.rate, rate)
+    }
+
+    fn taken(&self, channel: ChannelTaken) -> impl Iterator<Item = f32> + '_ {
+        let channels = self.channels.max(1);
+        self.samples.chunks_exact(channels).map(move |frame| match channel {
+            ChannelTaken::Mean => frame.iter().sum::<f32>() / channels as f32,
+            ChannelTaken::First => frame[0],
+            ChannelTaken::Second => frame[1.min(channels - 1)],
+        })
+    }
+
+    /// Whether nothing can be heard of what is taken of it: it never changes.
+    pub(super) fn silent(&self, channel: ChannelTaken) -> bool {
+        let (low, high) = self.taken(channel).fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(x), high.max(x)));
+        high - low <= SILENT
     }
 
     /// How long it lasts.

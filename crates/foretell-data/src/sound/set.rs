@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::config::{Level, SoundConfig};
+use super::config::{ChannelTaken, Level, SoundConfig};
 use super::decode::Recording;
 use super::listing::{Listing, SoundFile, recognised};
 use super::mel::LogMel;
@@ -118,6 +118,14 @@ impl Looked {
             notes.push(format!(
                 "{others} of {of} recordings looked at have another rate than {rate} Hz and are resampled (`data.rate`)"
             ));
+        }
+        let silent = |channel| self.recordings.iter().filter(|recording| recording.silent(channel)).count();
+        match (silent(config.channel), silent(ChannelTaken::First)) {
+            (0, _) => {}
+            (quiet, first) if first < quiet => notes.push(format!(
+                "{quiet} of {of} recordings looked at are silent as they are heard, and their first channel is not: their channels cancel each other; set `data.channel` to \"first\""
+            )),
+            (quiet, _) => notes.push(format!("{quiet} of {of} recordings looked at are silent: nothing ever changes in them")),
         }
         if self.several_channels > 0 {
             notes.push(format!(

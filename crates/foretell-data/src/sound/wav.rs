@@ -8,6 +8,9 @@ const HEADER: usize = 12;
 /// Tools that write to a pipe cannot know how long a file becomes, and put the largest number that they have: ffmpeg
 /// `0xFFFFFFFF`, SoX a little less than `0x7FFFFFFF`.
 const UNKNOWN: u32 = 0x7FFF_0000;
+/// Sound lies between -1 and 1, or among whole numbers of 32 bits where a program forgot to scale it; the power of anything far beyond has no
+/// place in single precision.
+const LOUDEST: f32 = 1e12;
 /// More channels are a damaged header.
 const MOST_CHANNELS: usize = 256;
 
@@ -82,10 +85,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Recording, String> {
         return Err("it holds no sound: its chunk `data` is empty".to_owned());
     }
     let samples = numbers(&bytes[start..start + frames * frame], format);
-    if let Some(at) = samples.iter().position(|x| !x.is_finite()) {
+    if let Some(at) = samples.iter().position(|x| !x.is_finite() || x.abs() > LOUDEST) {
         return Err(format!(
-            "the number at {:.3} seconds is not finite: {}; write it again",
+            "the number at {:.3} seconds is {}: {:e}, where sound lies from -1 to 1; write it again",
             (at / format.channels) as f64 / f64::from(format.rate),
+            if samples[at].is_finite() { "no sound" } else { "not finite" },
             samples[at]
         ));
     }
@@ -102,6 +106,13 @@ fn length(bytes: &[u8], start: usize, size: u32) -> Result<usize, String> {
     if promised > rest {
         return Err(format!(
             "it is cut: its header promises {promised} bytes of sound, and {rest} are there; copy or download it again"
+        ));
+    }
+    let behind = next(bytes, start, promised);
+    if !is_chunk(bytes, behind) && rest - promised > promised.max(HEADER) {
+        return Err(format!(
+            "its header promises {promised} bytes of sound, and {} more follow that belong to nothing: its recorder did not finish it; let `ffmpeg -ignore_length 1 -i IN.wav OUT.wav` write it anew",
+            rest - promised
         ));
     }
     Ok(promised)
@@ -139,6 +150,12 @@ fn described(chunk: &[u8]) -> Result<Format, String> {
     }
     // Twenty bits lie in three bytes, at the top of them.
     let bytes = if block > 0 && block % channels == 0 { block / channels } else { usize::from(bits).div_ceil(8) };
+    let fits = 8 * bytes >= usize::from(bits) && (8 * bytes < usize::from(bits) + 8 || (bits, bytes) == (24, 4));
+    if matches!(tag, 1 | 3 | 6 | 7) && (bits == 0 || !fits) && bytes * channels == block {
+        return Err(format!(
+            "its header says {bits} bits in {block} bytes for {channels} channels: it is damaged, copy it again"
+        ));
+    }
     let code = match (tag, bytes) {
         (1, 1..=4) => Code::Integer,
         (3, 4 | 8) => Code::Float,
@@ -297,6 +314,22 @@ mod tests {
         assert!(refused(&file(&[chunk(*b"fmt ", &format(1, 0, 16)), chunk(*b"data", &[0])])).contains("0 channels"));
         let nan = file(&[chunk(*b"fmt ", &format(3, 1, 32)), chunk(*b"data", &f32::NAN.to_le_bytes())]);
         assert!(refused(&nan).contains("not finite"));
+        let loud = file(&[chunk(*b"fmt ", &format(3, 1, 32)), chunk(*b"data", &1e38_f32.to_le_bytes())]);
+        assert!(refused(&loud).contains("0.000 seconds is no sound: 1e38"), "{}", refused(&loud));
+        // Bits that do not fill their bytes.
+        for (bits, block) in [(0_u16, 2_u16), (16, 3), (24, 2)] {
+            let mut body = format(1, 1, 16);
+            body[12..14].copy_from_slice(&block.to_le_bytes());
+            body[14..16].copy_from_slice(&bits.to_le_bytes());
+            let said = refused(&file(&[chunk(*b"fmt ", &body), chunk(*b"data", &[0; 12])]));
+            assert!(said.contains(&format!("{bits} bits in {block} bytes for 1 channels")), "{said}");
+        }
+        // A length that was filled in too early; a little of anything behind the sound harms nothing.
+        let mut early = file(&[fmt(), chunk(*b"data", &[9; 400])]);
+        early[40..44].copy_from_slice(&8_u32.to_le_bytes());
+        assert!(refused(&early).contains("promises 8 bytes of sound, and 392 more follow that belong to nothing"));
+        early.truncate(44 + 8 + 5);
+        assert_eq!(read(&early).unwrap().samples.len(), 4);
         assert!(refused(b"RIFX\0\0\0\0WAVE").contains("big-endian") && refused(b"").contains("RIFF"));
     }
 }

@@ -187,20 +187,25 @@ impl Zip {
         self.file
     }
 
-    /// A member's bytes, as many as it claims and not one more in memory than there are.
-    pub fn member(&mut self, entry: &Entry) -> Result<Vec<u8>, String> {
+    /// The first bytes of a member, at most so many, unchecked: fewer where it ends before.
+    pub fn head(&mut self, entry: &Entry, most: u64) -> Result<Vec<u8>, String> {
         let start = self.start(entry)?;
         let io = |e: io::Error| format!("it is damaged inside its member `{}`: {e}", entry.name);
         self.file.seek(SeekFrom::Start(start)).map_err(io)?;
         let packed = io::BufReader::new((&self.file).take(entry.packed));
         let mut bytes = Vec::new();
-        let most = entry.length.saturating_add(1);
         let read = if entry.deflated {
             DeflateDecoder::new(packed).take(most).read_to_end(&mut bytes)
         } else {
             packed.take(most).read_to_end(&mut bytes)
         };
         read.map_err(io)?;
+        Ok(bytes)
+    }
+
+    /// A member's bytes, as many as it claims and not one more in memory than there are.
+    pub fn member(&mut self, entry: &Entry) -> Result<Vec<u8>, String> {
+        let bytes = self.head(entry, entry.length.saturating_add(1))?;
         let mut checksum = Crc::new();
         checksum.update(&bytes);
         if bytes.len() as u64 != entry.length || !entry.agrees(checksum.sum()) {

@@ -18,7 +18,7 @@ mod series;
 mod told_apart;
 pub mod world;
 
-use foretell_data::{Film, Image, Modality, Part, judged_part, shrink, spread};
+use foretell_data::{Film, Image, Modality, Part, evenly, judged_part, shrink, spread};
 use foretell_eval::{Card, Finding, Picture, Pictures};
 
 use crate::judging::Judging;
@@ -83,7 +83,7 @@ pub fn moving(film: &Film, frames: usize, side: usize) -> Option<Picture> {
     if let [still] = &film.frames[..] {
         return rgb(&shrink(still.clone(), side));
     }
-    let chosen: Vec<usize> = spread(Some(film.frames.len()), frames).collect();
+    let chosen: Vec<usize> = evenly(film.frames.len(), frames).collect();
     let each = film.frames.len() as f64 / chosen.len().max(1) as f64;
     let colour = |place: &usize| shrink(film.frames[*place].clone(), side).with_channels(3);
     let images: Vec<Image> = chosen.iter().map(colour).collect();

@@ -1,7 +1,11 @@
 //! No command names a member of the family: adding one changes nothing in the facade.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use foretell_data::npy::write_header;
+use foretell_data::zip::StoredZip;
+use foretell_systems::family::{self, find};
 use foretell_systems::{Entry, FAMILY};
 
 /// Rows whose names are plain English words, which a command may say and mean no member by.
@@ -60,4 +64,42 @@ fn the_facade_names_no_member() {
         }
     }
     assert!(said.is_empty(), "{}", said.join("\n"));
+}
+
+#[test]
+fn what_lies_at_a_path_is_taken_by_the_system_that_suits_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |name: &str, files: &[(&str, &[u8])]| {
+        let folder = root.path().join(name);
+        for (file, bytes) in files {
+            let path = folder.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        folder
+    };
+    let npz = |name: &str, key: &str, shape: &[usize]| {
+        let path = root.path().join(name);
+        let mut zip = StoredZip::new(std::fs::File::create(&path).unwrap());
+        let bytes = [write_header("|u1", shape), vec![7; shape.iter().product()]].concat();
+        let mut member = zip.member(&format!("{key}.npy"), bytes.len() as u64).unwrap();
+        member.write_all(&bytes).unwrap();
+        member.end().unwrap();
+        zip.finish().unwrap();
+        path
+    };
+    let regions: &[u8] = b"a,b,c\n1,2,3\n2,3,1\n3,1,2\n";
+    let participants: &[u8] = b"participant_id\tage\nsub-1\t30\nsub-2\t40\n";
+    let brains = [("sub-1.csv", regions), ("sub-2.csv", regions), ("participants.tsv", participants)];
+    for (path, expected) in [
+        (folder("brains", &brains), "st-jema"),
+        (folder("hours", &[("hours.csv", regions)]), "ts-jepa"),
+        (npz("series.npz", "x_train", &[20, 60]), "ts-jepa"),
+        (npz("images.npz", "x_train", &[20, 8, 8, 3]), "le-jepa"),
+        (npz("play.npz", "observations", &[20, 8, 8, 3]), "eb-jepa"),
+    ] {
+        assert_eq!(family::usual(Some(&path), false), expected, "{}", path.display());
+        let looking = family::looking(&path).unwrap();
+        assert_eq!(looking.unit(), find(expected).unwrap().unit(), "{}", path.display());
+    }
 }

@@ -8,6 +8,7 @@ mod weights;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use foretell_data::series::Series;
 use foretell_data::{Clip, Images, Modality};
 use foretell_nn::weights::are_weights;
 use foretell_systems::{family, recipe};
@@ -117,7 +118,7 @@ impl InspectArgs {
     /// The account of a data set.
     fn data_account(&self) -> Result<Account, Error> {
         let (path, data) = (self.path.as_path(), self.data()?);
-        if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path)) {
+        if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path) && !Series::recognises(path)) {
             return arrays::account(path, first, (&data, &self.set));
         }
         let description = family::looking(path)?.look(data)?;

@@ -2,10 +2,10 @@
 //! values, an autoregression and the season before.
 
 use foretell_data::Part;
-use foretell_data::series::{Band, Chart, Line, Series, SeriesSample, Stretch, period, stretched};
+use foretell_data::series::{Band, Chart, Line, Series, SeriesSample, Stretch, stretched};
 use foretell_eval::{
     Autoregression, Better, Card, FEATURES, Features, Figures, Finding, Pictures, Ridge, Row, TRAINED, Tile, UNTRAINED,
-    seasonal_naive,
+    naive_season, seasonal_naive,
 };
 use foretell_nn::Encode;
 use foretell_ops as ops;
@@ -27,6 +27,8 @@ const LAGS: usize = 192;
 const ORDER: usize = 160;
 /// Longest season that is looked for.
 const SEASON: usize = 400;
+/// Series of the training part from which the season and the autoregression are taken, at most.
+const SERIES: usize = 400;
 /// Series that go through an encoder at a time.
 const CHUNK: usize = 64;
 /// Forecasts that are shown.
@@ -57,19 +59,10 @@ pub(super) struct Plain {
     channels: usize,
 }
 
-/// The season of a series by its changes: its level, which drifts, is like itself a little later whatever the season.
-fn season(series: &[f32]) -> usize {
-    let changes: Vec<f32> = series.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    match period(&changes, SEASON) {
-        1 => period(series, SEASON),
-        season => season,
-    }
-}
-
 impl Plain {
-    /// From the training part alone.
-    pub(super) fn of(data: &Series, history: usize) -> Result<Self, JudgeError> {
-        let training = data.training(SEASON);
+    /// From the training part alone: the season is that whose naive forecast so many steps ahead is best there.
+    pub(super) fn of(data: &Series, history: usize, horizon: usize) -> Result<Self, JudgeError> {
+        let training = data.training(SERIES);
         let channels = data.config().channels();
         let of_recording = training.first().is_some_and(|series| series.steps() > data.config().steps.1);
         // A recording's columns are each their own; the series of a set are one kind.
@@ -80,10 +73,7 @@ impl Plain {
         };
         let mut columns = Vec::new();
         for group in groups {
-            // Of many series the commonest season.
-            let mut seasons: Vec<usize> = group.iter().take(64).map(|series| season(series)).collect();
-            seasons.sort_unstable();
-            let season = seasons.get(seasons.len() / 2).copied().unwrap_or(1);
+            let season = naive_season(&group, SEASON.min(history), horizon);
             let order = (2 * season).clamp(16, ORDER).min(history / 2).max(1);
             columns.push((season, Autoregression::fit(&group, order)?));
         }
@@ -167,7 +157,7 @@ pub(super) fn forecasts(run: &Judging<'_, Series>) -> Result<Vec<Finding>, Judge
     if horizons.is_empty() {
         return Ok(Vec::new());
     }
-    let plain = Plain::of(data, history)?;
+    let plain = Plain::of(data, history, horizons[0])?;
     let encoders = [(TRAINED, run.kept(Which::Trained)?.encoder), (UNTRAINED, run.kept(Which::Untrained)?.encoder)];
     let mut figures = Figures::new(&["horizon", "error", FEATURES], "value", "", Better::Lower);
     let mut cards = Vec::new();
@@ -218,7 +208,7 @@ pub(super) fn forecasts(run: &Judging<'_, Series>) -> Result<Vec<Finding>, Judge
     seasons.sort_unstable();
     seasons.dedup();
     let seasons = seasons.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    said.notes.push(format!("season of the naive forecast, from the training part: {seasons} steps"));
+    said.notes.push(format!("season of the naive forecast, the best one on the training part: {seasons} steps"));
     let shown = Finding::pictures(
         "forecast_pictures",
         "Forecasts",

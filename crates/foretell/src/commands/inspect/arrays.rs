@@ -114,7 +114,8 @@ pub(super) fn features(path: &Path) -> Option<Account> {
     }
     let next = format!("foretell search {} --row 0", path.display());
     let text = format!(
-        "features  {}, {} {:?}\nrows      {rows}\nwidth     {width}\nnext      {next}   the rows nearest to its first one\n",
+        "features  {0}, {1} {2:?}\nrows      {rows}\nwidth     {width}\nnext      {next}   the rows nearest to its first one\n          \
+         foretell train ts-jepa --data {0}   where each row is a series\n",
         path.display(),
         word(header),
         header.shape
