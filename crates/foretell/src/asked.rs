@@ -107,7 +107,9 @@ impl Asked {
                 "steps",
                 "tags",
             ];
-            MEASURED.into_iter().for_each(|measured| _ = data.remove(measured));
+            for measured in MEASURED {
+                data.remove(measured);
+            }
         }
         if let Some(Value::Table(model)) = self.table.get_mut("model") {
             model.remove("pose_scale");

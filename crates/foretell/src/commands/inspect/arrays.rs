@@ -115,10 +115,11 @@ pub(super) fn features(path: &Path) -> Option<Account> {
     let next = format!("foretell search {} --row 0", path.display());
     let text = format!(
         "features  {0}, {1} {2:?}\nrows      {rows}\nwidth     {width}\nnext      {next}   the rows nearest to its first one\n          \
-         foretell train ts-jepa --data {0}   where each row is a series\n",
+         foretell train {3} --data {0}   where each row is a series\n",
         path.display(),
         word(header),
-        header.shape
+        header.shape,
+        family::usual(Some(path), false)
     );
     let json = json!({ "kind": "features", "type": word(header), "rows": rows, "width": width, "next": next });
     Some(Account::of(text, json))
