@@ -35,7 +35,7 @@ static ROW: Row = Row {
     title: "ST-JEMA",
     one_line: "dynamic brain graphs, space and time",
     papers: &["arXiv:2403.06432"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; learns hidden links, tells states worse than correlations do"),
 };
 
 /// Settings of ST-JEMA.
