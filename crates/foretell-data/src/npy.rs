@@ -220,7 +220,8 @@ impl Header {
             _ if texts(kind).is_some() => texts(kind).unwrap_or_default(),
             _ => {
                 return Err(format!(
-                    "it is of type `{kind}`: expected bool, whole numbers or floating-point ones of 8 to 64 bits; convert it with `astype`"
+                    "it is of type `{}`: expected bool, whole numbers or floating-point ones of 8 to 64 bits; convert it with `astype`",
+                    kind.escape_debug()
                 ));
             }
         };

@@ -128,7 +128,9 @@ pub struct Nifti {
 
 /// Why a file cannot be used, with its name.
 pub(crate) fn bad(path: &Path, reason: impl Into<String>) -> DataError {
-    DataError::BadConnectome { name: path.display().to_string(), reason: reason.into() }
+    let reason: String = reason.into();
+    // What a damaged file holds may break a line.
+    DataError::BadConnectome { name: path.display().to_string(), reason: reason.replace(|c: char| c.is_control(), " ") }
 }
 
 impl Nifti {
