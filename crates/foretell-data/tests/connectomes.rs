@@ -177,6 +177,29 @@ fn a_voxel_without_a_measurement_does_not_count_in_its_region() {
     assert!(both != alone && once != both && once.iter().all(|x| x.is_finite()), "{once:?}");
 }
 
+#[test]
+fn another_atlas_and_regions_of_another_order_are_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let (atlas, image) = (small_atlas(root.path()), root.path().join("s1.nii"));
+    fs::write(&image, nifti(|_| (), &voxels())).unwrap();
+    let mut config = under_atlas(&image, &atlas);
+    open_told(&mut config).unwrap();
+    open_told(&mut config).unwrap();
+    // The same numbers elsewhere: as many regions, and a file of the same length.
+    let labels = nifti(|h| h[48..50].copy_from_slice(&1_i16.to_le_bytes()), &shorts([2, 1, 3, 4].into_iter()));
+    fs::write(&atlas, labels).unwrap();
+    refused(Connectomes::of_paths(&config, std::slice::from_ref(&image)), &["atlas.nii", "another atlas"]);
+
+    let rows = "1,2,5\n2,3,1\n3,1,2\n5,2,4\n".repeat(5);
+    let tables = root.path().join("tables");
+    fs::create_dir(&tables).unwrap();
+    fs::write(tables.join("s1.csv"), format!("a,b,c\n{rows}")).unwrap();
+    fs::write(tables.join("s2.csv"), format!("b,a,c\n{rows}")).unwrap();
+    refused(open(at(&tables)), &["s2.csv", "region 1 is called `b`", "`a`"]);
+    fs::write(tables.join("s2.csv"), format!("a,b,a\n{rows}")).unwrap();
+    refused(open(at(&tables)), &["s2.csv", "two of its regions are called `a`"]);
+}
+
 /// A number as a kind of voxel has it.
 type Coded = fn(i64) -> Vec<u8>;
 

@@ -380,6 +380,8 @@ fn cut_empty_and_mislabelled_brainvision_is_refused_in_a_sentence() {
     refused(&with("MULTIPLEXED", "SOMEHOW"), &["`SOMEHOW`"]);
     refused(&with("NumberOfChannels=2", "NumberOfChannels=two"), &["`two`"]);
     refused(&with("NumberOfChannels=2", "NumberOfChannels=3"), &["multiple of 6"]);
+    // A list of more channels than are counted: samples would be taken for those of others.
+    refused(&with("NumberOfChannels=2", "NumberOfChannels=1"), &["`NumberOfChannels` is 1", "a line `Ch2=`"]);
     refused(&with("Ch2=", "Ch7="), &["no line `Ch2=`"]);
     refused(&with("SamplingInterval=4000", "SamplingInterval=0"), &["`SamplingInterval` is `0`"]);
     let path = brainvision(folder.path(), "a", |header| header, &int16(20)[..1001], "");
