@@ -244,6 +244,12 @@ pub trait Modality: Send + Sync + Sized + 'static {
     /// [`control`](Self::control).
     const CONTROL: Option<&'static str> = None;
 
+    /// Settings that are measured of the data when they are opened, such as means and a fingerprint: for other data they are measured anew.
+    const MEASURED: &'static [&'static str] = &[];
+
+    /// Settings, besides `path`, that are paths of files.
+    const PATHS: &'static [&'static str] = &[];
+
     /// The same where it differs from one set to another.
     fn baseline_name(&self) -> &'static str {
         Self::BASELINE

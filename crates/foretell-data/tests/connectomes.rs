@@ -592,6 +592,18 @@ fn folders_and_tables_that_cannot_be_used_are_refused_in_a_sentence() {
     let parts = [Part::Train, Part::HeldOut]
         .map(|part| (0..data.len(part).unwrap()).filter(|i| data.load(part, *i).is_err()).count());
     assert_eq!(parts.iter().sum::<usize>(), 1);
+    // One that is too short for a window likewise; not all of them.
+    fs::write(folder.join("patients/s09.csv"), table(5, 12, 9)).unwrap();
+    let windows = |window: usize, on_bad_sample: OnBadSample| {
+        open(ConnectomesConfig { on_bad_sample, window: Auto::Value(window), ..at(&folder) })
+    };
+    refused(windows(20, OnBadSample::Fail), &["s09.csv", "12 time points"]);
+    refused(windows(200, OnBadSample::Skip), &["time points", "data.window"]);
+    let data = windows(20, OnBadSample::Skip).unwrap();
+    assert!(data.fewest_windows() > 0);
+    let bad = |part: Part| (0..data.len(part).unwrap()).filter(|i| data.load(part, *i).is_err()).count();
+    assert_eq!(bad(Part::Train) + bad(Part::HeldOut), 1);
+    fs::remove_file(folder.join("patients/s09.csv")).unwrap();
     // Other recordings than the network was made for.
     let mut config = at(&folder.join("controls"));
     open_told(&mut config).unwrap();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use edf_file::{Form, Made, edf, made, seconds, wave};
 use foretell_data::eeg::{Eeg, EegConfig, EegSample, Volts};
-use foretell_data::{Auto, DataError, Description, Modality, Opening, Part};
+use foretell_data::{Auto, DataError, Description, Modality, OnBadSample, Opening, Part};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -277,6 +277,15 @@ fn subjects_are_held_out_whole() {
     put(folder.path(), "sub-12/eeg/sub-12_task-t1_eeg.edf", &edf(Form::default(), &signals[..1], &seconds(20), &[]));
     config.channels.clear();
     refused(&config, &["1 of the electrodes is in all", "data.channels"]);
+    // Where those that were held out are too short for a window, others are.
+    let brief = edf(Form::default(), &[made("Fp1", "uV", 128, 1), made("Fp2", "uV", 128, 1)], &seconds(1), &[]);
+    let other = tempfile::tempdir().unwrap();
+    for subject in 0..10 {
+        let bytes = if held_out.contains(&subject) { &brief } else { &bytes };
+        put(other.path(), &format!("sub-{subject:02}/eeg/sub-{subject:02}_task-t1_eeg.edf"), bytes);
+    }
+    let split = described(&self::config(other.path()));
+    assert!(split.held_out > 0 && split.split.contains("1 of 8 subjects"), "{}", split.split);
     // Samples elsewhere, prepared alike.
     let one = folder.path().join("sub-00/eeg/sub-00_task-t1_eeg.edf");
     let there = Eeg::of_paths(eeg.config(), &[one]).unwrap();
@@ -363,6 +372,32 @@ fn cut_empty_and_mislabelled_edf_is_refused_in_a_sentence() {
         fs::write(&path, b"whatever it is").unwrap();
         refused(&config(&path), &[word, "not read", "mne"]);
     }
+}
+
+#[test]
+fn recordings_that_cannot_be_opened_are_passed_over_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = edf(Form::default(), &[made("Fp1", "uV", 128, 20), made("Fp2", "uV", 128, 20)], &seconds(20), &[]);
+    for name in ["sub-1.edf", "sub-2.edf"] {
+        put(folder.path(), name, &whole);
+    }
+    put(folder.path(), "sub-3.edf", &whole[..900]);
+    refused(&config(folder.path()), &["sub-3.edf", "was cut"]);
+    let skip = EegConfig { on_bad_sample: OnBadSample::Skip, ..config(folder.path()) };
+    let said = described(&skip);
+    assert_eq!(said.train + said.held_out, 20);
+    let told = |notes: &[String]| notes.iter().filter(|note| note.contains("`sub-3.edf` is left out")).count();
+    assert_eq!(told(&said.notes), 1, "{:?}", said.notes);
+    // Of other paths likewise.
+    let mut resolved = skip.clone();
+    Eeg::open(&mut resolved, &mut Opening { seed: 0, batch: 1, threads: 1, decisions: &mut Vec::new() }).unwrap();
+    let paths = ["sub-1.edf", "sub-3.edf"].map(|name| folder.path().join(name));
+    let others = Eeg::of_paths(&resolved, &paths).unwrap();
+    assert_eq!((others.len(Part::Train), told(&others.cautions())), (Some(10), 1));
+    assert!(Eeg::of_paths(&EegConfig { on_bad_sample: OnBadSample::Fail, ..resolved }, &paths).is_err());
+    fs::remove_file(folder.path().join("sub-1.edf")).unwrap();
+    fs::remove_file(folder.path().join("sub-2.edf")).unwrap();
+    refused(&skip, &["sub-3.edf", "was cut"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use foretell_data::series::{Periods, PriorConfig, SHAPE_NUMBERS, Series, SeriesConfig};
-use foretell_data::{Auto, Decision};
+use foretell_data::{Auto, Decision, Part};
 use foretell_eval::Finding;
 use foretell_jepa::lat_pfn::{FamilyCollator, LatPfnNetworks, PriorFitted, Spans, TeacherClock, Weights};
 use foretell_jepa::target::{EmaConfig, TargetTransform};
@@ -204,6 +204,25 @@ impl System for LatPfnSettings {
         });
         let spans = Spans { history, horizon };
         self.check(width, spans)?;
+        if let Some(data) = on.data {
+            let channels = data.config().channels();
+            let enough = data.stretches(Part::HeldOut, history, horizon, 8);
+            let reason = if channels != 1 {
+                Some(format!("series of one channel are forecast, and these have {channels} (`data.separate`)"))
+            } else if enough.iter().filter(|stretch| stretch.history.steps() == history).count() < 2 {
+                Some(format!(
+                    "fewer than two stretches of {} steps (`model.history` and `model.horizon`) are held out",
+                    spans.steps()
+                ))
+            } else {
+                None
+            };
+            decisions.extend(reason.map(|reason| Decision {
+                what: "forecasts of these data".to_owned(),
+                value: "none".to_owned(),
+                reason,
+            }));
+        }
         let dilations = self.dilations.resolve("model.dilations", decisions, || {
             let steps = spans.steps();
             (steps.ilog2().min(8) as usize, format!("the widest reaches across {steps} steps, 8 at most as released"))

@@ -49,6 +49,12 @@ pub trait Member: Sync {
     /// The rows of its ablation table with these settings; none where it declares none.
     fn ablations(&self, recipe: Table) -> Result<Vec<Ablation>, RecipeError>;
 
+    /// Settings of its recipe that are measured of the data.
+    fn measured(&self) -> Vec<String>;
+
+    /// Settings of its recipe that are paths of data.
+    fn paths(&self) -> Vec<String>;
+
     /// Whether a path looks like the data that it learns from.
     fn recognises(&self, path: &Path) -> bool;
 
@@ -253,6 +259,16 @@ impl<S: System> Member for Of<S> {
 
     fn ablations(&self, recipe: Table) -> Result<Vec<Ablation>, RecipeError> {
         Ok(Recipe::<Config<S>, S>::of_table(recipe, "the recipe")?.model.ablations())
+    }
+
+    fn measured(&self) -> Vec<String> {
+        let of =
+            |group: &'static str, keys: &'static [&'static str]| keys.iter().map(move |key| format!("{group}.{key}"));
+        of("data", S::Data::MEASURED).chain(of("model", S::MEASURED)).collect()
+    }
+
+    fn paths(&self) -> Vec<String> {
+        ["path"].iter().chain(S::Data::PATHS).map(|key| format!("data.{key}")).collect()
     }
 
     fn recognises(&self, path: &Path) -> bool {

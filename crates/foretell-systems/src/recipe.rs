@@ -59,6 +59,8 @@ pub struct JudgeConfig {
     pub attentive: AttentiveSettings,
     /// Settings of fine-tuning.
     pub finetune: FinetuneSettings,
+    /// Of a model of a world, held-out episodes that are planned and shown at the end of a run.
+    pub episodes: usize,
 }
 
 impl Default for JudgeConfig {
@@ -70,6 +72,7 @@ impl Default for JudgeConfig {
             probes: vec![ProbeKind::Linear],
             attentive: AttentiveSettings::default(),
             finetune: FinetuneSettings::default(),
+            episodes: 3,
         }
     }
 }
@@ -208,6 +211,14 @@ pub fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
         None => table,
     };
     table.get(last)
+}
+
+/// Takes out the value at `key.path`.
+pub fn remove(table: &mut Table, key: &str) -> Option<Value> {
+    match key.split_once('.') {
+        Some((group, rest)) => remove(table.get_mut(group)?.as_table_mut()?, rest),
+        None => table.remove(key),
+    }
 }
 
 /// Puts `over` on top of `under`. A group that names another `kind` replaces the default one whole.

@@ -107,6 +107,8 @@ pub trait System:
     type Data: Modality;
     /// Its row in the table of systems.
     const ROW: &'static Row;
+    /// Its settings that are measured of the data: for other data they are measured anew.
+    const MEASURED: &'static [&'static str] = &[];
 
     /// Settings of the loop where nothing is said.
     fn train() -> TrainConfig {

@@ -123,6 +123,7 @@ const MEASURED: usize = 512;
 impl System for VJepa2AcConfig {
     type Data = Experience;
     const ROW: &'static Row = &ROW;
+    const MEASURED: &'static [&'static str] = &["pose_scale"];
 
     fn train() -> TrainConfig {
         TrainConfig { batch: 32, lr: 1e-3, final_weight_decay: 0.04, clip: 1.0, ..TrainConfig::default() }

@@ -295,6 +295,8 @@ impl Modality for Experience {
     type Sample = Window;
     const UNIT: Unit = Unit { one: "window", many: "windows" };
     const BASELINE: &'static str = "mean";
+    const MEASURED: &'static [&'static str] = &["observation", "normalise", "normalise_actions", "fingerprint"];
+    const PATHS: &'static [&'static str] = &["actions"];
 
     fn open(config: &mut ExperienceConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         match config {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::findings::RunFindings;
 use crate::kept::check_version;
+use crate::output::word;
 use crate::progress::clock;
 use crate::report::{self, Curve, Measure, Report};
 use crate::summary::Summary;
@@ -41,7 +42,7 @@ pub(crate) fn decisions_in(folder: &Path) -> Vec<Decision> {
 
 /// Writes `report.html` of a finished run, from what lies in its folder.
 pub(crate) fn write_report(folder: &RunFolder) -> Result<(), Error> {
-    let run = folder.path().display();
+    let run = word(folder.path());
     check_version(folder)?;
     let Some(summary) = Summary::read(folder)? else {
         return Err(Error::Misuse(format!("{run} is not finished: finish it with `foretell train --resume {run}`")));

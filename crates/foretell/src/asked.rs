@@ -88,31 +88,17 @@ impl Asked {
         self.put(key, value)
     }
 
-    /// Forgets what was measured of the recipe's own data and what the program chose for them: others are measured anew, and
-    /// what was set stays.
+    /// Forgets what was measured of a run's data and what the program chose for them: others are measured anew, and what was set
+    /// stays. What a recipe says that no run has written was set.
     pub(crate) fn forget_measured(&mut self) -> Result<(), Error> {
-        if let Some(Value::Table(data)) = self.table.get_mut("data") {
-            const MEASURED: [&str; 13] = [
-                "atlas_mark",
-                "edge_labels",
-                "fingerprint",
-                "level",
-                "measured",
-                "names",
-                "normalise",
-                "normalise_actions",
-                "observation",
-                "regions",
-                "scale",
-                "steps",
-                "tags",
-            ];
-            for measured in MEASURED {
-                data.remove(measured);
+        /// A run writes all of them.
+        const WRITTEN: [&str; 6] = ["seed", "minutes", "data", "train", "judge", "model"];
+        if WRITTEN.iter().all(|group| self.table.contains_key(*group))
+            && let Ok(member) = self.member()
+        {
+            for key in member.measured() {
+                recipe::remove(&mut self.table, &key);
             }
-        }
-        if let Some(Value::Table(model)) = self.table.get_mut("model") {
-            model.remove("pose_scale");
         }
         self.choose_again(|_| true)
     }

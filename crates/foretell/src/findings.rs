@@ -6,6 +6,7 @@ use foretell_train::{RunFolder, write_whole};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::output::word;
 
 /// Stands for the run's folder in [`RunFindings::next`]: a folder can be moved.
 pub(crate) const RUN: &str = "{run}";
@@ -48,7 +49,7 @@ impl RunFindings {
             Error::Misuse(format!(
                 "{} is missing, and what the run found lies in it: train again with `foretell train {}`",
                 folder.findings().display(),
-                folder.config().display()
+                word(&folder.config())
             ))
         })
     }
@@ -61,7 +62,7 @@ impl RunFindings {
 
     /// What one may do next, for the run in this folder: label → command.
     pub(crate) fn commands(&self, folder: &RunFolder) -> Vec<(String, String)> {
-        let run = folder.path().display().to_string();
+        let run = word(folder.path());
         self.next.iter().map(|(label, command)| (label.clone(), command.replace(RUN, &run))).collect()
     }
 

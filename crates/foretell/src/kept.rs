@@ -8,10 +8,10 @@ use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
 use foretell_systems::{Imaginer, Member, Session, recipe};
 use foretell_train::{Learner, RunFolder, Which as Networks, kept_networks, kept_steps};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::asked::Asked;
-use crate::output::say;
+use crate::output::{say, word};
 use crate::unreadable::reopen;
 use crate::{Error, PrecisionChoice};
 
@@ -88,6 +88,17 @@ impl KeptRun {
         Self::finished_judged(path, device, data, &[])
     }
 
+    /// The same for other data, of which what cannot be opened is passed over where `skip`; else an error.
+    pub fn finished_for_others(path: &Path, device: &Device, skip: bool) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let (member, mut recipe) = of_run(&folder)?;
+        let key = "data.on_bad_sample";
+        if recipe::get(&recipe, key).is_some() {
+            recipe::set(&mut recipe, key, Value::from(if skip { "skip" } else { "fail" }))?;
+        }
+        Self::open(folder, member, recipe, device, false)?.with_encoder()
+    }
+
     /// The same with these settings of its evaluation, `judge.key=value`, on top.
     pub fn finished_judged(path: &Path, device: &Device, data: bool, settings: &[String]) -> Result<Self, Error> {
         Self::fresh(path, device, data, settings)?.with_encoder()
@@ -102,7 +113,7 @@ impl KeptRun {
 
     fn with_encoder(self) -> Result<Self, Error> {
         let mut kept = self;
-        let (run, file) = (kept.folder.path().display(), kept.folder.encoder());
+        let (run, file) = (word(kept.folder.path()), kept.folder.encoder());
         if !file.is_file() {
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no encoder yet: finish it with `foretell train --resume {run}`, or `foretell probe {run} --checkpoint newest`"
@@ -156,7 +167,7 @@ impl KeptRun {
                 "{} has no checkpoint, in which its networks at some step lie: train again with `foretell train {}`; \
                  `--set train.keep_checkpoints=8` keeps the networks of eight steps",
                 self.folder.path().display(),
-                self.folder.config().display()
+                word(&self.folder.config())
             )));
         }
         Ok(steps)

@@ -13,6 +13,7 @@ use toml::Table;
 use crate::asked::{Asked, Steps};
 use crate::findings::RunFindings;
 use crate::kept::KeptRun;
+use crate::output::word;
 use crate::run::{Conduct, start};
 use crate::summary::Summary;
 use crate::{DeviceChoice, Error};
@@ -113,7 +114,7 @@ impl<'a> Run<'a> {
     fn of(member: &'a dyn Member, folder: &Path, device: Device) -> Result<Self, Error> {
         let folder = RunFolder::open(folder)?;
         let (Some(summary), Some(found)) = (Summary::read(&folder)?, RunFindings::read(&folder)?) else {
-            let run = folder.path().display();
+            let run = word(folder.path());
             return Err(Error::Misuse(format!(
                 "{run} is not finished: finish it with `foretell train --resume {run}`"
             )));

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use foretell_data::Unit;
 
@@ -23,6 +24,12 @@ pub fn print(text: impl Display) -> Result<(), Error> {
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Failure(error.to_string()))?;
     print(text + "\n")
+}
+
+/// A path as a shell takes it for one word of a command.
+pub(crate) fn word(path: &Path) -> String {
+    let shown = path.to_string_lossy();
+    shlex::try_quote(&shown).map_or_else(|_| shown.to_string(), |word| word.into_owned())
 }
 
 /// Writes one line to standard error. Whether anybody reads it does not matter.

@@ -21,7 +21,7 @@ use crate::account::{data_facts, facts, read_decisions, trained, write_decisions
 use crate::device::described;
 use crate::findings::{RUN, RunFindings};
 use crate::kept::{of_run, steps};
-use crate::output::skipped_line;
+use crate::output::{skipped_line, word};
 use crate::progress::clock;
 use crate::summary::Summary;
 use crate::unreadable::{Lost, keep, list, reopen};
@@ -65,7 +65,7 @@ pub fn start(
     if let Some(out) = &out {
         RunFolder::check_free(out)?;
     }
-    let mut session = member.open(located(recipe)?, &conduct.device, true)?;
+    let mut session = member.open(located(member, recipe)?, &conduct.device, true)?;
     let out = out.unwrap_or_else(|| free_folder(session.as_ref()));
     RunFolder::check_free(&out)?;
     let (steps, expected_minutes) = choose_steps(session.as_mut())?;
@@ -115,11 +115,11 @@ pub(crate) fn again(
 ) -> Result<Prepared, Error> {
     let (_, before) = of_run(folder)?;
     let stays = recipe::get(&before, "data.path") == recipe::get(&recipe, "data.path");
-    let (mut session, lost) = reopen(folder, member, located(recipe)?, device).map_err(|error| match error {
+    let (mut session, lost) = reopen(folder, member, located(member, recipe)?, device).map_err(|error| match error {
         Error::Data(DataError::Missing { path }) if stays => Error::Misuse(format!(
             "there is nothing at `{}`, where the data of this run lay: put them back, or say where they are now with `foretell train --resume {} --data PATH`",
             path.display(),
-            folder.path().display()
+            word(folder.path())
         )),
         other => other,
     })?;
@@ -129,8 +129,9 @@ pub(crate) fn again(
     let mut learner = session.learner(steps(session.as_ref())?)?;
     learner.lose(lost.places.clone());
     let now = session.recipe();
-    let changed = |key: &&str| recipe::get(&before, key) != recipe::get(&now, key);
-    if ["data.path", "data.actions", "data.on_bad_sample", "data.fingerprint"].iter().any(changed) {
+    let changed = |key: &String| recipe::get(&before, key) != recipe::get(&now, key);
+    let kept = ["data.on_bad_sample", "data.fingerprint"].map(str::to_owned);
+    if member.paths().iter().chain(&kept).any(changed) {
         let config = toml::to_string(&now).map_err(|error| Error::Failure(error.to_string()))?;
         write_whole(&folder.config(), config.as_bytes())?;
     }
@@ -138,12 +139,12 @@ pub(crate) fn again(
 }
 
 /// A recipe whose data are found from any folder.
-fn located(mut recipe: Table) -> Result<Table, Error> {
-    for key in ["data.path", "data.actions", "data.atlas"] {
-        let Some(Value::String(path)) = recipe::get(&recipe, key) else { continue };
+fn located(member: &dyn Member, mut recipe: Table) -> Result<Table, Error> {
+    for key in member.paths() {
+        let Some(Value::String(path)) = recipe::get(&recipe, &key) else { continue };
         let whole = std::path::absolute(path).ok().and_then(|path| path.to_str().map(str::to_owned));
         if let Some(whole) = whole.filter(|whole| !path.is_empty() && Path::new(whole).is_absolute()) {
-            recipe::set(&mut recipe, key, Value::String(whole))?;
+            recipe::set(&mut recipe, &key, Value::String(whole))?;
         }
     }
     Ok(recipe)
@@ -232,7 +233,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
             0 => "before the first step".to_owned(),
             step => format!("at step {step} of {all} and saved"),
         };
-        observer.note(&format!("stopped {place}. Go on with: foretell train --resume {}", folder.path().display()));
+        observer.note(&format!("stopped {place}. Go on with: foretell train --resume {}", word(folder.path())));
         return Ok(None);
     }
     write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
@@ -243,7 +244,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
     let judged = session.judge(learner.as_ref()).map_err(|error| match Error::from(error) {
         Error::Data(error) | Error::Train(TrainError::Data(error)) => Error::Misuse(format!(
             "{error} (the training has ended and is kept: `foretell train --resume {}` evaluates it)",
-            folder.path().display()
+            word(folder.path())
         )),
         other => other,
     })?;
@@ -283,7 +284,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
 
 /// The error of a sample that cannot be read where a run can go on, and how.
 fn saved(folder: &RunFolder, all: u64, source: &DataError) -> Error {
-    let run = folder.path().display();
+    let run = word(folder.path());
     let place = match checkpoint_steps(folder).last() {
         Some(step) => format!("the run is saved at step {step} of {all}"),
         None => "the run stands before its first step".to_owned(),

@@ -229,6 +229,7 @@ impl Modality for Clips {
     type Sample = ClipSample;
     const UNIT: Unit = Unit { one: "clip", many: "clips" };
     const BASELINE: &'static str = "pixels";
+    const MEASURED: &'static [&'static str] = &["normalise", "fingerprint"];
     const CONTROL: Option<&'static str> = Some("one frame repeated");
 
     fn open(config: &mut ClipsConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {

@@ -171,8 +171,9 @@ impl Connectomes {
         }
         config.regions = regions;
         let sliding = slide(config, decisions, shortest, (WINDOW, "ST-JEMA's"))?;
-        if let Some(place) =
-            (0..found.len()).find(|place| lengths[*place].is_some_and(|length| sliding.count(length) == 0))
+        let is_short = |length: &usize| sliding.count(*length) == 0;
+        let tolerated = config.on_bad_sample == OnBadSample::Skip && !known.iter().all(is_short);
+        if let Some(place) = (0..found.len()).find(|place| !tolerated && lengths[*place].as_ref().is_some_and(is_short))
         {
             return Err(too_short(&found[place].name, lengths[place].unwrap_or(0), sliding.window));
         }
@@ -210,11 +211,14 @@ impl Connectomes {
 
     /// The fewest windows of a recording whose length is known.
     pub fn fewest_windows(&self) -> usize {
-        let shortest = match &self.source {
-            Source::Generated(networks) => Some(networks.length),
-            Source::Files(files) => files.lengths.iter().flatten().min().copied(),
-        };
-        shortest.map_or(0, |length| self.sliding.count(length))
+        match &self.source {
+            Source::Generated(networks) => self.sliding.count(networks.length),
+            // Of those that are passed over there is none.
+            Source::Files(files) => {
+                let counts = files.lengths.iter().flatten().map(|length| self.sliding.count(*length));
+                counts.filter(|count| *count > 0).min().unwrap_or(0)
+            }
+        }
     }
 
     /// States that time points have, where that is known; 0 elsewhere.
@@ -309,6 +313,8 @@ impl Modality for Connectomes {
     type Sample = DynamicGraph;
     const UNIT: Unit = Unit { one: "recording", many: "recordings" };
     const BASELINE: &'static str = "static correlations";
+    const MEASURED: &'static [&'static str] = &["regions", "names", "atlas_mark", "fingerprint"];
+    const PATHS: &'static [&'static str] = &["atlas"];
 
     fn open(config: &mut ConnectomesConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         config.check()?;

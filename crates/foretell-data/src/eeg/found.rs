@@ -8,6 +8,7 @@ use regex::Regex;
 
 use crate::DataError;
 use crate::eeg::recording::{self, Recording, bad, is_recording};
+use crate::modality::OnBadSample;
 
 /// Folders within folders that are searched.
 const DEEP: usize = 6;
@@ -62,27 +63,49 @@ pub(crate) fn recognises(path: &Path) -> bool {
             && path.extension().is_some_and(|end| end == "eeg" || end == "vmrk")
 }
 
-/// All recordings at a path, in the order of their names.
-pub(crate) fn open(path: &Path) -> Result<Vec<Found>, DataError> {
+/// All recordings at paths, those of a folder in the order of their names, and what is told of those that are passed over because
+/// they cannot be opened.
+pub(crate) fn open(paths: &[PathBuf], on_bad: OnBadSample) -> Result<(Vec<Found>, Vec<String>), DataError> {
+    let (mut good, mut passed, mut first_error) = (Vec::new(), Vec::new(), None);
+    for path in paths {
+        for (file, name) in named(path)? {
+            match recording::open(&file) {
+                Ok(recording) => good.push(Found { recording, name }),
+                Err(error) if on_bad == OnBadSample::Skip => {
+                    passed.push(format!("`{name}` is left out: {error}"));
+                    first_error.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match first_error {
+        Some(error) if good.is_empty() => Err(error),
+        _ => Ok((good, passed)),
+    }
+}
+
+/// The files at a path, and what their recordings are called.
+fn named(path: &Path) -> Result<Vec<(PathBuf, String)>, DataError> {
     if !path.is_dir() {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        return Ok(vec![Found { recording: recording::open(path)?, name }]);
+        return Ok(vec![(path.to_owned(), name)]);
     }
     let mut all = Vec::new();
     files(path, DEEP, &mut all)?;
-    let listed: Vec<&PathBuf> = all.iter().filter(|path| may_be(path)).collect();
-    if listed.is_empty() {
-        let count = all.len();
+    let count = all.len();
+    all.retain(|path| may_be(path));
+    if all.is_empty() {
         return Err(bad(
             path,
             format!("none of the {count} files in it is a recording; expected names that end in .edf, .bdf or .vhdr"),
         ));
     }
-    let one = |file: &PathBuf| {
-        let name = file.strip_prefix(path).unwrap_or(file).to_string_lossy().replace('\\', "/");
-        Ok(Found { recording: recording::open(file)?, name })
+    let one = |file: PathBuf| {
+        let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+        (file, name)
     };
-    listed.into_iter().map(one).collect()
+    Ok(all.into_iter().map(one).collect())
 }
 
 /// Who was recorded in each recording, by number, and how that was told.

@@ -167,8 +167,11 @@ impl Eeg {
             };
             (0..self.found.len()).map(by).collect()
         };
-        let one_subject = self.subjects.iter().collect::<BTreeSet<_>>().len() == 1;
-        let mut units: Vec<&String> = names.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        // Recordings that are too short for a window hold nothing out.
+        let used: BTreeSet<u32> = self.places.iter().map(|place| place.recording).collect();
+        let subjects = used.iter().map(|i| self.subjects[*i as usize]).collect::<BTreeSet<_>>().len();
+        let mut units: Vec<&String> =
+            used.iter().map(|i| &names[*i as usize]).collect::<BTreeSet<_>>().into_iter().collect();
         if units.len() > 1 {
             // By a number of each name: others that come or go change nothing.
             units.sort_by_key(|name| (xxh3_64(name.as_bytes()), (*name).clone()));
@@ -178,14 +181,13 @@ impl Eeg {
             let (held_out, train) = (0..self.places.len()).partition(|i| is_held(&self.places[*i]));
             (self.train, self.held_out) = (train, held_out);
             let how = std::mem::take(&mut self.split);
-            self.split = if one_subject {
+            self.split = if subjects == 1 {
                 format!(
                     "{count} of {} recordings held out, all of one subject: figures say nothing of other people",
-                    self.found.len()
+                    used.len()
                 )
             } else {
-                let all = self.subjects.iter().collect::<BTreeSet<_>>().len();
-                format!("{count} of {all} subjects held out; {how}")
+                format!("{count} of {subjects} subjects held out; {how}")
             };
         } else {
             let length = self.places.len();
@@ -241,6 +243,7 @@ impl Modality for Eeg {
     type Sample = EegSample;
     const UNIT: Unit = Unit { one: "EEG window", many: "EEG windows" };
     const BASELINE: &'static str = "band powers";
+    const MEASURED: &'static [&'static str] = &["scale", "fingerprint"];
 
     fn open(config: &mut EegConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         config.rename();
@@ -252,7 +255,9 @@ impl Modality for Eeg {
         }
         let path = PathBuf::from(&config.path);
         let chosen = config.channels.is_empty();
-        let mut eeg = Self::read(config, found::open(&path)?)?;
+        let (found, passed) = found::open(&[path], config.on_bad_sample)?;
+        let mut eeg = Self::read(config, found)?;
+        eeg.notes.extend(passed);
         eeg.divide()?;
         let fingerprint = eeg.fingerprint();
         if !config.fingerprint.is_empty() && config.fingerprint != fingerprint {
@@ -283,10 +288,7 @@ impl Modality for Eeg {
         if paths.is_empty() {
             return Err(DataError::NoInputs);
         }
-        let mut all = Vec::new();
-        for path in paths {
-            all.extend(found::open(path)?);
-        }
+        let (all, passed) = found::open(paths, config.on_bad_sample)?;
         let mut config = EegConfig { label: "none".to_owned(), group: "auto".to_owned(), ..config.clone() };
         let mut eeg = Self::read(&mut config, all)?;
         if config.scale == 0.0 {
@@ -296,6 +298,7 @@ impl Modality for Eeg {
         }
         eeg.train = (0..eeg.places.len()).collect();
         eeg.config = config;
+        eeg.notes.extend(passed);
         Ok(eeg)
     }
 

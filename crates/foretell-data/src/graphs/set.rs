@@ -141,6 +141,7 @@ impl Modality for Graphs {
     type Sample = GraphSample;
     const UNIT: Unit = Unit { one: "graph", many: "graphs" };
     const BASELINE: &'static str = "node labels";
+    const MEASURED: &'static [&'static str] = &["tags", "edge_labels", "normalise", "fingerprint"];
 
     fn baseline_name(&self) -> &'static str {
         if self.config.tags.len() > 1 { Self::BASELINE } else { "degrees" }

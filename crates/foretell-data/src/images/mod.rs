@@ -201,6 +201,7 @@ impl Modality for Images {
     type Sample = Sample;
     const UNIT: Unit = Unit { one: "image", many: "images" };
     const BASELINE: &'static str = "pixels";
+    const MEASURED: &'static [&'static str] = &["normalise", "fingerprint"];
 
     fn open(config: &mut ImagesConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         let dataset = Self::dataset(config)?;

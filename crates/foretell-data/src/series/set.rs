@@ -184,6 +184,7 @@ impl Modality for Series {
     type Sample = SeriesSample;
     const UNIT: Unit = Unit { one: "series", many: "series" };
     const BASELINE: &'static str = "raw series";
+    const MEASURED: &'static [&'static str] = &["measured", "normalise", "steps", "fingerprint"];
 
     fn open(config: &mut SeriesConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         config.check()?;

@@ -317,6 +317,7 @@ impl Modality for Sounds {
     type Sample = SoundSample;
     const UNIT: Unit = Unit { one: "sound", many: "sounds" };
     const BASELINE: &'static str = "mel statistics";
+    const MEASURED: &'static [&'static str] = &["level", "fingerprint"];
 
     fn open(config: &mut SoundConfig, opening: &mut Opening<'_>) -> Result<Self, DataError> {
         config.check()?;

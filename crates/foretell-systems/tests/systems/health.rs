@@ -50,9 +50,9 @@ fn le_jepa() -> LeJepaConfig {
 fn nepa() -> NepaConfig {
     NepaConfig {
         width: Auto::Value(48),
-        depth: Auto::Value(2),
+        depth: Auto::Value(1),
         heads: Auto::Value(3),
-        patch: Auto::Value(4),
+        patch: Auto::Value(6),
         ..NepaConfig::default()
     }
 }
@@ -102,7 +102,7 @@ fn assert_verdict(judged: &Judged, expected: Verdict, seed: u64) {
 /// Steps of I-JEPA's runs.
 const I_JEPA: u64 = 200;
 /// Steps of NEPA's runs.
-const NEPA: u64 = 400;
+const NEPA: u64 = 300;
 /// Steps of LeJEPA's runs.
 const LE_JEPA: u64 = 100;
 

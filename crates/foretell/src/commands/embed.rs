@@ -125,7 +125,9 @@ pub fn embed(args: &EmbedArgs) -> Result<(), Error> {
 
 fn of_run(args: &EmbedArgs, run: &Path, input: &[PathBuf]) -> Result<(), Error> {
     let mut file = FeatureFile::create(&args.out)?;
-    let encoder = KeptRun::finished(run, &args.reading.device.open()?, false)?.encoder_at(args.reading.precision)?;
+    let skip = args.reading.on_bad_sample == BadSample::Skip;
+    let kept = KeptRun::finished_for_others(run, &args.reading.device.open()?, skip)?;
+    let encoder = kept.encoder_at(args.reading.precision)?;
     let samples = encoder.open(input)?;
     let (count, unit) = (samples.len(), samples.unit());
     if count == 0 {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use foretell_data::series::Series;
 use foretell_data::{Clip, Images, Modality};
 use foretell_nn::weights::are_weights;
-use foretell_systems::{family, recipe};
+use foretell_systems::{Member, family, recipe};
 use foretell_train::{Checkpoint, HealthRecord, RunFolder, checkpoint_steps};
 use serde_json::{Value, json};
 use toml::Table;
 
 use crate::findings::RunFindings;
 use crate::kept::{of_run, steps};
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, word};
 use crate::progress::clock;
 use crate::released::OfficialArgs;
 use crate::summary::Summary;
@@ -38,6 +38,9 @@ pub struct InspectArgs {
     /// Look at a data set with a setting of its data changed, as `train` would: `data.label=COLUMN`, `data.group=PATTERN`.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Look at a data set as this system would; without it, as the first that takes what lies there.
+    #[arg(long, value_name = "NAME")]
+    system: Option<String>,
     #[command(flatten)]
     official: OfficialArgs,
     /// The predictor's heads, where an official file has not the released ones.
@@ -74,9 +77,9 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
         )));
     }
     let account = if args.deep {
-        deep::account(path, args.data()?)?
-    } else if !args.set.is_empty() {
-        args.set_account()?
+        deep::account(path, args.member()?, args.data()?)?
+    } else if args.system.is_some() || !args.set.is_empty() {
+        args.account_as()?
     } else if path.join("config.toml").is_file() {
         run(path)?
     } else if path.join("progress.json").is_file() {
@@ -118,20 +121,30 @@ impl InspectArgs {
     /// The account of a data set.
     fn data_account(&self) -> Result<Account, Error> {
         let (path, data) = (self.path.as_path(), self.data()?);
-        if let Some(first) = arrays::first(path).filter(|_| !Images::recognises(path) && !Series::recognises(path)) {
+        let others = || Images::recognises(path) || Series::recognises(path) || self.system.is_some();
+        if let Some(first) = arrays::first(path).filter(|_| !others()) {
             return arrays::account(path, first, (&data, &self.set));
         }
-        let description = family::looking(path)?.look(data)?;
+        let description = self.member()?.look(data)?;
         let mut json = json!({ "kind": "data" });
         extend(&mut json, serde_json::to_value(&description).map_err(|e| Error::Failure(e.to_string()))?);
         Ok(Account::of(description.to_string(), json))
     }
 
-    /// The same where something was set.
-    fn set_account(&self) -> Result<Account, Error> {
+    /// Whose kind of data they are.
+    fn member(&self) -> Result<&'static dyn Member, Error> {
+        match &self.system {
+            Some(name) => family::find(name).map_err(Error::Misuse),
+            None => Ok(family::looking(&self.path)?),
+        }
+    }
+
+    /// The same where something was said of how to look.
+    fn account_as(&self) -> Result<Account, Error> {
+        let option = if self.system.is_some() { "--system" } else { "--set" };
         match deep::no_data(&self.path) {
             Some(what) => Err(Error::Misuse(format!(
-                "`--set` changes how a data set is read, and {} is {what}: leave `--set` out",
+                "`{option}` says how a data set is read, and {} is {what}: leave `{option}` out",
                 self.path.display()
             ))),
             None => self.data_account(),
@@ -164,10 +177,10 @@ fn run(path: &Path) -> Result<Account, Error> {
             )
         }
         (None, Some(step)) => {
-            format!("at step {step} of {steps}: go on with `foretell train --resume {}`", path.display())
+            format!("at step {step} of {steps}: go on with `foretell train --resume {}`", word(path))
         }
         (None, None) => {
-            format!("at step 0 of {steps}, no checkpoint yet: go on with `foretell train --resume {}`", path.display())
+            format!("at step 0 of {steps}, no checkpoint yet: go on with `foretell train --resume {}`", word(path))
         }
     };
     let health = summary.as_ref().map(|summary| summary.health.clone()).or_else(|| last_judgement(&folder));
@@ -193,7 +206,7 @@ fn run(path: &Path) -> Result<Account, Error> {
             "encoder      {} tensors, {} parameters (`foretell inspect {}`)",
             encoder.tensors,
             encoder.numbers,
-            folder.encoder().display()
+            word(&folder.encoder())
         );
     }
     if let (Some(_), Some(found)) = (&summary, RunFindings::read(&folder)?) {

@@ -11,7 +11,7 @@ use foretell_world::{Play, PlayConfig, Split, WorldConfig};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::output::print;
+use crate::output::{print, word};
 
 /// What `record` was asked.
 #[derive(Debug, clap::Args)]
@@ -71,6 +71,6 @@ pub fn record(args: &RecordArgs) -> Result<(), Error> {
         args.pictures,
         args.world,
         args.out.display(),
-        args.out.display()
+        word(&args.out)
     ))
 }

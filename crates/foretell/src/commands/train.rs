@@ -13,7 +13,7 @@ use crate::asked::{Asked, Steps};
 use crate::findings::RunFindings;
 use crate::interrupt::STOP;
 use crate::kept::of_run;
-use crate::output::{print, print_json, say};
+use crate::output::{print, print_json, say, word};
 use crate::progress::Progress;
 use crate::run::{Conduct, MOST_STEPS, again, resume, start};
 use crate::summary::Summary;
@@ -109,7 +109,7 @@ fn already_finished(folder: &RunFolder, summary: &Summary, args: &TrainArgs) -> 
         let config = folder.config();
         return Err(Error::Misuse(format!(
             "{error}: restore it from a copy, or train again with `foretell train {}`",
-            config.display()
+            word(&config)
         )));
     }
     if !folder.report().exists() {
@@ -149,7 +149,7 @@ impl TrainArgs {
         Err(Error::Misuse(format!(
             "`--resume` goes on to the {steps} steps that {} began with, over which its learning rate falls to its end, and `{option}` cannot add to them: begin a longer run with `foretell train {} {option} {value}`, which trains from its first step",
             folder.path().display(),
-            folder.config().display()
+            word(&folder.config())
         )))
     }
 
@@ -191,13 +191,14 @@ impl TrainArgs {
         let steps = self.steps()?;
         let usual = family::usual(self.data.as_deref(), self.world.is_some());
         let mut asked = Asked::of(self.system.as_deref().unwrap_or(usual))?;
+        // What is set, is set for these.
+        if self.data.is_some() {
+            asked.forget_measured()?;
+        }
         for entry in &self.set {
             asked.set(entry).map_err(|error| Error::Misuse(format!("`--set`: {error}")))?;
         }
         asked.steps(steps)?;
-        if self.data.is_some() {
-            asked.forget_measured()?;
-        }
         let member = asked.member()?;
         let given = self.keys();
         for (_, key, value) in &given {
@@ -233,7 +234,7 @@ impl TrainArgs {
             "{source} ({name} learns from {many}; `{}` holds {}: `foretell train {suits} --data {}` learns from them)",
             path.display(),
             other.unit().many,
-            path.display()
+            word(path)
         ))
     }
 }

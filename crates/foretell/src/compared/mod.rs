@@ -16,6 +16,7 @@ use crate::Error;
 use crate::account::lines;
 use crate::asked::Asked;
 use crate::findings::RunFindings;
+use crate::output::word;
 use crate::summary::Summary;
 
 /// One finished run.
@@ -37,7 +38,7 @@ impl Compared {
         let asked = Asked::of(&config)?;
         asked.check_version()?;
         let Some(summary) = Summary::read(&folder)? else {
-            let run = path.display();
+            let run = word(path);
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no figures to compare: finish it with `foretell train --resume {run}`"
             )));

@@ -129,3 +129,30 @@ fn recordings_that_cannot_be_used_are_one_sentence_and_leave_nothing_behind() {
     let output = train(&data, &run, &["--on-bad-sample", "skip"]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn volumes_and_their_atlas_are_found_from_any_folder() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foretell-data/tests/nifti");
+    let root = tempfile::tempdir().unwrap();
+    let scans = root.path().join("scans");
+    fs::create_dir(&scans).unwrap();
+    fs::copy(fixtures.join("atlas.nii.gz"), root.path().join("atlas.nii.gz")).unwrap();
+    for subject in 0..12 {
+        fs::copy(fixtures.join("uint8-plain.nii.gz"), scans.join(format!("sub-{subject}_bold.nii.gz"))).unwrap();
+    }
+    let output = foretell()
+        .current_dir(root.path())
+        .args(SMALL)
+        .args(["--data", "scans", "--out", "run", "--set", "data.atlas=atlas.nii.gz"])
+        .args(["--set", "data.window=6", "--set", "data.stride=1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let run = root.path().join("run");
+    let config: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+    for key in ["path", "atlas"] {
+        assert!(Path::new(config["data"][key].as_str().unwrap()).is_absolute(), "{key}");
+    }
+    let features = root.path().join("features.npz");
+    printed(&["embed", text(&run), text(&scans), "--out", text(&features)]);
+}

@@ -89,6 +89,45 @@ fn recordings_are_looked_at_trained_on_embedded_and_searched() {
 }
 
 #[test]
+fn one_that_cannot_be_opened_is_passed_over_and_others_are_measured_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, run) = trained(root.path(), &[]);
+    let whole = fs::read(data.join("sub-0_eeg.edf")).unwrap();
+    fs::write(data.join("sub-9_eeg.edf"), &whole[..4_000]).unwrap();
+    let out = root.path().join("features.npz");
+    let embed = ["embed", text(&run), text(&data), "--out", text(&out)];
+    refused(&embed, &["sub-9_eeg.edf", "was cut"]);
+    assert!(!out.exists());
+    let output = foretell().args(embed).args(["--on-bad-sample", "skip"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`sub-9_eeg.edf` is left out"), "{}", stderr(&output));
+
+    // Ten times as weak.
+    let weak = root.path().join("weak");
+    fs::create_dir(&weak).unwrap();
+    for subject in 0..4 {
+        let mut signals = [made("Fp1", "uV", 128, 40), made("T7", "uV", 128, 40), made("O2", "uV", 128, 40)];
+        signals.iter_mut().for_each(|signal| signal.numbers.iter_mut().for_each(|number| *number /= 10));
+        fs::write(weak.join(format!("sub-{subject}.edf")), edf(Form::default(), &signals, &seconds(40), &[])).unwrap();
+    }
+    let scale = |run: &Path| -> f64 {
+        let config: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+        config["data"]["scale"].as_float().unwrap()
+    };
+    let again = |name: &str, more: &[&str]| {
+        let fresh = root.path().join(name);
+        let mut command = foretell();
+        command.arg("train").arg(run.join("config.toml")).arg("--data").arg(&weak).args(more).arg("--out").arg(&fresh);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        scale(&fresh)
+    };
+    let anew = again("anew", &[]);
+    assert!((anew * 10.0 / scale(&run) - 1.0).abs() < 0.05, "{anew}, {}", scale(&run));
+    assert_eq!(again("set", &["--set", "data.scale=7.0"]), 7.0);
+}
+
+#[test]
 fn what_is_no_recording_is_refused_in_a_sentence() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.edf");
@@ -107,5 +146,7 @@ fn what_is_no_recording_is_refused_in_a_sentence() {
     let said = train(&root.path().join("nothing.edf"));
     refused(&said.iter().map(String::as_str).collect::<Vec<_>>(), &["nothing.edf"]);
     refused(&["inspect", text(&path)], &["a.edf", "was cut"]);
+    refused(&["inspect", text(root.path()), "--system", "signal-jepa"], &["a.edf", "was cut"]);
+    refused(&["inspect", text(root.path()), "--system", "signal-jepo"], &["`signal-jepo`", "signal-jepa"]);
     assert!(!out.exists(), "nothing is half-written");
 }

@@ -7,16 +7,20 @@ use std::process::Output;
 use foretell_ops::InstructionSet;
 
 use crate::resume::copy as copy_folder;
-use crate::{foretell, stderr};
+use crate::{foretell, pictures, stderr};
 
-/// A small run of twelve steps.
+/// A small run of twelve steps, beside whose folder its pictures lie.
 fn train(kernel: &str, threads: &str, out: &Path, stop: Option<&str>) -> Output {
+    let data = out.with_file_name("data");
+    if !data.exists() {
+        pictures(&data, 80, 16);
+    }
     let sets =
         ["model.width=32", "model.heads=2", "model.depth=1", "model.predictor_width=16", "model.predictor_depth=1"];
     let mut command = foretell();
     command.args(["train", "i-jepa", "--steps", "12", "--checkpoint-every", "5", "--image-size", "16"]);
-    command.args(["--set", "train.batch=16", "--set", "model.patch=4", "--set", "judge.train_samples=200"]);
-    command.args(sets.iter().flat_map(|set| ["--set", set])).arg("--out").arg(out);
+    command.args(["--set", "train.batch=16", "--set", "model.patch=4"]);
+    command.args(sets.iter().flat_map(|set| ["--set", set])).arg("--data").arg(data).arg("--out").arg(out);
     command.env("FORETELL_KERNEL", kernel).env("RAYON_NUM_THREADS", threads);
     if let Some(stop) = stop {
         command.env("FORETELL_STOP_AFTER", stop);

@@ -7,30 +7,28 @@ use super::film::record;
 use crate::imaginer::Imaginer;
 use crate::system::JudgeError;
 
-/// Episodes shown.
-const EPISODES: u64 = 3;
 /// Side of their pictures in pixels, and the steps from one frame to the next.
 const SIDE: usize = 260;
 const STRIDE: usize = 2;
 /// Steps of an episode.
 const STEPS: u64 = 200;
 
-/// The first held-out episodes, with plans of so many steps.
-pub(super) fn episodes(imaginer: &Imaginer, horizon: usize) -> Result<Finding, JudgeError> {
+/// So many of the first held-out episodes, with plans of so many steps.
+pub(super) fn episodes(imaginer: &Imaginer, count: usize, horizon: usize) -> Result<Finding, JudgeError> {
     Ok(Finding::pictures(
         "episodes",
         "Episodes",
         "Held-out starts, goals and layouts, planned in the model's latents. Teal: the dot and its way; green: the goal; \
          grey: where the present plan leads; orange: where the model imagines that it leads, read from its latents by a \
          linear map.",
-        Pictures { legend: Vec::new(), cards: cards(imaginer, horizon)? },
+        Pictures { legend: Vec::new(), cards: cards(imaginer, count as u64, horizon)? },
     ))
 }
 
 /// A card for each episode; none in a world that people cannot be shown.
-fn cards(imaginer: &Imaginer, horizon: usize) -> Result<Vec<Card>, JudgeError> {
-    let trial = Trial { episodes: EPISODES, steps: STEPS, seed: imaginer.seed };
-    let numbers: Vec<u64> = (0..EPISODES).collect();
+fn cards(imaginer: &Imaginer, count: u64, horizon: usize) -> Result<Vec<Card>, JudgeError> {
+    let trial = Trial { episodes: count, steps: STEPS, seed: imaginer.seed };
+    let numbers: Vec<u64> = (0..count).collect();
     let Some(planner) = Planner::named(imaginer.planner()) else { return Ok(Vec::new()) };
     let mut manner = imaginer.manner(planner);
     manner.config.horizon = horizon;

@@ -54,7 +54,11 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
                 imagination: trained,
                 seed: run.on.seed,
             };
-            Ok(vec![places, forecast, episodes::episodes(&imaginer, horizon)?])
+            let mut found = vec![places, forecast];
+            if run.settings.episodes > 0 {
+                found.push(episodes::episodes(&imaginer, run.settings.episodes, horizon)?);
+            }
+            Ok(found)
         }
         Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained, &imagination(run, Which::Untrained)?)?]),
     }

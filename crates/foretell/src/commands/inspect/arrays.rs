@@ -12,6 +12,7 @@ use serde_json::{Map, json};
 use toml::Table;
 
 use super::Account;
+use crate::output::word;
 use crate::{DeviceChoice, Error};
 
 /// Whether a path is an `.npz`, or a folder of such files that training would take for what they are; then its first file,
@@ -31,7 +32,7 @@ pub(super) fn first(path: &Path) -> Option<(PathBuf, usize)> {
 }
 
 /// NumPy's name of a type.
-fn word(Header { kind, size, .. }: &Header) -> String {
+fn type_name(Header { kind, size, .. }: &Header) -> String {
     let name = match kind.trim_start_matches(['<', '>', '|', '=']).chars().next() {
         Some('u') => "uint",
         Some('i') => "int",
@@ -58,8 +59,8 @@ pub(super) fn account(
     for (key, found) in &arrays {
         match found {
             Ok(header) => {
-                let _ = writeln!(text, "  {key:longest$}  {} {:?}", word(header), header.shape);
-                told.insert(key.clone(), json!({ "type": word(header), "shape": header.shape }));
+                let _ = writeln!(text, "  {key:longest$}  {} {:?}", type_name(header), header.shape);
+                told.insert(key.clone(), json!({ "type": type_name(header), "shape": header.shape }));
             }
             Err(why) => {
                 let _ = writeln!(text, "  {key:longest$}  cannot be read: {why}");
@@ -69,7 +70,7 @@ pub(super) fn account(
     }
     let holds = |keys: [&str; 2]| arrays.iter().any(|(key, _)| keys.contains(&key.as_str()));
     let mut json = json!({ "kind": "arrays", "files": files, "arrays": told });
-    let place = path.display();
+    let place = word(path);
     if holds(["observations", "frames"]) && holds(["actions", "action"]) {
         match trained(path, data, set) {
             Ok(Trained { command, description, decisions }) => {
@@ -112,16 +113,17 @@ pub(super) fn features(path: &Path) -> Option<Account> {
     if !header.is_floating() || rows == 0 || width == 0 {
         return None;
     }
-    let next = format!("foretell search {} --row 0", path.display());
+    let place = word(path);
+    let next = format!("foretell search {place} --row 0");
     let text = format!(
         "features  {0}, {1} {2:?}\nrows      {rows}\nwidth     {width}\nnext      {next}   the rows nearest to its first one\n          \
-         foretell train {3} --data {0}   where each row is a series\n",
+         foretell train {3} --data {place}   where each row is a series\n",
         path.display(),
-        word(header),
+        type_name(header),
         header.shape,
         family::usual(Some(path), false)
     );
-    let json = json!({ "kind": "features", "type": word(header), "rows": rows, "width": width, "next": next });
+    let json = json!({ "kind": "features", "type": type_name(header), "rows": rows, "width": width, "next": next });
     Some(Account::of(text, json))
 }
 
@@ -144,7 +146,7 @@ fn trained(path: &Path, data: &Table, set: &[String]) -> Result<Trained, Error> 
             Ok(mut trained) => {
                 let system = if member.row().name == name { String::new() } else { format!("{} ", member.row().name) };
                 let set = set.iter().map(|entry| format!(" --set '{entry}'")).collect::<Vec<_>>().concat();
-                trained.command = format!("foretell train {system}--data {}{}{set}", path.display(), trained.command);
+                trained.command = format!("foretell train {system}--data {}{}{set}", word(path), trained.command);
                 return Ok(trained);
             }
             Err(error) => {

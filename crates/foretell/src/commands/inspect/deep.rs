@@ -5,7 +5,7 @@ use std::path::Path;
 
 use foretell_data::Clip;
 use foretell_nn::weights::are_weights;
-use foretell_systems::family;
+use foretell_systems::Member;
 use serde_json::json;
 use toml::Table;
 
@@ -28,14 +28,13 @@ pub(super) fn no_data(path: &Path) -> Option<&'static str> {
 }
 
 /// The account of the data of such settings.
-pub(super) fn account(path: &Path, data: Table) -> Result<Account, Error> {
+pub(super) fn account(path: &Path, member: &dyn Member, data: Table) -> Result<Account, Error> {
     if let Some(what) = no_data(path) {
         return Err(Error::Misuse(format!(
             "`--deep` reads the samples of a data set, and {} is {what}: leave `--deep` out",
             path.display()
         )));
     }
-    let member = family::looking(path)?;
     let unit = member.unit();
     let mut progress: Option<Progress> = None;
     let whole = member.read_all(data, &mut |done, all| {

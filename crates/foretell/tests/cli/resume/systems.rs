@@ -66,6 +66,10 @@ pub(super) const ALL: [System; 19] = [
     System::StJema,
 ];
 
+/// One for each way in which the loop goes: one learner, several in turn, batches without one shape. The loop, checkpoints and the
+/// evaluation are written once and know no system, so what is about them is shown of these; what a system keeps is shown of all.
+pub(super) const LOOPS: [System; 3] = [System::IJepa, System::EbJepa, System::GraphJepa];
+
 /// Those whose data are generated and labelled, of which each run evaluates a lot.
 pub(super) const GENERATED: [System; 2] = [System::Scenes, System::BuiltInGraphs];
 
@@ -125,8 +129,8 @@ impl System {
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
             System::SJea => ("s-jea", &["model.levels=[[16], [32]]", "model.projector=[64]", "model.code_width=16"]),
-            System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6"]),
-            System::LeWm => ("le-wm", &["data.world.resolution=32"]),
+            System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
+            System::LeWm => ("le-wm", &["data.world.resolution=32", "judge.episodes=0"]),
             System::Recorded => ("le-wm", &["data.window=6"]),
             System::SarJepa | System::Scenes => (
                 "sar-jepa",
