@@ -144,7 +144,7 @@ fn volumes_and_their_atlas_are_found_from_any_folder() {
         .current_dir(root.path())
         .args(SMALL)
         .args(["--data", "scans", "--out", "run", "--set", "data.atlas=atlas.nii.gz"])
-        .args(["--set", "data.window=6", "--set", "data.stride=1"])
+        .args(["--set", "data.window=6", "--set", "data.stride=2", "--set", "model.temporal=0"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
