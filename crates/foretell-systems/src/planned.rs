@@ -80,7 +80,7 @@ pub(crate) static JUDGEMENT: Row = Row {
     title: "LiDAR, RankMe",
     one_line: "label-free judgement of a representation",
     papers: &["arXiv:2312.04000", "arXiv:2210.02885"],
-    state: State::Partial("on every run, and over kept networks by `foretell judge`; not measured yet"),
+    state: State::Partial("on every run, and over kept networks by `foretell judge`"),
 };
 pub(crate) static AGENT: Row = Row {
     number: 30,

@@ -29,7 +29,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
 /// A path as a shell takes it for one word of a command.
 pub(crate) fn word(path: &Path) -> String {
     let shown = path.to_string_lossy();
-    shlex::try_quote(&shown).map_or_else(|_| shown.to_string(), |word| word.into_owned())
+    shlex::try_quote(&shown).map_or_else(|_| shown.to_string(), std::borrow::Cow::into_owned)
 }
 
 /// Writes one line to standard error. Whether anybody reads it does not matter.
