@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use foretell_data::Decision;
 use foretell_eval::Finding;
-use foretell_jepa::Second;
 use foretell_jepa::dynamics::recurrent::Rollout;
 use foretell_jepa::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator};
 use foretell_nn::Init;
@@ -23,6 +22,7 @@ use foretell_world::{Experience, ExperienceConfig, ExploreSettings, PlaySettings
 use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
+use crate::heads::{ActorConfig, ReachConfig};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
@@ -73,38 +73,6 @@ pub struct EbJepaConfig {
     pub actor: ActorConfig,
 }
 
-/// How an actor learns, from windows that no step has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ActorConfig {
-    /// Width of its two hidden layers.
-    pub width: usize,
-    /// Optimiser steps when the rest has learnt, at most, with batches as the rest has them and never more than it took; 0 for no actor.
-    pub steps: u64,
-    /// Peak learning rate.
-    pub lr: f64,
-}
-
-impl Default for ActorConfig {
-    fn default() -> Self {
-        Self { width: 256, steps: 2000, lr: 1e-3 }
-    }
-}
-
-/// How steps between places are told; layouts are explored as `data.explore` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ReachConfig {
-    /// Width of the two hidden layers.
-    pub width: usize,
-}
-
-impl Default for ReachConfig {
-    fn default() -> Self {
-        Self { width: 256 }
-    }
-}
-
 impl System for EbJepaConfig {
     type Data = Experience;
     const ROW: &'static Row = &ROW;
@@ -141,20 +109,7 @@ impl System for EbJepaConfig {
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let rollout = self.rollout;
         data.fit_windows((rollout + 1, format!("one and the {rollout} predicted from it")), 1, decisions)?;
-        let explored = matches!(data, ExperienceConfig::Play(play) if play.explore.layouts > 0);
-        if self.terms.reach > 0.0 && !explored {
-            return Err(SystemError::Setting(
-                "`model.terms.reach` asks for steps between places, which play finds out by exploring layouts: set `data.explore.layouts`, or `model.terms.reach` to 0 (recorded episodes cannot be explored)"
-                    .to_owned(),
-            ));
-        }
-        // Nobody looks at what is explored: it need not be.
-        if let ExperienceConfig::Play(play) = data
-            && self.terms.reach == 0.0
-        {
-            play.explore.layouts = 0;
-        }
-        Ok(())
+        Ok(data.fit_exploration(self.terms.reach > 0.0, "model.terms.reach")?)
     }
 
     fn init(&mut self, on: &On<'_, Experience>, _: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
@@ -230,9 +185,7 @@ impl EbJepaConfig {
         if let Some(bad) = weights.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
-        if !(self.actor.lr > 0.0 && self.actor.lr.is_finite()) {
-            return Err(SystemError::Setting(format!("`model.actor.lr` must be above 0, found {}", self.actor.lr)));
-        }
+        self.actor.check("model.actor")?;
         let form = on.config.form()?;
         let device = on.learning();
         let observer = ObserverConfig {
@@ -275,13 +228,7 @@ impl EbJepaConfig {
             slices: None,
             places: tells_steps,
         };
-        let second = networks.actor.is_some().then_some(Second {
-            name: "actor",
-            steps: self.actor.steps,
-            lr: self.actor.lr,
-            weight_decay: 1e-5,
-            clip: 2.0,
-        });
+        let second = networks.actor.is_some().then(|| self.actor.second());
         let objective = Recurrent {
             setting: Rollout { terms: self.terms, steps: self.rollout, stop_gradient: self.stop_gradient },
             actor: second,

@@ -13,12 +13,14 @@ use foretell_nn::Backbone;
 use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::framed::Framed;
 use foretell_nn::observer::ObserverConfig;
+use foretell_nn::pair::Pair;
 use foretell_nn::vit::VitConfig;
 use foretell_train::{Learner, TrainConfig};
-use foretell_world::{Experience, ExperienceConfig, Form};
+use foretell_world::{Experience, ExperienceConfig, ExploreSettings, Form, PlaySettings};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
+use crate::heads::{ActorConfig, ReachConfig};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
@@ -125,6 +127,16 @@ pub struct LeWmConfig {
     pub encoder: FrameEncoder,
     /// The predictor.
     pub predictor: PredictorSizes,
+    /// Weight of what is off in the steps between explored places that the latents tell; 0 for none, as published. Ours: distances of
+    /// latents are none of ways, and a search by them walks into walls.
+    pub reach: f64,
+    /// Whether latents learn from that too; otherwise it is read from them as they are.
+    pub reach_shapes: bool,
+    /// How steps between places are told.
+    pub reach_head: ReachConfig,
+    /// The actor, on frozen latents: where steps are told it learns from what led nearer, elsewhere from what was done on the way to
+    /// each later frame of a window (arXiv 2605.08732).
+    pub actor: ActorConfig,
 }
 
 impl Default for LeWmConfig {
@@ -139,6 +151,10 @@ impl Default for LeWmConfig {
             actions: ActionScale::Standard,
             encoder: FrameEncoder::Conv { widths: convolutions(), features: features() },
             predictor: PredictorSizes::default(),
+            reach: 1.0,
+            reach_shapes: true,
+            reach_head: ReachConfig::default(),
+            actor: ActorConfig::default(),
         }
     }
 }
@@ -158,10 +174,28 @@ impl System for LeWmConfig {
         }
     }
 
+    fn data() -> ExperienceConfig {
+        let explore = ExploreSettings { layouts: 1500, episodes: 16, places: 8 };
+        ExperienceConfig::Play(PlaySettings { explore, ..PlaySettings::default() })
+    }
+
+    /// Nothing is explored in recorded episodes.
+    fn fitting(data: &ExperienceConfig) -> Self {
+        let config = Self::default();
+        match data {
+            ExperienceConfig::Play(_) => config,
+            ExperienceConfig::Episodes(_) => {
+                // There is no world to act in.
+                Self { reach: 0.0, actor: ActorConfig { steps: 0, ..config.actor }, ..config }
+            }
+        }
+    }
+
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let history = self.history;
         let best = (history + 1, format!("the {history} looked back on and the next"));
-        Ok(data.fit_windows(best, history, decisions)?)
+        data.fit_windows(best, history, decisions)?;
+        Ok(data.fit_exploration(self.reach > 0.0, "model.reach")?)
     }
 
     fn init(&mut self, on: &On<'_, Experience>, _: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
@@ -232,6 +266,9 @@ impl LeWmConfig {
                 action_width: 10,
                 foretells: Foretells::Latent,
             },
+            reach: 0.0,
+            actor: ActorConfig { steps: 0, ..ActorConfig::default() },
+            ..Self::default()
         }
     }
 
@@ -247,7 +284,13 @@ impl LeWmConfig {
         if !(self.lambda >= 0.0 && self.lambda.is_finite()) {
             return Err(SystemError::Setting(format!("`model.lambda` must be 0 or more, found {}", self.lambda)));
         }
-        Ok(())
+        if !(self.reach >= 0.0 && self.reach.is_finite()) {
+            return Err(SystemError::Setting(format!("`model.reach` must be 0 or more, found {}", self.reach)));
+        }
+        if self.reach_head.width == 0 {
+            return Err(SystemError::Setting("`model.reach_head.width` must be at least 1".to_owned()));
+        }
+        self.actor.check("model.actor")
     }
 
     fn learner<B: Backbone + 'static>(&self, backbone: B, form: &Form, on: &On<'_, Experience>) -> Box<dyn Learner> {
@@ -272,15 +315,22 @@ impl LeWmConfig {
             actions: self.actions.of(form),
             poses: None,
             slices: Some(Slices { seed: on.seed, width: self.width, count: self.slices }),
-            places: false,
+            places: self.reach > 0.0,
         };
+        let mut fourth = on.weights(3);
+        let mut pair = |hidden, said| Pair::new(self.width, hidden, said, &mut fourth, &device);
+        let reach = (self.reach > 0.0).then(|| pair(self.reach_head.width, 1));
+        let actor = (self.actor.steps > 0).then(|| pair(self.actor.width, form.action));
+        let second = actor.is_some().then(|| self.actor.second());
         let networks = CausalNetworks {
+            reach,
+            actor,
             encoder: Framed::new(backbone, self.projector, self.width, &mut on.weights(1), &device),
             predictor: predictor.init(&mut on.weights(2), &device),
         };
         let objective = Causal::<B> {
-            setting: Regularised { lambda: self.lambda },
-            actor: None,
+            setting: Regularised { lambda: self.lambda, reach: self.reach, shapes: self.reach_shapes },
+            actor: second,
             collator: Arc::new(collator),
             device: on.device.clone(),
         };

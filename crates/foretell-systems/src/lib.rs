@@ -10,6 +10,7 @@ pub mod clip_model;
 mod encoder;
 pub mod family;
 mod frozen;
+pub mod heads;
 pub mod image_model;
 mod imaginer;
 pub mod judges;

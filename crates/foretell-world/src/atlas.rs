@@ -61,7 +61,7 @@ impl Explore {
             return Ok(());
         }
         Err(WorldError::Setting(format!(
-            "steps between places are learnt from 1 to {LAYOUTS} layouts, at most {MOST} observations of each, and 2 to {KEPT} places of one that a window brings along, found {layouts} layouts, {episodes} episodes of {steps} observations and {places} places: see `data.explore` and `data.episode`, or set `model.terms.reach` to 0"
+            "steps between places are learnt from 1 to {LAYOUTS} layouts, at most {MOST} observations of each, and 2 to {KEPT} places of one that a window brings along, found {layouts} layouts, {episodes} episodes of {steps} observations and {places} places: see `data.explore` and `data.episode`, or set the weight of what asks for them to 0"
         )))
     }
 }

@@ -177,6 +177,22 @@ impl ExperienceConfig {
         )))
     }
 
+    /// Leaves out the exploration where nobody looks at what is explored; where steps between places are asked for by the setting of
+    /// this key, an error unless layouts are explored.
+    pub fn fit_exploration(&mut self, asked: bool, key: &str) -> Result<(), DataError> {
+        match self {
+            Self::Play(play) if !asked => play.explore.layouts = 0,
+            Self::Play(play) if play.explore.layouts > 0 => {}
+            _ if asked => {
+                return Err(DataError::Setting(format!(
+                    "`{key}` asks for steps between places, which play finds out by exploring layouts: set `data.explore.layouts`, or `{key}` to 0 (recorded episodes cannot be explored)"
+                )));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// What networks are built for, of a resolved config.
     pub fn form(&self) -> Result<Form, DataError> {
         let form = match self {

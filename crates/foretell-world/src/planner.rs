@@ -231,7 +231,7 @@ pub enum PlannerError {
     },
     /// The actor planner without an actor.
     #[error(
-        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train an eb-jepa with `model.terms.reach` and `model.actor.steps` above 0"
+        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train eb-jepa or le-wm with `model.actor.steps` above 0"
     )]
     NoActor,
     /// The gradient planner without a gradient.

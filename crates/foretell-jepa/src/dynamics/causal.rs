@@ -6,10 +6,11 @@ use foretell_nn::Backbone;
 use foretell_nn::causal::CausalPredictor;
 use foretell_nn::framed::Framed;
 use foretell_nn::layers::Pass;
+use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 
 use super::model::one_token;
-use super::{Dynamics, Networks, Seen, State, WorldModel};
+use super::{Dynamics, Networks, Seen, State, WorldModel, heads};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
 
@@ -20,6 +21,11 @@ pub struct CausalNetworks<B: Module> {
     pub encoder: Framed<B>,
     /// Kept after training.
     pub predictor: CausalPredictor,
+    /// Kept after training: two latents → the steps between. `None` as released.
+    pub reach: Option<Pair>,
+    /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns when the rest has
+    /// learnt. `None` as released.
+    pub actor: Option<Pair>,
 }
 
 /// What is set beside the networks.
@@ -28,6 +34,10 @@ pub struct Regularised {
     /// λ in `prediction + λ SIGReg`, where SIGReg's statistic grows with the windows in a batch: the same λ pulls twice as
     /// hard on twice the batch.
     pub lambda: f64,
+    /// Weight of what is off in the steps between the places that windows bring along. Ours.
+    pub reach: f64,
+    /// Whether latents learn from it too, so that they come to know what bars the way.
+    pub shapes: bool,
 }
 
 /// Teacher forcing over every position, gradients on both sides: no target network and no stop-gradient.
@@ -44,9 +54,8 @@ fn stretches(rows: &Tensor<2>, [frames, samples]: [usize; 2], from: usize, count
 impl<B: Backbone + 'static> CausalNetworks<B> {
     /// The latents after each position of every stretch of the history's length and those encoded there, `[R, D]` each, and
     /// the latents of all frames, `[T·B, D]`. A window of one frame more than the history is one stretch: the paper's.
-    fn forecast(&self, seen: &Seen<'_>, pass: &mut Pass<'_>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    fn forecast(&self, latents: Tensor<2>, seen: &Seen<'_>, pass: &mut Pass<'_>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
         let (t, b) = (seen.batch.frames, seen.batch.samples);
-        let latents = self.encoder.forward(seen.observations.clone(), pass);
         let length = self.predictor.history().min(t - 1);
         let count = t - length;
         let [width, action] = [latents.dims()[1], seen.actions.dims()[1]];
@@ -75,6 +84,14 @@ impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
     fn history(&self) -> usize {
         self.predictor.history()
     }
+
+    fn reach(&self) -> Option<&Pair> {
+        self.reach.as_ref()
+    }
+
+    fn actor(&self) -> Option<&Pair> {
+        self.actor.as_ref()
+    }
 }
 
 impl<B: Backbone + 'static> Networks for CausalNetworks<B> {
@@ -85,18 +102,49 @@ impl<B: Backbone + 'static> Networks for CausalNetworks<B> {
         &self.encoder
     }
 
-    /// `mean ‖ẑ − z‖² / D + λ · mean over time indices of SIGReg`, SIGReg over the B latents of one time index.
+    /// By what came of an action where steps are told, else by what was done on the way from each frame to a later one.
+    fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
+        let latents = |observations| self.encoder.forward(observations, &mut Pass::Evaluation);
+        let frames = latents(seen.observations.clone());
+        Some(match (&self.reach, seen.places.clone()) {
+            (Some(head), Some(places)) => {
+                heads::regressed(actor, head, &frames, &latents(places), seen, seen.batch.places)
+            }
+            _ => heads::inverse(actor, &frames, seen),
+        })
+    }
+
+    /// `mean ‖ẑ − z‖² / D + λ · mean over time indices of SIGReg`, SIGReg over the B latents of one time index; and what is off in the
+    /// steps between places, where they are told.
     fn loss(&self, setting: &Regularised, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let mut statistics = Vec::new();
-        let (ahead, there, latents) = self.forecast(seen, &mut Pass::Training(&mut statistics));
+        let mut pass = Pass::Training(&mut statistics);
+        let frames = seen.batch.frames * seen.batch.samples;
+        // Places are seen with the frames: a batch's statistics are of all that it shows.
+        let told = self.reach.as_ref().zip(seen.places.clone()).filter(|_| setting.reach > 0.0);
+        let (latents, told) = match told {
+            Some((head, places)) => {
+                let all = Tensor::cat(vec![seen.observations.clone(), places], 0);
+                let all = self.encoder.forward(all, &mut pass);
+                let places = all.clone().narrow(0, frames, all.dims()[0] - frames);
+                let places = if setting.shapes { places } else { places.detach() };
+                (all.narrow(0, 0, frames), Some(heads::told(head, places, seen.batch)))
+            }
+            None => (self.encoder.forward(seen.observations.clone(), &mut pass), None),
+        };
+        let (ahead, there, latents) = self.forecast(latents, seen, &mut pass);
         let width = latents.dims()[1];
         let health =
             clock.health_due.then(|| Latents { predictions: ahead.clone().inner(), targets: there.clone().inner() });
         let prediction = ops::l2(ahead, there);
         let each_time = latents.reshape([seen.batch.frames, seen.batch.samples, width]);
         let regulariser = sigreg(each_time, &seen.batch.directions);
-        let terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
-        let loss = prediction + regulariser * setting.lambda;
+        let mut terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
+        let mut loss = prediction + regulariser * setting.lambda;
+        if let Some(told) = told {
+            terms.push(("reach", told.clone().inner()));
+            loss = loss + told * setting.reach;
+        }
         Outcome { loss, terms, latents: health, seen: statistics }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod block_causal;
 pub mod causal;
+mod heads;
 pub mod model;
 pub mod recurrent;
 

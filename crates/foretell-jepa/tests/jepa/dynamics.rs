@@ -8,13 +8,14 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, Normalise, Places, Window};
 use foretell_jepa::dynamics::causal::Regularised;
 use foretell_jepa::dynamics::{
-    Causal, CausalNetworks, Slices, State, TrainedModel, WindowBatch, WindowCollator, WorldModel,
+    Causal, CausalNetworks, Networks, Slices, State, TrainedModel, WindowBatch, WindowCollator, WorldModel,
 };
-use foretell_jepa::{Clock, Objective};
+use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::framed::Framed;
-use foretell_nn::layers::absorb;
+use foretell_nn::layers::{Pass, absorb};
 use foretell_nn::observer::{Observer, ObserverConfig};
+use foretell_nn::pair::Pair;
 use foretell_nn::weights;
 use foretell_ops as ops;
 
@@ -48,11 +49,13 @@ fn networks(width: usize) -> CausalNetworks<Observer> {
     CausalNetworks {
         encoder: Framed::new(encoder.init(&mut weights(0), &device), 16, width, &mut weights(1), &device),
         predictor: predictor.init(&mut weights(2), &device),
+        reach: None,
+        actor: None,
     }
 }
 
-fn objective(lambda: f64) -> Causal<Observer> {
-    let collator = WindowCollator {
+fn collator() -> WindowCollator {
+    WindowCollator {
         observation: [3, 8, 8],
         action: 4,
         normalise: Normalise::nothing(3),
@@ -60,8 +63,16 @@ fn objective(lambda: f64) -> Causal<Observer> {
         poses: None,
         slices: Some(Slices { seed: 2, width: WIDTH, count: 8 }),
         places: false,
-    };
-    Causal { setting: Regularised { lambda }, actor: None, collator: Arc::new(collator), device: Device::flex() }
+    }
+}
+
+fn objective(lambda: f64) -> Causal<Observer> {
+    Causal {
+        setting: Regularised { lambda, reach: 0.0, shapes: true },
+        actor: None,
+        collator: Arc::new(collator()),
+        device: Device::flex(),
+    }
 }
 
 /// LeWorldModel's weight.
@@ -136,6 +147,96 @@ fn both_sides_of_the_prediction_learn_and_the_weight_is_lambda() {
     assert!(learns(networks.predictor.blocks[0].modulation.weight.val()), "what the actions say");
 }
 
+/// A head over two latents that says so many numbers.
+fn pair(said: usize, network: u64) -> Pair {
+    Pair::new(WIDTH, 8, said, &mut rng(2, Stream::Init, 0, network), &Device::flex().autodiff())
+}
+
+/// Windows that bring three places along, between some of which a way is known.
+fn with_places(count: usize) -> Vec<Window> {
+    let of = |(i, window)| {
+        let steps = vec![0.0, 7.0, f32::INFINITY, 8.0, 0.0, 3.0, 40.0, f32::INFINITY, 0.0];
+        Window { places: Places { count: 3, observations: noise(3 * 192, i + 200), steps }, ..window }
+    };
+    windows(count, 4).into_iter().enumerate().map(of).collect()
+}
+
+#[test]
+fn steps_between_places_shape_latents_where_that_is_wanted_and_are_read_from_them_elsewhere() {
+    let networks = CausalNetworks { reach: Some(pair(1, 7)), ..networks(WIDTH) };
+    let objective = |reach, shapes| {
+        let base = objective(0.0);
+        let collator = WindowCollator { places: true, ..collator() };
+        Causal { setting: Regularised { lambda: 0.0, reach, shapes }, collator: Arc::new(collator), ..base }
+    };
+    let batch = objective(1.0, true).collator.collate(3, &with_places(4)).unwrap();
+    let whole = |reach| objective(reach, true).loss(&networks, &batch, &CLOCK);
+    let told = |outcome: &Outcome| {
+        let (_, told) = outcome.terms.iter().find(|term| term.0 == "reach").unwrap();
+        told.clone().into_scalar::<f32>()
+    };
+    let (one, two) = (whole(1.0), whole(2.0));
+    let [a, b] = [&one, &two].map(|outcome| outcome.loss.clone().into_scalar::<f32>());
+    assert!((b - a - told(&one)).abs() < 1e-5 && told(&one) > 0.0, "{a} {b}");
+    // By hand: seven pairs of three places have a way, in units of twenty steps.
+    let model = networks.clone().valid();
+    let seen = objective(1.0, true);
+    let places = seen.seen(&batch).places.unwrap();
+    let all = Tensor::cat(vec![seen.seen(&batch).observations, places], 0);
+    let mut kept = Vec::new();
+    let latents = model.encoder.forward(all, &mut Pass::Training(&mut kept)).narrow(0, 16, 12);
+    let head = model.reach.clone().unwrap();
+    let mut off = Vec::new();
+    for window in 0..4 {
+        for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+            let steps = batch.place_steps[window * 9 + i * 3 + j];
+            let row = |place: usize| latents.clone().narrow(0, window * 3 + place, 1);
+            let said = ops::values(head.forward(row(i), row(j)))[0];
+            off.extend(steps.is_finite().then(|| (said - steps / 20.0).abs()));
+        }
+    }
+    assert_eq!(off.len(), 28);
+    let mean = off.iter().sum::<f32>() / off.len() as f32;
+    assert!((told(&one) - mean).abs() < 1e-4, "{} {mean}", told(&one));
+
+    // What reaches the encoder besides the prediction.
+    let gradient = |reach, shapes| {
+        let gradients = objective(reach, shapes).loss(&networks, &batch, &CLOCK).loss.backward();
+        let of = |t: Tensor<2>| t.grad(&gradients).map(ops::values);
+        (of(networks.encoder.projector.layers[1].weight.val()), of(networks.reach.as_ref().unwrap().out.weight.val()))
+    };
+    let ((alone, _), (read, head), (shaped, _)) = (gradient(0.0, true), gradient(1.0, false), gradient(1.0, true));
+    let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Places count in a batch's statistics, so the prediction's own gradient is another with them; it is the same with any weight.
+    let (doubled, _) = gradient(2.0, false);
+    assert!(far(read.as_ref().unwrap(), doubled.as_ref().unwrap()) < 1e-6);
+    assert!(far(read.as_ref().unwrap(), shaped.as_ref().unwrap()) > 1e-4);
+    assert!(head.unwrap().iter().any(|x| *x != 0.0) && alone.is_some());
+}
+
+#[test]
+fn an_actor_without_steps_learns_what_was_done_on_the_way_to_each_later_frame() {
+    let networks = CausalNetworks { actor: Some(pair(4, 8)), ..networks(WIDTH) };
+    let (base, model) = (objective(LAMBDA), networks.valid());
+    let batch = batch(&windows(3, 4));
+    let seen = base.seen(&batch);
+    let actor = model.actor.clone().unwrap();
+    let loss = ops::values(model.acted(&actor, &seen).unwrap())[0];
+    let latents = model.encoder.forward(seen.observations.clone(), &mut Pass::Evaluation);
+    let row = |frame: usize, window: usize| latents.clone().narrow(0, frame * 3 + window, 1);
+    let mut off = Vec::new();
+    for window in 0..3 {
+        for (now, then) in (0..3).flat_map(|now| (now + 1..4).map(move |then| (now, then))) {
+            let would = ops::values(actor.forward(row(now, window), row(then, window)));
+            let done = &batch.actions[(now * 3 + window) * 4..][..4];
+            off.extend(would.iter().zip(done).map(|(a, b)| (a - b).powi(2)));
+        }
+    }
+    assert_eq!(off.len(), 3 * 6 * 4);
+    let mean = off.iter().sum::<f32>() / off.len() as f32;
+    assert!((loss - mean).abs() < 1e-4 * mean, "{loss} {mean}");
+}
+
 #[test]
 fn a_state_keeps_what_the_model_looks_back_on_and_steps_as_the_loss_does() {
     let model = networks(WIDTH).valid();
@@ -157,7 +258,7 @@ fn a_state_keeps_what_the_model_looks_back_on_and_steps_as_the_loss_does() {
         Tensor::cat(parts.iter().map(|t| t.clone().reshape([2, 1, width])).collect(), 1)
     };
     let acted = rows(&a[2..5], 4).reshape([6, 4]);
-    let whole = model.predictor.forward(rows(&z[2..5], 12), acted, &mut foretell_nn::layers::Pass::Evaluation);
+    let whole = model.predictor.forward(rows(&z[2..5], 12), acted, &mut Pass::Evaluation);
     let last = whole.reshape([2, 3, 12]).narrow(1, 2, 1).reshape([2, 12]);
     let far: f32 = ops::values((last - next.vectors()).abs()).into_iter().fold(0.0, f32::max);
     assert!(far < 1e-5, "{far}");

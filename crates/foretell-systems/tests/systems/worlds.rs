@@ -13,7 +13,8 @@ use foretell_nn::pair::Pair;
 use foretell_nn::weights;
 use foretell_ops as ops;
 use foretell_systems::System;
-use foretell_systems::eb_jepa::{ActorConfig, EbJepaConfig};
+use foretell_systems::eb_jepa::EbJepaConfig;
+use foretell_systems::heads::ActorConfig;
 use foretell_systems::le_wm::{FrameEncoder, LeWmConfig};
 use foretell_train::{Fit, Health, Learner, RunFolder, Silent, TrainConfig, Verdict, Which, fit, settle};
 use foretell_world::{
@@ -144,14 +145,16 @@ fn without_its_variance_term_it_collapses() {
 #[test]
 fn le_wm_foretells_strides_better_than_copying_and_without_sigreg_it_collapses() {
     let bench = bench(strides(), 300);
-    let (learner, health) = trained(&bench, &LeWmConfig::default());
+    let published =
+        LeWmConfig { reach: 0.0, actor: ActorConfig { steps: 0, ..ActorConfig::default() }, ..LeWmConfig::default() };
+    let (learner, health) = trained(&bench, &published);
     assert_eq!(health.verdict, Verdict::Healthy, "{health:#?}");
     let model = imagination(learner.as_ref(), Which::Trained, strides().frameskip);
     let curve = Forecast::of(&model, &windows(play(&bench), 8)).unwrap();
     assert_eq!(curve.model.len(), 5);
     assert!(curve.model.iter().zip(&curve.copy_last).all(|(model, copy)| model < copy), "{curve:?}");
     assert!(curve.model[0] < curve.mean[0], "{curve:?}");
-    let (_, health) = trained(&bench, &LeWmConfig { lambda: 0.0, ..LeWmConfig::default() });
+    let (_, health) = trained(&bench, &LeWmConfig { lambda: 0.0, ..published });
     assert_eq!(health.verdict, Verdict::Collapse, "{health:#?}");
 }
 
@@ -159,7 +162,7 @@ fn le_wm_foretells_strides_better_than_copying_and_without_sigreg_it_collapses()
 fn le_wm_looks_through_a_transformer_too() {
     let encoder: FrameEncoder = serde_json::from_str("{\"kind\":\"vit\"}").unwrap();
     let bench = bench(strides(), 1);
-    let mut learner = bench.learner(&LeWmConfig { encoder, ..LeWmConfig::default() });
+    let mut learner = bench.learner(&LeWmConfig { encoder, reach: 0.0, ..LeWmConfig::default() });
     let clock = Clock { step: 1, total: 1, batch: BATCH, health_due: true };
     let measured = learner.measure(Which::Trained, &clock).unwrap().0;
     // 128 windows of three steps each.

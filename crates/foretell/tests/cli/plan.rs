@@ -226,7 +226,7 @@ fn images_and_worlds_are_not_mixed_up() {
     train(&["eb-jepa", "--set", "data.window=200"], &["must fit its episode"]);
     train(
         &["eb-jepa", "--set", "data.explore.episodes=100000"],
-        &["100000 episodes of 91", "`data.explore`", "`model.terms.reach` to 0"],
+        &["100000 episodes of 91", "`data.explore`", "the weight of what asks for them"],
     );
     train(&["eb-jepa", "--set", "data.explore.places=1"], &["2 to 24 places", "1 places"]);
     train(&["eb-jepa", "--set", "model.width=0"], &["model.width", "at least 1"]);

@@ -95,7 +95,7 @@ impl System {
 
     /// Steps of all, those of an actor that learns when the rest has learnt included.
     pub(super) fn steps(self) -> usize {
-        if self == System::EbJepa { 2 * STEPS } else { STEPS }
+        if matches!(self, System::EbJepa | System::LeWm) { 2 * STEPS } else { STEPS }
     }
 
     pub(super) fn arguments(self) -> Vec<&'static str> {
@@ -130,7 +130,7 @@ impl System {
             ),
             System::SJea => ("s-jea", &["model.levels=[[16], [32]]", "model.projector=[64]", "model.code_width=16"]),
             System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
-            System::LeWm => ("le-wm", &["data.world.resolution=32", "judge.episodes=0"]),
+            System::LeWm => ("le-wm", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
             System::Recorded => ("le-wm", &["data.window=6"]),
             System::SarJepa | System::Scenes => (
                 "sar-jepa",
