@@ -107,7 +107,9 @@ fn one_that_cannot_be_opened_is_passed_over_and_others_are_measured_anew() {
     fs::create_dir(&weak).unwrap();
     for subject in 0..4 {
         let mut signals = [made("Fp1", "uV", 128, 40), made("T7", "uV", 128, 40), made("O2", "uV", 128, 40)];
-        signals.iter_mut().for_each(|signal| signal.numbers.iter_mut().for_each(|number| *number /= 10));
+        for number in signals.iter_mut().flat_map(|signal| &mut signal.numbers) {
+            *number /= 10;
+        }
         fs::write(weak.join(format!("sub-{subject}.edf")), edf(Form::default(), &signals, &seconds(40), &[])).unwrap();
     }
     let scale = |run: &Path| -> f64 {
