@@ -122,7 +122,7 @@ impl PlanningArgs {
         }
         if self.gauge()? == Some(Gauge::Steps) && kept.imaginer.imagination.model.reach().is_none() {
             return Err(Error::Misuse(format!(
-                "{whose} has not learnt to tell steps, and `--gauge steps` asks for them: leave it out, or train a model that learns to (eb-jepa with `model.terms.reach`, le-wm with `model.reach` above 0)"
+                "{whose} has not learnt to tell steps, and `--gauge steps` asks for them: leave it out, or train a model whose settings give its `reach` a weight above 0"
             )));
         }
         Ok(kept)
