@@ -18,7 +18,7 @@ use foretell_nn::layers::Linear;
 use foretell_nn::observer::ObserverConfig;
 use foretell_nn::pair::Pair;
 use foretell_train::{Learner, TrainConfig};
-use foretell_world::{Experience, ExperienceConfig, ExploreSettings, PlaySettings};
+use foretell_world::{Experience, ExperienceConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
@@ -90,8 +90,7 @@ impl System for EbJepaConfig {
     }
 
     fn data() -> ExperienceConfig {
-        let explore = ExploreSettings { layouts: 1500, episodes: 16, places: 8 };
-        ExperienceConfig::Play(PlaySettings { explore, ..PlaySettings::default() })
+        ExperienceConfig::explored()
     }
 
     /// Nothing is explored in recorded episodes, so the terms that need it are off.

@@ -16,7 +16,7 @@ use foretell_nn::observer::ObserverConfig;
 use foretell_nn::pair::Pair;
 use foretell_nn::vit::VitConfig;
 use foretell_train::{Learner, TrainConfig};
-use foretell_world::{Experience, ExperienceConfig, ExploreSettings, Form, PlaySettings};
+use foretell_world::{Experience, ExperienceConfig, Form};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
@@ -175,8 +175,7 @@ impl System for LeWmConfig {
     }
 
     fn data() -> ExperienceConfig {
-        let explore = ExploreSettings { layouts: 1500, episodes: 16, places: 8 };
-        ExperienceConfig::Play(PlaySettings { explore, ..PlaySettings::default() })
+        ExperienceConfig::explored()
     }
 
     /// Nothing is explored in recorded episodes.

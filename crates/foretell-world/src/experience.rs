@@ -177,6 +177,12 @@ impl ExperienceConfig {
         )))
     }
 
+    /// Play in which enough layouts are explored first for a model to learn steps between places.
+    pub fn explored() -> Self {
+        let explore = ExploreSettings { layouts: 1500, episodes: 16, places: 8 };
+        Self::Play(PlaySettings { explore, ..PlaySettings::default() })
+    }
+
     /// Leaves out the exploration where nobody looks at what is explored; where steps between places are asked for by the setting of
     /// this key, an error unless layouts are explored.
     pub fn fit_exploration(&mut self, asked: bool, key: &str) -> Result<(), DataError> {
