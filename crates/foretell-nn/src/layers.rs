@@ -123,6 +123,15 @@ impl BatchNorm {
         }
     }
 
+    /// The same with a weight and a bias that stay: what comes out has mean 0 and variance 1.
+    pub fn plain(channels: usize, init: &mut Init<'_>) -> Self {
+        Self {
+            weight: init.buffer(vec![1.0; channels], [channels]),
+            bias: init.buffer(vec![0.0; channels], [channels]),
+            ..Self::new(channels, init)
+        }
+    }
+
     /// `[.., C]` → `[.., C]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass<'_>) -> Tensor<D> {
         match pass {

@@ -23,6 +23,7 @@ pub mod gru;
 pub mod init;
 pub mod lat_pfn;
 pub mod layers;
+pub mod level;
 pub mod masked_predictor;
 pub mod mixer;
 pub mod mlp;

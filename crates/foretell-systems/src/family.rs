@@ -10,8 +10,8 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    a_jepa, audio_jepa, dmt_jepa, eb_jepa, graph_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa, le_wm,
-    mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1,
+    a_jepa, audio_jepa, dmt_jepa, eb_jepa, graph_jepa, h_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa, le_v_jepa,
+    le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa, v_jepa_2, v_jepa_2_1,
     v_jepa_2_ac,
 };
 
@@ -33,7 +33,7 @@ const fn member<S: System>() -> Entry {
 
 /// The family: the 31 that it began with, and what came later.
 pub static FAMILY: [Entry; 35] = [
-    planned(&planned::H_JEPA),
+    member::<h_jepa::HJepaConfig>(),
     member::<i_jepa::IJepaConfig>(),
     member::<mc_jepa::McJepaConfig>(),
     member::<iwm::IwmConfig>(),

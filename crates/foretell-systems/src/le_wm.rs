@@ -1,30 +1,21 @@
 //! LeWorldModel (arXiv 2603.19312): frames to one vector each, the next foretold from a short history and the actions, and
 //! SIGReg alone against collapse. No moving average, no stop-gradient, two terms and one weight.
 //!
-//! The composition is [`dynamics`](foretell_jepa::dynamics); here are the settings.
+//! The composition is [`dynamics`](foretell_jepa::dynamics); the settings are those of [models of frames](crate::frame_model).
 
 use std::sync::Arc;
 
 use foretell_data::Decision;
 use foretell_eval::Finding;
-use foretell_jepa::dynamics::causal::Regularised;
-use foretell_jepa::dynamics::{Causal, CausalNetworks, Slices, WindowCollator};
+use foretell_jepa::dynamics::Causal;
 use foretell_nn::Backbone;
-use foretell_nn::causal::{CausalConfig, Foretells};
-use foretell_nn::framed::Framed;
-use foretell_nn::observer::ObserverConfig;
-use foretell_nn::pair::Pair;
-use foretell_nn::vit::VitConfig;
 use foretell_train::{Learner, TrainConfig};
 use foretell_world::{Experience, ExperienceConfig, Form};
-use serde::{Deserialize, Serialize};
 
-use crate::actions::ActionScale;
-use crate::heads::{ActorConfig, ReachConfig};
+use crate::frame_model::{self, FrameModel, FreshEncoder};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
-use crate::sizes::{check_patch, check_width};
 use crate::system::{JudgeError, On, System, SystemError};
 
 static ROW: Row = Row {
@@ -36,158 +27,23 @@ static ROW: Row = Row {
     state: State::Partial("trains and plans; reaches half of the goals in Two Rooms in short runs"),
 };
 
-/// The encoder's architecture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum FrameEncoder {
-    /// Strided convolutions; for observations of plain numbers an MLP. The better choice for minutes on a CPU.
-    Conv {
-        /// Width of each convolution, stride 2.
-        #[serde(default = "convolutions")]
-        widths: Vec<usize>,
-        /// Width of the features behind them.
-        #[serde(default = "features")]
-        features: usize,
-    },
-    /// A vision transformer, its tokens averaged.
-    Vit {
-        /// Side of a patch in pixels.
-        #[serde(default = "patch")]
-        patch: usize,
-        /// Width of the tokens.
-        #[serde(default = "tokens")]
-        tokens: usize,
-        /// Blocks.
-        #[serde(default = "four")]
-        depth: usize,
-        /// Attention heads.
-        #[serde(default = "four")]
-        heads: usize,
-    },
-}
-
-// The encoders for 32 to 64 pixels and minutes on a CPU.
-fn convolutions() -> Vec<usize> {
-    vec![16, 32, 64]
-}
-fn features() -> usize {
-    128
-}
-fn patch() -> usize {
-    8
-}
-fn tokens() -> usize {
-    64
-}
-fn four() -> usize {
-    4
-}
-
-/// The predictor's lengths.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PredictorSizes {
-    /// Blocks.
-    pub depth: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Width of a head.
-    pub head: usize,
-    /// Hidden width of the blocks' MLPs.
-    pub hidden: usize,
-    /// Width to which an action block is brought before its MLP.
-    pub action_width: usize,
-    /// What its output says of the next latent.
-    pub foretells: Foretells,
-}
-
-impl Default for PredictorSizes {
-    fn default() -> Self {
-        Self { depth: 2, heads: 4, head: 32, hidden: 256, action_width: 32, foretells: Foretells::Change }
-    }
-}
-
 /// Settings of LeWorldModel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LeWmConfig {
-    /// Weight of SIGReg, λ, whose statistic grows with the batch: the same λ on half the batch is half the pull. 0 collapses.
-    pub lambda: f64,
-    /// Directions of SIGReg.
-    pub slices: usize,
-    /// Latents that the predictor looks back on; a window of one observation more is what the paper trains on.
-    pub history: usize,
-    /// Width of the latents, D.
-    pub width: usize,
-    /// Hidden width of the two projectors.
-    pub projector: usize,
-    /// What the networks are given of an action.
-    pub actions: ActionScale,
-    /// The encoder.
-    pub encoder: FrameEncoder,
-    /// The predictor.
-    pub predictor: PredictorSizes,
-    /// Weight of what is off in the steps between explored places that the latents tell; 0 for none, as published. Ours: distances of
-    /// latents are none of ways, and a search by them walks into walls.
-    pub reach: f64,
-    /// Whether latents learn from that too; otherwise it is read from them as they are.
-    pub reach_shapes: bool,
-    /// How steps between places are told.
-    pub reach_head: ReachConfig,
-    /// The actor, on frozen latents: where steps are told it learns from what led nearer, elsewhere from what was done on the way to
-    /// each later frame of a window (arXiv 2605.08732).
-    pub actor: ActorConfig,
-}
-
-impl Default for LeWmConfig {
-    /// For 32 to 64 pixels and minutes on a CPU.
-    fn default() -> Self {
-        Self {
-            lambda: 0.1,
-            slices: 256,
-            history: 3,
-            width: 64,
-            projector: 256,
-            actions: ActionScale::Standard,
-            encoder: FrameEncoder::Conv { widths: convolutions(), features: features() },
-            predictor: PredictorSizes::default(),
-            reach: 1.0,
-            reach_shapes: true,
-            reach_head: ReachConfig::default(),
-            actor: ActorConfig::default(),
-        }
-    }
-}
+pub type LeWmConfig = FrameModel;
 
 impl System for LeWmConfig {
     type Data = Experience;
     const ROW: &'static Row = &ROW;
 
     fn train() -> TrainConfig {
-        TrainConfig {
-            batch: 64,
-            lr: 1e-3,
-            weight_decay: 1e-5,
-            final_weight_decay: 1e-5,
-            clip: 2.0,
-            ..TrainConfig::default()
-        }
+        frame_model::train()
     }
 
     fn data() -> ExperienceConfig {
         ExperienceConfig::explored()
     }
 
-    /// Nothing is explored in recorded episodes.
     fn fitting(data: &ExperienceConfig) -> Self {
-        let config = Self::default();
-        match data {
-            ExperienceConfig::Play(_) => config,
-            ExperienceConfig::Episodes(_) => {
-                // There is no world to act in.
-                Self { reach: 0.0, actor: ActorConfig { steps: 0, ..config.actor }, ..config }
-            }
-        }
+        Self::default().fitted(data)
     }
 
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
@@ -200,43 +56,10 @@ impl System for LeWmConfig {
     fn init(&mut self, on: &On<'_, Experience>, _: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {
         self.check()?;
         let form = on.config.form()?;
-        let (device, mut weights) = (on.learning(), on.weights(0));
-        let [channels, height, width] = form.observation;
-        match &self.encoder {
-            FrameEncoder::Conv { widths, features } => {
-                if *features == 0 || widths.contains(&0) {
-                    return Err(SystemError::Setting(
-                        "`model.encoder.features` and every one of `model.encoder.widths` must be at least 1"
-                            .to_owned(),
-                    ));
-                }
-                let config = ObserverConfig {
-                    observation: form.observation,
-                    widths: widths.clone(),
-                    maxima: false,
-                    he: true,
-                    hidden: Vec::new(),
-                    width: *features,
-                    norm: false,
-                };
-                Ok(self.learner(config.init(&mut weights, &device), &form, on))
-            }
-            FrameEncoder::Vit { patch, tokens, depth, heads } => {
-                check_patch(height, *patch)?;
-                check_patch(width, *patch)?;
-                check_width("encoder", *tokens, *heads)?;
-                let config = VitConfig {
-                    image: (height, width),
-                    patch: *patch,
-                    channels,
-                    width: *tokens,
-                    depth: *depth,
-                    heads: *heads,
-                    hidden: 4 * tokens,
-                };
-                Ok(self.learner(config.init(&mut weights, &device), &form, on))
-            }
-        }
+        Ok(match self.encoder.init(&form, on)? {
+            FreshEncoder::Conv(encoder) => self.learner(encoder, &form, on),
+            FreshEncoder::Vit(encoder) => self.learner(encoder, &form, on),
+        })
     }
 
     fn judge(&self, run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError> {
@@ -245,92 +68,12 @@ impl System for LeWmConfig {
 }
 
 impl LeWmConfig {
-    /// The released sizes and weights (for 224 pixels, batch 128, windows of four observations five actions apart, AdamW at
-    /// 5e-5 with decay 1e-3, clipped at 1, warm-up 1 %). What differs: the tokens are averaged where it reads a class token,
-    /// their position code is fixed where its own is learnt, and nothing is dropped out where it drops 0.1 in the predictor.
-    pub fn official() -> Self {
-        Self {
-            lambda: 0.09,
-            slices: 1024,
-            history: 3,
-            width: 192,
-            projector: 2048,
-            actions: ActionScale::Standard,
-            encoder: FrameEncoder::Vit { patch: 14, tokens: 192, depth: 12, heads: 3 },
-            predictor: PredictorSizes {
-                depth: 6,
-                heads: 16,
-                head: 64,
-                hidden: 2048,
-                action_width: 10,
-                foretells: Foretells::Latent,
-            },
-            reach: 0.0,
-            actor: ActorConfig { steps: 0, ..ActorConfig::default() },
-            ..Self::default()
-        }
-    }
-
-    fn check(&self) -> Result<(), SystemError> {
-        let Self { slices, history, width, projector, predictor, .. } = self;
-        let PredictorSizes { heads, head, hidden, action_width, .. } = predictor;
-        let lengths = [slices, history, width, projector, heads, head, hidden, action_width];
-        if lengths.into_iter().any(|length| *length == 0) {
-            return Err(SystemError::Setting(
-                "`model.slices`, `model.history`, `model.width`, `model.projector` and `heads`, `head`, `hidden` and `action_width` of `model.predictor` must be at least 1".to_owned(),
-            ));
-        }
-        if !(self.lambda >= 0.0 && self.lambda.is_finite()) {
-            return Err(SystemError::Setting(format!("`model.lambda` must be 0 or more, found {}", self.lambda)));
-        }
-        if !(self.reach >= 0.0 && self.reach.is_finite()) {
-            return Err(SystemError::Setting(format!("`model.reach` must be 0 or more, found {}", self.reach)));
-        }
-        if self.reach_head.width == 0 {
-            return Err(SystemError::Setting("`model.reach_head.width` must be at least 1".to_owned()));
-        }
-        self.actor.check("model.actor")
-    }
-
     fn learner<B: Backbone + 'static>(&self, backbone: B, form: &Form, on: &On<'_, Experience>) -> Box<dyn Learner> {
-        let device = on.learning();
-        let PredictorSizes { depth, heads, head, hidden, action_width, foretells } = self.predictor;
-        let predictor = CausalConfig {
-            width: self.width,
-            action: form.action,
-            action_width,
-            history: self.history,
-            depth,
-            heads,
-            head,
-            hidden,
-            projector: self.projector,
-            foretells,
-        };
-        let collator = WindowCollator {
-            observation: form.observation,
-            action: form.action,
-            normalise: form.normalise.clone(),
-            actions: self.actions.of(form),
-            poses: None,
-            slices: Some(Slices { seed: on.seed, width: self.width, count: self.slices }),
-            places: self.reach > 0.0,
-        };
-        let mut fourth = on.weights(3);
-        let mut pair = |hidden, said| Pair::new(self.width, hidden, said, &mut fourth, &device);
-        let reach = (self.reach > 0.0).then(|| pair(self.reach_head.width, 1));
-        let actor = (self.actor.steps > 0).then(|| pair(self.actor.width, form.action));
-        let second = actor.is_some().then(|| self.actor.second());
-        let networks = CausalNetworks {
-            reach,
-            actor,
-            encoder: Framed::new(backbone, self.projector, self.width, &mut on.weights(1), &device),
-            predictor: predictor.init(&mut on.weights(2), &device),
-        };
+        let networks = self.networks(backbone, form, on);
         let objective = Causal::<B> {
-            setting: Regularised { lambda: self.lambda, reach: self.reach, shapes: self.reach_shapes },
-            actor: second,
-            collator: Arc::new(collator),
+            setting: self.terms(),
+            actor: networks.actor.is_some().then(|| self.actor.second()),
+            collator: Arc::new(self.collator(form, on.seed)),
             device: on.device.clone(),
         };
         on.learner(objective, networks)

@@ -2,14 +2,6 @@
 
 use crate::row::{Row, State};
 
-pub(crate) static H_JEPA: Row = Row {
-    number: 1,
-    name: "h-jepa",
-    title: "JEPA / H-JEPA",
-    one_line: "the frame itself: energies, latent z, several levels of abstraction and time",
-    papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2604.03208"],
-    state: State::Planned,
-};
 pub(crate) static POINT_JEPA: Row = Row {
     number: 7,
     name: "point-jepa",

@@ -5,11 +5,12 @@ use foretell_data::Normalise;
 use foretell_jepa::dynamics::{Gauge, State, TrainedModel, WorldModel};
 use rayon::prelude::*;
 
+use crate::above::{Above, Subgoals};
 use crate::cost::Cost;
 use crate::evaluate::{Now, Solve, Trail};
 use crate::imagined::Imagined;
 use crate::planner::{Plan, PlannerError};
-use crate::world::{World, WorldError};
+use crate::world::{Episode, World, WorldError};
 
 /// A model that any thread may ask.
 pub type Model = Box<dyn WorldModel + Send + Sync>;
@@ -115,17 +116,37 @@ impl Imagination {
         gauge: Gauge,
     ) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
         move |now, solve| {
-            let world = now.world;
-            let (states, goals): (Vec<State>, Vec<Tensor<3>>) = now
-                .tasks
-                .par_iter()
-                .zip(now.trails)
-                .map(|(task, trail)| {
-                    (self.state(world, &task.layout, trail), self.look(world, &task.layout, &task.goal))
-                })
-                .unzip();
-            let reach = world.spec().reach;
-            solve(&mut Imagined { imagination: self, now: &states, goals: &goals, reach, gauge, cost })
+            let (states, goals) = self.standing(now);
+            let reach = now.world.spec().reach;
+            solve(&mut Imagined { imagination: self, now: &states, goals: &goals, lifts: &[], reach, gauge, cost })
         }
+    }
+
+    /// The same towards goals that levels above set, at the end of each plan.
+    pub fn pose_from_above(
+        &self,
+        above: Above,
+    ) -> impl FnMut(&Now<'_>, Solve<'_>) -> Result<Vec<Plan>, PlannerError> + '_ {
+        move |now, solve| {
+            let (states, goals) = self.standing(now);
+            let Subgoals { goals, calls } = above.subgoals(self, now, &states, &goals)?;
+            let (reach, cost, gauge) = (now.world.spec().reach, Cost::Last, Gauge::Latents);
+            let lifts = &self.model.levels()[..1];
+            let mut plans =
+                solve(&mut Imagined { imagination: self, now: &states, goals: &goals, lifts, reach, gauge, cost })?;
+            for (plan, calls) in plans.iter_mut().zip(calls) {
+                plan.calls += calls;
+            }
+            Ok(plans)
+        }
+    }
+
+    /// Where each episode stands, and the latents of its goal.
+    fn standing(&self, now: &Now<'_>) -> (Vec<State>, Vec<Tensor<3>>) {
+        let world = now.world;
+        let of = |(task, trail): (&Episode, &Trail)| {
+            (self.state(world, &task.layout, trail), self.look(world, &task.layout, &task.goal))
+        };
+        now.tasks.par_iter().zip(now.trails).map(of).unzip()
     }
 }

@@ -2,10 +2,12 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_jepa::dynamics::{Gauge, State, flat};
+use foretell_nn::level::Level;
 use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use rayon::prelude::*;
 
+use crate::above::lifted;
 use crate::cost::Cost;
 use crate::imagination::Imagination;
 use crate::planner::Problem;
@@ -24,6 +26,8 @@ pub struct Imagined<'a> {
     pub now: &'a [State],
     /// Where it should end, `[1, N, D]` each.
     pub goals: &'a [Tensor<3>],
+    /// From the model's latents to those that goals are among: empty unless levels above set them.
+    pub lifts: &'a [Level],
     /// The longest action.
     pub reach: f32,
     /// By what a latent is far from its goal; where the model tells no steps it is the difference.
@@ -96,6 +100,9 @@ impl Imagined<'_> {
     /// How far latents `[S, N, D]` are from a goal `[1, N, D]`, `[S, 1]`.
     fn apart(&self, latents: Tensor<3>, goal: Tensor<3>) -> Tensor<2> {
         let model = &self.imagination.model;
+        if !self.lifts.is_empty() {
+            return (lifted(self.lifts, flat(latents)) - flat(goal)).square().mean_dim(1);
+        }
         let told = match self.gauge {
             Gauge::Steps => model.steps_to(flat(latents.clone()), flat(goal.clone())),
             Gauge::Latents => None,
@@ -141,7 +148,9 @@ impl Problem for Imagined<'_> {
             this.imagination.actions.scale(&mut actions, 1);
             let steps = candidates.len() / (per_episode * this.imagination.actions.mean.len()).max(1);
             let (now, goal) = (&this.now[e], &this.goals[e]);
-            if let Some(distances) = this.imagination.model.distances(this.gauge, now, goal, &actions, steps) {
+            let model = &this.imagination.model;
+            let whole = || model.distances(this.gauge, now, goal, &actions, steps);
+            if let Some(distances) = this.lifts.is_empty().then(whole).flatten() {
                 let along = distances.chunks_exact(steps.max(1));
                 return along.map(|d| this.cost.of(d.iter().copied())).collect();
             }

@@ -4,6 +4,7 @@
 //! success. Its randomness comes from outside, so an episode is a function of a seed. [`Play`] turns a world into samples
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
+mod above;
 mod atlas;
 mod cost;
 mod evaluate;
@@ -22,6 +23,7 @@ mod walls;
 mod world;
 mod worlds;
 
+pub use above::Above;
 pub use atlas::Explore;
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};

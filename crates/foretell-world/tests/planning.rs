@@ -298,8 +298,15 @@ fn states(of: &[[f32; 2]]) -> Vec<State> {
 fn imagined_costs_are_the_distances_along_the_way() {
     let (now, goals) = (states(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
     let plane = plane();
-    let mut problem =
-        Imagined { imagination: &plane, now: &now, goals: &goals, reach: 2.0, gauge: Gauge::Latents, cost: Cost::Sum };
+    let mut problem = Imagined {
+        imagination: &plane,
+        now: &now,
+        goals: &goals,
+        lifts: &[],
+        reach: 2.0,
+        gauge: Gauge::Latents,
+        cost: Cost::Sum,
+    };
     // Two candidates of two steps for each of two episodes; means of the squared differences of both coordinates.
     let candidates = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]];
     let costs = problem.costs(&candidates.concat(), 2, 2);
@@ -317,7 +324,15 @@ fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
             let at = states(&now.tasks.iter().map(|t| [t.state[0], t.state[1]]).collect::<Vec<_>>());
             let goals = places(&now.tasks.iter().map(|t| [t.goal[0], t.goal[1]]).collect::<Vec<_>>());
             let (reach, cost) = (now.world.spec().reach, Cost::Sum);
-            solve(&mut Imagined { imagination: &plane, now: &at, goals: &goals, reach, gauge: Gauge::Latents, cost })
+            solve(&mut Imagined {
+                imagination: &plane,
+                now: &at,
+                goals: &goals,
+                lifts: &[],
+                reach,
+                gauge: Gauge::Latents,
+                cost,
+            })
         };
         let mut agent = Planning::new(Planner::named("icem").unwrap(), config(12), FREE, 4, pose);
         Trial { episodes, ..trial }.run(world.as_ref(), &mut agent).unwrap()

@@ -51,19 +51,76 @@ fn stretches(rows: &Tensor<2>, [frames, samples]: [usize; 2], from: usize, count
     Tensor::cat((0..count).map(stretch).collect(), 0)
 }
 
+/// The latents after each position of every stretch of the history's length and those that came, `[R, D]` each, of time-major latents
+/// `[T·B, D]` and actions `[(T − 1)·B, A]`. A window of one frame more than the history is one stretch: the paper's.
+pub(super) fn forecast(
+    predictor: &CausalPredictor,
+    latents: &Tensor<2>,
+    actions: &Tensor<2>,
+    [t, b]: [usize; 2],
+    pass: &mut Pass<'_>,
+) -> (Tensor<2>, Tensor<2>) {
+    let length = predictor.history().min(t - 1);
+    let count = t - length;
+    let [width, action] = [latents.dims()[1], actions.dims()[1]];
+    let rows = count * b * length;
+    let before = stretches(latents, [t, b], 0, count, length);
+    let actions = stretches(actions, [t - 1, b], 0, count, length).reshape([rows, action]);
+    let after = stretches(latents, [t, b], 1, count, length).reshape([rows, width]);
+    (predictor.forward(before, actions, pass), after)
+}
+
+/// A state after actions `[B, A]`, by a predictor that looks back.
+pub(super) fn step(predictor: &CausalPredictor, state: State, actions: Tensor<2>) -> State {
+    let (latents, length) = (state.latents(), state.latents().len());
+    let [b, action] = actions.dims();
+    let before = Tensor::cat(latents.to_vec(), 1);
+    let acted = state.actions().iter().chain([&actions]).map(|taken| one_token(taken.clone())).collect();
+    let next = predictor.next(before, Tensor::cat(acted, 1).reshape([b * length, action]));
+    state.then(actions, one_token(next), predictor.history())
+}
+
+/// What a batch taught the networks of a frame.
+pub(super) struct Learnt {
+    /// Tracked.
+    pub loss: Tensor<1>,
+    /// Untracked, by their names.
+    pub terms: Vec<(&'static str, Tensor<1>)>,
+    /// Where they are wanted.
+    pub health: Option<Latents>,
+    /// Of all frames, `[T·B, D]`.
+    pub latents: Tensor<2>,
+}
+
 impl<B: Backbone + 'static> CausalNetworks<B> {
-    /// The latents after each position of every stretch of the history's length and those encoded there, `[R, D]` each, and
-    /// the latents of all frames, `[T·B, D]`. A window of one frame more than the history is one stretch: the paper's.
-    fn forecast(&self, latents: Tensor<2>, seen: &Seen<'_>, pass: &mut Pass<'_>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    /// `mean ‖ẑ − z‖² / D + λ · mean over time indices of SIGReg`, SIGReg over the B latents of one time index; and what is off in the
+    /// steps between places, where they are told.
+    pub(super) fn learn(&self, setting: &Regularised, seen: &Seen<'_>, clock: &Clock, pass: &mut Pass<'_>) -> Learnt {
         let (t, b) = (seen.batch.frames, seen.batch.samples);
-        let length = self.predictor.history().min(t - 1);
-        let count = t - length;
-        let [width, action] = [latents.dims()[1], seen.actions.dims()[1]];
-        let rows = count * b * length;
-        let before = stretches(&latents, [t, b], 0, count, length);
-        let actions = stretches(&seen.actions, [t - 1, b], 0, count, length).reshape([rows, action]);
-        let after = stretches(&latents, [t, b], 1, count, length).reshape([rows, width]);
-        (self.predictor.forward(before, actions, pass), after, latents)
+        // Places are seen with the frames: a batch's statistics are of all that it shows.
+        let told = self.reach.as_ref().zip(seen.places.clone()).filter(|_| setting.reach > 0.0);
+        let (latents, told) = match told {
+            Some((head, places)) => {
+                let all = Tensor::cat(vec![seen.observations.clone(), places], 0);
+                let all = self.encoder.forward(all, pass);
+                let places = all.clone().narrow(0, t * b, all.dims()[0] - t * b);
+                let places = if setting.shapes { places } else { places.detach() };
+                (all.narrow(0, 0, t * b), Some(heads::told(head, places, seen.batch)))
+            }
+            None => (self.encoder.forward(seen.observations.clone(), pass), None),
+        };
+        let (ahead, there) = forecast(&self.predictor, &latents, &seen.actions, [t, b], pass);
+        let health =
+            clock.health_due.then(|| Latents { predictions: ahead.clone().inner(), targets: there.clone().inner() });
+        let prediction = ops::l2(ahead, there);
+        let regulariser = sigreg(latents.clone().reshape([t, b, latents.dims()[1]]), &seen.batch.directions);
+        let mut terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
+        let mut loss = prediction + regulariser * setting.lambda;
+        if let Some(told) = told {
+            terms.push(("reach", told.clone().inner()));
+            loss = loss + told * setting.reach;
+        }
+        Learnt { loss, terms, health, latents }
     }
 }
 
@@ -73,12 +130,7 @@ impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
     }
 
     fn step(&self, state: State, actions: Tensor<2>) -> State {
-        let (latents, length) = (state.latents(), state.latents().len());
-        let [b, action] = actions.dims();
-        let before = Tensor::cat(latents.to_vec(), 1);
-        let acted = state.actions().iter().chain([&actions]).map(|taken| one_token(taken.clone())).collect();
-        let next = self.predictor.next(before, Tensor::cat(acted, 1).reshape([b * length, action]));
-        state.then(actions, one_token(next), self.history())
+        step(&self.predictor, state, actions)
     }
 
     fn history(&self) -> usize {
@@ -114,37 +166,9 @@ impl<B: Backbone + 'static> Networks for CausalNetworks<B> {
         })
     }
 
-    /// `mean ‖ẑ − z‖² / D + λ · mean over time indices of SIGReg`, SIGReg over the B latents of one time index; and what is off in the
-    /// steps between places, where they are told.
     fn loss(&self, setting: &Regularised, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let mut statistics = Vec::new();
-        let mut pass = Pass::Training(&mut statistics);
-        let frames = seen.batch.frames * seen.batch.samples;
-        // Places are seen with the frames: a batch's statistics are of all that it shows.
-        let told = self.reach.as_ref().zip(seen.places.clone()).filter(|_| setting.reach > 0.0);
-        let (latents, told) = match told {
-            Some((head, places)) => {
-                let all = Tensor::cat(vec![seen.observations.clone(), places], 0);
-                let all = self.encoder.forward(all, &mut pass);
-                let places = all.clone().narrow(0, frames, all.dims()[0] - frames);
-                let places = if setting.shapes { places } else { places.detach() };
-                (all.narrow(0, 0, frames), Some(heads::told(head, places, seen.batch)))
-            }
-            None => (self.encoder.forward(seen.observations.clone(), &mut pass), None),
-        };
-        let (ahead, there, latents) = self.forecast(latents, seen, &mut pass);
-        let width = latents.dims()[1];
-        let health =
-            clock.health_due.then(|| Latents { predictions: ahead.clone().inner(), targets: there.clone().inner() });
-        let prediction = ops::l2(ahead, there);
-        let each_time = latents.reshape([seen.batch.frames, seen.batch.samples, width]);
-        let regulariser = sigreg(each_time, &seen.batch.directions);
-        let mut terms = vec![("prediction", prediction.clone().inner()), ("sigreg", regulariser.clone().inner())];
-        let mut loss = prediction + regulariser * setting.lambda;
-        if let Some(told) = told {
-            terms.push(("reach", told.clone().inner()));
-            loss = loss + told * setting.reach;
-        }
+        let Learnt { loss, terms, health, .. } = self.learn(setting, seen, clock, &mut Pass::Training(&mut statistics));
         Outcome { loss, terms, latents: health, seen: statistics }
     }
 }

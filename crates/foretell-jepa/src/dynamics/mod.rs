@@ -2,12 +2,13 @@
 //!
 //! Windows of episodes go in time-major, `[T, B, ..]`, so that what starts earlier is a prefix and what comes later a suffix.
 //! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA), [`causal`]
-//! (LeWorldModel) or [`block_causal`] (V-JEPA 2-AC). Batches, state, health and planning are the same for all. Latents are
+//! (LeWorldModel), [`levels`] (H-JEPA) or [`block_causal`] (V-JEPA 2-AC). Batches, state, health and planning are the same for all. Latents are
 //! `[B, N, D]`: N tokens an observation, one for the first two.
 
 pub mod block_causal;
 pub mod causal;
 mod heads;
+pub mod levels;
 pub mod model;
 pub mod recurrent;
 
@@ -24,6 +25,7 @@ use crate::{Clock, Kept, Objective, Outcome, Second};
 
 pub use block_causal::{BlockCausal, BlockCausalNetworks, Forcing};
 pub use causal::{Causal, CausalNetworks};
+pub use levels::{Hierarchy, Levelled, LevelledNetworks};
 pub use model::{Gauge, State, TrainedModel, WorldModel, flat, pooled};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
 

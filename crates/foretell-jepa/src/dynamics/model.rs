@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foretell_data::Normalise;
+use foretell_nn::level::Level;
 use foretell_nn::pair::Pair;
 
 /// Where several episodes stand in a model's eyes: the newest latents and those before them, poses where there are some, and the
@@ -159,6 +160,11 @@ pub trait WorldModel: Send {
     /// Who says what to do at a latent to get to another, if the model has one.
     fn actor(&self) -> Option<&Pair> {
         None
+    }
+
+    /// The levels above, the lowest first, for models that predict over longer times too.
+    fn levels(&self) -> &[Level] {
+        &[]
     }
 
     /// Steps from latents `[N, D]` to a goal `[1, D]`, `[N, 1]`, as [`reach`](Self::reach) tells.

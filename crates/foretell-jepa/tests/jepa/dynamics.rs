@@ -20,10 +20,10 @@ use foretell_nn::weights;
 use foretell_ops as ops;
 
 /// Width of the latents.
-const WIDTH: usize = 12;
+pub(crate) const WIDTH: usize = 12;
 
 /// LeWorldModel's networks at the size of a test: strided convolutions over 8 × 8 pixels, actions of four numbers.
-fn networks(width: usize) -> CausalNetworks<Observer> {
+pub(crate) fn networks(width: usize) -> CausalNetworks<Observer> {
     let (device, weights) = (Device::flex().autodiff(), |network| rng(2, Stream::Init, 0, network));
     let encoder = ObserverConfig {
         observation: [3, 8, 8],
@@ -54,7 +54,7 @@ fn networks(width: usize) -> CausalNetworks<Observer> {
     }
 }
 
-fn collator() -> WindowCollator {
+pub(crate) fn collator() -> WindowCollator {
     WindowCollator {
         observation: [3, 8, 8],
         action: 4,
@@ -78,11 +78,11 @@ fn objective(lambda: f64) -> Causal<Observer> {
 /// LeWorldModel's weight.
 const LAMBDA: f64 = 0.1;
 
-fn noise(count: usize, seed: usize) -> Vec<f32> {
+pub(crate) fn noise(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| (((i + 31 * seed) * 7919 % 1013) as f32 / 1013.0 - 0.5) * 2.0).collect()
 }
 
-fn windows(count: usize, frames: usize) -> Vec<Window> {
+pub(crate) fn windows(count: usize, frames: usize) -> Vec<Window> {
     let one = |i: usize| Window {
         frames,
         observations: noise(frames * 192, i),
@@ -95,7 +95,7 @@ fn windows(count: usize, frames: usize) -> Vec<Window> {
 
 const CLOCK: Clock = Clock { step: 1, total: 10, batch: 6, health_due: true };
 
-fn batch(windows: &[Window]) -> WindowBatch {
+pub(crate) fn batch(windows: &[Window]) -> WindowBatch {
     objective(LAMBDA).collator.collate(3, windows).unwrap()
 }
 

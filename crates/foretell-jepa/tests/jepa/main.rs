@@ -7,6 +7,7 @@ mod flow;
 mod graph_jepa;
 mod image_worlds;
 mod lat_pfn;
+mod levels;
 mod masked;
 mod next_embedding;
 mod parity;

@@ -5,12 +5,13 @@ use foretell_data::Normalise;
 use foretell_jepa::dynamics::{Gauge, State};
 use foretell_systems::System;
 use foretell_systems::eb_jepa::EbJepaConfig;
+use foretell_systems::h_jepa::HJepaConfig;
 use foretell_systems::heads::ActorConfig;
 use foretell_systems::le_wm::LeWmConfig;
 use foretell_train::Which;
 use foretell_world::{
-    Budget, Control, Cost, Experience, ExperienceConfig, Imagination, Imagined, Planner, PlannerConfig, PlannerError,
-    Planning, PlaySettings, Problem, Trial, WorldConfig,
+    Above, Budget, Control, Cost, Experience, ExperienceConfig, Imagination, Imagined, Planner, PlannerConfig,
+    PlannerError, Planning, PlaySettings, Problem, Trial, WorldConfig,
 };
 
 use crate::made::{Bench, imagination};
@@ -76,6 +77,7 @@ fn gradients_through_a_model_are_its_costs_slopes() {
                 imagination: &imagination,
                 now: &states,
                 goals: &goals,
+                lifts: &[],
                 reach: 2.45,
                 gauge: imagination.gauge(),
                 cost,
@@ -172,4 +174,34 @@ fn another_world_and_a_horizon_that_does_not_split_are_refused_in_a_sentence() {
         Planning::new(Planner::named("cem").unwrap(), config(5), FREE, 2, le_wm.pose(Cost::Sum, le_wm.gauge()));
     let said = Trial { episodes: 1, steps: 1, seed: 0 }.run(world.as_ref(), &mut agent).unwrap_err().to_string();
     assert!(said.contains("blocks of 2 actions"), "{said}");
+}
+
+/// H-JEPA's model of blocks of two actions and three levels: 2, 4 and 8 steps of the world.
+fn of_levels() -> Imagination {
+    let config = HJepaConfig::default();
+    moved(&HJepaConfig { frames: LeWmConfig { width: 16, ..config.frames }, ..config }, 2)
+}
+
+#[test]
+fn plans_from_above_are_the_same_on_any_threads_and_in_any_company_and_their_calls_count() {
+    let world = WorldConfig::default().init().unwrap();
+    let imagination = of_levels();
+    assert_eq!(Above::ground_horizon(&imagination), Some(4));
+    let planner = Planner::Cem { samples: 10, iterations: 2, elites: 3 };
+    let run = |levels: usize, episodes: u64, threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let trial = Trial { episodes, steps: 8, seed: 8 };
+        let above = Above { levels, planner, horizon: 24, cost: Cost::Sum };
+        let mut agent = Planning::new(planner, config(4), FREE, 4, imagination.pose_from_above(above));
+        pool.install(|| trial.run(world.as_ref(), &mut agent).unwrap())
+    };
+    for levels in [2, 3] {
+        let all = run(levels, 3, 1);
+        // Of 20 candidates, two steps of the level that acts; of two levels six steps of four, of three two of four and three of eight.
+        let steps = 2 + if levels == 2 { 6 } else { 2 + 3 };
+        assert_eq!(all.calls_per_step, (20 * steps) as f64 / 4.0, "one plan for four steps, {levels} levels");
+        assert_eq!(all, run(levels, 3, 5), "threads, {levels} levels");
+        assert_eq!(all.trails[0], run(levels, 1, 2).trails[0], "company, {levels} levels");
+    }
+    assert_ne!(run(2, 3, 1).trails, run(3, 3, 1).trails);
 }

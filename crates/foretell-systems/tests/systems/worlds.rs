@@ -14,8 +14,9 @@ use foretell_nn::weights;
 use foretell_ops as ops;
 use foretell_systems::System;
 use foretell_systems::eb_jepa::EbJepaConfig;
+use foretell_systems::frame_model::FrameEncoder;
 use foretell_systems::heads::ActorConfig;
-use foretell_systems::le_wm::{FrameEncoder, LeWmConfig};
+use foretell_systems::le_wm::LeWmConfig;
 use foretell_train::{Fit, Health, Learner, RunFolder, Silent, TrainConfig, Verdict, Which, fit, settle};
 use foretell_world::{
     Control, Experience, ExperienceConfig, ExploreSettings, Forecast, GoalPolicy, Play, PlayConfig, PlaySettings,

@@ -72,6 +72,9 @@ pub(super) struct PlanningArgs {
     /// difference. Without it, steps if the model has learnt to predict them.
     #[arg(long)]
     gauge: Option<String>,
+    /// Plan on this many levels, where the model has several; 1 plans with the lowest alone. Without it, all.
+    #[arg(long)]
+    levels: Option<usize>,
     /// End an episode after this many steps.
     #[arg(long, default_value_t = 200)]
     steps: u64,
@@ -169,7 +172,11 @@ impl PlanningArgs {
         if let Some(budget) = self.budget {
             at_least_one("--budget", budget)?;
         }
-        Ok(Manner {
+        let most = 1 + imaginer.imagination.model.levels().len();
+        if let Some(levels) = self.levels.filter(|levels| *levels == 0 || *levels > most) {
+            return Err(Error::Misuse(format!("`--levels` is 1 to {most}, as many as the model has, found {levels}")));
+        }
+        let manner = Manner {
             planner,
             config: PlannerConfig {
                 horizon: self.horizon,
@@ -181,7 +188,15 @@ impl PlanningArgs {
             replan,
             cost: cost(&self.cost)?,
             gauge: self.gauge()?,
-        })
+            levels: self.levels,
+        };
+        let ground = imaginer.horizon(&manner) as u64;
+        if replan > ground {
+            return Err(Error::Misuse(format!(
+                "`--replan {replan}` takes more steps of a plan than the {ground} to the goal that the level above sets: take at most that many, or `--levels 1`"
+            )));
+        }
+        Ok(manner)
     }
 
     fn gauge(&self) -> Result<Option<Gauge>, Error> {
@@ -278,6 +293,7 @@ struct Planned {
     cost: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<u64>,
+    levels: usize,
     seed: u64,
 }
 
@@ -334,6 +350,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         replan: manner.replan,
         cost: asked.cost.clone(),
         budget: asked.budget,
+        levels: imaginer.levels(&manner),
         seed: asked.seed,
     };
     if args.json { print_json(&planned) } else { print(text(&planned, kept.session.row().title)) }
@@ -365,10 +382,11 @@ fn text(planned: &Planned, title: &str) -> String {
         planned.run,
     );
     let mut row = |name: &str, share: f64, more: &str| {
-        let _ = writeln!(text, "  {name:<34}{}{more}", percent(share));
+        let _ = writeln!(text, "  {name:<40}{}{more}", percent(share));
     };
     let interval = format!("   (95 %: {:.1} to {:.1})", 100.0 * low, 100.0 * high);
-    row(&format!("{} in the model's latents", planned.planner), *success, &interval);
+    let levels = if planned.levels > 1 { format!(" on {} levels", planned.levels) } else { String::new() };
+    row(&format!("{} in the model's latents{levels}", planned.planner), *success, &interval);
     row("random actions", controls.random, "");
     row("straight ahead", controls.greedy, "");
     row("cem on the true dynamics", controls.truth, "");

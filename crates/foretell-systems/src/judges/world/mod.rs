@@ -1,9 +1,12 @@
 //! What a world model knows: where things are, read from its latents, and what comes next, by horizon; and episodes that it
 //! plans.
 
+mod by_level;
 mod draw;
 mod episodes;
 pub mod film;
+
+pub use by_level::by_level;
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};

@@ -87,7 +87,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Error> {
         let now: Vec<State> = latents(&seen).into_iter().map(State::begin).collect();
         let (reach, cost) = (world.reach, Cost::Sum);
         let gauge = imagination.gauge();
-        let mut problem = Imagined { imagination, now: &now, goals: &goals, reach, gauge, cost };
+        let mut problem = Imagined { imagination, now: &now, goals: &goals, lifts: &[], reach, gauge, cost };
         let plans = planner.plan(&planning, Budget { calls: u64::MAX }, &mut problem, &[], (0, 0, &numbers))?;
         calls = plans.iter().map(|plan| plan.calls).sum();
         Ok(())

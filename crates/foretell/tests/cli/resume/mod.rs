@@ -63,7 +63,7 @@ impl World {
         let mut command = foretell();
         command.args(system.arguments()).args(more).arg("--out").arg(run);
         match system {
-            System::EbJepa | System::LeWm => command.args(["--world", "two-rooms"]),
+            System::EbJepa | System::LeWm | System::HJepa => command.args(["--world", "two-rooms"]),
             System::IJepa
             | System::LeJepa
             | System::SarJepa

@@ -9,6 +9,8 @@ pub(super) enum System {
     LeJepa,
     EbJepa,
     LeWm,
+    /// H-JEPA: levels that learn one after the other, then an actor.
+    HJepa,
     /// LeWorldModel again, from recorded episodes.
     Recorded,
     SarJepa,
@@ -44,11 +46,12 @@ pub(super) enum System {
     BuiltInGraphs,
 }
 
-pub(super) const ALL: [System; 19] = [
+pub(super) const ALL: [System; 20] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
     System::LeWm,
+    System::HJepa,
     System::Recorded,
     System::SarJepa,
     System::SJea,
@@ -90,12 +93,12 @@ impl System {
 
     /// Whether it is a model of a world.
     pub(super) fn of_a_world(self) -> bool {
-        matches!(self, System::EbJepa | System::LeWm | System::Recorded)
+        matches!(self, System::EbJepa | System::LeWm | System::HJepa | System::Recorded)
     }
 
     /// Steps of all, those of an actor that learns when the rest has learnt included.
     pub(super) fn steps(self) -> usize {
-        if matches!(self, System::EbJepa | System::LeWm) { 2 * STEPS } else { STEPS }
+        if matches!(self, System::EbJepa | System::LeWm | System::HJepa) { 2 * STEPS } else { STEPS }
     }
 
     pub(super) fn arguments(self) -> Vec<&'static str> {
@@ -131,6 +134,7 @@ impl System {
             System::SJea => ("s-jea", &["model.levels=[[16], [32]]", "model.projector=[64]", "model.code_width=16"]),
             System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
             System::LeWm => ("le-wm", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
+            System::HJepa => ("h-jepa", &["data.world.resolution=32", "model.learning=in-turn", "judge.episodes=0"]),
             System::Recorded => ("le-wm", &["data.window=6"]),
             System::SarJepa | System::Scenes => (
                 "sar-jepa",
