@@ -48,7 +48,7 @@ pub use linear::{Linear, LinearFit};
 pub use nearest::{Neighbours, nearest, nearest_in_order};
 pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, Probed, probes};
-pub use rank::{reciprocal_rank, reciprocal_rank_of_chance};
+pub use rank::{area_under_roc, reciprocal_rank, reciprocal_rank_of_chance};
 pub use ridge::Ridge;
 pub use ridge_head::ridge_heads;
 pub use seeds::{CONFIDENCE, OverSeeds, spearman, student_t};

@@ -1,4 +1,4 @@
-//! Mean reciprocal rank: how near the top of a ranking what is sought stands.
+//! How near the top of a ranking what is sought stands: mean reciprocal rank, and the area under the ROC curve.
 
 /// `1 / rank` of the candidate `sought` by its distance, the least first; of equal distances the mean of the ranks that they share. A
 /// distance that is not a number stands last.
@@ -15,6 +15,23 @@ pub fn reciprocal_rank(distances: &[f32], sought: usize) -> f64 {
 /// The mean reciprocal rank of guessing among so many candidates: H_n / n.
 pub fn reciprocal_rank_of_chance(candidates: usize) -> f64 {
     (1..=candidates).map(|rank| 1.0 / rank as f64).sum::<f64>() / candidates.max(1) as f64
+}
+
+/// The area under the ROC curve: the share of pairs of one that is and one that is not of which the first has the greater score, ties for
+/// half; `None` without both. Scores are left in order.
+pub fn area_under_roc(scores: &mut [(f32, bool)]) -> Option<f64> {
+    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut sum, mut at) = (0.0, 0.0, 0);
+    let is = scores.iter().filter(|(_, is)| *is).count() as f64;
+    while at < scores.len() {
+        let end = at + scores[at..].iter().take_while(|score| score.0.total_cmp(&scores[at].0).is_eq()).count();
+        let own = scores[at..end].iter().filter(|(_, is)| *is).count() as f64;
+        let apart = (end - at) as f64 - own;
+        sum += own * (below + apart / 2.0);
+        below += apart;
+        at = end;
+    }
+    (is > 0.0 && below > 0.0).then(|| sum / (is * below))
 }
 
 #[cfg(test)]
@@ -36,5 +53,13 @@ mod tests {
         assert!((mean - reciprocal_rank_of_chance(256)).abs() < 1e-12);
         assert!((mean - 0.02392).abs() < 1e-4, "H_256 / 256, {mean}");
         assert_eq!(reciprocal_rank_of_chance(2), 0.75);
+    }
+
+    #[test]
+    fn the_area_is_that_of_the_definition() {
+        assert_eq!(area_under_roc(&mut [(0.1, false), (0.9, true), (0.4, false), (0.8, true)]), Some(1.0));
+        assert_eq!(area_under_roc(&mut [(0.5, false), (0.5, true), (0.5, false)]), Some(0.5));
+        assert_eq!(area_under_roc(&mut [(0.2, true), (0.1, false), (0.3, false)]), Some(0.5));
+        assert_eq!(area_under_roc(&mut [(0.2, true)]), None);
     }
 }

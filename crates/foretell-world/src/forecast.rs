@@ -1,12 +1,12 @@
 //! How well a model foretells, by horizon: beside saying that nothing changes, and beside saying the mean.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use foretell_data::Window;
-use foretell_jepa::dynamics::State;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use crate::imagination::Imagination;
+use crate::watched::Watched;
 use crate::world::WorldError;
 
 /// Errors of latents 1, 2, … steps of the model ahead, by its own [energy](foretell_jepa::dynamics::WorldModel::energy), over
@@ -69,35 +69,11 @@ fn error(imagination: &Imagination, a: &Tensor<3>, b: &Tensor<3>) -> f64 {
 
 impl Sums {
     fn add(&mut self, imagination: &Imagination, windows: &[Window], history: usize) {
-        let Imagination { model, observation: [channels, height, width], normalise, actions: scale, device, .. } =
-            imagination;
-        let (frames, count) = (windows[0].frames, windows.len());
-        let (pixels, action) = (channels * height * width, scale.mean.len());
-        let encoded: Vec<Tensor<3>> = (0..frames)
-            .map(|t| {
-                let of = |w: &Window| w.observations[t * pixels..][..pixels].to_vec();
-                let mut seen: Vec<f32> = windows.iter().flat_map(of).collect();
-                normalise.scale(&mut seen, height * width);
-                let shape = [count, *channels, *height, *width];
-                model.encode(Tensor::from_data(TensorData::new(seen, shape), device))
-            })
-            .collect();
-        let acted = |t: usize| {
-            let of = |w: &Window| w.actions[t * action..][..action].to_vec();
-            let mut acted: Vec<f32> = windows.iter().flat_map(of).collect();
-            scale.scale(&mut acted, 1);
-            Tensor::<2>::from_data(TensorData::new(acted, [count, action]), device)
-        };
-        let pose = |t: usize| {
-            let width = imagination.poses.as_ref()?.mean.len();
-            imagination.poses(windows.iter().flat_map(|w| w.states[t * width..][..width].to_vec()).collect())
-        };
-        let begin = State::begin(encoded[0].clone()).posed(pose(0));
-        let seen = |state: State, t: usize| state.then(acted(t - 1), encoded[t].clone(), history).posed(pose(t));
-        let mut state = (1..history).fold(begin, seen);
-        let last = &encoded[history - 1];
-        for (k, there) in encoded[history..].iter().enumerate() {
-            state = model.step(state, acted(history - 1 + k));
+        let watched = Watched::of(imagination, windows);
+        let mut state = watched.seen(history, history);
+        let last = &watched.latents[history - 1];
+        for (k, there) in watched.latents[history..].iter().enumerate() {
+            state = imagination.model.step(state, watched.actions[history - 1 + k].clone());
             self.model[k] += error(imagination, state.newest(), there);
             self.copy_last[k] += error(imagination, last, there);
             let values = ops::values(there.clone());

@@ -1,11 +1,11 @@
 //! Planners on problems whose answers are known, and in a world whose dynamics are.
 
 use burn::tensor::{Device, Tensor};
-use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
+use foretell_data::{Normalise, Places, Window};
 use foretell_jepa::dynamics::{Gauge, State, WorldModel};
 use foretell_world::{
-    Agent, Budget, Control, Cost, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
+    Agent, Budget, Control, Cost, Energies, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
     PlannerError, Planning, Problem, Solve, Split, Trial, Truth, WorldConfig,
 };
 
@@ -345,4 +345,28 @@ fn a_trial_in_imagination_is_repeated_by_its_seed_and_beats_chance() {
     assert!(mean(&all.distance) < mean(&random.distance), "{all:?} {random:?}");
     assert_eq!((oracle.success().0, oracle.calls_per_step), (1.0, 0.0));
     assert!(all.calls_per_step > 0.0);
+}
+
+#[test]
+fn energies_are_nothing_where_the_model_is_right_and_the_unknown_action_is_sought() {
+    // 32 windows of one step in the plane: from (i, 0) by (0, 1), but for the last, which moves by (0, 2).
+    let window = |i: usize| {
+        let by = if i == 31 { 2.0 } else { 1.0 };
+        Window {
+            frames: 2,
+            observations: vec![i as f32, 0.0, i as f32, by],
+            actions: vec![0.0, by],
+            states: Vec::new(),
+            places: Places::default(),
+        }
+    };
+    let windows: Vec<Window> = (0..33).map(window).collect();
+    let Energies { own, of_another, done_in_another, free, free_of_another } = Energies::of(&plane(), &windows);
+    assert_eq!((own.len(), own.iter().copied().fold(0.0, f32::max)), (32, 0.0), "the 33rd has no others");
+    // The next window's state is one to the right: half of 1² + 0²; the last one's neighbour is the first, 31 to the left and one lower.
+    assert_eq!((of_another[0], of_another[30], of_another[31]), (0.5, 1.0, 481.0));
+    assert_eq!((done_in_another[0], done_in_another[30], done_in_another[31]), (0.0, 0.5, 0.5));
+    // The least over sixteen actions, the own one among them: of the 30th the last window's action reaches two up, too.
+    assert_eq!((free[0], free[31], free_of_another[0]), (0.0, 0.0, 0.5));
+    assert_eq!(free_of_another[30], 0.5, "the last window's action is the one");
 }

@@ -34,7 +34,7 @@ fn moved(system: &impl System<Data = Experience>, block: usize) -> Imagination {
     let mut learner = Bench { seed: 4, ..bench }.learner(system);
     let mut state = learner.state(Which::Trained);
     for (i, (name, tensor)) in state.iter_mut().enumerate() {
-        if name.contains("modulation") || name.starts_with("predictor.projector.layers.1") {
+        if name.contains("modulation") || name.contains("predictor.projector.layers.1") {
             let value = |j: usize| ((i * 7919 + j * 104_729) % 1000) as f32 / 1000.0 - 0.5;
             tensor.values.iter_mut().enumerate().for_each(|(j, x)| *x += 0.4 * value(j));
         }

@@ -12,10 +12,12 @@ use foretell_jepa::signals::{BallConfig, SignalTarget};
 use foretell_nn::NamedTensors;
 use foretell_nn::causal::Foretells;
 use foretell_nn::signal::SignalNorm;
+use foretell_systems::System;
 use foretell_systems::dmt_jepa::DmtJepaConfig;
 use foretell_systems::eb_jepa::EbJepaConfig;
 use foretell_systems::frame_model::{FrameEncoder, PredictorSizes};
 use foretell_systems::graph_jepa::GraphJepaConfig;
+use foretell_systems::h_jepa::HJepaConfig;
 use foretell_systems::heads::ActorConfig;
 use foretell_systems::i_jepa::IJepaConfig;
 use foretell_systems::iwm::IwmConfig;
@@ -66,6 +68,24 @@ fn the_official_sizes_are_the_papers() {
     assert!((10_000_000..11_500_000).contains(&predictor), "{predictor}");
     let state = episodes(65, 2).learner(&EbJepaConfig::official()).state(Which::Trained);
     assert_eq!((&state["predictor.weight_hh"].shape[..], EbJepaConfig::official().rollout), (&[1536, 512][..], 8));
+}
+
+#[test]
+fn impossible_settings_of_h_jepa_are_refused_in_a_sentence() {
+    let small = || HJepaConfig { frames: LeWmConfig { reach: 0.0, ..small() }, ..HJepaConfig::default() };
+    let bench = episodes(8, 13);
+    assert!(bench.refusal(&HJepaConfig { levels: 5, ..small() }).contains("`model.levels` is 1 to 4, found 5"));
+    assert!(bench.refusal(&HJepaConfig { stride: 1, ..small() }).contains("`model.stride`"));
+    assert!(bench.refusal(&HJepaConfig { macro_width: 0, ..small() }).contains("`model.macro_width`"));
+    assert!(bench.refusal(&HJepaConfig { lambda_above: f64::NAN, ..small() }).contains("`model.lambda_above`"));
+    // One step of the third level takes four of the first with a stride of two, nine with one of three.
+    let asked = |config: &HJepaConfig, window: usize| {
+        let play = PlaySettings { window, ..PlaySettings::default() };
+        config.ask(&mut ExperienceConfig::Play(play), &mut Vec::new())
+    };
+    assert!(asked(&small(), 5).is_ok());
+    assert!(asked(&small(), 4).unwrap_err().to_string().contains("windows must have 5 or more"));
+    assert!(asked(&HJepaConfig { stride: 3, ..small() }, 9).unwrap_err().to_string().contains("10 or more"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use foretell_data::Part;
 use foretell_data::connectomes::Connectomes;
-use foretell_eval::{Better, Figures, Finding, TRAINED, UNTRAINED};
+use foretell_eval::{Better, Figures, Finding, TRAINED, UNTRAINED, area_under_roc};
 use foretell_jepa::spatio_temporal::KeptLinks;
 use foretell_train::Which;
 
@@ -41,11 +41,13 @@ pub fn links(run: &Judging<'_, Connectomes>) -> Result<Option<Finding>, JudgeErr
             Ok(())
         })?;
         pairs = space.len();
-        let (Some(space), Some(time)) = (area(&mut space), area(&mut time)) else { return Ok(None) };
+        let (Some(space), Some(time)) = (area_under_roc(&mut space), area_under_roc(&mut time)) else {
+            return Ok(None);
+        };
         figures.push(["the same moment".into(), name.into()], space);
         figures.push(["two moments around it".into(), name.into()], time);
     }
-    let Some(fixed) = area(&mut fixed) else { return Ok(None) };
+    let Some(fixed) = area_under_roc(&mut fixed) else { return Ok(None) };
     figures.push(["static correlations".into(), "none".into()], fixed);
     figures.refer("chance", [None, None], 0.5);
     let lead = "Area under the ROC curve of links among hidden regions of held-out windows: told by the regions of the same window that are \
@@ -56,33 +58,4 @@ pub fn links(run: &Judging<'_, Connectomes>) -> Result<Option<Finding>, JudgeErr
         finding.notes.push("nothing is held out: of recordings that were learnt from".to_owned());
     }
     Ok(Some(finding))
-}
-
-/// The share of pairs of a link that is and one that is not of which the first has the greater score, ties for half; `None` without both.
-fn area(scores: &mut [(f32, bool)]) -> Option<f64> {
-    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut below, mut sum, mut at) = (0.0, 0.0, 0);
-    let joined = scores.iter().filter(|(_, joined)| *joined).count() as f64;
-    while at < scores.len() {
-        let end = at + scores[at..].iter().take_while(|score| score.0.total_cmp(&scores[at].0).is_eq()).count();
-        let own = scores[at..end].iter().filter(|(_, joined)| *joined).count() as f64;
-        let apart = (end - at) as f64 - own;
-        sum += own * (below + apart / 2.0);
-        below += apart;
-        at = end;
-    }
-    (joined > 0.0 && below > 0.0).then(|| sum / (joined * below))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_area_is_that_of_the_definition() {
-        assert_eq!(area(&mut [(0.1, false), (0.9, true), (0.4, false), (0.8, true)]), Some(1.0));
-        assert_eq!(area(&mut [(0.5, false), (0.5, true), (0.5, false)]), Some(0.5));
-        assert_eq!(area(&mut [(0.2, true), (0.1, false), (0.3, false)]), Some(0.5));
-        assert_eq!(area(&mut [(0.2, true)]), None);
-    }
 }

@@ -1,7 +1,7 @@
 //! How well each level of a model foretells: all are asked for the same later states of the highest, and the lower ones get there by more
 //! steps of their own.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use foretell_data::Window;
 use foretell_eval::{Better, Figures, Finding};
 use foretell_jepa::dynamics::{State, flat, levels};
@@ -9,7 +9,7 @@ use foretell_nn::layers::Pass;
 use foretell_nn::level::Level;
 use foretell_ops as ops;
 use foretell_train::Which;
-use foretell_world::{Experience, Imagination, Split};
+use foretell_world::{Experience, Imagination, Split, Watched};
 
 use super::{FORETOLD, HELD_OUT, imagination};
 use crate::judging::Judging;
@@ -66,28 +66,14 @@ fn square(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
 
 impl Shares {
     fn of(imagination: &Imagination, windows: &[Window]) -> Self {
-        let Imagination { model, observation: [channels, height, width], normalise, actions: scale, device, .. } =
-            imagination;
-        let levels = model.levels();
-        let (frames, count) = (windows.first().map_or(0, |window| window.frames), windows.len());
-        let (pixels, numbers) = (channels * height * width, scale.mean.len());
-        let seen = |t: usize| {
-            let mut seen: Vec<f32> =
-                windows.iter().flat_map(|w| &w.observations[t * pixels..][..pixels]).copied().collect();
-            normalise.scale(&mut seen, height * width);
-            flat(model.encode(Tensor::from_data(TensorData::new(seen, [count, *channels, *height, *width]), device)))
-        };
-        let done = |t: usize| {
-            let mut done: Vec<f32> =
-                windows.iter().flat_map(|w| &w.actions[t * numbers..][..numbers]).copied().collect();
-            scale.scale(&mut done, 1);
-            Tensor::<2>::from_data(TensorData::new(done, [count, numbers]), device)
-        };
+        let Watched { latents, actions: done, .. } = Watched::of(imagination, windows);
+        let (model, levels) = (&imagination.model, imagination.model.levels());
+        let seen = |t: usize| flat(latents[t].clone());
         let span: usize = levels.iter().map(Level::stride).product();
         let risen =
             |from: usize, states: Tensor<2>| levels[from..].iter().fold(states, |states, level| level.lift(states));
-        let there: Vec<Tensor<2>> = (0..frames).step_by(span).map(|t| risen(0, seen(t))).collect();
-        let mut actions = vec![(0..frames.saturating_sub(1)).map(done).collect::<Vec<_>>()];
+        let there: Vec<Tensor<2>> = (0..latents.len()).step_by(span).map(|t| risen(0, seen(t))).collect();
+        let mut actions = vec![done];
         for level in levels {
             actions.push(acts(level, &actions[actions.len() - 1]));
         }

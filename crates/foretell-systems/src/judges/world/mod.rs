@@ -3,13 +3,14 @@
 
 mod by_level;
 mod draw;
+mod energy;
 mod episodes;
 pub mod film;
 
 pub use by_level::by_level;
 
 use burn::tensor::{Tensor, TensorData};
-use foretell_data::{Episodes, Window};
+use foretell_data::Window;
 use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED, UNTRAINED};
 use foretell_jepa::dynamics::{TrainedModel, pooled};
 use foretell_ops as ops;
@@ -58,12 +59,19 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
                 seed: run.on.seed,
             };
             let mut found = vec![places, forecast];
+            found.extend(energy::energy(&imaginer.imagination, &untrained, &judge.foretold()));
             if run.settings.episodes > 0 {
                 found.push(episodes::episodes(&imaginer, run.settings.episodes, horizon)?);
             }
             Ok(found)
         }
-        Experience::Episodes(episodes) => Ok(vec![recorded(episodes, &trained, &imagination(run, Which::Untrained)?)?]),
+        Experience::Episodes(episodes) => {
+            let untrained = imagination(run, Which::Untrained)?;
+            let windows = episodes.held_out_stretches(trained.model.history() + AHEAD, FORETOLD as usize);
+            let mut found = vec![forecast(&trained, &untrained, &windows)?];
+            found.extend(energy::energy(&trained, &untrained, &windows));
+            Ok(found)
+        }
     }
 }
 
@@ -154,19 +162,16 @@ impl InPlay<'_> {
 
     /// Errors by horizon over held-out windows, beside copying and the mean.
     fn forecast(&self, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
-        let windows: Vec<Window> =
-            (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect();
-        forecast(trained, untrained, &windows)
+        forecast(trained, untrained, &self.foretold())
+    }
+
+    /// Held-out windows whose continuation is foretold.
+    fn foretold(&self) -> Vec<Window> {
+        (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect()
     }
 }
 
-/// Errors by horizon over held-out episodes of recordings, beside copying and the mean.
-fn recorded(episodes: &Episodes, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
-    let windows = episodes.held_out_stretches(trained.model.history() + AHEAD, FORETOLD as usize);
-    forecast(trained, untrained, &windows)
-}
-
-/// The untrained predictor's errors stand beside them where its latents are the same, so that they can be compared.
+/// Errors by horizon, beside copying and the mean. The untrained predictor's errors stand beside them where its latents are the same, so that they can be compared.
 fn forecast(trained: &Imagination, untrained: &Imagination, windows: &[Window]) -> Result<Finding, JudgeError> {
     let forecast = Forecast::of(trained, windows)?;
     let mut figures = Figures::new(&["ahead", "of"], "error", "", Better::Lower).along("ahead");
