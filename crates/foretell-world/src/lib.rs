@@ -6,6 +6,7 @@
 
 mod atlas;
 mod cost;
+mod discs;
 mod evaluate;
 mod experience;
 mod forecast;
@@ -24,6 +25,7 @@ mod worlds;
 
 pub use atlas::Explore;
 pub use cost::Cost;
+pub use discs::{Discs, DiscsConfig};
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};
 pub use experience::{EpisodesSettings, Experience, ExperienceConfig, ExploreSettings, Form, PlaySettings, Playground};
 pub use forecast::Forecast;
@@ -34,5 +36,5 @@ pub use play::{Moment, Play, PlayConfig};
 pub use policy::{GoalPolicy, PolicyConfig};
 pub use rooms::{FloorPlan, Rooms, RoomsConfig};
 pub use truth::{Measure, Truth};
-pub use world::{Episode, Scene, Spec, Split, Way, World, WorldError};
-pub use worlds::WorldConfig;
+pub use world::{Body, Episode, Scene, Spec, Split, Way, World, WorldError};
+pub use worlds::{DiscView, WorldConfig};

@@ -4,6 +4,7 @@
 mod draw;
 mod episodes;
 pub mod film;
+mod objects;
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};
@@ -16,6 +17,8 @@ use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, Planne
 use crate::imaginer::Imaginer;
 use crate::judging::Judging;
 use crate::system::JudgeError;
+
+pub use objects::objects;
 
 /// Windows of play that a probe learns from, and that it is judged on.
 const WINDOWS: (u64, u64) = (512, 256);
