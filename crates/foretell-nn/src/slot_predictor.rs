@@ -6,10 +6,21 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::Init;
 use crate::causal::Foretells;
 use crate::layers::{Block, LayerNorm, Linear};
+
+/// Which of an object's slots says who is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anchor {
+    /// The first, as published: what comes of an object is asked for by where it began, and attention has to find where it is now.
+    First,
+    /// The last that is seen: the newest, and of a hidden object the first. Ours.
+    LastSeen,
+}
 
 /// Lengths of a [`SlotPredictor`]. [`SlotPredictorConfig::init`] makes the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +41,8 @@ pub struct SlotPredictorConfig {
     pub heads: usize,
     /// Hidden width of the blocks' MLPs.
     pub hidden: usize,
+    /// Which of an object's slots says who is asked for.
+    pub anchor: Anchor,
     /// What its output says: a slot, or its change since the object was last seen.
     pub foretells: Foretells,
 }
@@ -41,7 +54,7 @@ const TOKEN: f64 = 0.02;
 impl SlotPredictorConfig {
     /// A fresh network.
     pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> SlotPredictor {
-        let Self { slot, width, action, history, ahead, depth, heads, hidden, foretells } = *self;
+        let Self { slot, width, action, history, ahead, depth, heads, hidden, anchor, foretells } = *self;
         let mut init = Init::new(rng, device);
         let mut to_out = Linear::uniform(width, slot, &mut init);
         if foretells == Foretells::Change {
@@ -57,6 +70,7 @@ impl SlotPredictorConfig {
             norm: LayerNorm::new(width, 1e-5, &mut init),
             to_out,
             history,
+            anchor,
             foretells,
         }
     }
@@ -67,7 +81,7 @@ impl SlotPredictorConfig {
 pub struct SlotPredictor {
     /// D → P, of slots that are seen. Ours: the released network is as wide as its slots.
     pub embed: Linear,
-    /// φ, D → P: what the first slot of an object says of who is asked for.
+    /// φ, D → P: what an object's [anchor](Anchor) says of who is asked for.
     pub id_projector: Linear,
     /// A → P: an action is a token of its time.
     pub action_encoder: Linear,
@@ -83,6 +97,8 @@ pub struct SlotPredictor {
     pub to_out: Linear,
     #[module(skip)]
     history: usize,
+    #[module(skip)]
+    anchor: Anchor,
     #[module(skip)]
     foretells: Foretells,
 }
@@ -100,8 +116,8 @@ impl SlotPredictor {
 
     /// What every object is at each moment: of the moments that are seen, as asked of those that are hidden; of those to come, of all.
     ///
-    /// A hidden object is seen at the first moment alone, its identity anchor; everywhere else its token is the mask token, the code of
-    /// its time and φ of the anchor, and its slots go in nowhere.
+    /// A hidden object is seen at the first moment alone; everywhere else its token is the mask token, the code of its time and φ of that
+    /// first slot, its identity anchor, and its other slots go in nowhere.
     ///
     /// # Shapes
     /// - `slots`: `[B, k, K, D]`, k from 1 to h
@@ -123,9 +139,15 @@ impl SlotPredictor {
             .collect();
         let unseen = Tensor::<4>::from_data(TensorData::new(unseen, [b, all, objects, 1]), &plain);
         let first = slots.clone().narrow(1, 0, 1);
+        // Hidden objects are seen last at the first moment, the others at the newest.
+        let gone: Vec<f32> = (0..b * objects).map(|row| f32::from(u8::from(hides(row)))).collect();
+        let gone = Tensor::<4>::from_data(TensorData::new(gone, [b, 1, objects, 1]), &plain);
+        let newest = slots.clone().narrow(1, k - 1, 1);
+        let last = first.clone() * gone.clone() + newest * (gone.neg() + 1.0);
+        let anchor = if self.anchor == Anchor::First { first } else { last.clone() };
         let to_come = Tensor::<4>::zeros([b, all - k, objects, d], &plain);
-        let seen = self.embed.forward(Tensor::cat(vec![slots.clone(), to_come], 1));
-        let asked = (self.mask_token.val() + self.id_projector.forward(first.clone())).repeat_dim(1, all);
+        let seen = self.embed.forward(Tensor::cat(vec![slots, to_come], 1));
+        let asked = (self.mask_token.val() + self.id_projector.forward(anchor)).repeat_dim(1, all);
         let code = self.time_pos_embed.val().narrow(0, self.history - k, all);
         let tokens = seen * (unseen.clone().neg() + 1.0) + asked * unseen + code.clone().reshape([1, all, 1, width]);
         let acted = self.action_encoder.forward(actions) + code.narrow(0, 0, between).unsqueeze::<3>();
@@ -134,13 +156,7 @@ impl SlotPredictor {
         let said = self.to_out.forward(self.norm.forward(x)).reshape([b, all, objects, d]);
         match self.foretells {
             Foretells::Latent => said,
-            Foretells::Change => {
-                // Last seen: hidden objects at the first moment, the others at the newest.
-                let gone: Vec<f32> = (0..b * objects).map(|row| f32::from(u8::from(hides(row)))).collect();
-                let gone = Tensor::<4>::from_data(TensorData::new(gone, [b, 1, objects, 1]), &plain);
-                let newest = slots.narrow(1, k - 1, 1);
-                said + first * gone.clone() + newest * (gone.neg() + 1.0)
-            }
+            Foretells::Change => said + last,
         }
     }
 
@@ -167,6 +183,7 @@ mod tests {
         depth: 2,
         heads: 2,
         hidden: 16,
+        anchor: Anchor::LastSeen,
         foretells: Foretells::Change,
     };
 
@@ -176,9 +193,9 @@ mod tests {
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 
-    /// One that says something of everything, learnt codes and all.
-    fn trained(foretells: Foretells, device: &Device) -> SlotPredictor {
-        let config = SlotPredictorConfig { foretells, ..CONFIG };
+    /// One that says something of everything.
+    fn trained(anchor: Anchor, foretells: Foretells, device: &Device) -> SlotPredictor {
+        let config = SlotPredictorConfig { anchor, foretells, ..CONFIG };
         let mut predictor = config.init(&mut ChaCha8Rng::seed_from_u64(1), device);
         predictor.to_out.weight = Param::initialized(predictor.to_out.weight.id, noise([3, 8], 9));
         predictor
@@ -208,14 +225,18 @@ mod tests {
 
     #[test]
     fn what_hidden_objects_did_leaks_nowhere() {
-        for foretells in [Foretells::Change, Foretells::Latent] {
-            let predictor = trained(foretells, &Device::flex());
+        for (anchor, foretells) in [
+            (Anchor::First, Foretells::Latent),
+            (Anchor::LastSeen, Foretells::Latent),
+            (Anchor::LastSeen, Foretells::Change),
+        ] {
+            let predictor = trained(anchor, foretells, &Device::flex());
             let (slots, actions) = (noise([2, 4, 3, 3], 2), noise([2, 5, 2], 3));
             let said = |slots: Tensor<4>| ops::values(predictor.forward(slots, actions.clone(), Some(&HIDDEN)));
             let before = said(slots.clone());
             // Everything that the hidden object of the first sample did after the first moment, and not a number of the answer moves.
             let other = slots.clone().slice_assign([0..1, 1..4, 1..2, 0..3], noise([1, 3, 1, 3], 7));
-            assert_eq!(said(other), before, "{foretells:?}");
+            assert_eq!(said(other), before, "{anchor:?} {foretells:?}");
             // Its anchor does count, and so does what a seen object did.
             let anchored = slots.clone().slice_assign([0..1, 0..1, 1..2, 0..3], noise([1, 1, 1, 3], 7));
             let after = said(anchored);
@@ -229,7 +250,7 @@ mod tests {
     #[test]
     fn no_gradient_reaches_what_is_hidden() {
         let device = Device::flex().autodiff();
-        let predictor = trained(Foretells::Change, &device);
+        let predictor = trained(Anchor::LastSeen, Foretells::Change, &device);
         let slots = Tensor::<4>::from_data(noise([2, 4, 3, 3], 2).into_data(), &device).require_grad();
         let said = predictor.forward(slots.clone(), noise([2, 5, 2], 3), Some(&HIDDEN));
         let gradient = ops::values(slots.grad(&said.square().sum().backward()).unwrap());
@@ -246,7 +267,7 @@ mod tests {
 
     #[test]
     fn another_order_of_slots_is_the_same_answer_in_that_order() {
-        let predictor = trained(Foretells::Latent, &Device::flex());
+        let predictor = trained(Anchor::LastSeen, Foretells::Latent, &Device::flex());
         let (slots, actions) = (noise([2, 4, 3, 3], 2), noise([2, 5, 2], 3));
         let order = [2, 0, 1];
         let turned = |x: Tensor<4>| Tensor::cat(order.map(|k| x.clone().narrow(2, k, 1)).to_vec(), 2);
@@ -259,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_newest_observation_keeps_its_code_however_short_the_history() {
-        let predictor = trained(Foretells::Latent, &Device::flex());
+        let predictor = trained(Anchor::First, Foretells::Latent, &Device::flex());
         let (slots, actions) = (noise([2, 2, 3, 3], 2), noise([2, 2, 2], 3));
         let next = ops::values(predictor.next(slots.clone(), actions.clone()));
         assert_eq!(next.len(), 18);

@@ -10,7 +10,7 @@ use foretell_eval::Finding;
 use foretell_jepa::dynamics::{Hiding, SlotNetworks, Slots, WindowCollator};
 use foretell_nn::causal::Foretells;
 use foretell_nn::slot_attention::SlotAttentionConfig;
-use foretell_nn::slot_predictor::SlotPredictorConfig;
+use foretell_nn::slot_predictor::{Anchor, SlotPredictorConfig};
 use foretell_nn::slots::{KnownSlots, SlotEncoder};
 use foretell_train::{Learner, TrainConfig};
 use foretell_world::{DiscView, Experience, ExperienceConfig, Form, PlaySettings, WorldConfig};
@@ -101,6 +101,8 @@ pub struct CJepaConfig {
     pub heads: usize,
     /// Hidden width of their MLPs.
     pub mlp: usize,
+    /// Which of an object's slots says who is asked for.
+    pub anchor: Anchor,
     /// What its output says of a slot.
     pub foretells: Foretells,
     /// What the predictor is given of an action.
@@ -133,6 +135,7 @@ impl Default for CJepaConfig {
             depth: 2,
             heads: 4,
             mlp: 256,
+            anchor: Anchor::LastSeen,
             foretells: Foretells::Change,
             actions: ActionScale::Standard,
         }
@@ -261,6 +264,7 @@ impl CJepaConfig {
             depth: 6,
             heads: 16,
             mlp: 2048,
+            anchor: Anchor::First,
             foretells: Foretells::Latent,
             ..Self::default()
         }
@@ -299,7 +303,7 @@ impl CJepaConfig {
     }
 
     fn learner<E: SlotEncoder + 'static>(&self, encoder: E, form: &Form, on: &On<'_, Experience>) -> Box<dyn Learner> {
-        let Self { hidden, history, ahead, width, depth, heads, mlp, foretells, .. } = *self;
+        let Self { hidden, history, ahead, width, depth, heads, mlp, anchor, foretells, .. } = *self;
         let predictor = SlotPredictorConfig {
             slot: encoder.width(),
             width,
@@ -309,6 +313,7 @@ impl CJepaConfig {
             depth,
             heads,
             hidden: mlp,
+            anchor,
             foretells,
         };
         let collator = WindowCollator {

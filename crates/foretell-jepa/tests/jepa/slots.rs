@@ -11,7 +11,7 @@ use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::Foretells;
 use foretell_nn::parameters::gradients;
 use foretell_nn::slot_attention::{SlotAttentionConfig, SlotAutoencoder};
-use foretell_nn::slot_predictor::{SlotPredictor, SlotPredictorConfig};
+use foretell_nn::slot_predictor::{Anchor, SlotPredictor, SlotPredictorConfig};
 use foretell_nn::slots::{KnownSlots, SlotEncoder};
 use foretell_ops as ops;
 
@@ -26,6 +26,7 @@ fn predictor(slot: usize, foretells: Foretells, device: &Device) -> SlotPredicto
         depth: 1,
         heads: 2,
         hidden: 16,
+        anchor: Anchor::LastSeen,
         foretells,
     };
     config.init(&mut rng(2, Stream::Init, 0, 1), device)
