@@ -15,6 +15,7 @@ pub mod geometry;
 pub mod lat_pfn;
 pub mod masked;
 pub mod masks;
+pub mod matching;
 pub mod neighbours;
 pub mod next_embedding;
 pub mod objective;

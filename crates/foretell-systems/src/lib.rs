@@ -27,6 +27,7 @@ mod system;
 
 pub mod a_jepa;
 pub mod audio_jepa;
+pub mod c_jepa;
 pub mod dmt_jepa;
 pub mod eb_jepa;
 pub mod graph_jepa;

@@ -42,14 +42,6 @@ pub(crate) static VL_JEPA: Row = Row {
     papers: &["arXiv:2512.10942"],
     state: State::Planned,
 };
-pub(crate) static C_JEPA: Row = Row {
-    number: 15,
-    name: "c-jepa",
-    title: "C-JEPA",
-    one_line: "masking of whole objects (slots) for causal dynamics",
-    papers: &["arXiv:2602.11389"],
-    state: State::Planned,
-};
 pub(crate) static THINK_JEPA: Row = Row {
     number: 18,
     name: "think-jepa",

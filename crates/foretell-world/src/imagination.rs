@@ -62,12 +62,17 @@ impl Imagination {
         )))
     }
 
-    /// The latents of one observation as a world shows it, `[1, N, D]`.
-    pub fn encode(&self, mut observation: Vec<f32>) -> Tensor<3> {
+    /// The latents of observations `[R, C, H, W]`, row-major, as a world shows them: `[R, N, D]`.
+    pub fn encode(&self, observations: Vec<f32>) -> Tensor<3> {
+        self.model.encode(self.prepared(observations))
+    }
+
+    /// Observations `[R, C, H, W]`, row-major, as the model takes them.
+    pub fn prepared(&self, mut observations: Vec<f32>) -> Tensor<4> {
         let [channels, height, width] = self.observation;
-        self.normalise.scale(&mut observation, height * width);
-        let shape = [1, channels, height, width];
-        self.model.encode(Tensor::from_data(TensorData::new(observation, shape), &self.device))
+        let count = observations.len() / (channels * height * width).max(1);
+        self.normalise.scale(&mut observations, height * width);
+        Tensor::from_data(TensorData::new(observations, [count, channels, height, width]), &self.device)
     }
 
     /// The poses of states `[R, S]`, row-major, where the model is told some.

@@ -67,6 +67,15 @@ pub struct Episode {
     pub goal: Vec<f32>,
 }
 
+/// One of the things in a world of several.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Body {
+    /// `[x, y]`, in the world's units.
+    pub place: [f32; 2],
+    /// `[x, y]`, in those units a step.
+    pub velocity: [f32; 2],
+}
+
 /// A state's distance to a goal.
 pub type Way<'a> = Box<dyn Fn(&[f32]) -> f32 + Send + Sync + 'a>;
 
@@ -123,6 +132,21 @@ pub trait World: Send + Sync {
 
     /// Behaviour to learn from: `steps` actions from the episode's state, `[steps, A]`, as a curious agent takes them.
     fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32>;
+
+    /// The things that a state is made of, the one that actions move first; none in a world that is not one of things.
+    fn bodies(&self, _state: &[f32]) -> Vec<Body> {
+        Vec::new()
+    }
+
+    /// The state that is made of these things; `None` in a world that is not one of things.
+    fn of_bodies(&self, _bodies: &[Body]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// How much of each pixel each of its things covers, 0 to 1: `[N, H, W]`, row-major; empty in a world that is not one of things.
+    fn masks(&self, _state: &[f32]) -> Vec<f32> {
+        Vec::new()
+    }
 
     /// What stays of an episode as people are shown it, seen from above; `None` where there is nothing to see.
     fn scene(&self, _layout: &[f32], _side: usize) -> Option<Scene> {

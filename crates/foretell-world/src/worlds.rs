@@ -1,9 +1,12 @@
 //! The worlds by their names: what a command is told.
 
+use std::fmt;
 use std::sync::Arc;
 
+use foretell_data::Auto;
 use serde::{Deserialize, Serialize};
 
+use crate::discs::{Discs, DiscsConfig};
 use crate::rooms::{FloorPlan, Rooms, RoomsConfig};
 use crate::world::{World, WorldError};
 
@@ -11,6 +14,8 @@ use crate::world::{World, WorldError};
 const RESOLUTION: usize = 32;
 /// Rooms along a side of a maze, likewise.
 const ROOMS: usize = 3;
+/// Discs in a box, likewise.
+const DISCS: usize = 5;
 
 fn resolution() -> usize {
     RESOLUTION
@@ -18,6 +23,29 @@ fn resolution() -> usize {
 
 fn rooms() -> usize {
     ROOMS
+}
+
+fn discs() -> usize {
+    DISCS
+}
+
+/// What an observation of discs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiscView {
+    /// A picture, `[3, H, W]`.
+    Picture,
+    /// The known objects themselves, `[7, N, 1]`: x, y, velocity and colour of each, in the same order in every observation.
+    Objects,
+}
+
+impl fmt::Display for DiscView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Picture => "picture",
+            Self::Objects => "objects",
+        })
+    }
 }
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
@@ -45,6 +73,18 @@ pub enum WorldConfig {
         #[serde(default = "rooms")]
         rooms: usize,
     },
+    /// Discs in a box that bounce off each other, one of them pushed; their colours are others in each episode.
+    Discs {
+        /// Discs, 2 to 8, the pushed one among them.
+        #[serde(default = "discs")]
+        discs: usize,
+        /// What an observation is: a picture, unless a system asks for the objects themselves.
+        #[serde(default)]
+        view: Auto<DiscView>,
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+    },
 }
 
 impl Default for WorldConfig {
@@ -55,7 +95,7 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 3] = ["two-rooms", "two-rooms-fixed", "maze"];
+    pub const NAMES: [&'static str; 4] = ["two-rooms", "two-rooms-fixed", "maze", "discs"];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -63,6 +103,7 @@ impl WorldConfig {
             "two-rooms" => Self::TwoRooms { resolution: RESOLUTION },
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
+            "discs" => Self::discs(),
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -73,7 +114,13 @@ impl WorldConfig {
             Self::TwoRooms { .. } => "two-rooms",
             Self::TwoRoomsFixed { .. } => "two-rooms-fixed",
             Self::Maze { .. } => "maze",
+            Self::Discs { .. } => "discs",
         }
+    }
+
+    /// Discs, with our settings.
+    pub fn discs() -> Self {
+        Self::Discs { discs: DISCS, view: Auto::Auto, resolution: RESOLUTION }
     }
 
     /// The world.
@@ -82,6 +129,9 @@ impl WorldConfig {
             Self::TwoRooms { resolution } => RoomsConfig { plan: FloorPlan::RandomWall, resolution },
             Self::TwoRoomsFixed { resolution } => RoomsConfig { plan: FloorPlan::FixedWall, resolution },
             Self::Maze { resolution, rooms } => RoomsConfig { plan: FloorPlan::Maze(rooms), resolution },
+            Self::Discs { discs, view, resolution } => {
+                return Ok(Arc::new(Discs::new(DiscsConfig { discs, view, resolution })?));
+            }
         };
         Ok(Arc::new(Rooms::new(config)?))
     }

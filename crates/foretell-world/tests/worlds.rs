@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use foretell_data::Auto;
 use foretell_data::random::{Stream, rng};
-use foretell_world::{Play, PlayConfig, Split, World, WorldConfig};
+use foretell_world::{Body, DiscView, Play, PlayConfig, Split, World, WorldConfig};
 
 fn worlds() -> Vec<Arc<dyn World>> {
     let mut configs = vec![WorldConfig::named("two-rooms").unwrap(), WorldConfig::named("two-rooms-fixed").unwrap()];
@@ -167,6 +168,12 @@ fn impossible_settings_are_refused_in_a_sentence() {
     let refused = |config: WorldConfig| config.init().err().unwrap().to_string();
     assert!(refused(WorldConfig::TwoRooms { resolution: 3 }).contains("16 to 256"));
     assert!(refused(WorldConfig::Maze { resolution: 32, rooms: 9 }).contains("2 to 4 along a side, found 9"));
+    for (count, said) in [(1, "2 to 8"), (9, "found 9")] {
+        let config = WorldConfig::Discs { discs: count, view: Auto::Auto, resolution: 32 };
+        assert!(refused(config).contains(said));
+    }
+    let small = WorldConfig::Discs { discs: 5, view: Auto::Auto, resolution: 15 };
+    assert!(refused(small).contains("16 to 256 pixels, found 15"));
     let unknown = WorldConfig::named("three-rooms").unwrap_err().to_string();
     assert!(
         unknown.contains("`three-rooms`") && WorldConfig::NAMES.iter().all(|name| unknown.contains(name)),
@@ -180,6 +187,93 @@ fn impossible_settings_are_refused_in_a_sentence() {
             .to_string()
             .contains("must fit its episode")
     );
+}
+
+fn discs(discs: usize, view: DiscView) -> Arc<dyn World> {
+    WorldConfig::Discs { discs, view: Auto::Value(view), resolution: 32 }.init().unwrap()
+}
+
+#[test]
+fn discs_begin_apart_and_stay_so_and_their_colours_are_held_out() {
+    for count in 2..=8 {
+        let world = discs(count, DiscView::Picture);
+        let layouts = |split| -> HashSet<String> {
+            let one = |i| {
+                let task = world.reset(split, &mut rng(1, Stream::Play, 0, i));
+                assert!(world.possible(&task.layout, &task.state) && world.possible(&task.layout, &task.goal));
+                format!("{:?}", task.layout)
+            };
+            (0..300).map(one).collect()
+        };
+        let (training, held_out) = (layouts(Split::Training), layouts(Split::HeldOut));
+        assert!(!held_out.is_empty() && training.is_disjoint(&held_out), "{count}");
+        let mut random = rng(1, Stream::Play, 0, 0);
+        let task = world.reset(Split::Training, &mut random);
+        let (mut state, mut met) = (task.state.clone(), 0);
+        for action in world.behave(&task, 200, &mut random).chunks_exact(2) {
+            let before = world.bodies(&state);
+            world.step(&task.layout, &mut state, action);
+            assert!(world.possible(&task.layout, &state), "{count}: {state:?}");
+            let turned = |(a, b): (&Body, &Body)| a.velocity != b.velocity;
+            met += usize::from(before[1..].iter().zip(&world.bodies(&state)[1..]).any(turned));
+        }
+        assert!((10..200).contains(&met), "{count} discs: something is met in {met} of 200 steps");
+    }
+}
+
+#[test]
+fn the_pushed_disc_alone_is_pushed_and_is_held_back() {
+    let world = discs(3, DiscView::Picture);
+    let bodies = [[8.0, 8.0], [24.0, 8.0], [16.0, 24.0]].map(|place| Body { place, velocity: [0.5, 0.0] });
+    let mut state = world.of_bodies(&bodies).unwrap();
+    assert_eq!(world.bodies(&state), bodies);
+    // Longer than the longest action, 0.5, along y.
+    world.step(&[], &mut state, &[0.0, 9.0]);
+    let after = world.bodies(&state);
+    let near = |a: [f32; 2], b: [f32; 2]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(near(after[0].velocity, [0.4, 0.5]) && near(after[0].place, [8.4, 8.5]), "{after:?}");
+    assert!(near(after[1].velocity, [0.5, 0.0]) && near(after[1].place, [24.5, 8.0]), "{after:?}");
+    assert!((world.distance(&state, &world.of_bodies(&bodies).unwrap()) - 0.4_f32.hypot(0.5)).abs() < 1e-6);
+}
+
+#[test]
+fn a_picture_of_discs_is_their_masks_in_their_colours_and_objects_are_their_numbers() {
+    let (world, named) = (discs(3, DiscView::Picture), discs(3, DiscView::Objects));
+    let task = world.reset(Split::Training, &mut rng(4, Stream::Play, 0, 0));
+    assert_eq!(task, named.reset(Split::Training, &mut rng(4, Stream::Play, 0, 0)), "one world, two views");
+    let masks = world.masks(&task.state);
+    let mut seen = vec![f32::NAN; world.spec().pixels()];
+    world.render(&task.layout, &task.state, &mut seen);
+    for (n, body) in world.bodies(&task.state).iter().enumerate() {
+        let mask = &masks[n * 1024..][..1024];
+        // A disc of radius 3 in pixels of 1.
+        assert!((mask.iter().sum::<f32>() - 28.27).abs() < 1.0, "{}", mask.iter().sum::<f32>());
+        let centre = body.place[1] as usize * 32 + body.place[0] as usize;
+        assert_eq!(mask[centre], 1.0);
+        let colour = [0, 1, 2].map(|channel| seen[channel * 1024 + centre]);
+        assert_eq!(colour, task.layout[3 * n..][..3], "disc {n}");
+    }
+    assert_eq!(task.layout[..3], [1.0; 3], "the pushed disc is white");
+    let mut objects = vec![f32::NAN; 21];
+    named.render(&task.layout, &task.state, &mut objects);
+    for n in 0..3 {
+        let numbers: Vec<f32> = (0..7).map(|feature| objects[feature * 3 + n]).collect();
+        assert_eq!(numbers, [&task.state[4 * n..][..4], &task.layout[3 * n..][..3]].concat());
+    }
+}
+
+#[test]
+fn straight_ahead_mostly_brings_the_pushed_disc_to_its_goal() {
+    let world = discs(5, DiscView::Picture);
+    let reached = (0..40)
+        .filter(|i| {
+            let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, *i));
+            let mut state = task.state.clone();
+            (0..80).for_each(|_| world.step(&task.layout, &mut state, &world.greedy(&state, &task.goal)));
+            world.success(&state, &task.goal)
+        })
+        .count();
+    assert!((28..=40).contains(&reached), "{reached} of 40");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 
 use super::model::one_token;
-use super::{Dynamics, Networks, Seen, State, WorldModel, heads};
+use super::{Dynamics, Networks, Seen, State, WorldModel, heads, stretches};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
 
@@ -42,14 +42,6 @@ pub struct Regularised {
 
 /// Teacher forcing over every position, gradients on both sides: no target network and no stop-gradient.
 pub type Causal<B> = Dynamics<CausalNetworks<B>>;
-
-/// Every stretch of `length` steps of time-major rows `[T·B, D]`, as `[S·B, length, D]`: those that begin at `from` first.
-fn stretches(rows: &Tensor<2>, [frames, samples]: [usize; 2], from: usize, count: usize, length: usize) -> Tensor<3> {
-    let width = rows.dims()[1];
-    let rows = rows.clone().reshape([frames, samples, width]);
-    let stretch = |s: usize| rows.clone().narrow(0, from + s, length).swap_dims(0, 1);
-    Tensor::cat((0..count).map(stretch).collect(), 0)
-}
 
 /// The latents after each position of every stretch of the history's length and those that came, `[R, D]` each, of time-major latents
 /// `[T·B, D]` and actions `[(T − 1)·B, A]`. A window of one frame more than the history is one stretch: the paper's.

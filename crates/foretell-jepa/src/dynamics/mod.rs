@@ -2,8 +2,8 @@
 //!
 //! Windows of episodes go in time-major, `[T, B, ..]`, so that what starts earlier is a prefix and what comes later a suffix.
 //! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA), [`causal`]
-//! (LeWorldModel), [`levels`] (H-JEPA) or [`block_causal`] (V-JEPA 2-AC). Batches, state, health and planning are the same for all. Latents are
-//! `[B, N, D]`: N tokens an observation, one for the first two.
+//! (LeWorldModel), [`levels`] (H-JEPA), [`block_causal`] (V-JEPA 2-AC) or [`slots`] (C-JEPA). Batches, state, health and planning are
+//! the same for all. Latents are `[B, N, D]`: N tokens an observation, one for the first three.
 
 pub mod block_causal;
 pub mod causal;
@@ -11,6 +11,7 @@ mod heads;
 pub mod levels;
 pub mod model;
 pub mod recurrent;
+pub mod slots;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use causal::{Causal, CausalNetworks};
 pub use levels::{Hierarchy, Levelled, LevelledNetworks};
 pub use model::{Gauge, State, TrainedModel, WorldModel, flat, pooled};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
+pub use slots::{Hiding, SlotNetworks, Slots};
 
 /// Windows of a batch on the host.
 #[derive(Default)]
@@ -88,6 +90,14 @@ fn time_major<'a>(windows: impl Iterator<Item = &'a [f32]> + Clone, steps: usize
         windows.clone().for_each(|values| out.extend(&values[t * width..][..width]));
     }
     out
+}
+
+/// Every stretch of `length` steps of time-major rows `[T·B, D]`, as `[S·B, length, D]`: those that begin at `from` first.
+fn stretches(rows: &Tensor<2>, [frames, samples]: [usize; 2], from: usize, count: usize, length: usize) -> Tensor<3> {
+    let width = rows.dims()[1];
+    let rows = rows.clone().reshape([frames, samples, width]);
+    let stretch = |s: usize| rows.clone().narrow(0, from + s, length).swap_dims(0, 1);
+    Tensor::cat((0..count).map(stretch).collect(), 0)
 }
 
 /// The states of windows as poses, time-major.

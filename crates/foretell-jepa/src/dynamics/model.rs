@@ -172,6 +172,12 @@ pub trait WorldModel: Send {
         self.reach().map(|head| head.forward(latents, goal) * STEPS_UNIT)
     }
 
+    /// For models over objects: their slots `[B, k, N, D]` at the k moments of `slots`, told of those that are hidden (`[B, N]`, row-major)
+    /// from the first moment and from what the others did; `actions` has one after each moment. `None` of models that hide no objects.
+    fn inferred(&self, _slots: &[Tensor<3>], _actions: &[Tensor<2>], _hidden: &[bool]) -> Option<Tensor<4>> {
+        None
+    }
+
     /// How far each of many candidates is from a goal after each of its steps, `[S, T]`, by a gauge, for actions `[S, T, A]` from
     /// one state, towards `[1, N, D]`. `None` where steps one after another are all there is.
     fn distances(

@@ -14,6 +14,7 @@ mod parity;
 mod series;
 mod shipped;
 mod signals;
+mod slots;
 mod spectrograms;
 mod st_jema;
 mod stacked;

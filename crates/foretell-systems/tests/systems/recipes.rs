@@ -205,3 +205,39 @@ fn a_path_of_a_world_system_means_recorded_episodes() {
         assert_eq!(text(&whole(name, "data.path = \"some/folder\""), "data.path"), "some/folder");
     }
 }
+
+/// C-JEPA asks the world for its objects or for pictures of them, as its slots need.
+#[test]
+fn known_objects_need_a_world_that_names_them() {
+    let member = find("c-jepa").unwrap();
+    let opened = |text: &str| {
+        let mut session = member.open(whole("c-jepa", text), &burn::tensor::Device::flex(), true)?;
+        session.learner(10).map(|_| session.recipe())
+    };
+    let view = |text: &str| {
+        let recipe = opened(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        get(&recipe, "data.world.view").and_then(Value::as_str).unwrap().to_owned()
+    };
+    assert_eq!(view("data.world.discs = 3"), "objects");
+    assert_eq!(view("data.world.resolution = 16\nmodel.slots.kind = \"learnt\""), "picture");
+    let learnt = "data.world.resolution = 16\nmodel.slots = { kind = \"learnt\"";
+    for (text, words) in [
+        ("data.world.kind = \"two-rooms\"", &["`model.slots.kind`", "`data.world.kind`", "discs"][..]),
+        ("data.world.view = \"picture\"", &["`data.world.view`", "known objects"]),
+        ("data.world.view = \"objects\"\nmodel.slots.kind = \"learnt\"", &["`data.world.view`", "pictures"]),
+        ("data.world.discs = 3\nmodel.hidden = 3", &["`model.hidden` is 3", "3 objects", "2 or less"]),
+        ("model.history = 1", &["`model.history` must be at least 2, found 1"]),
+        ("model.history = 7", &["`data.window` is 7", "8 or more"]),
+        ("model.width = 30", &["`model.width`", "`model.heads`", "30 and 4"]),
+        ("model.mlp = 0", &["`model.mlp`", "at least 1"]),
+        (&format!("{learnt}, finding = 1.0 }}"), &["`model.slots.finding`", "found 1"]),
+        (&format!("{learnt}, rounds = 0 }}"), &["`model.slots`", "at least 1"]),
+        (&format!("{learnt}, count = 2 }}"), &["`model.hidden` is 2", "2 objects"]),
+    ] {
+        let said = opened(text).err().unwrap_or_else(|| panic!("{text} is taken")).to_string();
+        assert!(words.iter().all(|word| said.contains(word)) && said.lines().count() == 1, "{text}: {said}");
+    }
+    // An odd picture cannot be halved.
+    let said = opened("data.world.resolution = 17\nmodel.slots.kind = \"learnt\"").err().unwrap().to_string();
+    assert!(said.contains("17 × 17"), "{said}");
+}

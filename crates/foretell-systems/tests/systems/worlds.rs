@@ -13,14 +13,15 @@ use foretell_nn::pair::Pair;
 use foretell_nn::weights;
 use foretell_ops as ops;
 use foretell_systems::System;
+use foretell_systems::c_jepa::CJepaConfig;
 use foretell_systems::eb_jepa::EbJepaConfig;
 use foretell_systems::frame_model::FrameEncoder;
 use foretell_systems::heads::ActorConfig;
 use foretell_systems::le_wm::LeWmConfig;
 use foretell_train::{Fit, Health, Learner, RunFolder, Silent, TrainConfig, Verdict, Which, fit, settle};
 use foretell_world::{
-    Control, Experience, ExperienceConfig, ExploreSettings, Forecast, GoalPolicy, Play, PlayConfig, PlaySettings,
-    Playground, PolicyConfig, Split, Trial,
+    Control, DiscView, Experience, ExperienceConfig, ExploreSettings, Forecast, GoalPolicy, Play, PlayConfig,
+    PlaySettings, Playground, PolicyConfig, Split, Trial, WorldConfig,
 };
 
 use crate::made::{Bench, imagination};
@@ -157,6 +158,20 @@ fn le_wm_foretells_strides_better_than_copying_and_without_sigreg_it_collapses()
     assert!(curve.model[0] < curve.mean[0], "{curve:?}");
     let (_, health) = trained(&bench, &LeWmConfig { lambda: 0.0, ..published });
     assert_eq!(health.verdict, Verdict::Collapse, "{health:#?}");
+}
+
+#[test]
+fn c_jepa_learns_where_hidden_discs_went() {
+    let ExperienceConfig::Play(settings) = CJepaConfig::data() else { panic!("it is played") };
+    let world = WorldConfig::Discs { discs: 4, view: Auto::Value(DiscView::Objects), resolution: 32 };
+    let bench = bench(PlaySettings { world, ..settings }, 250);
+    let (mut learner, health) = trained(&bench, &CJepaConfig::default());
+    assert_eq!(health.verdict, Verdict::Healthy, "{health:#?}");
+    // A fresh predictor says that all stay where they were last seen.
+    let clock = Clock { step: 1, total: 1, batch: BATCH, health_due: true };
+    let [before, after] =
+        [Which::Untrained, Which::Trained].map(|which| learner.measure(which, &clock).unwrap().0.loss);
+    assert!(after < 0.85 * before, "{after} and {before}");
 }
 
 #[test]

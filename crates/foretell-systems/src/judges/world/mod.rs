@@ -6,6 +6,7 @@ mod draw;
 mod energy;
 mod episodes;
 pub mod film;
+mod objects;
 
 pub use by_level::by_level;
 
@@ -20,6 +21,8 @@ use foretell_world::{Experience, ExperienceConfig, Forecast, Imagination, Planne
 use crate::imaginer::Imaginer;
 use crate::judging::Judging;
 use crate::system::JudgeError;
+
+pub use objects::objects;
 
 /// Windows of play that a probe learns from, and that it is judged on.
 const WINDOWS: (u64, u64) = (512, 256);

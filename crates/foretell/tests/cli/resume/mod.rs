@@ -79,7 +79,9 @@ impl World {
             | System::McJepa
             | System::SignalJepa
             | System::AJepa
-            | System::StJema => &mut command,
+            | System::StJema
+            | System::CJepa
+            | System::FoundSlots => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command

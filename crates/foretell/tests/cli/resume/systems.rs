@@ -40,13 +40,17 @@ pub(super) enum System {
     AJepa,
     /// ST-JEMA from the generated networks: a teacher with batch statistics of its own, a kept decoder.
     StJema,
+    /// C-JEPA on known objects: another set of them hidden in each window.
+    CJepa,
+    /// C-JEPA on slots that are found in the first steps and frozen from then on.
+    FoundSlots,
     /// SAR-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-pub(super) const ALL: [System; 20] = [
+pub(super) const ALL: [System; 22] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -67,6 +71,8 @@ pub(super) const ALL: [System; 20] = [
     System::SignalJepa,
     System::AJepa,
     System::StJema,
+    System::CJepa,
+    System::FoundSlots,
 ];
 
 /// One for each way in which the loop goes: one learner, several in turn, batches without one shape. The loop, checkpoints and the
@@ -93,7 +99,10 @@ impl System {
 
     /// Whether it is a model of a world.
     pub(super) fn of_a_world(self) -> bool {
-        matches!(self, System::EbJepa | System::LeWm | System::HJepa | System::Recorded)
+        matches!(
+            self,
+            System::EbJepa | System::LeWm | System::HJepa | System::Recorded | System::CJepa | System::FoundSlots
+        )
     }
 
     /// Steps of all, those of an actor that learns when the rest has learnt included.
@@ -240,6 +249,23 @@ impl System {
                     "data.window=12",
                     "model.width=8",
                     "model.layers=1",
+                ],
+            ),
+            System::CJepa => ("c-jepa", &["model.width=16", "model.heads=2", "model.depth=1", "model.mlp=16"]),
+            System::FoundSlots => (
+                "c-jepa",
+                &[
+                    "data.world.discs=3",
+                    "data.world.resolution=16",
+                    "model.slots.kind=learnt",
+                    "model.slots.count=4",
+                    "model.slots.width=16",
+                    "model.slots.channels=8",
+                    "model.slots.decoder=8",
+                    "model.width=16",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.mlp=16",
                 ],
             ),
             System::GraphJepa | System::BuiltInGraphs => (
