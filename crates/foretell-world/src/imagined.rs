@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::cost::Cost;
 use crate::imagination::Imagination;
 use crate::planner::Problem;
-use crate::world::cut;
+use crate::world::Reach;
 
 /// Steps to the goal from which on an actor's draws become smaller, and the least share of them.
 const NEAR: f32 = 10.0;
@@ -24,8 +24,8 @@ pub struct Imagined<'a> {
     pub now: &'a [State],
     /// Where it should end, `[1, N, D]` each.
     pub goals: &'a [Tensor<3>],
-    /// The longest action.
-    pub reach: f32,
+    /// Which actions there are.
+    pub reach: Reach,
     /// By what a latent is far from its goal; where the model tells no steps it is the difference.
     pub gauge: Gauge,
     /// What the distances on the way, one a block of actions, cost.
@@ -82,7 +82,7 @@ impl Imagined<'_> {
                 for (x, draw) in would.iter_mut().zip(&draws[one(s)]) {
                     *x += share * draw;
                 }
-                would.chunks_exact_mut(width / block).for_each(|action| cut(action, self.reach));
+                would.chunks_exact_mut(width / block).for_each(|action| self.reach.cut(action));
                 candidates[one(s)].copy_from_slice(would);
             }
             scale.scale(&mut would, 1);
@@ -126,7 +126,7 @@ impl Problem for Imagined<'_> {
         self.imagination.action()
     }
 
-    fn reach(&self) -> f32 {
+    fn reach(&self) -> Reach {
         self.reach
     }
 

@@ -5,6 +5,7 @@
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
 mod atlas;
+mod clear;
 mod cost;
 mod evaluate;
 mod experience;
@@ -16,6 +17,7 @@ mod paths;
 mod planner;
 mod play;
 mod policy;
+mod protocol;
 mod rooms;
 mod truth;
 mod walls;
@@ -23,6 +25,7 @@ mod world;
 mod worlds;
 
 pub use atlas::Explore;
+pub use clear::{Clear, ClearRule};
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};
 pub use experience::{EpisodesSettings, Experience, ExperienceConfig, ExploreSettings, Form, PlaySettings, Playground};
@@ -32,7 +35,8 @@ pub use imagined::Imagined;
 pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 pub use play::{Moment, Play, PlayConfig};
 pub use policy::{GoalPolicy, PolicyConfig};
+pub use protocol::{Protocol, ProtocolSet};
 pub use rooms::{FloorPlan, Rooms, RoomsConfig};
 pub use truth::{Measure, Truth};
-pub use world::{Episode, Scene, Spec, Split, Way, World, WorldError};
+pub use world::{Episode, Reach, Scene, Spec, Split, Way, World, WorldError};
 pub use worlds::WorldConfig;

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
 use crate::walls::{Solid, walk};
-use crate::world::{Episode, Scene, Spec, Split, Way, World, WorldError};
+use crate::world::{Episode, Reach, Scene, Spec, Split, Way, World, WorldError};
 
 /// Side of the world.
 const SIDE: f32 = 65.0;
@@ -90,8 +90,13 @@ impl Rooms {
             FloorPlan::FixedWall => "two-rooms-fixed",
             FloorPlan::Maze(_) => "maze",
         };
-        let spec =
-            Spec { name: name.to_owned(), observation: [2, resolution, resolution], state: 2, action: 2, reach: REACH };
+        let spec = Spec {
+            name: name.to_owned(),
+            observation: [2, resolution, resolution],
+            state: 2,
+            action: 2,
+            reach: Reach::Ball(REACH),
+        };
         Ok(Self { config, spec })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clear::{Clear, ClearRule};
 use crate::rooms::{FloorPlan, Rooms, RoomsConfig};
 use crate::world::{World, WorldError};
 
@@ -45,6 +46,15 @@ pub enum WorldConfig {
         #[serde(default = "rooms")]
         rooms: usize,
     },
+    /// The Two Room of CLEAR-LeWM, in which its fixed protocol is played.
+    TwoRoomsClear {
+        /// Side of the picture in pixels, a divisor of the published 224 from 16 on.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Whether its strict rule says when a goal is reached, 8 pixels on its side of the wall, or the moderate one, 16.
+        #[serde(default)]
+        strict: bool,
+    },
 }
 
 impl Default for WorldConfig {
@@ -55,7 +65,7 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 3] = ["two-rooms", "two-rooms-fixed", "maze"];
+    pub const NAMES: [&'static str; 4] = ["two-rooms", "two-rooms-fixed", "maze", Clear::NAME];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -63,6 +73,7 @@ impl WorldConfig {
             "two-rooms" => Self::TwoRooms { resolution: RESOLUTION },
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
+            Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -73,6 +84,7 @@ impl WorldConfig {
             Self::TwoRooms { .. } => "two-rooms",
             Self::TwoRoomsFixed { .. } => "two-rooms-fixed",
             Self::Maze { .. } => "maze",
+            Self::TwoRoomsClear { .. } => Clear::NAME,
         }
     }
 
@@ -82,6 +94,10 @@ impl WorldConfig {
             Self::TwoRooms { resolution } => RoomsConfig { plan: FloorPlan::RandomWall, resolution },
             Self::TwoRoomsFixed { resolution } => RoomsConfig { plan: FloorPlan::FixedWall, resolution },
             Self::Maze { resolution, rooms } => RoomsConfig { plan: FloorPlan::Maze(rooms), resolution },
+            Self::TwoRoomsClear { resolution, strict } => {
+                let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
+                return Ok(Arc::new(Clear::new(resolution, rule)?));
+            }
         };
         Ok(Arc::new(Rooms::new(config)?))
     }

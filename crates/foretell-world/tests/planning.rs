@@ -6,7 +6,7 @@ use foretell_data::random::{Stream, rng};
 use foretell_jepa::dynamics::{Gauge, State, WorldModel};
 use foretell_world::{
     Agent, Budget, Control, Cost, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
-    PlannerError, Planning, Problem, Solve, Split, Trial, Truth, WorldConfig,
+    PlannerError, Planning, Problem, Reach, Solve, Split, Trial, Truth, WorldConfig,
 };
 
 /// Each action should be its own target; the cost is the squared distance.
@@ -23,8 +23,8 @@ impl Problem for Bowl {
     fn action(&self) -> usize {
         2
     }
-    fn reach(&self) -> f32 {
-        2.0
+    fn reach(&self) -> Reach {
+        Reach::Ball(2.0)
     }
     fn costs(&mut self, candidates: &[f32], per_episode: usize, horizon: usize) -> Vec<f32> {
         self.calls += (candidates.len() / 2 / self.targets.len()) as u64;
@@ -147,8 +147,8 @@ impl Problem for Broken {
     fn action(&self) -> usize {
         1
     }
-    fn reach(&self) -> f32 {
-        1.0
+    fn reach(&self) -> Reach {
+        Reach::Ball(1.0)
     }
     fn costs(&mut self, candidates: &[f32], _: usize, horizon: usize) -> Vec<f32> {
         vec![self.0; candidates.len() / horizon]
@@ -298,8 +298,14 @@ fn states(of: &[[f32; 2]]) -> Vec<State> {
 fn imagined_costs_are_the_distances_along_the_way() {
     let (now, goals) = (states(&[[0.0, 0.0], [5.0, 5.0]]), places(&[[2.0, 0.0], [5.0, 3.0]]));
     let plane = plane();
-    let mut problem =
-        Imagined { imagination: &plane, now: &now, goals: &goals, reach: 2.0, gauge: Gauge::Latents, cost: Cost::Sum };
+    let mut problem = Imagined {
+        imagination: &plane,
+        now: &now,
+        goals: &goals,
+        reach: Reach::Ball(2.0),
+        gauge: Gauge::Latents,
+        cost: Cost::Sum,
+    };
     // Two candidates of two steps for each of two episodes; means of the squared differences of both coordinates.
     let candidates = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]];
     let costs = problem.costs(&candidates.concat(), 2, 2);

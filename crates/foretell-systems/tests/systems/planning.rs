@@ -76,7 +76,7 @@ fn gradients_through_a_model_are_its_costs_slopes() {
                 imagination: &imagination,
                 now: &states,
                 goals: &goals,
-                reach: 2.45,
+                reach: foretell_world::Reach::Ball(2.45),
                 gauge: imagination.gauge(),
                 cost,
             };

@@ -16,7 +16,7 @@ use crate::output::{print, word};
 /// What `record` was asked.
 #[derive(Debug, clap::Args)]
 pub struct RecordArgs {
-    /// Play in this world: two-rooms, two-rooms-fixed or maze.
+    /// Play in this world: two-rooms, two-rooms-fixed, maze or two-rooms-clear.
     #[arg(long, default_value = "two-rooms")]
     world: String,
     /// Record this many pictures, each of an episode of its own, of layouts that are for training.

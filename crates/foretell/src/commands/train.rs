@@ -32,7 +32,7 @@ pub struct TrainArgs {
     /// lie now.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Learn from play in a world: two-rooms, two-rooms-fixed or maze.
+    /// Learn from play in a world: two-rooms, two-rooms-fixed, maze or two-rooms-clear.
     #[arg(long)]
     world: Option<String>,
     /// The run's folder; `runs/SYSTEM-DATA-N` by default.
