@@ -36,7 +36,7 @@ pub use planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 pub use play::{Moment, Play, PlayConfig};
 pub use policy::{GoalPolicy, PolicyConfig};
 pub use protocol::{Protocol, ProtocolSet};
-pub use rooms::{FloorPlan, Rooms, RoomsConfig};
+pub use rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 pub use truth::{Measure, Truth};
 pub use world::{Episode, Reach, Scene, Spec, Split, Way, World, WorldError};
 pub use worlds::WorldConfig;

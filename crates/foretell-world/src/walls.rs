@@ -70,6 +70,12 @@ fn contact(solids: &[Solid], radius: f64, from: [f64; 2], by: [f64; 2]) -> Optio
     };
     for solid in solids {
         let [x, y] = [solid.x, solid.y].map(|(low, high)| [f64::from(low), f64::from(high)]);
+        let passes = |[low, high]: [f64; 2], from: f64, by: f64| {
+            from.max(from + by) + radius + HAIR < low || from.min(from + by) - radius - HAIR > high
+        };
+        if passes(x, from[0], by[0]) || passes(y, from[1], by[1]) {
+            continue;
+        }
         for (axis, [along, beside]) in [[x, y], [y, x]].into_iter().enumerate().filter(|(axis, _)| by[*axis] != 0.0) {
             for (edge, side) in along.into_iter().zip([-1.0, 1.0]) {
                 let at = (edge + side * radius - from[axis]) / by[axis];

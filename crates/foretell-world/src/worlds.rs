@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clear::{Clear, ClearRule};
-use crate::rooms::{FloorPlan, Rooms, RoomsConfig};
+use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 use crate::world::{World, WorldError};
 
 /// Side of the picture in pixels where nobody says otherwise.
 const RESOLUTION: usize = 32;
 /// Rooms along a side of a maze, likewise.
 const ROOMS: usize = 3;
+/// Steps to goals that lie far off, at least and at most, likewise.
+const NEAREST: usize = 10;
+const FARTHEST: usize = 75;
 
 fn resolution() -> usize {
     RESOLUTION
@@ -19,6 +22,14 @@ fn resolution() -> usize {
 
 fn rooms() -> usize {
     ROOMS
+}
+
+fn nearest() -> usize {
+    NEAREST
+}
+
+fn farthest() -> usize {
+    FARTHEST
 }
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
@@ -46,6 +57,30 @@ pub enum WorldConfig {
         #[serde(default = "rooms")]
         rooms: usize,
     },
+    /// Four rooms with a door between any two neighbours, one of which may be shut; held-out goals lie many steps off.
+    FourRooms {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Longest steps from start to goal of a held-out task on the shortest way, at least.
+        #[serde(default = "nearest")]
+        nearest: usize,
+        /// And at most.
+        #[serde(default = "farthest")]
+        farthest: usize,
+    },
+    /// Sixteen rooms and one winding way between any two; held-out goals lie many steps off.
+    LongMaze {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Longest steps from start to goal of a held-out task on the shortest way, at least.
+        #[serde(default = "nearest")]
+        nearest: usize,
+        /// And at most.
+        #[serde(default = "farthest")]
+        farthest: usize,
+    },
     /// The Two Room of CLEAR-LeWM, in which its fixed protocol is played.
     TwoRoomsClear {
         /// Side of the picture in pixels, a divisor of the published 224 from 16 on.
@@ -65,7 +100,8 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 4] = ["two-rooms", "two-rooms-fixed", "maze", Clear::NAME];
+    pub const NAMES: [&'static str; 6] =
+        ["two-rooms", "two-rooms-fixed", "maze", "four-rooms", "long-maze", Clear::NAME];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -73,6 +109,8 @@ impl WorldConfig {
             "two-rooms" => Self::TwoRooms { resolution: RESOLUTION },
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
+            "four-rooms" => Self::FourRooms { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
+            "long-maze" => Self::LongMaze { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
             Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
@@ -84,21 +122,29 @@ impl WorldConfig {
             Self::TwoRooms { .. } => "two-rooms",
             Self::TwoRoomsFixed { .. } => "two-rooms-fixed",
             Self::Maze { .. } => "maze",
+            Self::FourRooms { .. } => "four-rooms",
+            Self::LongMaze { .. } => "long-maze",
             Self::TwoRoomsClear { .. } => Clear::NAME,
         }
     }
 
     /// The world.
     pub fn init(&self) -> Result<Arc<dyn World>, WorldError> {
-        let config = match *self {
-            Self::TwoRooms { resolution } => RoomsConfig { plan: FloorPlan::RandomWall, resolution },
-            Self::TwoRoomsFixed { resolution } => RoomsConfig { plan: FloorPlan::FixedWall, resolution },
-            Self::Maze { resolution, rooms } => RoomsConfig { plan: FloorPlan::Maze(rooms), resolution },
+        let (plan, resolution, steps) = match *self {
+            Self::TwoRooms { resolution } => (FloorPlan::RandomWall, resolution, None),
+            Self::TwoRoomsFixed { resolution } => (FloorPlan::FixedWall, resolution, None),
+            Self::Maze { resolution, rooms } => (FloorPlan::Maze(rooms), resolution, None),
+            Self::FourRooms { resolution, nearest, farthest } => {
+                (FloorPlan::FourRooms, resolution, Some(Steps { nearest, farthest }))
+            }
+            Self::LongMaze { resolution, nearest, farthest } => {
+                (FloorPlan::LongMaze, resolution, Some(Steps { nearest, farthest }))
+            }
             Self::TwoRoomsClear { resolution, strict } => {
                 let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
                 return Ok(Arc::new(Clear::new(resolution, rule)?));
             }
         };
-        Ok(Arc::new(Rooms::new(config)?))
+        Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps })?))
     }
 }

@@ -444,6 +444,8 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         };
         if !args.json {
             print(text(&planned, &reached, &controls, kept.session.row().title))?;
+            // One set below the other.
+            print(if all.set.is_some() { "\n" } else { "" })?;
         }
         Ok(planned)
     });
