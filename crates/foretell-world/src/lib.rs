@@ -5,6 +5,7 @@
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
 mod atlas;
+mod cart_pole;
 mod clear;
 mod cost;
 mod evaluate;
@@ -25,6 +26,7 @@ mod world;
 mod worlds;
 
 pub use atlas::Explore;
+pub use cart_pole::CartPole;
 pub use clear::{Clear, ClearRule};
 pub use cost::Cost;
 pub use evaluate::{Agent, Control, Now, Outcome, Planning, Solve, Trail, Trial, Turn, wilson};

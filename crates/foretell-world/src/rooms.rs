@@ -124,9 +124,7 @@ impl Rooms {
     pub fn new(config: RoomsConfig) -> Result<Self, WorldError> {
         let RoomsConfig { plan, resolution, steps } = config;
         if !(16..=256).contains(&resolution) {
-            return Err(WorldError::Setting(format!(
-                "`data.world.resolution` must be 16 to 256 pixels, found {resolution}"
-            )));
+            return Err(WorldError::resolution(resolution));
         }
         if let FloorPlan::Maze(rooms) = plan
             && !(2..=4).contains(&rooms)

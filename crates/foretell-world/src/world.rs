@@ -20,6 +20,13 @@ pub enum WorldError {
     Setting(String),
 }
 
+impl WorldError {
+    /// A picture of too few or too many pixels a side.
+    pub(crate) fn resolution(found: usize) -> Self {
+        Self::Setting(format!("`data.world.resolution` must be 16 to 256 pixels, found {found}"))
+    }
+}
+
 /// Lengths of what a world takes and gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cart_pole::CartPole;
 use crate::clear::{Clear, ClearRule};
 use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 use crate::world::{World, WorldError};
@@ -15,6 +16,9 @@ const ROOMS: usize = 3;
 /// Steps to goals that lie far off, at least and at most, likewise.
 const NEAREST: usize = 10;
 const FARTHEST: usize = 75;
+/// Side of a camera's picture, and its frames, likewise.
+const CAMERA: usize = 64;
+const FRAMES: usize = 2;
 
 fn resolution() -> usize {
     RESOLUTION
@@ -22,6 +26,14 @@ fn resolution() -> usize {
 
 fn rooms() -> usize {
     ROOMS
+}
+
+fn camera() -> usize {
+    CAMERA
+}
+
+fn frames() -> usize {
+    FRAMES
 }
 
 fn nearest() -> usize {
@@ -90,6 +102,15 @@ pub enum WorldConfig {
         #[serde(default)]
         strict: bool,
     },
+    /// A pole on a cart that is to stay upright, seen through a camera.
+    CartPole {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "camera")]
+        resolution: usize,
+        /// Frames of an observation, 1 or 2: from two, speeds can be told.
+        #[serde(default = "frames")]
+        frames: usize,
+    },
 }
 
 impl Default for WorldConfig {
@@ -100,8 +121,8 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 6] =
-        ["two-rooms", "two-rooms-fixed", "maze", "four-rooms", "long-maze", Clear::NAME];
+    pub const NAMES: [&'static str; 7] =
+        ["two-rooms", "two-rooms-fixed", "maze", "four-rooms", "long-maze", Clear::NAME, CartPole::NAME];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -112,6 +133,7 @@ impl WorldConfig {
             "four-rooms" => Self::FourRooms { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
             "long-maze" => Self::LongMaze { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
             Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
+            CartPole::NAME => Self::CartPole { resolution: CAMERA, frames: FRAMES },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -125,6 +147,7 @@ impl WorldConfig {
             Self::FourRooms { .. } => "four-rooms",
             Self::LongMaze { .. } => "long-maze",
             Self::TwoRoomsClear { .. } => Clear::NAME,
+            Self::CartPole { .. } => CartPole::NAME,
         }
     }
 
@@ -144,6 +167,7 @@ impl WorldConfig {
                 let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
                 return Ok(Arc::new(Clear::new(resolution, rule)?));
             }
+            Self::CartPole { resolution, frames } => return Ok(Arc::new(CartPole::new(resolution, frames)?)),
         };
         Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps })?))
     }
