@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cart_pole::CartPole;
 use crate::clear::{Clear, ClearRule};
+use crate::push_t::PushT;
 use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 use crate::world::{World, WorldError};
 
@@ -111,6 +112,18 @@ pub enum WorldConfig {
         #[serde(default = "frames")]
         frames: usize,
     },
+    /// A block that is to be pushed onto a pose.
+    PushT {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "camera")]
+        resolution: usize,
+        /// Steps of play from start to goal of a held-out task, at most 200; 0 for the published goal.
+        #[serde(default)]
+        offset: usize,
+        /// Whether 20 pixels and 20 degrees are near enough; otherwise 0.95 of the goal must be covered.
+        #[serde(default)]
+        loose: bool,
+    },
 }
 
 impl Default for WorldConfig {
@@ -121,8 +134,8 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 7] =
-        ["two-rooms", "two-rooms-fixed", "maze", "four-rooms", "long-maze", Clear::NAME, CartPole::NAME];
+    pub const NAMES: [&'static str; 8] =
+        ["two-rooms", "two-rooms-fixed", "maze", "four-rooms", "long-maze", Clear::NAME, CartPole::NAME, PushT::NAME];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -134,6 +147,7 @@ impl WorldConfig {
             "long-maze" => Self::LongMaze { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
             Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
             CartPole::NAME => Self::CartPole { resolution: CAMERA, frames: FRAMES },
+            PushT::NAME => Self::PushT { resolution: CAMERA, offset: 0, loose: false },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -148,6 +162,7 @@ impl WorldConfig {
             Self::LongMaze { .. } => "long-maze",
             Self::TwoRoomsClear { .. } => Clear::NAME,
             Self::CartPole { .. } => CartPole::NAME,
+            Self::PushT { .. } => PushT::NAME,
         }
     }
 
@@ -167,6 +182,7 @@ impl WorldConfig {
                 let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
                 return Ok(Arc::new(Clear::new(resolution, rule)?));
             }
+            Self::PushT { resolution, offset, loose } => return Ok(Arc::new(PushT::new(resolution, offset, loose)?)),
             Self::CartPole { resolution, frames } => return Ok(Arc::new(CartPole::new(resolution, frames)?)),
         };
         Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps })?))
