@@ -9,8 +9,9 @@ use crate::Init;
 use crate::causal::{CausalConfig, CausalPredictor};
 use crate::layers::{BatchNorm, Linear, Mlp, Pass};
 
-/// Share of macro-actions whose length a planner stays within, as a quantile of the normal distribution: 98 %.
-const QUANTILE: f64 = 2.0537;
+/// How far from 0 each number of a macro-action may lie that a planner asks for: between the quantiles of 2 and 98 % of the normal
+/// distribution (H-JEPA clamps to those of macro-actions that it keeps).
+pub const REACH: f32 = 2.0537;
 
 /// Lengths of a [`Level`]. [`LevelConfig::init`] makes the networks.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,13 +83,5 @@ impl Level {
     /// Numbers in a macro-action, M.
     pub fn action(&self) -> usize {
         self.norm.weight.dims()[0]
-    }
-
-    /// The longest macro-action that a planner should ask for, a Euclidean norm: 98 in 100 normal ones are shorter (Wilson and Hilferty,
-    /// 1931).
-    pub fn reach(&self) -> f32 {
-        let m = self.action() as f64;
-        let cube = 1.0 - 2.0 / (9.0 * m) + QUANTILE * (2.0 / (9.0 * m)).sqrt();
-        (m * cube.powi(3)).sqrt() as f32
     }
 }

@@ -6,7 +6,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_jepa::dynamics::{State, flat, levels};
-use foretell_nn::level::Level;
+use foretell_nn::level::{Level, REACH};
 use foretell_ops as ops;
 use rayon::prelude::*;
 
@@ -14,6 +14,7 @@ use crate::cost::Cost;
 use crate::evaluate::Now;
 use crate::imagination::Imagination;
 use crate::planner::{Budget, Planner, PlannerConfig, PlannerError, Problem};
+use crate::world::Reach;
 
 /// How levels above the one that acts plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,8 +83,7 @@ impl Above {
             let lifts = if top { &[] } else { std::slice::from_ref(&levels[l + 1]) };
             let cost = if top { self.cost } else { Cost::Last };
             let mut problem = Upper { level, lifts, now: &now_here, goals: &wanted, cost, imagination };
-            let reach = level.reach();
-            let config = PlannerConfig { horizon, spread: DEVIATION / reach, hold: 1, ..PlannerConfig::default() };
+            let config = PlannerConfig { horizon, spread: DEVIATION / REACH, hold: 1, ..PlannerConfig::default() };
             // Other draws than those of the levels below.
             let step = now.step | (l as u64 + 1) << 32;
             let free = Budget { calls: u64::MAX };
@@ -162,8 +162,8 @@ impl Problem for Upper<'_> {
         self.level.action()
     }
 
-    fn reach(&self) -> f32 {
-        self.level.reach()
+    fn reach(&self) -> Reach {
+        Reach::Box(REACH)
     }
 
     fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {

@@ -232,7 +232,7 @@ mod tests {
     use crate::{FloorPlan, Rooms, RoomsConfig};
 
     fn atlas(seed: u64) -> (Rooms, Atlas) {
-        let world = Rooms::new(RoomsConfig { plan: FloorPlan::RandomWall, resolution: 32 }).unwrap();
+        let world = Rooms::new(RoomsConfig { plan: FloorPlan::RandomWall, resolution: 32, steps: None }).unwrap();
         let explore = Explore { layouts: 4, episodes: 16, steps: 91, places: 8 };
         let atlas = Atlas::explore(&world, &explore, seed);
         (world, atlas)

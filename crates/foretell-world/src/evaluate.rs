@@ -1,7 +1,8 @@
-//! Episodes played out: who acts sees the world, and success is counted at the end and never told.
+//! Episodes played out to their last step, whatever happens on the way: an agent sees the world, and success is counted when
+//! all is over and never told.
 
 use foretell_data::random::{Stream, rng};
-use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 use crate::planner::{Budget, Plan, Planner, PlannerConfig, PlannerError, Problem};
 use crate::world::{Episode, Split, World};
@@ -76,10 +77,13 @@ impl Trial {
             step += taken;
         }
         let calls_per_step = calls as f64 / (self.steps * tasks.len() as u64).max(1) as f64;
-        let of = |f: &dyn Fn(&Episode) -> bool| tasks.iter().map(f).collect();
+        let of =
+            |f: &dyn Fn(&Episode, &Trail) -> bool| tasks.iter().zip(&trails).map(|(t, trail)| f(t, trail)).collect();
         Ok(Outcome {
-            success: of(&|t| world.success(&t.state, &t.goal)),
-            possible: of(&|t| world.possible(&t.layout, &t.goal)),
+            success: of(&|t, _| world.success(&t.state, &t.goal)),
+            ever: of(&|t, trail| trail.states.iter().any(|state| world.success(state, &t.goal))),
+            at_start: of(&|t, trail| world.success(&trail.states[0], &t.goal)),
+            possible: of(&|t, _| world.possible(&t.layout, &t.goal)),
             distance: tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect(),
             trails,
             calls_per_step,
@@ -131,8 +135,12 @@ pub trait Agent {
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// At the end of each episode.
+    /// Whether each episode ended well.
     pub success: Vec<bool>,
+    /// Whether it was well at any step, the start among them.
+    pub ever: Vec<bool>,
+    /// Whether it was well before the first step.
+    pub at_start: Vec<bool>,
     /// Whether each episode's goal can be at all: one inside a wall is missed by whoever plans for it.
     pub possible: Vec<bool>,
     /// From the goal, at the end of each episode.
@@ -151,8 +159,22 @@ impl Outcome {
 
     /// Share of the episodes that ended well, and its Wilson interval at 95 %.
     pub fn success(&self) -> (f64, [f64; 2]) {
-        wilson(self.success.iter().filter(|s| **s).count(), self.success.len())
+        share(&self.success)
     }
+
+    /// The same of those that were well at any step.
+    pub fn ever(&self) -> (f64, [f64; 2]) {
+        share(&self.ever)
+    }
+
+    /// Share of those that were well before the first step: nobody needs to act for them.
+    pub fn solved_at_start(&self) -> f64 {
+        share(&self.at_start).0
+    }
+}
+
+fn share(of: &[bool]) -> (f64, [f64; 2]) {
+    wilson(of.iter().filter(|s| **s).count(), of.len())
 }
 
 /// A share and its interval at 95 % (Wilson, 1927).
@@ -167,7 +189,7 @@ pub fn wilson(successes: usize, trials: usize) -> (f64, [f64; 2]) {
 /// The floor and the ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Actions of random direction and length.
+    /// Actions drawn from all that there are.
     Random,
     /// Straight ahead.
     Greedy,
@@ -180,20 +202,10 @@ impl Agent for Control {
         let Now { world, tasks, numbers, seed, step, .. } = *now;
         let (width, reach) = (world.spec().action, world.spec().reach);
         let actions = tasks
-            .iter()
+            .par_iter()
             .zip(numbers)
             .map(|(task, number)| match self {
-                Self::Random => {
-                    let mut random = rng(seed, Stream::Plan, step, *number);
-                    let mut action: Vec<f32> = (0..width)
-                        .map(|_| {
-                            let z: f32 = StandardNormal.sample(&mut random);
-                            reach * z
-                        })
-                        .collect();
-                    world.spec().within_reach(&mut action);
-                    action
-                }
+                Self::Random => reach.draw(width, &mut rng(seed, Stream::Plan, step, *number)),
                 Self::Greedy => world.greedy(&task.state, &task.goal),
                 Self::Oracle => world.oracle(&task.layout, &task.state, &task.goal).unwrap_or_else(|| vec![0.0; width]),
             })

@@ -11,7 +11,7 @@ use crate::above::lifted;
 use crate::cost::Cost;
 use crate::imagination::Imagination;
 use crate::planner::Problem;
-use crate::world::cut;
+use crate::world::Reach;
 
 /// Steps to the goal from which on an actor's draws become smaller, and the least share of them.
 const NEAR: f32 = 10.0;
@@ -28,8 +28,8 @@ pub struct Imagined<'a> {
     pub goals: &'a [Tensor<3>],
     /// From the model's latents to those that goals are among: empty unless levels above set them.
     pub lifts: &'a [Level],
-    /// The longest action.
-    pub reach: f32,
+    /// Which actions there are.
+    pub reach: Reach,
     /// By what a latent is far from its goal; where the model tells no steps it is the difference.
     pub gauge: Gauge,
     /// What the distances on the way, one a block of actions, cost.
@@ -86,7 +86,7 @@ impl Imagined<'_> {
                 for (x, draw) in would.iter_mut().zip(&draws[one(s)]) {
                     *x += share * draw;
                 }
-                would.chunks_exact_mut(width / block).for_each(|action| cut(action, self.reach));
+                would.chunks_exact_mut(width / block).for_each(|action| self.reach.cut(action));
                 candidates[one(s)].copy_from_slice(would);
             }
             scale.scale(&mut would, 1);
@@ -133,7 +133,7 @@ impl Problem for Imagined<'_> {
         self.imagination.action()
     }
 
-    fn reach(&self) -> f32 {
+    fn reach(&self) -> Reach {
         self.reach
     }
 

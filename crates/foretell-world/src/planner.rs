@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::noise::Noise;
-use crate::world::cut;
+use crate::world::Reach;
 
 /// What candidates cost, by a model or by the truth.
 pub trait Problem {
@@ -21,8 +21,8 @@ pub trait Problem {
     /// Numbers in an action, A.
     fn action(&self) -> usize;
 
-    /// The longest action, a Euclidean norm.
-    fn reach(&self) -> f32;
+    /// Which actions there are.
+    fn reach(&self) -> Reach;
 
     /// Actions that one step of the model takes: a horizon is a multiple of it.
     fn block(&self) -> usize {
@@ -328,7 +328,7 @@ impl Planner {
                 mean.resize(long, 0.0);
                 let random = rng(seed, Stream::Plan, step, numbers[e]);
                 let best = Plan { actions: mean.clone(), cost: f32::INFINITY, calls: 0 };
-                Search { mean, spread: vec![config.spread * reach; long], best, kept: Vec::new(), random }
+                Search { mean, spread: vec![config.spread * reach.most(); long], best, kept: Vec::new(), random }
             })
             .collect();
         if let Self::Gradient { samples, iterations, rate } = *self {
@@ -350,7 +350,7 @@ impl Planner {
                 drawn.for_each(|(out, search)| {
                     out.fill_with(|| {
                         let z: f32 = StandardNormal.sample(&mut search.random);
-                        config.spread * reach * z
+                        config.spread * reach.most() * z
                     });
                 });
                 let proposals = problem.proposals(&candidates, samples, horizon).ok_or(PlannerError::NoActor)?;
@@ -359,7 +359,7 @@ impl Planner {
             } else {
                 drawn.for_each(|(out, search)| {
                     search.draw(&noise, config.hold.max(1), out);
-                    out.chunks_exact_mut(width).for_each(|action| cut(action, reach));
+                    out.chunks_exact_mut(width).for_each(|action| reach.cut(action));
                 });
                 problem.costs(&candidates, samples, horizon)
             };
@@ -368,7 +368,7 @@ impl Planner {
                 let finite = |c: &f32| if c.is_finite() { *c } else { f32::INFINITY };
                 let costs: Vec<f32> = costs.iter().map(finite).collect();
                 search.best.calls += (samples * steps) as u64;
-                self.learn(search, candidates, &costs, config.least_spread * reach);
+                self.learn(search, candidates, &costs, config.least_spread * reach.most());
             });
         }
         Ok(searches.into_iter().map(|search| search.best).collect())
@@ -449,7 +449,7 @@ fn descend(
     }
     let (mut first, mut second) = (vec![0.0_f32; candidates.len()], vec![0.0_f32; candidates.len()]);
     for iteration in 1..=iterations as i32 {
-        candidates.chunks_exact_mut(width).for_each(|action| cut(action, reach));
+        candidates.chunks_exact_mut(width).for_each(|action| reach.cut(action));
         let (costs, gradients) = problem.gradients(&candidates, samples, horizon).ok_or(PlannerError::NoGradient)?;
         for (e, search) in searches.iter_mut().enumerate() {
             search.best.calls += 2 * (samples * steps) as u64;
@@ -465,7 +465,7 @@ fn descend(
             *m = 0.9 * *m + 0.1 * g;
             *v = 0.999 * *v + 0.001 * g * g;
             let (m, v) = (*m / (1.0 - 0.9_f32.powi(iteration)), *v / (1.0 - 0.999_f32.powi(iteration)));
-            *x -= rate * reach * m / (v.sqrt() + 1e-8);
+            *x -= rate * reach.most() * m / (v.sqrt() + 1e-8);
         }
     }
     Ok(searches.into_iter().map(|search| search.best).collect())

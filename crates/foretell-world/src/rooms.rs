@@ -1,9 +1,12 @@
-//! A dot among walls: the Two Rooms of EB-JEPA (arXiv 2602.03604) and PLDM (arXiv 2502.14819), and mazes of several rooms.
+//! A dot among walls: the Two Rooms of EB-JEPA (arXiv 2602.03604) and PLDM (arXiv 2502.14819), mazes of several rooms, and two
+//! worlds whose goals lie many steps off: Four Rooms (Sutton et al., 1999; a door may be shut as in H-JEPA's, arXiv 2610.06805)
+//! and a long maze, whose rooms are joined by one winding way.
 //!
 //! Everything is measured in the pixels of the published world, 65 on a side, whatever the resolution of the picture.
 
 use std::f32::consts::TAU;
 
+use foretell_data::random::{Stream, rng};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -11,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
 use crate::walls::{Solid, walk};
-use crate::world::{Episode, Scene, Spec, Split, Way, World, WorldError};
+use crate::world::{Episode, Reach, Scene, Spec, Split, Way, World, WorldError};
 
 /// Side of the world.
 const SIDE: f32 = 65.0;
@@ -33,6 +36,8 @@ const CROSSING: f64 = 0.35;
 const REACH: f32 = 2.45;
 /// Nearer than this is there.
 const SUCCESS: f32 = 4.5;
+/// Layouts, and places in one, that are tried for goals as far off as the settings say.
+const TRIED: usize = 100;
 /// One layout in so many is held out.
 const HELD_OUT: u64 = 10;
 /// A wall stands between these, of Two Rooms with a random wall.
@@ -51,6 +56,49 @@ pub enum FloorPlan {
     FixedWall,
     /// A square of rooms, so many along a side, 2 to 4, with doors that join them all.
     Maze(usize),
+    /// Two rooms along a side and a door between any two neighbours, elsewhere in each episode; in half of the episodes one
+    /// is shut.
+    FourRooms,
+    /// Four rooms along a side, and between any two of the sixteen one way, which winds.
+    LongMaze,
+}
+
+impl FloorPlan {
+    /// The world's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::RandomWall => "two-rooms",
+            Self::FixedWall => "two-rooms-fixed",
+            Self::Maze(_) => "maze",
+            Self::FourRooms => "four-rooms",
+            Self::LongMaze => "long-maze",
+        }
+    }
+
+    /// Rooms along a side, where they are a square.
+    fn square(self) -> Option<usize> {
+        match self {
+            Self::RandomWall | Self::FixedWall => None,
+            Self::Maze(rooms) => Some(rooms),
+            Self::FourRooms => Some(2),
+            Self::LongMaze => Some(4),
+        }
+    }
+}
+
+/// How many of the longest steps lie between start and goal of a held-out task, on the shortest way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// At least.
+    pub nearest: usize,
+    /// At most.
+    pub farthest: usize,
+}
+
+impl Steps {
+    fn contain(self, way: f32) -> bool {
+        (self.nearest as f32 * REACH..=self.farthest as f32 * REACH).contains(&way)
+    }
 }
 
 /// Lengths of [`Rooms`]. [`Rooms::new`] makes the world.
@@ -60,6 +108,8 @@ pub struct RoomsConfig {
     pub plan: FloorPlan,
     /// Side of the picture in pixels, 16 to 256; the published one has 65.
     pub resolution: usize,
+    /// How far off a held-out goal is; `None`: in another room.
+    pub steps: Option<Steps>,
 }
 
 /// See the module. The state is the dot's place, `[x, y]`; the action its displacement. A step ends at the first wall.
@@ -72,11 +122,9 @@ pub struct Rooms {
 impl Rooms {
     /// A world; settings out of their range are an error.
     pub fn new(config: RoomsConfig) -> Result<Self, WorldError> {
-        let RoomsConfig { plan, resolution } = config;
+        let RoomsConfig { plan, resolution, steps } = config;
         if !(16..=256).contains(&resolution) {
-            return Err(WorldError::Setting(format!(
-                "`data.world.resolution` must be 16 to 256 pixels, found {resolution}"
-            )));
+            return Err(WorldError::resolution(resolution));
         }
         if let FloorPlan::Maze(rooms) = plan
             && !(2..=4).contains(&rooms)
@@ -85,19 +133,38 @@ impl Rooms {
                 "`data.world.rooms` of a maze must be 2 to 4 along a side, found {rooms}"
             )));
         }
-        let name = match plan {
-            FloorPlan::RandomWall => "two-rooms",
-            FloorPlan::FixedWall => "two-rooms-fixed",
-            FloorPlan::Maze(_) => "maze",
+        let spec = Spec {
+            name: plan.name().to_owned(),
+            observation: [2, resolution, resolution],
+            state: 2,
+            action: 2,
+            reach: Reach::Ball(REACH),
         };
-        let spec =
-            Spec { name: name.to_owned(), observation: [2, resolution, resolution], state: 2, action: 2, reach: REACH };
-        Ok(Self { config, spec })
+        let world = Self { config, spec };
+        let mut random = rng(0, Stream::Scene, 0, 0);
+        if let Some(Steps { nearest, farthest }) = steps
+            && !(0..TRIED).any(|_| world.far_apart(&world.draw_layout(&mut random), &mut random).is_some())
+        {
+            return Err(WorldError::Setting(format!(
+                "goals of {} lie `data.world.nearest` to `data.world.farthest` steps off, such as 10 to 75: found {nearest} to {farthest}, and no goal lay so in {TRIED} layouts",
+                plan.name()
+            )));
+        }
+        Ok(world)
     }
 
-    /// Rooms along a side of a maze.
+    /// Start and goal as far apart as the settings say, if some are soon found in this layout.
+    fn far_apart(&self, layout: &[f32], rng: &mut ChaCha8Rng) -> Option<(Vec<f32>, Vec<f32>)> {
+        let (steps, solids) = (self.config.steps?, self.solids(layout));
+        let goal = Self::place(&solids, rng);
+        let way = self.way(layout, &goal);
+        let start = (0..TRIED).map(|_| Self::place(&solids, rng)).find(|start| steps.contain(way(start)))?;
+        Some((start, goal))
+    }
+
+    /// Rooms along a side, where they are a square.
     fn maze(&self) -> Option<usize> {
-        if let FloorPlan::Maze(rooms) = self.config.plan { Some(rooms) } else { None }
+        self.config.plan.square()
     }
 
     /// Centres of the walls between the rooms of a maze, along either axis.
@@ -156,9 +223,8 @@ impl Rooms {
         let rooms = match self.config.plan {
             FloorPlan::RandomWall => return vec![rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32],
             FloorPlan::FixedWall => return FIXED.to_vec(),
-            FloorPlan::Maze(rooms) => rooms,
+            FloorPlan::Maze(_) | FloorPlan::FourRooms | FloorPlan::LongMaze => self.maze().unwrap_or(1),
         };
-        // Doors along a random spanning tree, and one edge in six besides.
         let edges: Vec<(usize, usize, usize)> = [true, false]
             .into_iter()
             .flat_map(|vertical| {
@@ -173,19 +239,55 @@ impl Rooms {
                 (a, b, other)
             })
             .collect();
-        let mut group: Vec<usize> = (0..rooms * rooms).collect();
-        let mut order: Vec<usize> = (0..edges.len()).collect();
-        for last in (1..order.len()).rev() {
-            order.swap(last, rng.random_range(0..=last));
-        }
         let mut layout = vec![0.0; edges.len()];
-        for e in order {
-            let (a, b, other) = edges[e];
-            let (a, b) = (group[a], group[b]);
-            if a != b || rng.random_bool(1.0 / 6.0) {
-                group.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
-                let (low, high) = self.room(other);
-                layout[e] = rng.random_range(low + DOOR..=high - DOOR).round();
+        let door = |e: usize, rng: &mut ChaCha8Rng| {
+            let (low, high) = self.room(edges[e].2);
+            rng.random_range(low + DOOR..=high - DOOR).round()
+        };
+        match self.config.plan {
+            FloorPlan::FourRooms => {
+                (0..edges.len()).for_each(|e| layout[e] = door(e, rng));
+                if rng.random_bool(0.5) {
+                    layout[rng.random_range(0..edges.len())] = 0.0;
+                }
+            }
+            // Depth first: on to a new room as long as there is one beside, and back only where there is none.
+            FloorPlan::LongMaze => {
+                let mut way = vec![rng.random_range(0..rooms * rooms)];
+                let mut seen = vec![false; rooms * rooms];
+                while let Some(room) = way.last().copied() {
+                    seen[room] = true;
+                    let onward: Vec<(usize, usize)> = edges
+                        .iter()
+                        .enumerate()
+                        .flat_map(|(e, (a, b, _))| [(e, *a, *b), (e, *b, *a)])
+                        .filter(|(_, from, to)| *from == room && !seen[*to])
+                        .map(|(e, _, to)| (e, to))
+                        .collect();
+                    if onward.is_empty() {
+                        way.pop();
+                        continue;
+                    }
+                    let (e, to) = onward[rng.random_range(0..onward.len())];
+                    layout[e] = door(e, rng);
+                    way.push(to);
+                }
+            }
+            // Doors along a random spanning tree, and one edge in six besides.
+            _ => {
+                let mut group: Vec<usize> = (0..rooms * rooms).collect();
+                let mut order: Vec<usize> = (0..edges.len()).collect();
+                for last in (1..order.len()).rev() {
+                    order.swap(last, rng.random_range(0..=last));
+                }
+                for e in order {
+                    let (a, b, _) = edges[e];
+                    let (a, b) = (group[a], group[b]);
+                    if a != b || rng.random_bool(1.0 / 6.0) {
+                        group.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
+                        layout[e] = door(e, rng);
+                    }
+                }
             }
         }
         layout
@@ -284,13 +386,25 @@ impl World for Rooms {
         &self.spec
     }
 
-    /// Start and goal lie in different rooms. With a fixed wall there is one layout: then only starts and goals are held
-    /// out, by being drawn anew.
+    /// Start and goal lie in different rooms, or in a held-out task as far apart as the settings say. With a fixed wall there is
+    /// one layout: then only starts and goals are held out, by being drawn anew.
     fn reset(&self, split: Split, rng: &mut ChaCha8Rng) -> Episode {
         let varies = self.config.plan != FloorPlan::FixedWall;
-        let mut layout = self.draw_layout(rng);
-        while varies && Self::held_out(&layout) != (split == Split::HeldOut) {
-            layout = self.draw_layout(rng);
+        let draw = |rng: &mut ChaCha8Rng| {
+            let mut layout = self.draw_layout(rng);
+            while varies && Self::held_out(&layout) != (split == Split::HeldOut) {
+                layout = self.draw_layout(rng);
+            }
+            layout
+        };
+        let mut layout = draw(rng);
+        if split == Split::HeldOut && self.config.steps.is_some() {
+            loop {
+                if let Some((state, goal)) = self.far_apart(&layout, rng) {
+                    return Episode { layout, state, goal };
+                }
+                layout = draw(rng);
+            }
         }
         let solids = self.solids(&layout);
         let state = Self::place(&solids, rng);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::planner::Problem;
-use crate::world::{Episode, Way, World};
+use crate::world::{Episode, Reach, Way, World};
 
 /// How far a state is from the goal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl Problem for Truth<'_> {
         self.world.spec().action
     }
 
-    fn reach(&self) -> f32 {
+    fn reach(&self) -> Reach {
         self.world.spec().reach
     }
 

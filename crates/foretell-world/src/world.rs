@@ -1,6 +1,8 @@
 //! What a world is.
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 use crate::worlds::WorldConfig;
 
@@ -18,6 +20,13 @@ pub enum WorldError {
     Setting(String),
 }
 
+impl WorldError {
+    /// A picture of too few or too many pixels a side.
+    pub(crate) fn resolution(found: usize) -> Self {
+        Self::Setting(format!("`data.world.resolution` must be 16 to 256 pixels, found {found}"))
+    }
+}
+
 /// Lengths of what a world takes and gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
@@ -29,8 +38,8 @@ pub struct Spec {
     pub state: usize,
     /// Numbers in an action.
     pub action: usize,
-    /// The longest action, as a Euclidean norm; longer ones are cut to it.
-    pub reach: f32,
+    /// Which actions there are; others are cut to it.
+    pub reach: Reach,
 }
 
 impl Spec {
@@ -39,20 +48,54 @@ impl Spec {
         self.observation.iter().product()
     }
 
-    /// An action cut to the longest there is.
+    /// An action cut to what there is.
     pub fn within_reach(&self, action: &mut [f32]) {
-        cut(action, self.reach);
+        self.reach.cut(action);
     }
 }
 
-/// Shortens a vector to at most this Euclidean norm; what is not finite becomes 0.
-pub(crate) fn cut(action: &mut [f32], reach: f32) {
-    action.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
-    let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
-    if norm > reach {
-        for x in action {
-            *x *= reach / norm;
+/// Which actions a world takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reach {
+    /// Those of at most this Euclidean norm.
+    Ball(f32),
+    /// Those whose numbers lie within ± this.
+    Box(f32),
+}
+
+impl Reach {
+    /// The largest number that an action can hold.
+    pub fn most(self) -> f32 {
+        let (Self::Ball(most) | Self::Box(most)) = self;
+        most
+    }
+
+    /// Cuts an action to what there is: shortens it, or clips each number. What is not finite becomes 0.
+    pub fn cut(self, action: &mut [f32]) {
+        action.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
+        match self {
+            Self::Ball(most) => {
+                let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
+                if norm > most {
+                    action.iter_mut().for_each(|x| *x *= most / norm);
+                }
+            }
+            Self::Box(most) => action.iter_mut().for_each(|x| *x = x.clamp(-most, most)),
         }
+    }
+
+    /// An action of `width` numbers at random: of any direction and mostly as long as can be, or uniform in the box.
+    pub fn draw(self, width: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let mut number = || match self {
+            Self::Ball(most) => {
+                let z: f32 = StandardNormal.sample(rng);
+                most * z
+            }
+            Self::Box(most) => rng.random_range(-most..=most),
+        };
+        let mut action: Vec<f32> = (0..width).map(|_| number()).collect();
+        self.cut(&mut action);
+        action
     }
 }
 

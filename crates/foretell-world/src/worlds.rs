@@ -6,8 +6,11 @@ use std::sync::Arc;
 use foretell_data::Auto;
 use serde::{Deserialize, Serialize};
 
+use crate::cart_pole::CartPole;
+use crate::clear::{Clear, ClearRule};
 use crate::discs::{Discs, DiscsConfig};
-use crate::rooms::{FloorPlan, Rooms, RoomsConfig};
+use crate::push_t::PushT;
+use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 use crate::world::{World, WorldError};
 
 /// Side of the picture in pixels where nobody says otherwise.
@@ -16,6 +19,12 @@ const RESOLUTION: usize = 32;
 const ROOMS: usize = 3;
 /// Discs in a box, likewise.
 const DISCS: usize = 5;
+/// Steps to goals that lie far off, at least and at most, likewise.
+const NEAREST: usize = 10;
+const FARTHEST: usize = 75;
+/// Side of a camera's picture, and its frames, likewise.
+const CAMERA: usize = 64;
+const FRAMES: usize = 2;
 
 fn resolution() -> usize {
     RESOLUTION
@@ -46,6 +55,22 @@ impl fmt::Display for DiscView {
             Self::Objects => "objects",
         })
     }
+}
+
+fn camera() -> usize {
+    CAMERA
+}
+
+fn frames() -> usize {
+    FRAMES
+}
+
+fn nearest() -> usize {
+    NEAREST
+}
+
+fn farthest() -> usize {
+    FARTHEST
 }
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
@@ -85,6 +110,60 @@ pub enum WorldConfig {
         #[serde(default = "resolution")]
         resolution: usize,
     },
+    /// Four rooms with a door between any two neighbours, one of which may be shut; held-out goals lie many steps off.
+    FourRooms {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Longest steps from start to goal of a held-out task on the shortest way, at least.
+        #[serde(default = "nearest")]
+        nearest: usize,
+        /// And at most.
+        #[serde(default = "farthest")]
+        farthest: usize,
+    },
+    /// Sixteen rooms and one winding way between any two; held-out goals lie many steps off.
+    LongMaze {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Longest steps from start to goal of a held-out task on the shortest way, at least.
+        #[serde(default = "nearest")]
+        nearest: usize,
+        /// And at most.
+        #[serde(default = "farthest")]
+        farthest: usize,
+    },
+    /// The Two Room of CLEAR-LeWM, in which its fixed protocol is played.
+    TwoRoomsClear {
+        /// Side of the picture in pixels, a divisor of the published 224 from 16 on.
+        #[serde(default = "resolution")]
+        resolution: usize,
+        /// Whether its strict rule says when a goal is reached, 8 pixels on its side of the wall, or the moderate one, 16.
+        #[serde(default)]
+        strict: bool,
+    },
+    /// A pole on a cart that is to stay upright, seen through a camera.
+    CartPole {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "camera")]
+        resolution: usize,
+        /// Frames of an observation, 1 or 2: from two, speeds can be told.
+        #[serde(default = "frames")]
+        frames: usize,
+    },
+    /// A block that is to be pushed onto a pose.
+    PushT {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "camera")]
+        resolution: usize,
+        /// Steps of play from start to goal of a held-out task, at most 200; 0 for the published goal.
+        #[serde(default)]
+        offset: usize,
+        /// Whether 20 pixels and 20 degrees are near enough; otherwise 0.95 of the goal must be covered.
+        #[serde(default)]
+        loose: bool,
+    },
 }
 
 impl Default for WorldConfig {
@@ -95,7 +174,17 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names.
-    pub const NAMES: [&'static str; 4] = ["two-rooms", "two-rooms-fixed", "maze", "discs"];
+    pub const NAMES: [&'static str; 9] = [
+        "two-rooms",
+        "two-rooms-fixed",
+        "maze",
+        "four-rooms",
+        "long-maze",
+        "discs",
+        Clear::NAME,
+        CartPole::NAME,
+        PushT::NAME,
+    ];
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -104,6 +193,11 @@ impl WorldConfig {
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
             "discs" => Self::discs(),
+            "four-rooms" => Self::FourRooms { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
+            "long-maze" => Self::LongMaze { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
+            Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
+            CartPole::NAME => Self::CartPole { resolution: CAMERA, frames: FRAMES },
+            PushT::NAME => Self::PushT { resolution: CAMERA, offset: 0, loose: false },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -115,6 +209,11 @@ impl WorldConfig {
             Self::TwoRoomsFixed { .. } => "two-rooms-fixed",
             Self::Maze { .. } => "maze",
             Self::Discs { .. } => "discs",
+            Self::FourRooms { .. } => "four-rooms",
+            Self::LongMaze { .. } => "long-maze",
+            Self::TwoRoomsClear { .. } => Clear::NAME,
+            Self::CartPole { .. } => CartPole::NAME,
+            Self::PushT { .. } => PushT::NAME,
         }
     }
 
@@ -125,14 +224,26 @@ impl WorldConfig {
 
     /// The world.
     pub fn init(&self) -> Result<Arc<dyn World>, WorldError> {
-        let config = match *self {
-            Self::TwoRooms { resolution } => RoomsConfig { plan: FloorPlan::RandomWall, resolution },
-            Self::TwoRoomsFixed { resolution } => RoomsConfig { plan: FloorPlan::FixedWall, resolution },
-            Self::Maze { resolution, rooms } => RoomsConfig { plan: FloorPlan::Maze(rooms), resolution },
+        let (plan, resolution, steps) = match *self {
+            Self::TwoRooms { resolution } => (FloorPlan::RandomWall, resolution, None),
+            Self::TwoRoomsFixed { resolution } => (FloorPlan::FixedWall, resolution, None),
+            Self::Maze { resolution, rooms } => (FloorPlan::Maze(rooms), resolution, None),
+            Self::FourRooms { resolution, nearest, farthest } => {
+                (FloorPlan::FourRooms, resolution, Some(Steps { nearest, farthest }))
+            }
+            Self::LongMaze { resolution, nearest, farthest } => {
+                (FloorPlan::LongMaze, resolution, Some(Steps { nearest, farthest }))
+            }
+            Self::TwoRoomsClear { resolution, strict } => {
+                let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
+                return Ok(Arc::new(Clear::new(resolution, rule)?));
+            }
+            Self::PushT { resolution, offset, loose } => return Ok(Arc::new(PushT::new(resolution, offset, loose)?)),
+            Self::CartPole { resolution, frames } => return Ok(Arc::new(CartPole::new(resolution, frames)?)),
             Self::Discs { discs, view, resolution } => {
                 return Ok(Arc::new(Discs::new(DiscsConfig { discs, view, resolution })?));
             }
         };
-        Ok(Arc::new(Rooms::new(config)?))
+        Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps })?))
     }
 }

@@ -6,7 +6,7 @@ use foretell_data::{Normalise, Places, Window};
 use foretell_jepa::dynamics::{Gauge, State, WorldModel};
 use foretell_world::{
     Agent, Budget, Control, Cost, Energies, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
-    PlannerError, Planning, Problem, Solve, Split, Trial, Truth, WorldConfig,
+    PlannerError, Planning, Problem, Reach, Solve, Split, Trial, Truth, WorldConfig,
 };
 
 /// Each action should be its own target; the cost is the squared distance.
@@ -23,8 +23,8 @@ impl Problem for Bowl {
     fn action(&self) -> usize {
         2
     }
-    fn reach(&self) -> f32 {
-        2.0
+    fn reach(&self) -> Reach {
+        Reach::Ball(2.0)
     }
     fn costs(&mut self, candidates: &[f32], per_episode: usize, horizon: usize) -> Vec<f32> {
         self.calls += (candidates.len() / 2 / self.targets.len()) as u64;
@@ -147,8 +147,8 @@ impl Problem for Broken {
     fn action(&self) -> usize {
         1
     }
-    fn reach(&self) -> f32 {
-        1.0
+    fn reach(&self) -> Reach {
+        Reach::Ball(1.0)
     }
     fn costs(&mut self, candidates: &[f32], _: usize, horizon: usize) -> Vec<f32> {
         vec![self.0; candidates.len() / horizon]
@@ -303,7 +303,7 @@ fn imagined_costs_are_the_distances_along_the_way() {
         now: &now,
         goals: &goals,
         lifts: &[],
-        reach: 2.0,
+        reach: Reach::Ball(2.0),
         gauge: Gauge::Latents,
         cost: Cost::Sum,
     };

@@ -10,6 +10,7 @@ use foretell_world::{Body, DiscView, Play, PlayConfig, Split, World, WorldConfig
 fn worlds() -> Vec<Arc<dyn World>> {
     let mut configs = vec![WorldConfig::named("two-rooms").unwrap(), WorldConfig::named("two-rooms-fixed").unwrap()];
     configs.extend([2, 3, 4].map(|rooms| WorldConfig::Maze { resolution: 32, rooms }));
+    configs.extend(["four-rooms", "long-maze"].map(|name| WorldConfig::named(name).unwrap()));
     configs.into_iter().map(|config| config.init().unwrap()).collect()
 }
 
@@ -27,7 +28,7 @@ fn the_oracle_reaches_every_goal_and_the_greedy_agent_does_not() {
             let (mut wise, mut blind) = (task.state.clone(), task.state.clone());
             for _ in 0..120 {
                 let action = world.oracle(&task.layout, &wise, &task.goal).expect("rooms are connected");
-                assert!(action[0].hypot(action[1]) <= world.spec().reach * 1.0001);
+                assert!(action[0].hypot(action[1]) <= world.spec().reach.most() * 1.0001);
                 world.step(&task.layout, &mut wise, &action);
                 let action = world.greedy(&blind, &task.goal);
                 world.step(&task.layout, &mut blind, &action);
@@ -51,6 +52,48 @@ fn held_out_layouts_never_come_up_in_training() {
         assert!(held_out.len() > 10 && training.len() > 100, "{} and {}", held_out.len(), training.len());
         assert!(training.is_disjoint(&held_out), "{}", world.spec().name);
     }
+}
+
+/// What lies between start and goal of held-out tasks, in longest steps.
+fn ways(world: &dyn World, count: u64) -> Vec<f32> {
+    (0..count)
+        .map(|i| {
+            let task = world.reset(Split::HeldOut, &mut rng(7, Stream::Task, 0, i));
+            world.way(&task.layout, &task.goal)(&task.state) / world.spec().reach.most()
+        })
+        .collect()
+}
+
+#[test]
+fn far_goals_lie_as_far_as_they_are_asked_to() {
+    let config = |name: &str, nearest: usize, farthest: usize| match name {
+        "four-rooms" => WorldConfig::FourRooms { resolution: 16, nearest, farthest },
+        _ => WorldConfig::LongMaze { resolution: 16, nearest, farthest },
+    };
+    for (name, longest) in [("four-rooms", 30.0), ("long-maze", 50.0)] {
+        let usual = ways(config(name, 10, 75).init().unwrap().as_ref(), 200);
+        assert!(usual.iter().all(|steps| (10.0..=75.0).contains(steps)), "{name}: {usual:?}");
+        let most = usual.iter().copied().fold(0.0, f32::max);
+        assert!(most > longest, "{name}: the farthest of 200 is {most} steps off");
+        let some = ways(config(name, 20, 30).init().unwrap().as_ref(), 50);
+        assert!(some.iter().all(|steps| (20.0..=30.0).contains(steps)), "{name}: {some:?}");
+        for (nearest, farthest) in [(30, 20), (500, 600)] {
+            let refused = config(name, nearest, farthest).init().err().unwrap().to_string();
+            assert!(refused.contains(&format!("found {nearest} to {farthest}")) && refused.contains(name), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_long_maze_has_one_way_and_four_rooms_may_have_a_door_shut() {
+    let doors = |name: &str, i: u64| -> usize {
+        let world = WorldConfig::named(name).unwrap().init().unwrap();
+        world.reset(Split::Training, &mut rng(1, Stream::Play, 0, i)).layout.iter().filter(|door| **door > 0.0).count()
+    };
+    // A tree of sixteen rooms has fifteen edges; that all are joined, the oracle's test shows.
+    assert!((0..30).all(|i| doors("long-maze", i) == 15));
+    let shut = (0..60).filter(|i| doors("four-rooms", *i) == 3).count();
+    assert!((15..45).contains(&shut) && (0..60).all(|i| [3, 4].contains(&doors("four-rooms", i))), "{shut} of 60");
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_level_is_told_every_second_state_and_both_actions_between() {
 }
 
 #[test]
-fn macro_actions_are_standard_and_their_longest_is_a_quantile() {
+fn macro_actions_are_standard() {
     let level = level(4, true);
     let done = Tensor::<2>::from_data(TensorData::new(noise(200 * 8, 5), [200, 8]), &Device::flex());
     let macros = level.act(done, &mut Pass::Training(&mut Vec::new()));
@@ -132,8 +132,6 @@ fn macro_actions_are_standard_and_their_longest_is_a_quantile() {
         mean.iter().all(|m| m.abs() < 1e-5) && variance.iter().all(|v| (v - 1.0).abs() < 1e-2),
         "{mean:?} {variance:?}"
     );
-    // The 98 % quantile of χ² with 3 degrees of freedom is 9.837 (Abramowitz and Stegun, table 26.8: 9.84).
-    assert!((level.reach().powi(2) - 9.837).abs() < 0.05, "{}", level.reach());
 }
 
 #[test]

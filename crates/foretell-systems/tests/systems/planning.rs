@@ -78,7 +78,7 @@ fn gradients_through_a_model_are_its_costs_slopes() {
                 now: &states,
                 goals: &goals,
                 lifts: &[],
-                reach: 2.45,
+                reach: foretell_world::Reach::Ball(2.45),
                 gauge: imagination.gauge(),
                 cost,
             };

@@ -7,8 +7,8 @@ use foretell_jepa::dynamics::Gauge;
 use foretell_systems::recipe::unknown;
 use foretell_systems::{Imaginer, Manner};
 use foretell_world::{
-    Agent, Budget, Control, Cost, GoalPolicy, Measure, Now, Planner, PlannerConfig, PolicyConfig, Solve, Trial, Truth,
-    World, WorldConfig,
+    Agent, Budget, Control, Cost, Episode, GoalPolicy, Measure, Now, Outcome, Planner, PlannerConfig, PolicyConfig,
+    Protocol, ProtocolSet, Solve, Trial, Truth, World, WorldConfig,
 };
 use serde::Serialize;
 
@@ -22,9 +22,12 @@ use crate::{DeviceChoice, Error, PrecisionChoice};
 pub struct PlanArgs {
     #[command(flatten)]
     planning: PlanningArgs,
-    /// Play this many held-out episodes.
-    #[arg(long, default_value_t = 20)]
-    episodes: u64,
+    /// Play this many held-out episodes; without it 20, or all of a protocol. Of a protocol: the first of each set.
+    #[arg(long)]
+    episodes: Option<u64>,
+    /// Play the fixed starts and goals of this file, by its own rules and for its own number of steps, instead of drawn ones.
+    #[arg(long, value_name = "FILE", conflicts_with = "steps")]
+    protocol: Option<PathBuf>,
     /// Also train and compare two search-free policies on the same play (a minute or two).
     #[arg(long)]
     policies: bool,
@@ -75,9 +78,9 @@ pub(super) struct PlanningArgs {
     /// Plan on this many levels, where the model has several; 1 plans with the lowest alone. Without it, all.
     #[arg(long)]
     levels: Option<usize>,
-    /// End an episode after this many steps.
-    #[arg(long, default_value_t = 200)]
-    steps: u64,
+    /// End an episode after this many steps [default: 200].
+    #[arg(long)]
+    steps: Option<u64>,
     /// Random seed of starts, goals, layouts and plans.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -100,6 +103,9 @@ const MOST_ACTIONS: u64 = 2_400_000;
 const WIDEST: f32 = 10.0;
 /// More steps than any episode takes.
 const LONGEST: u64 = 100_000;
+/// Steps and episodes where nothing is said.
+const STEPS: u64 = 200;
+const EPISODES: u64 = 20;
 
 impl PlanningArgs {
     /// The model, in the world that was asked for.
@@ -159,8 +165,8 @@ impl PlanningArgs {
             )));
         }
         at_least_one("--replan", replan)?;
-        at_least_one("--steps", self.steps)?;
-        for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps)] {
+        at_least_one("--steps", self.steps())?;
+        for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps())] {
             at_most(name, value, LONGEST)?;
         }
         if replan > self.horizon as u64 {
@@ -208,8 +214,12 @@ impl PlanningArgs {
         self.run.as_deref()
     }
 
+    fn steps(&self) -> u64 {
+        self.steps.unwrap_or(STEPS)
+    }
+
     pub(super) fn trial(&self, episodes: u64) -> Trial {
-        Trial { episodes, steps: self.steps, seed: self.seed }
+        Trial { episodes, steps: self.steps(), seed: self.seed }
     }
 }
 
@@ -256,29 +266,69 @@ fn cost(text: &str) -> Result<Cost, Error> {
 
 /// Success of the controls on the same episodes, 0 to 1.
 #[derive(Serialize)]
-struct Controls {
-    random: f64,
-    greedy: f64,
-    oracle: f64,
-    truth: f64,
+struct Controls<T> {
+    random: T,
+    greedy: T,
+    oracle: T,
+    truth: T,
     /// The model's actor, where something else was asked to plan.
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<f64>,
+    actor: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cloning: Option<f64>,
+    cloning: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    inverse: Option<f64>,
+    inverse: Option<T>,
+}
+
+impl<T> Controls<T> {
+    fn map<U>(&self, f: impl Fn(&T) -> U) -> Controls<U> {
+        let Self { random, greedy, oracle, truth, actor, cloning, inverse } = self;
+        Controls {
+            random: f(random),
+            greedy: f(greedy),
+            oracle: f(oracle),
+            truth: f(truth),
+            actor: actor.as_ref().map(&f),
+            cloning: cloning.as_ref().map(&f),
+            inverse: inverse.as_ref().map(&f),
+        }
+    }
+}
+
+/// Success by both rules, each with its interval.
+#[derive(Clone, Copy)]
+struct Reached {
+    end: (f64, [f64; 2]),
+    ever: (f64, [f64; 2]),
+}
+
+impl Reached {
+    fn of(outcome: &Outcome) -> Self {
+        Self { end: outcome.success(), ever: outcome.ever() }
+    }
 }
 
 /// The outcome for scripts.
 #[derive(Serialize)]
 struct Planned {
     world: String,
+    /// The set of a protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<String>,
     planner: String,
     episodes: u64,
+    /// At the end.
     success: f64,
     interval: [f64; 2],
-    controls: Controls,
+    /// At any step.
+    ever: f64,
+    ever_interval: [f64; 2],
+    solved_at_start: f64,
+    controls: Controls<f64>,
+    controls_ever: Controls<f64>,
+    /// What random actions are published to reach at any step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    random_published: Option<f64>,
     calls_per_step: f64,
     ms_per_step: f64,
     /// Mean distance from the goal at the end, in the world's units.
@@ -297,68 +347,147 @@ struct Planned {
     seed: u64,
 }
 
+/// The outcomes of a protocol for scripts.
+#[derive(Serialize)]
+struct Protocolled<'a> {
+    protocol: &'a Path,
+    source: &'a str,
+    sets: Vec<&'a Planned>,
+}
+
+/// Tasks that everyone plays.
+struct Match<'a> {
+    world: &'a dyn World,
+    trial: Trial,
+    tasks: Vec<Episode>,
+    /// The set of a protocol, and what random actions are published to reach there.
+    set: Option<(&'a str, Option<f64>)>,
+}
+
+impl Match<'_> {
+    fn play(&self, agent: &mut dyn Agent) -> Result<Outcome, Error> {
+        Ok(self.trial.play_out(self.world, self.tasks.clone(), agent)?)
+    }
+
+    fn reached(&self, agent: &mut dyn Agent) -> Result<Reached, Error> {
+        Ok(Reached::of(&self.play(agent)?))
+    }
+}
+
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let asked = &args.planning;
-    at_least_one("--episodes", args.episodes)?;
+    if let Some(episodes) = args.episodes {
+        at_least_one("--episodes", episodes)?;
+    }
     let kept = asked.model()?;
     let imaginer = &kept.imaginer;
     let manner = asked.manner(imaginer)?;
-    let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes));
-    let mut agent = Timed::new(imaginer.agent(&manner), trial.steps);
-    let outcome = trial.run(world, &mut agent)?;
+    let protocol = args.protocol.as_deref().map(|file| protocol(file, &kept)).transpose()?;
+    let matches: Vec<Match<'_>> = match &protocol {
+        Some(Protocol { steps, sets, .. }) => sets
+            .iter()
+            .map(|ProtocolSet { name, world, tasks, random }| {
+                let most = args.episodes.map_or(tasks.len(), |most| tasks.len().min(most as usize));
+                Match {
+                    world,
+                    trial: Trial { episodes: most as u64, steps: *steps, seed: asked.seed },
+                    tasks: tasks[..most].to_vec(),
+                    set: Some((name, *random)),
+                }
+            })
+            .collect(),
+        None => {
+            let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes.unwrap_or(EPISODES)));
+            vec![Match { world, trial, tasks: trial.tasks(world), set: None }]
+        }
+    };
     let (play, imagination) = (&imaginer.playground.play, &imaginer.imagination);
     let config = PolicyConfig { seed: asked.seed, ..PolicyConfig::default() };
-    let [cloning, inverse] = if args.policies {
+    let mut policies = args.policies.then(|| {
         [
-            Some(share(&trial, world, &mut GoalPolicy::cloned(play, &config, &imagination.device))?),
-            Some(share(&trial, world, &mut GoalPolicy::inverse_dynamics(play, &config, imagination))?),
+            GoalPolicy::cloned(play, &config, &imagination.device),
+            GoalPolicy::inverse_dynamics(play, &config, imagination),
         ]
-    } else {
-        [None, None]
-    };
-    let controls = Controls {
-        random: share(&trial, world, &mut Control::Random)?,
-        greedy: share(&trial, world, &mut Control::Greedy)?,
-        oracle: share(&trial, world, &mut Control::Oracle)?,
-        truth: share(&trial, world, &mut with_truth(&manner, asked.replan))?,
-        actor: (imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. }))
-            .then(|| {
-                share(&trial, world, &mut imaginer.agent(&Manner { config: manner.config, ..imaginer.manner(ACTOR) }))
-            })
-            .transpose()?,
-        cloning,
-        inverse,
-    };
-    let (success, interval) = outcome.success();
-    let planned = Planned {
-        world: world.spec().name.clone(),
-        planner: asked.planner(imaginer).to_owned(),
-        episodes: args.episodes,
-        success,
-        interval,
-        controls,
-        calls_per_step: outcome.calls_per_step,
-        ms_per_step: agent.spent.as_secs_f64() * 1e3 / (asked.steps * args.episodes) as f64,
-        distance: outcome.distance.iter().map(|d| f64::from(*d)).sum::<f64>() / outcome.distance.len() as f64,
-        run: kept.name().to_owned(),
-        system: kept.session.row().name,
-        trained_steps: steps(kept.session.as_ref())?,
-        trained_seed: kept.session.seed(),
-        steps: asked.steps,
-        horizon: asked.horizon,
-        replan: manner.replan,
-        cost: asked.cost.clone(),
-        budget: asked.budget,
-        levels: imaginer.levels(&manner),
-        seed: asked.seed,
-    };
-    if args.json { print_json(&planned) } else { print(text(&planned, kept.session.row().title)) }
+    });
+    let trained_steps = steps(kept.session.as_ref())?;
+    let planned = matches.iter().map(|all| {
+        let mut agent = Timed::new(imaginer.agent(&manner), all.trial.steps);
+        let outcome = all.play(&mut agent)?;
+        let [cloning, inverse] = match &mut policies {
+            Some([cloned, inverse]) => [Some(all.reached(cloned)?), Some(all.reached(inverse)?)],
+            None => [None, None],
+        };
+        let actor = imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. });
+        let actor_manner = Manner { config: manner.config, ..imaginer.manner(ACTOR) };
+        let controls = Controls {
+            random: all.reached(&mut Control::Random)?,
+            greedy: all.reached(&mut Control::Greedy)?,
+            oracle: all.reached(&mut Control::Oracle)?,
+            truth: all.reached(&mut with_truth(&manner, asked.replan))?,
+            actor: actor.then(|| all.reached(&mut imaginer.agent(&actor_manner))).transpose()?,
+            cloning,
+            inverse,
+        };
+        let (reached, spent) = (Reached::of(&outcome), agent.spent.as_secs_f64());
+        let turns = (all.trial.steps * all.trial.episodes) as f64;
+        let planned = Planned {
+            world: all.world.spec().name.clone(),
+            set: all.set.map(|(name, _)| name.to_owned()),
+            planner: asked.planner(imaginer).to_owned(),
+            episodes: all.trial.episodes,
+            success: reached.end.0,
+            interval: reached.end.1,
+            ever: reached.ever.0,
+            ever_interval: reached.ever.1,
+            solved_at_start: outcome.solved_at_start(),
+            controls: controls.map(|control| control.end.0),
+            controls_ever: controls.map(|control| control.ever.0),
+            random_published: all.set.and_then(|(_, random)| random),
+            calls_per_step: outcome.calls_per_step,
+            ms_per_step: spent * 1e3 / turns,
+            distance: outcome.distance.iter().map(|d| f64::from(*d)).sum::<f64>() / outcome.distance.len() as f64,
+            run: kept.name().to_owned(),
+            system: kept.session.row().name,
+            trained_steps,
+            trained_seed: kept.session.seed(),
+            steps: all.trial.steps,
+            horizon: asked.horizon,
+            replan: manner.replan,
+            cost: asked.cost.clone(),
+            budget: asked.budget,
+            levels: imaginer.levels(&manner),
+            seed: asked.seed,
+        };
+        if !args.json {
+            print(text(&planned, &reached, &controls, kept.session.row().title))?;
+            // One set below the other.
+            print(if all.set.is_some() { "\n" } else { "" })?;
+        }
+        Ok(planned)
+    });
+    let planned: Vec<Planned> = planned.collect::<Result<_, Error>>()?;
+    match (&args.protocol, &protocol) {
+        _ if !args.json => Ok(()),
+        (Some(file), Some(Protocol { source, .. })) => {
+            print_json(&Protocolled { protocol: file, source, sets: planned.iter().collect() })
+        }
+        _ => planned.iter().try_for_each(print_json),
+    }
 }
 
-/// Success of an agent on the trial's episodes.
-fn share(trial: &Trial, world: &dyn World, agent: &mut dyn Agent) -> Result<f64, Error> {
-    Ok(trial.run(world, agent)?.success().0)
+/// A protocol for a model that learnt in its world.
+fn protocol(file: &Path, kept: &KeptModel) -> Result<Protocol, Error> {
+    let (whose, system, own) = (kept.whose(), kept.session.row().name, kept.session.source());
+    if own != Protocol::WORLD {
+        return Err(Error::Misuse(format!(
+            "{whose} learnt in the world {own}, and `--protocol {}` is played in {world}: train a model there with `foretell train {system} --world {world}`",
+            file.display(),
+            world = Protocol::WORLD
+        )));
+    }
+    let [_, side, _] = kept.imaginer.playground.world.spec().observation;
+    Ok(Protocol::read(file, side)?)
 }
 
 /// The cross-entropy method with a perfect model: what the settings allow.
@@ -370,42 +499,57 @@ fn with_truth(manner: &Manner, replan: Option<u64>) -> impl Agent {
     Manner { planner, replan, budget: FREE, ..*manner }.planning(pose)
 }
 
-fn text(planned: &Planned, title: &str) -> String {
-    let Planned { success, interval: [low, high], controls, .. } = planned;
-    let percent = |share: f64| format!("{:5.1} %", 100.0 * share);
+fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, title: &str) -> String {
+    let whose = if planned.set.is_some() { "" } else { "held-out " };
     let mut text = format!(
-        "{}, {} of {} steps; {title}, {} steps of training ({})\n\n",
+        "{}{}, {} of {} steps; {title}, {} steps of training ({})\n\n  {:<40}{:>26}{:>26}\n",
         planned.world,
-        counted(planned.episodes as usize, "held-out episode"),
+        planned.set.as_ref().map_or(String::new(), |set| format!(", {set}")),
+        counted(planned.episodes as usize, &format!("{whose}episode")),
         planned.steps,
         planned.trained_steps,
         planned.run,
+        "success (95 %)",
+        "at the end",
+        "at any step"
     );
-    let mut row = |name: &str, share: f64, more: &str| {
-        let _ = writeln!(text, "  {name:<40}{}{more}", percent(share));
+    let percent = |(share, [low, high]): (f64, [f64; 2])| {
+        format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
     };
-    let interval = format!("   (95 %: {:.1} to {:.1})", 100.0 * low, 100.0 * high);
+    let mut row = |name: &str, Reached { end, ever }: &Reached| {
+        let _ = writeln!(text, "  {name:<40}{:>26}{:>26}", percent(*end), percent(*ever));
+    };
     let levels = if planned.levels > 1 { format!(" on {} levels", planned.levels) } else { String::new() };
-    row(&format!("{} in the model's latents{levels}", planned.planner), *success, &interval);
-    row("random actions", controls.random, "");
-    row("straight ahead", controls.greedy, "");
-    row("cem on the true dynamics", controls.truth, "");
-    row("the shortest way", controls.oracle, "");
-    for (name, share) in [
-        ("the model's actor", controls.actor),
-        ("behaviour cloning", controls.cloning),
-        ("inverse dynamics", controls.inverse),
+    row(&format!("{} in the model's latents{levels}", planned.planner), reached);
+    row("random actions", &controls.random);
+    row("straight ahead", &controls.greedy);
+    row("cem on the true dynamics", &controls.truth);
+    row("the shortest way", &controls.oracle);
+    for (name, reached) in [
+        ("the model's actor", &controls.actor),
+        ("behaviour cloning", &controls.cloning),
+        ("inverse dynamics", &controls.inverse),
     ] {
-        if let Some(share) = share {
-            row(&format!("{name}, without search"), share, "");
+        if let Some(reached) = reached {
+            row(&format!("{name}, without search"), reached);
         }
     }
-    let run = if planned.run == "built-in" { String::new() } else { format!(" {}", planned.run) };
-    let _ = write!(
+    let _ = writeln!(text, "\n{:.1} % were solved at the start", 100.0 * planned.solved_at_start);
+    if let Some(random) = planned.random_published {
+        let _ = writeln!(text, "{:.1} % is published for random actions, at any step", 100.0 * random);
+    }
+    let _ = writeln!(
         text,
-        "\n{:.0} model calls and {:.2} ms a step; {:.1} from the goal at the end, on average\n\
-         next      foretell play{run} --seed {}   one of these episodes as a moving picture\n",
-        planned.calls_per_step, planned.ms_per_step, planned.distance, planned.seed
+        "{:.0} model calls and {:.2} ms a step; {:.1} from the goal at the end, on average",
+        planned.calls_per_step, planned.ms_per_step, planned.distance
     );
+    if planned.set.is_none() {
+        let run = if planned.run == "built-in" { String::new() } else { format!(" {}", planned.run) };
+        let _ = writeln!(
+            text,
+            "next      foretell play{run} --seed {}   one of these episodes as a moving picture",
+            planned.seed
+        );
+    }
     text
 }

@@ -16,8 +16,7 @@ use crate::output::{print, word};
 /// What `record` was asked.
 #[derive(Debug, clap::Args)]
 pub struct RecordArgs {
-    /// Play in this world: two-rooms, two-rooms-fixed, maze or discs.
-    #[arg(long, default_value = "two-rooms")]
+    #[arg(long, default_value = "two-rooms", help = format!("Play in this world: {}", WorldConfig::NAMES.join(", ")))]
     world: String,
     /// Record this many pictures, each of an episode of its own, of layouts that are for training.
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use foretell_nn::weights;
 use foretell_systems::{Member, family, recipe};
 use foretell_train::{Health, RunFolder};
+use foretell_world::WorldConfig;
 use toml::{Table, Value};
 
 use crate::account::write_report;
@@ -32,8 +33,7 @@ pub struct TrainArgs {
     /// lie now.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Learn from play in a world: two-rooms, two-rooms-fixed, maze or discs.
-    #[arg(long)]
+    #[arg(long, help = format!("Learn from play in a world: {}", WorldConfig::NAMES.join(", ")))]
     world: Option<String>,
     /// The run's folder; `runs/SYSTEM-DATA-N` by default.
     #[arg(long)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
+use foretell_world::WorldConfig;
 use serde_json::Value;
 
 use crate::recorded::forecast;
@@ -43,9 +44,9 @@ fn one_sentence(output: &Output, parts: &[&str]) {
     }
 }
 
-/// A narrow EB-JEPA after two steps: its summary, and what was said meanwhile.
-fn small_run(run: &Path) -> (Value, String) {
-    let mut arguments = vec!["train", "eb-jepa", "--world", "two-rooms", "--steps", "2", "--json"];
+/// A narrow EB-JEPA after two steps in a world: its summary, and what was said meanwhile.
+fn small_run(world: &str, run: &Path) -> (Value, String) {
+    let mut arguments = vec!["train", "eb-jepa", "--world", world, "--steps", "2", "--json"];
     for setting in ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "data.explore.layouts=3", "data.window=9"]
     {
         arguments.extend(["--set", setting]);
@@ -79,7 +80,11 @@ fn the_built_in_model_plans_at_once_and_the_same_on_any_number_of_threads() {
         "episodes",
         "success",
         "interval",
+        "ever",
+        "ever_interval",
+        "solved_at_start",
         "controls",
+        "controls_ever",
         "calls_per_step",
         "run",
         "system",
@@ -100,7 +105,8 @@ fn the_built_in_model_plans_at_once_and_the_same_on_any_number_of_threads() {
     let (low, high) = (share(&one["interval"][0]).unwrap(), share(&one["interval"][1]).unwrap());
     assert!(low <= share(&one["success"]).unwrap() && share(&one["success"]).unwrap() <= high, "{one}");
     for control in ["random", "greedy", "oracle", "truth"] {
-        assert!(share(&one["controls"][control]).is_some(), "{control}: {one}");
+        let [end, ever] = ["controls", "controls_ever"].map(|rule| share(&one[rule][control]).unwrap());
+        assert!(end <= ever, "{control} was at the goal at the end, so it was at some step: {one}");
     }
     assert!(one["calls_per_step"].as_f64() > Some(0.0));
     for threads in ["2", "4"] {
@@ -161,7 +167,7 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
 fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join("run");
-    let (summary, said) = small_run(&run);
+    let (summary, said) = small_run("two-rooms", &run);
     assert_eq!((&summary["system"], &summary["data"]), (&"eb-jepa".into(), &"two-rooms".into()));
     assert_eq!(summary["places"].as_array().map(Vec::len), Some(3), "trained, untrained, mean");
     let ahead = |of: &str| forecast(&summary, of).len();
@@ -201,6 +207,101 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     succeeded(&["report", path], "2");
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report, "the same report again");
     refused(&["plan", path], &[path, "not finished", "--resume"]);
+}
+
+#[test]
+fn every_world_is_learnt_in_and_planned_in() {
+    let root = tempfile::tempdir().unwrap();
+    for world in WorldConfig::NAMES {
+        let run = root.path().join(world);
+        small_run(world, &run);
+        assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
+        let outcome = planned(&[run.to_str().unwrap(), "--episodes", "2", "--planner", "random"], "2");
+        assert_eq!((&outcome["world"], outcome["controls"]["oracle"].is_number()), (&world.into(), true));
+    }
+}
+
+/// A protocol of two sets, moderate and strict; its text.
+fn protocol() -> String {
+    let pairs = r#"[{"start": [90.0, 60.0], "goal": [130.0, 52.0]}, {"start": [150.5, 90.0], "goal": [104.0, 47.0]},
+        {"start": [60.0, 120.0], "goal": [120.0, 50.0]}]"#;
+    let set = |near: f64, side: bool, random: f64| {
+        format!(
+            r#"{{"threshold_px": {near}, "route_required": {side}, "goal_side_required": {side}, "random_success_percent": {random}, "pairs": {pairs}}}"#
+        )
+    };
+    format!(
+        r#"{{"source": "here", "image_size": 224, "border": 14, "wall_axis": 1, "wall_center": 112, "wall_thickness": 10,
+            "agent_radius": 7, "door_center": 49, "door_half": 14, "budget_steps": 50, "goal_offset_steps": 25,
+            "protocols": {{"moderate": {}, "strict": {}}}}}"#,
+        set(16.0, false, 7.0),
+        set(8.0, true, 2.5)
+    )
+}
+
+#[test]
+fn a_protocol_is_played_by_its_own_rules() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, file) = (root.path().join("run"), root.path().join("pairs.json"));
+    small_run("two-rooms-clear", &run);
+    std::fs::write(&file, protocol()).unwrap();
+    let (run, file) = (run.to_str().unwrap(), file.to_str().unwrap());
+    let arguments =
+        ["plan", run, "--protocol", file, "--horizon", "25", "--replan", "25", "--planner", "random", "--samples", "9"];
+    let json: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+    let played = |threads: &str| -> Value {
+        let mut outcome: Value = serde_json::from_str(&succeeded(&json, threads)).unwrap();
+        let sets = outcome["sets"].as_array_mut().unwrap();
+        sets.iter_mut().for_each(|set| drop(set.as_object_mut().unwrap().remove("ms_per_step")));
+        outcome
+    };
+    let outcome = played("1");
+    assert_eq!(played("2"), outcome, "the same on any number of threads");
+    assert_eq!((&outcome["protocol"], &outcome["source"]), (&file.into(), &"here".into()));
+    let sets = outcome["sets"].as_array().unwrap();
+    for (set, (name, random)) in sets.iter().zip([("moderate", 0.07), ("strict", 0.025)]) {
+        assert_eq!((&set["set"], &set["episodes"], &set["steps"]), (&name.into(), &3.into(), &50.into()));
+        assert_eq!((&set["random_published"], &set["solved_at_start"]), (&random.into(), &0.0.into()));
+        assert_eq!((&set["controls"]["oracle"], &set["controls_ever"]["oracle"]), (&1.0.into(), &1.0.into()), "{set}");
+    }
+    assert_eq!(sets.len(), 2);
+    let text = succeeded(&arguments, "2");
+    for part in [
+        "two-rooms-clear, moderate, 3 episodes of 50 steps",
+        "two-rooms-clear, strict, 3 episodes",
+        "at the end",
+        "at any step",
+        "random actions",
+        "straight ahead",
+        "cem on the true dynamics",
+        "the shortest way",
+        "0.0 % were solved at the start",
+        "2.5 % is published for random actions",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+    let few: Vec<&str> = json.iter().copied().chain(["--episodes", "2"]).collect();
+    let few: Value = serde_json::from_str(&succeeded(&few, "2")).unwrap();
+    assert_eq!(few["sets"][1]["episodes"], 2);
+
+    let whole = protocol();
+    for (from, to, parts) in [
+        ("\"wall_center\": 112", "\"wall_center\": 100", &["`wall_center` is 100", "it is 112"][..]),
+        ("\"budget_steps\": 50", "\"budget_steps\": 0", &["`budget_steps`", "found 0"]),
+        ("[90.0, 60.0]", "[112.0, 160.0]", &["start of pair 0 of `moderate`", "[112, 160]", "in a wall"]),
+        ("[90.0, 60.0]", "[90.0, 1e38]", &["start of pair 0 of `moderate`"]),
+        ("[104.0, 47.0]", "[104.0]", &["in `moderate`", "array of length 2"]),
+        ("\"threshold_px\": 8", "\"threshold_px\": -8", &["`threshold_px` of `strict`", "found -8"]),
+        ("\"door_half\": 14,", "", &["missing field `door_half`"]),
+        ("{", "[", &["no protocol that can be played"]),
+    ] {
+        let wrong = whole.replace(from, to);
+        assert_ne!(wrong, whole, "{from}");
+        std::fs::write(file, wrong).unwrap();
+        refused(&["plan", run, "--protocol", file], &[&[file][..], parts].concat());
+    }
+    refused(&["plan", run, "--protocol", "nowhere.json"], &["cannot read the protocol nowhere.json"]);
+    refused(&["plan", "--protocol", file], &["the built-in model", "two-rooms-clear", "foretell train"]);
 }
 
 #[test]
