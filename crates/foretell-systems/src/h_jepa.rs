@@ -28,7 +28,7 @@ static ROW: Row = Row {
     title: "JEPA / H-JEPA",
     one_line: "the frame itself: energies, latent z, several levels of abstraction and time",
     papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2610.06805", "arXiv:2604.03208"],
-    state: State::Partial("levels train and plan; energies and latent z do not yet"),
+    state: State::Partial("levels train and plan; energies of models of worlds; latent z does not yet"),
 };
 
 /// Settings of H-JEPA.
