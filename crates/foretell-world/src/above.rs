@@ -4,15 +4,15 @@
 //! A level below measures how far it is from its goal where that goal was foretold: its own states go through the maps between. Every level
 //! plans anew each time, from what is seen alone.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use foretell_jepa::dynamics::{State, flat, levels};
 use foretell_nn::level::{Level, REACH};
-use foretell_ops as ops;
 use rayon::prelude::*;
 
 use crate::cost::Cost;
 use crate::evaluate::Now;
 use crate::imagination::Imagination;
+use crate::imagined::Candidates;
 use crate::planner::{Budget, Planner, PlannerConfig, PlannerError, Problem};
 use crate::world::Reach;
 
@@ -122,34 +122,34 @@ pub(crate) fn lifted(lifts: &[Level], states: Tensor<2>) -> Tensor<2> {
 }
 
 impl Upper<'_> {
-    fn tensor(&self, values: Vec<f32>) -> Tensor<2> {
-        let width = self.level.action();
-        Tensor::from_data(TensorData::new(values.clone(), [values.len() / width, width]), &self.imagination.device)
-    }
-
     /// The state after a macro-action.
     fn first(&self, here: &Tensor<2>, action: &[f32]) -> Tensor<2> {
         let state = State::begin(here.clone().unsqueeze_dim(1));
-        levels::act(self.level, state, self.tensor(action.to_vec())).vectors()
+        let action = Tensor::from_data(TensorData::new(action.to_vec(), [1, action.len()]), &self.imagination.device);
+        levels::act(self.level, state, action).vectors()
     }
 
-    /// The costs `[S]` of one episode's candidates `[S, H, M]`.
-    fn roll(&self, episode: usize, candidates: &[f32], samples: usize) -> Vec<f32> {
+    /// Rolls out one episode's candidates `[S, H, M]`; on an autodiff device with a tape.
+    fn roll(&self, episode: usize, candidates: &[f32], samples: usize, device: &Device) -> Candidates {
         let width = self.level.action();
         let steps = candidates.len() / (samples * width).max(1);
+        let actions = Candidates::actions(candidates, [samples, steps, width], device);
         let mut state = State::begin(self.now[episode].clone().unsqueeze_dim(1)).repeat(samples);
-        let goal = self.goals[episode].clone();
-        let mut along = vec![Vec::with_capacity(steps); samples];
-        for t in 0..steps {
-            let at = |s: usize| &candidates[(s * steps + t) * width..][..width];
-            let taken: Vec<f32> = (0..samples).flat_map(at).copied().collect();
-            state = levels::act(self.level, state, self.tensor(taken));
-            let apart = (lifted(self.lifts, state.vectors()) - goal.clone()).square().mean_dim(1);
-            for (along, distance) in along.iter_mut().zip(ops::values(apart)) {
-                along.push(distance);
-            }
-        }
-        along.into_iter().map(|distances| self.cost.of(distances)).collect()
+        let goal = &self.goals[episode];
+        let distances = (0..steps)
+            .map(|t| {
+                let taken = actions.clone().narrow(1, t, 1).reshape([samples, width]);
+                state = levels::act(self.level, state.clone(), taken);
+                (lifted(self.lifts, state.vectors()) - goal.clone()).square().mean_dim(1)
+            })
+            .collect();
+        Candidates { actions, distances }
+    }
+
+    /// Something of each episode, several episodes at a time.
+    fn each<T: Send>(&self, candidates: &[f32], of: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
+        let whole = candidates.len() / self.now.len().max(1);
+        (0..self.now.len()).into_par_iter().map(|e| of(e, &candidates[e * whole..][..whole])).collect()
     }
 }
 
@@ -168,11 +168,17 @@ impl Problem for Upper<'_> {
 
     fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {
         let this = &*self;
-        let whole = candidates.len() / this.now.len().max(1);
-        (0..this.now.len())
-            .into_par_iter()
-            .map(|e| this.roll(e, &candidates[e * whole..][..whole], per_episode))
-            .collect::<Vec<_>>()
-            .concat()
+        let device = &this.imagination.device;
+        this.each(candidates, |e, candidates| this.roll(e, candidates, per_episode, device).costs(this.cost)).concat()
+    }
+
+    fn gradients(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let this = &*self;
+        let (plain, tape) = (&this.imagination.device, this.imagination.device.clone().autodiff());
+        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) = this
+            .each(candidates, |e, candidates| this.roll(e, candidates, per_episode, &tape).slopes(this.cost, plain))
+            .into_iter()
+            .unzip();
+        Some((costs.concat(), gradients.concat()))
     }
 }

@@ -36,12 +36,53 @@ pub struct Imagined<'a> {
     pub cost: Cost,
 }
 
-/// One episode's candidates.
-struct Candidates {
+/// One episode's candidates, rolled out.
+pub(crate) struct Candidates {
     /// `[S, H / k, k·A]`, as the world takes them.
-    actions: Tensor<3>,
+    pub actions: Tensor<3>,
     /// Distance to the goal after each block, H / k tensors `[S, 1]`.
-    distances: Vec<Tensor<2>>,
+    pub distances: Vec<Tensor<2>>,
+}
+
+impl Candidates {
+    /// The actions of candidates `[S, T, A]`, row-major; on an autodiff device with a tape.
+    pub fn actions(values: &[f32], shape: [usize; 3], device: &Device) -> Tensor<3> {
+        let actions = Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), device);
+        if device.is_autodiff() { actions.require_grad() } else { actions }
+    }
+
+    /// The costs, `[S]`.
+    pub fn costs(&self, cost: Cost) -> Vec<f32> {
+        along(&self.distances).into_iter().map(|distances| cost.of(distances)).collect()
+    }
+
+    /// The costs, `[S]`, and their slopes, as many as numbers in the actions. The cost is linear in the distances, or picks one of them: how
+    /// much it changes with each is a constant of this point.
+    pub fn slopes(self, cost: Cost, device: &Device) -> (Vec<f32>, Vec<f32>) {
+        let Self { actions, distances } = self;
+        let along = along(&distances);
+        let weights: Vec<Vec<f32>> = along.iter().map(|d| cost.weights(d)).collect();
+        let total = distances
+            .into_iter()
+            .enumerate()
+            .map(|(t, d)| {
+                let weights: Vec<f32> = weights.iter().map(|w| w[t]).collect();
+                let weights = TensorData::new(weights, [along.len(), 1]);
+                (d * Tensor::<2>::from_data(weights, device)).sum()
+            })
+            .reduce(|a, b| a + b)
+            .expect("a horizon of at least one step");
+        let count = actions.dims().iter().product();
+        let slopes = actions.grad(&total.backward()).map_or_else(|| vec![0.0; count], ops::values);
+        (along.into_iter().map(|d| cost.of(d)).collect(), slopes)
+    }
+}
+
+/// The distances of each candidate, `[S][H / k]`.
+fn along(distances: &[Tensor<2>]) -> Vec<Vec<f32>> {
+    let steps: Vec<Vec<f32>> = distances.iter().map(|d| ops::values(d.clone())).collect();
+    let samples = steps.first().map_or(0, Vec::len);
+    (0..samples).map(|s| steps.iter().map(|d| d[s]).collect()).collect()
 }
 
 impl Imagined<'_> {
@@ -50,8 +91,7 @@ impl Imagined<'_> {
         let Imagination { model, actions: scale, block, .. } = self.imagination;
         let width = block * self.imagination.action();
         let steps = candidates.len() / (samples * width).max(1);
-        let actions = Tensor::<3>::from_data(TensorData::new(candidates.to_vec(), [samples, steps, width]), device);
-        let actions = if device.is_autodiff() { actions.require_grad() } else { actions };
+        let actions = Candidates::actions(candidates, [samples, steps, width], device);
         let row = |values: &[f32]| {
             Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, width]), &self.imagination.device)
         };
@@ -93,7 +133,7 @@ impl Imagined<'_> {
             state = model.step(state, Tensor::from_data(TensorData::new(would, [samples, width]), device));
             distances.push(self.apart(state.newest().clone(), goal.clone()));
         }
-        let costs = Self::along(&distances).into_iter().map(|d| self.cost.of(d)).collect();
+        let costs = along(&distances).into_iter().map(|d| self.cost.of(d)).collect();
         (candidates, costs)
     }
 
@@ -108,13 +148,6 @@ impl Imagined<'_> {
             Gauge::Latents => None,
         };
         told.unwrap_or_else(|| model.energy(latents, goal))
-    }
-
-    /// The distances of each candidate, `[S][H / k]`.
-    fn along(distances: &[Tensor<2>]) -> Vec<Vec<f32>> {
-        let steps: Vec<Vec<f32>> = distances.iter().map(|d| ops::values(d.clone())).collect();
-        let samples = steps.first().map_or(0, Vec::len);
-        (0..samples).map(|s| steps.iter().map(|d| d[s]).collect()).collect()
     }
 
     /// Something of each episode, several episodes at a time.
@@ -154,8 +187,7 @@ impl Problem for Imagined<'_> {
                 let along = distances.chunks_exact(steps.max(1));
                 return along.map(|d| this.cost.of(d.iter().copied())).collect();
             }
-            let rolled = this.roll(e, candidates, per_episode, &this.imagination.device);
-            Self::along(&rolled.distances).into_iter().map(|d| this.cost.of(d)).collect::<Vec<_>>()
+            this.roll(e, candidates, per_episode, &this.imagination.device).costs(this.cost)
         })
         .concat()
     }
@@ -174,22 +206,7 @@ impl Problem for Imagined<'_> {
         let device = this.imagination.device.clone().autodiff();
         let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) = this
             .each(candidates, |e, candidates| {
-                let Candidates { actions, distances } = this.roll(e, candidates, per_episode, &device);
-                let along = Self::along(&distances);
-                // The cost is linear in the distances, or picks one of them: its slopes are constants of this point.
-                let slopes: Vec<Vec<f32>> = along.iter().map(|d| this.cost.weights(d)).collect();
-                let total = distances
-                    .into_iter()
-                    .enumerate()
-                    .map(|(t, d)| {
-                        let slopes: Vec<f32> = slopes.iter().map(|s| s[t]).collect();
-                        let slopes = TensorData::new(slopes, [per_episode, 1]);
-                        (d * Tensor::<2>::from_data(slopes, &this.imagination.device)).sum()
-                    })
-                    .reduce(|a, b| a + b)
-                    .expect("a horizon of at least one step");
-                let gradient = actions.grad(&total.backward()).map_or_else(|| vec![0.0; candidates.len()], ops::values);
-                (along.into_iter().map(|d| this.cost.of(d)).collect(), gradient)
+                this.roll(e, candidates, per_episode, &device).slopes(this.cost, &this.imagination.device)
             })
             .into_iter()
             .unzip();

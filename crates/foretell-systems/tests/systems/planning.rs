@@ -187,8 +187,8 @@ fn plans_from_above_are_the_same_on_any_threads_and_in_any_company_and_their_cal
     let world = WorldConfig::default().init().unwrap();
     let imagination = of_levels();
     assert_eq!(Above::ground_horizon(&imagination), Some(4));
-    let planner = Planner::Cem { samples: 10, iterations: 2, elites: 3 };
-    let run = |levels: usize, episodes: u64, threads: usize| {
+    let cem = Planner::Cem { samples: 10, iterations: 2, elites: 3 };
+    let run = |planner: Planner, levels: usize, episodes: u64, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let trial = Trial { episodes, steps: 8, seed: 8 };
         let above = Above { levels, planner, horizon: 24, cost: Cost::Sum };
@@ -196,12 +196,15 @@ fn plans_from_above_are_the_same_on_any_threads_and_in_any_company_and_their_cal
         pool.install(|| trial.run(world.as_ref(), &mut agent).unwrap())
     };
     for levels in [2, 3] {
-        let all = run(levels, 3, 1);
+        let all = run(cem, levels, 3, 1);
         // Of 20 candidates, two steps of the level that acts; of two levels six steps of four, of three two of four and three of eight.
         let steps = 2 + if levels == 2 { 6 } else { 2 + 3 };
         assert_eq!(all.calls_per_step, (20 * steps) as f64 / 4.0, "one plan for four steps, {levels} levels");
-        assert_eq!(all, run(levels, 3, 5), "threads, {levels} levels");
-        assert_eq!(all.trails[0], run(levels, 1, 2).trails[0], "company, {levels} levels");
+        assert_eq!(all, run(cem, levels, 3, 5), "threads, {levels} levels");
+        assert_eq!(all.trails[0], run(cem, levels, 1, 2).trails[0], "company, {levels} levels");
+        let down = run(Planner::Gradient { samples: 5, iterations: 2, rate: 0.1 }, levels, 3, 2);
+        assert_eq!(down.calls_per_step, all.calls_per_step, "a step back is a call");
+        assert_ne!(down.trails, all.trails);
     }
-    assert_ne!(run(2, 3, 1).trails, run(3, 3, 1).trails);
+    assert_ne!(run(cem, 2, 3, 1).trails, run(cem, 3, 3, 1).trails);
 }
