@@ -312,7 +312,10 @@ fn straight_ahead_mostly_brings_the_pushed_disc_to_its_goal() {
         .filter(|i| {
             let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, *i));
             let mut state = task.state.clone();
-            (0..80).for_each(|_| world.step(&task.layout, &mut state, &world.greedy(&state, &task.goal)));
+            for _ in 0..80 {
+                let action = world.greedy(&state, &task.goal);
+                world.step(&task.layout, &mut state, &action);
+            }
             world.success(&state, &task.goal)
         })
         .count();
