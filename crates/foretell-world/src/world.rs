@@ -136,6 +136,11 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// Steps that one plan on the true dynamics may take beside a model's plans: fewer where a step takes long.
+    fn affordable(&self) -> u64 {
+        u64::MAX
+    }
+
     /// What an action, within [`Spec::reach`], makes of a state.
     fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]);
 
