@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use crate::world::{Body, Episode, Spec, Split, World, WorldError, cut};
+use crate::world::{Body, Episode, Reach, Spec, Split, World, WorldError};
 use crate::worlds::DiscView;
 
 /// Side of the box.
@@ -91,7 +91,13 @@ impl Discs {
             Auto::Value(DiscView::Objects) => [FEATURES, discs, 1],
             Auto::Auto | Auto::Value(DiscView::Picture) => [3, resolution, resolution],
         };
-        let spec = Spec { name: "discs".to_owned(), observation, state: NUMBERS * discs, action: 2, reach: REACH };
+        let spec = Spec {
+            name: "discs".to_owned(),
+            observation,
+            state: NUMBERS * discs,
+            action: 2,
+            reach: Reach::Ball(REACH),
+        };
         Ok(Self { config, spec })
     }
 
@@ -220,7 +226,7 @@ impl World for Discs {
 
     fn step(&self, _: &[f32], state: &mut [f32], action: &[f32]) {
         let mut action = [action[0], action[1]];
-        cut(&mut action, REACH);
+        Reach::Ball(REACH).cut(&mut action);
         let mut discs: Vec<[f64; NUMBERS]> =
             state.chunks_exact(NUMBERS).map(|disc| std::array::from_fn(|i| f64::from(disc[i]))).collect();
         for axis in 0..2 {

@@ -46,19 +46,19 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// The actions of candidates `[S, T, A]`, row-major; on an autodiff device with a tape.
-    pub fn actions(values: &[f32], shape: [usize; 3], device: &Device) -> Tensor<3> {
+    pub(crate) fn actions(values: &[f32], shape: [usize; 3], device: &Device) -> Tensor<3> {
         let actions = Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), device);
         if device.is_autodiff() { actions.require_grad() } else { actions }
     }
 
     /// The costs, `[S]`.
-    pub fn costs(&self, cost: Cost) -> Vec<f32> {
+    pub(crate) fn costs(&self, cost: Cost) -> Vec<f32> {
         along(&self.distances).into_iter().map(|distances| cost.of(distances)).collect()
     }
 
     /// The costs, `[S]`, and their slopes, as many as numbers in the actions. The cost is linear in the distances, or picks one of them: how
     /// much it changes with each is a constant of this point.
-    pub fn slopes(self, cost: Cost, device: &Device) -> (Vec<f32>, Vec<f32>) {
+    pub(crate) fn slopes(self, cost: Cost, device: &Device) -> (Vec<f32>, Vec<f32>) {
         let Self { actions, distances } = self;
         let along = along(&distances);
         let weights: Vec<Vec<f32>> = along.iter().map(|d| cost.weights(d)).collect();

@@ -58,6 +58,8 @@ const MARKS: [[f64; 2]; 3] = [[-60.0, 15.0], [60.0, 15.0], [0.0, 120.0]];
 const GAP: f64 = 4.0;
 const AROUND: f64 = EXTENT + RADIUS + 12.0;
 const TRAVEL: f64 = 0.004;
+/// Steps of a plan on the true dynamics.
+const AFFORDABLE: u64 = 2000;
 /// Steps of play before an offset task begins, at most.
 const PLAYED: usize = 60;
 /// Offset tasks whose block moves by less, in pixels, are none.
@@ -370,6 +372,11 @@ impl World for PushT {
 
     fn anywhere(&self, _: &[f32], rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
         Some(Self::anyplace(rng))
+    }
+
+    /// A step with a contact takes a tenth of a millisecond.
+    fn affordable(&self) -> u64 {
+        AFFORDABLE
     }
 
     fn step(&self, _: &[f32], state: &mut [f32], action: &[f32]) {

@@ -77,7 +77,9 @@ impl Reach {
             Self::Ball(most) => {
                 let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
                 if norm > most {
-                    action.iter_mut().for_each(|x| *x *= most / norm);
+                    for x in action {
+                        *x *= most / norm;
+                    }
                 }
             }
             Self::Box(most) => action.iter_mut().for_each(|x| *x = x.clamp(-most, most)),
@@ -143,6 +145,11 @@ pub trait World: Send + Sync {
     /// A state of this layout that an episode may begin from, each as likely as the next; `None` where one has to get there first.
     fn anywhere(&self, _layout: &[f32], _rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
         None
+    }
+
+    /// Steps that one plan on the true dynamics may take beside a model's plans: fewer where a step takes long.
+    fn affordable(&self) -> u64 {
+        u64::MAX
     }
 
     /// What an action, within [`Spec::reach`], makes of a state.

@@ -424,7 +424,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
             random: all.reached(&mut Control::Random)?,
             greedy: all.reached(&mut Control::Greedy)?,
             oracle: all.reached(&mut Control::Oracle)?,
-            truth: all.reached(&mut with_truth(&manner, asked.replan))?,
+            truth: all.reached(&mut with_truth(&manner, asked.replan, all.world))?,
             actor: actor.then(|| all.reached(&mut imaginer.agent(&actor_manner))).transpose()?,
             cloning,
             inverse,
@@ -490,13 +490,14 @@ fn protocol(file: &Path, kept: &KeptModel) -> Result<Protocol, Error> {
     Ok(Protocol::read(file, side)?)
 }
 
-/// The cross-entropy method with a perfect model: what the settings allow.
-fn with_truth(manner: &Manner, replan: Option<u64>) -> impl Agent {
+/// The cross-entropy method with a perfect model: what the settings allow, and the world.
+fn with_truth(manner: &Manner, replan: Option<u64>, world: &dyn World) -> impl Agent + use<> {
     let (cost, replan) = (manner.cost, replan.unwrap_or(Manner::REPLAN));
     let pose =
         move |now: &Now<'_>, solve: Solve<'_>| solve(&mut Truth::new(now.world, now.tasks, cost, Measure::default()));
     let planner = Planner::named("cem").unwrap_or(manner.planner);
-    Manner { planner, replan, budget: FREE, ..*manner }.planning(pose)
+    let budget = Budget { calls: world.affordable().max(manner.config.horizon as u64) };
+    Manner { planner, replan, budget, ..*manner }.planning(pose)
 }
 
 fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, title: &str) -> String {
