@@ -384,9 +384,8 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     let imaginer = &kept.imaginer;
     let manner = asked.manner(imaginer)?;
     let protocol = args.protocol.as_deref().map(|file| protocol(file, &kept)).transpose()?;
-    let matches: Vec<Match<'_>> = match &protocol {
-        Some(Protocol { steps, sets, .. }) => sets
-            .iter()
+    let matches: Vec<Match<'_>> = if let Some(Protocol { steps, sets, .. }) = &protocol {
+        sets.iter()
             .map(|ProtocolSet { name, world, tasks, random }| {
                 let most = args.episodes.map_or(tasks.len(), |most| tasks.len().min(most as usize));
                 Match {
@@ -396,11 +395,10 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
                     set: Some((name, *random)),
                 }
             })
-            .collect(),
-        None => {
-            let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes.unwrap_or(EPISODES)));
-            vec![Match { world, trial, tasks: trial.tasks(world), set: None }]
-        }
+            .collect()
+    } else {
+        let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes.unwrap_or(EPISODES)));
+        vec![Match { world, trial, tasks: trial.tasks(world), set: None }]
     };
     let (play, imagination) = (&imaginer.playground.play, &imaginer.imagination);
     let config = PolicyConfig { seed: asked.seed, ..PolicyConfig::default() };

@@ -11,7 +11,7 @@ mod objects;
 pub use by_level::by_level;
 
 use burn::tensor::{Tensor, TensorData};
-use foretell_data::Window;
+use foretell_data::{Episodes, Window};
 use foretell_eval::{Better, FEATURES, Features, Figures, Finding, Ridge, TRAINED, UNTRAINED};
 use foretell_jepa::dynamics::{TrainedModel, pooled};
 use foretell_ops as ops;
@@ -52,7 +52,7 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
             let judge = InPlay { playground };
             let untrained = imagination(run, Which::Untrained)?;
             let places = judge.places(&trained, &untrained)?;
-            let forecast = judge.forecast(&trained, &untrained)?;
+            let following = following(&trained, &untrained, &judge.foretold())?;
             let ExperienceConfig::Play(settings) = run.on.config else {
                 return Err(JudgeError::Other("the settings of recorded episodes have opened play".to_owned()));
             };
@@ -61,20 +61,14 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
                 imagination: trained,
                 seed: run.on.seed,
             };
-            let mut found = vec![places, forecast];
-            found.extend(energy::energy(&imaginer.imagination, &untrained, &judge.foretold()));
+            let mut found = vec![places];
+            found.extend(following);
             if run.settings.episodes > 0 {
                 found.push(episodes::episodes(&imaginer, run.settings.episodes, horizon)?);
             }
             Ok(found)
         }
-        Experience::Episodes(episodes) => {
-            let untrained = imagination(run, Which::Untrained)?;
-            let windows = episodes.held_out_stretches(trained.model.history() + AHEAD, FORETOLD as usize);
-            let mut found = vec![forecast(&trained, &untrained, &windows)?];
-            found.extend(energy::energy(&trained, &untrained, &windows));
-            Ok(found)
-        }
+        Experience::Episodes(episodes) => recorded(episodes, &trained, &imagination(run, Which::Untrained)?),
     }
 }
 
@@ -163,18 +157,27 @@ impl InPlay<'_> {
         ))
     }
 
-    /// Errors by horizon over held-out windows, beside copying and the mean.
-    fn forecast(&self, trained: &Imagination, untrained: &Imagination) -> Result<Finding, JudgeError> {
-        forecast(trained, untrained, &self.foretold())
-    }
-
     /// Held-out windows whose continuation is foretold.
     fn foretold(&self) -> Vec<Window> {
         (0..FORETOLD).map(|i| self.playground.play.window(Split::HeldOut, HELD_OUT[1], i)).collect()
     }
 }
 
-/// Errors by horizon, beside copying and the mean. The untrained predictor's errors stand beside them where its latents are the same, so that they can be compared.
+/// What comes next in recorded episodes, and what the energy tells apart.
+fn recorded(episodes: &Episodes, trained: &Imagination, untrained: &Imagination) -> Result<Vec<Finding>, JudgeError> {
+    let windows = episodes.held_out_stretches(trained.model.history() + AHEAD, FORETOLD as usize);
+    following(trained, untrained, &windows)
+}
+
+/// What comes next in these windows, and what the energy tells apart.
+fn following(trained: &Imagination, untrained: &Imagination, windows: &[Window]) -> Result<Vec<Finding>, JudgeError> {
+    let mut found = vec![forecast(trained, untrained, windows)?];
+    found.extend(energy::energy(trained, untrained, windows));
+    Ok(found)
+}
+
+/// Errors by horizon, beside copying and the mean. The untrained predictor's errors stand beside them where its latents are the same, so that
+/// they can be compared.
 fn forecast(trained: &Imagination, untrained: &Imagination, windows: &[Window]) -> Result<Finding, JudgeError> {
     let forecast = Forecast::of(trained, windows)?;
     let mut figures = Figures::new(&["ahead", "of"], "error", "", Better::Lower).along("ahead");

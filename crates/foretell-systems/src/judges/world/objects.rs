@@ -18,7 +18,7 @@ use foretell_train::Which;
 use foretell_world::{Body, Episode, Experience, Imagination, Play, PlayConfig, Playground, Split, World};
 use rand::RngExt;
 
-use super::{FORETOLD, HELD_OUT, LEARNING, STRIDE, forecast, imagination, recorded};
+use super::{FORETOLD, HELD_OUT, LEARNING, STRIDE, following, imagination, recorded};
 use crate::judging::Judging;
 use crate::system::JudgeError;
 
@@ -45,7 +45,7 @@ pub fn objects(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError
     let (trained, untrained) = (imagination(run, Which::Trained)?, imagination(run, Which::Untrained)?);
     let playground = match run.data.as_ref() {
         Experience::Play(playground) => playground,
-        Experience::Episodes(episodes) => return Ok(vec![recorded(episodes, &trained, &untrained)?]),
+        Experience::Episodes(episodes) => return recorded(episodes, &trained, &untrained),
     };
     let (world, history, block) = (playground.world.as_ref(), trained.model.history(), trained.block);
     let ahead = AHEAD.min((playground.play.config().episode - 1) / block + 1 - history);
@@ -53,7 +53,7 @@ pub fn objects(run: &Judging<'_, Experience>) -> Result<Vec<Finding>, JudgeError
     let longer = Play::new(Arc::clone(&playground.world), longer, run.on.seed)
         .map_err(|error| JudgeError::Other(error.to_string()))?;
     let windows: Vec<Window> = (0..FORETOLD).map(|i| longer.window(Split::HeldOut, HELD_OUT[1], i)).collect();
-    let mut found = vec![forecast(&trained, &untrained, &windows)?];
+    let mut found = following(&trained, &untrained, &windows)?;
     if world.bodies(&longer.window(Split::HeldOut, HELD_OUT[1], 0).states).is_empty() {
         return Ok(found);
     }
