@@ -322,13 +322,30 @@ impl<'a> Told<'a> {
             .collect()
     }
 
-    /// Where the model says that objects were at each moment, of those that are hidden by what the others did.
-    fn inferred(&self, cases: &[Case], hidden: &[bool]) -> Option<Vec<Places>> {
+    /// Where the model says that objects were at each moment, of those that are hidden by what the others did: for each way of hiding
+    /// some.
+    fn inferred(&self, cases: &[Case], ways: &[Vec<bool>]) -> Option<Vec<Vec<Places>>> {
         let (history, owners) = (self.imagination.model.history(), self.owners(cases));
         let slots: Vec<Tensor<3>> = (0..history).map(|t| self.look(cases, t)).collect();
         let actions: Vec<Tensor<2>> = (0..history).map(|t| self.acted(cases, t)).collect();
-        let told = self.imagination.model.inferred(&slots, &actions, hidden)?;
-        Some((0..history).map(|t| self.places(told.clone().narrow(1, t, 1).squeeze_dim(1), &owners)).collect())
+        let of_way = |hidden: &Vec<bool>| {
+            // The same objects' slots, in the newest observation's order.
+            let told = self.imagination.model.inferred(&slots, &actions, &Self::of_slots(hidden, &owners, &slots))?;
+            let places = |t| self.places(told.clone().narrow(1, t, 1).squeeze_dim(1), &owners);
+            Some((0..history).map(places).collect())
+        };
+        ways.iter().map(of_way).collect()
+    }
+
+    /// Of each slot `[B, K]` whether it is that of a hidden object, of hidden objects `[B, N]`.
+    fn of_slots(hidden: &[bool], owners: &[Vec<usize>], slots: &[Tensor<3>]) -> Vec<bool> {
+        let [cases, k, _] = slots[0].dims();
+        let mut gone = vec![false; cases * k];
+        let objects = hidden.len() / cases.max(1);
+        for (row, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
+            gone[row / objects * k + owners[row / objects][row % objects]] = true;
+        }
+        gone
     }
 }
 
@@ -444,15 +461,20 @@ fn inferred(told: &[Told<'_>; 2], cases: &[Case], seed: u64) -> Option<Finding> 
     let mut figures = Figures::new(&["hidden", FEATURES], "error", "world units", Better::Lower);
     let seen: Vec<Vec<Vec<Body>>> =
         cases.iter().map(|case| case.seen.iter().map(|state| trained.world.bodies(state)).collect()).collect();
-    for count in 1..=MOST_HIDDEN.min(objects.saturating_sub(1)) {
+    let counts = 1..=MOST_HIDDEN.min(objects.saturating_sub(1));
+    let draw = |count: usize| -> Vec<bool> {
         let hides = |case: usize| {
             let order = shuffled(objects, &mut rng(seed, Stream::Judge, count as u64, case as u64));
             let mut hidden = vec![false; objects];
             order.into_iter().take(count).for_each(|object| hidden[object as usize] = true);
             hidden
         };
-        let hidden: Vec<bool> = (0..cases.len()).flat_map(hides).collect();
-        let said = [trained.inferred(cases, &hidden)?, untrained.inferred(cases, &hidden)?];
+        (0..cases.len()).flat_map(hides).collect()
+    };
+    let ways: Vec<Vec<bool>> = counts.clone().map(draw).collect();
+    let said = [trained.inferred(cases, &ways)?, untrained.inferred(cases, &ways)?];
+    for (way, count) in counts.enumerate() {
+        let hidden = &ways[way];
         let error = |place: &dyn Fn(usize, usize, usize) -> [f32; 2]| {
             let mut mean = Mean::default();
             for (row, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
@@ -463,8 +485,8 @@ fn inferred(told: &[Told<'_>; 2], cases: &[Case], seed: u64) -> Option<Finding> 
         };
         let block = trained.imagination.block;
         let rows = [
-            (TRAINED, error(&|c, object, t| said[0][t][c][object])),
-            (UNTRAINED, error(&|c, object, t| said[1][t][c][object])),
+            (TRAINED, error(&|c, object, t| said[0][way][t][c][object])),
+            (UNTRAINED, error(&|c, object, t| said[1][way][t][c][object])),
             ("first place", error(&|c, object, _| seen[c][0][object].place)),
             ("constant velocity", error(&|c, object, t| carried(&seen[c][0][object], t * block))),
         ];
