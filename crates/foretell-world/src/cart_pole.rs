@@ -344,7 +344,9 @@ mod tests {
                 let mut random = rng(4, Stream::Play, 0, *i);
                 let task = world.reset(Split::Training, &mut random);
                 let (mut state, actions) = (task.state.clone(), world.behave(&task, 90, &mut random));
-                actions.iter().for_each(|action| world.step(&[], &mut state, &[*action]));
+                for action in &actions {
+                    world.step(&[], &mut state, &[*action]);
+                }
                 lost(&state)
             })
             .count();

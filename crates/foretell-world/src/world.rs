@@ -77,7 +77,9 @@ impl Reach {
             Self::Ball(most) => {
                 let norm = action.iter().map(|x| x * x).sum::<f32>().sqrt();
                 if norm > most {
-                    action.iter_mut().for_each(|x| *x *= most / norm);
+                    for x in action {
+                        *x *= most / norm;
+                    }
                 }
             }
             Self::Box(most) => action.iter_mut().for_each(|x| *x = x.clamp(-most, most)),
