@@ -140,7 +140,9 @@ fn what_is_foretold_does_not_hang_on_what_a_hidden_object_did() {
     for (sample, object) in [(0, 0), (1, 1)] {
         (1..3).for_each(|t| other[(sample * 4 + t) * 2 + object] += 3.0);
     }
-    [6, 7, 14, 15].into_iter().for_each(|i| other[i] -= 2.0);
+    for i in [6, 7, 14, 15] {
+        other[i] -= 2.0;
+    }
     assert_eq!(ahead(other), before);
     let mut seen = slots;
     seen[3] += 3.0;
