@@ -28,7 +28,7 @@ static ROW: Row = Row {
     title: "C-JEPA",
     one_line: "masking of whole objects (slots) for causal dynamics",
     papers: &["arXiv:2602.11389"],
-    state: State::Partial("trains on known objects"),
+    state: State::Partial("trains and plans on known objects; short runs do not find objects in pictures"),
 };
 
 /// Where slots come from.

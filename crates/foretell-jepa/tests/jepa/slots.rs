@@ -138,9 +138,7 @@ fn what_is_foretold_does_not_hang_on_what_a_hidden_object_did() {
     let mut other = slots.clone();
     // The hidden objects' slots at the second and third moment, and what is to come of all.
     for (sample, object) in [(0, 0), (1, 1)] {
-        for t in 1..3 {
-            other[(sample * 4 + t) * 2 + object] += 3.0;
-        }
+        (1..3).for_each(|t| other[(sample * 4 + t) * 2 + object] += 3.0);
     }
     for i in [6, 7, 14, 15] {
         other[i] -= 2.0;
