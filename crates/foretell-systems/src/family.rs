@@ -121,8 +121,7 @@ pub fn usual(data: Option<&Path>, world: bool) -> &'static str {
     }
 }
 
-/// The member whose kind of data a path is taken for: the first that recognises it.
+/// The member whose kind of data a path is taken for.
 pub fn looking(path: &Path) -> Result<&'static dyn Member, DataError> {
-    let recognising = members().find(|member| member.recognises(path));
-    recognising.or_else(|| find(usual(None, false)).ok()).ok_or(DataError::NoInputs)
+    find(usual(Some(path), false)).map_err(|_| DataError::NoInputs)
 }

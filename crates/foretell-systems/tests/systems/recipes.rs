@@ -103,7 +103,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
     // A name that is no member's names the nearest one; one that does not train yet is told so.
     let said = find("i-jpea").err().expect("no such system");
     assert!(said.contains("did you mean `i-jepa`?"), "{said}");
-    let said = find("h-jepa").err().expect("it does not train yet");
+    let said = find("point-jepa").err().expect("it does not train yet");
     assert!(said.contains("does not train yet"), "{said}");
 }
 
