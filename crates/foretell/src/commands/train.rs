@@ -224,11 +224,8 @@ impl TrainArgs {
         if member.recognises(path) {
             return error;
         }
-        // Not one whose recipe must name a trained network besides.
-        let alone = |other: &&dyn Member| {
-            recipe::get(&other.defaults(), "model.encoder").and_then(|encoder| encoder.as_str()) != Some("")
-        };
-        let Some(other) = family::members().filter(alone).find(|other| other.recognises(path)) else { return error };
+        let other = family::find(family::usual(Some(path), false)).ok();
+        let Some(other) = other.filter(|other| other.recognises(path)) else { return error };
         let (name, many, suits) = (member.row().name, member.unit().many, other.row().name);
         Error::Misuse(format!(
             "{source} ({name} learns from {many}; `{}` holds {}: `foretell train {suits} --data {}` learns from them)",

@@ -104,7 +104,7 @@ fn it_learns_in_a_world_behind_an_encoder_of_recorded_pictures_and_plans_there()
         forecast(&summary, a).iter().zip(forecast(&summary, b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     };
     assert!(apart("untrained", "last observation") < 1e-4 && apart("model", "last observation") > 0.0, "{summary}");
-    assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
+    assert_eq!(controlled(&run), ["places", "forecast", "energy", "episodes"]);
     assert!(findings(&run)[1].lead.starts_with("Mean absolute error"), "its own energy");
     // Nothing of the encoder is copied.
     let read = |name: &str| fs::read(run.join(name)).unwrap();

@@ -173,7 +173,7 @@ fn a_run_in_a_world_is_planned_with_shown_and_inspected() {
     let ahead = |of: &str| forecast(&summary, of).len();
     assert_eq!(["model", "last observation", "mean"].map(ahead), [8; 3], "eight steps in windows of nine");
     assert!(summary["samples_per_s"].as_f64() > Some(0.0));
-    assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
+    assert_eq!(controlled(&run), ["places", "forecast", "energy", "episodes"]);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(report.matches("data:image/gif;base64,").count(), 3);
     // A world shows windows of play.
@@ -215,7 +215,7 @@ fn every_world_is_learnt_in_and_planned_in() {
     for world in WorldConfig::NAMES {
         let run = root.path().join(world);
         small_run(world, &run);
-        assert_eq!(controlled(&run), ["places", "forecast", "episodes"]);
+        assert_eq!(controlled(&run), ["places", "forecast", "energy", "episodes"]);
         let outcome = planned(&[run.to_str().unwrap(), "--episodes", "2", "--planner", "random"], "2");
         assert_eq!((&outcome["world"], outcome["controls"]["oracle"].is_number()), (&world.into(), true));
     }
