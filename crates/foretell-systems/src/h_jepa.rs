@@ -1,7 +1,7 @@
 //! H-JEPA (arXiv 2610.06805, after the position paper's §4.7): a model of frames as LeWorldModel's, and levels above it, each slower and
 //! more abstract. A plan is made from above: what a level foretells first is the goal of the level below.
 //!
-//! The composition is [`levels`](foretell_jepa::dynamics::levels), plans from above are [`Above`](foretell_world::Above).
+//! The composition is [`levels`], plans from above are [`Above`](foretell_world::Above).
 
 use std::sync::Arc;
 
