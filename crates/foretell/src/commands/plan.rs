@@ -501,7 +501,7 @@ fn with_truth(manner: &Manner, replan: Option<u64>, world: &dyn World) -> impl A
 fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, title: &str) -> String {
     let whose = if planned.set.is_some() { "" } else { "held-out " };
     let mut text = format!(
-        "{}{}, {} of {} steps; {title}, {} steps of training ({})\n\n  {:<40}{:>26}{:>26}\n",
+        "{}{}, {} of {} steps; {title}, {} steps of training ({})\n\n  {:<48}{:>26}{:>26}\n",
         planned.world,
         planned.set.as_ref().map_or(String::new(), |set| format!(", {set}")),
         counted(planned.episodes as usize, &format!("{whose}episode")),
@@ -516,7 +516,7 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
         format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
     };
     let mut row = |name: &str, Reached { end, ever }: &Reached| {
-        let _ = writeln!(text, "  {name:<40}{:>26}{:>26}", percent(*end), percent(*ever));
+        let _ = writeln!(text, "  {name:<48}{:>26}{:>26}", percent(*end), percent(*ever));
     };
     let levels = if planned.levels > 1 { format!(" on {} levels", planned.levels) } else { String::new() };
     row(&format!("{} in the model's latents{levels}", planned.planner), reached);
