@@ -22,7 +22,7 @@ static ROW: Row = Row {
     title: "DMT-JEPA",
     one_line: "targets aggregated from similar neighbours",
     papers: &["arXiv:2405.17995"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; short runs know less than the untrained network"),
 };
 
 /// Settings of DMT-JEPA.

@@ -23,7 +23,7 @@ static ROW: Row = Row {
     title: "IWM",
     one_line: "the predictor is told which photometric transformation to apply",
     papers: &["arXiv:2403.00504"],
-    state: State::Partial("trains; short runs barely tell what a change of colours does"),
+    state: State::Partial("trains; knows what changes of colours do in one short run"),
 };
 
 /// How the predictor is told the action.

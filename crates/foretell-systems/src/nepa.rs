@@ -27,7 +27,7 @@ static ROW: Row = Row {
     title: "NEPA",
     one_line: "causal next-embedding prediction",
     papers: &["arXiv:2512.16922"],
-    state: State::Partial("trains; not measured yet"),
+    state: State::Partial("trains; foretells better than copying in one short run; not fine-tuned yet"),
 };
 
 /// Which network is kept after training.
