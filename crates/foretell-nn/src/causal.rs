@@ -156,6 +156,11 @@ impl CausalPredictor {
         self.pos_embed.dims()[0]
     }
 
+    /// Numbers in an action block.
+    pub fn action(&self) -> usize {
+        self.action_encoder.reduce.weight.dims()[1]
+    }
+
     /// The latent after each latent and its action, seeing only what came before.
     ///
     /// # Shapes

@@ -33,6 +33,7 @@ pub mod parameters;
 pub mod pooler;
 pub mod positions;
 pub mod predictor;
+pub mod prefixes;
 pub mod probe;
 pub mod pyramid;
 pub mod released;

@@ -74,8 +74,8 @@ impl World for Ring {
         Some(vec![(0.3 * turn(state[0], goal[0]) - state[1]).clamp(-0.1, 0.1)])
     }
 
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
-        vec![0.1 * turn(state[0], goal[0]).signum()]
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
+        Some(vec![0.1 * turn(state[0], goal[0]).signum()])
     }
 
     // Pushes that last a while.

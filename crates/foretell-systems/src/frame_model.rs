@@ -8,6 +8,7 @@ use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::framed::Framed;
 use foretell_nn::observer::{Observer, ObserverConfig};
 use foretell_nn::pair::Pair;
+use foretell_nn::prefixes::PrefixesConfig;
 use foretell_nn::vit::{Vit, VitConfig};
 use foretell_train::TrainConfig;
 use foretell_world::{Experience, ExperienceConfig, Form};
@@ -167,6 +168,8 @@ pub struct FrameModel {
     pub reach_shapes: bool,
     /// How steps between places are told.
     pub reach_head: ReachConfig,
+    /// What follows every prefix of a plan's actions, in one pass (arXiv 2606.26217); `horizon` 0 for none, as published.
+    pub prefixes: PrefixesSettings,
     /// The actor, on frozen latents: where steps are told it learns from what led nearer, elsewhere from what was done on the way to
     /// each later frame of a window (arXiv 2605.08732).
     pub actor: ActorConfig,
@@ -187,8 +190,54 @@ impl Default for FrameModel {
             reach: 1.0,
             reach_shapes: true,
             reach_head: ReachConfig::default(),
+            prefixes: PrefixesSettings::default(),
             actor: ActorConfig::default(),
         }
+    }
+}
+
+/// What follows every prefix of a plan's actions: a network beside the predictor that a search asks in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PrefixesSettings {
+    /// Blocks of actions that one pass goes ahead; a window has one observation more. 0 for none.
+    pub horizon: usize,
+    /// Weight of its error.
+    pub weight: f64,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the blocks' MLPs.
+    pub hidden: usize,
+    /// Maps that a latent goes through, one after the other.
+    pub maps: usize,
+    /// Their hidden width.
+    pub map_hidden: usize,
+}
+
+impl Default for PrefixesSettings {
+    fn default() -> Self {
+        Self { horizon: 0, weight: 1.0, depth: 2, heads: 4, hidden: 256, maps: 2, map_hidden: 256 }
+    }
+}
+
+impl PrefixesSettings {
+    /// An error for what cannot be.
+    fn check(&self, width: usize) -> Result<(), SystemError> {
+        let Self { horizon, weight, heads, hidden, maps, map_hidden, .. } = *self;
+        if horizon == 0 {
+            return Ok(());
+        }
+        if [heads, hidden, maps, map_hidden].contains(&0) || !width.is_multiple_of(heads.max(1)) || width % 2 == 1 {
+            return Err(SystemError::Setting(format!(
+                "`heads`, `hidden`, `maps` and `map_hidden` of `model.prefixes` must be at least 1, and `model.width` {width} even and a multiple of the {heads} heads"
+            )));
+        }
+        if !(weight > 0.0 && weight.is_finite()) {
+            return Err(SystemError::Setting(format!("`model.prefixes.weight` must be above 0, found {weight}")));
+        }
+        Ok(())
     }
 }
 
@@ -259,7 +308,17 @@ impl FrameModel {
         if self.reach_head.width == 0 {
             return Err(SystemError::Setting("`model.reach_head.width` must be at least 1".to_owned()));
         }
+        self.prefixes.check(*width)?;
         self.actor.check("model.actor")
+    }
+
+    /// Observations of the best window: what is looked back on and the next, or as far as prefixes go.
+    pub(crate) fn window(&self) -> (usize, String) {
+        let (history, horizon) = (self.history, self.prefixes.horizon);
+        if horizon > history {
+            return (horizon + 1, format!("the first and the {horizon} that prefixes foretell"));
+        }
+        (history + 1, format!("the {history} looked back on and the next"))
     }
 
     /// A predictor of latents from those before and actions of so many numbers.
@@ -294,7 +353,8 @@ impl FrameModel {
 
     /// The weights of its terms.
     pub(crate) fn terms(&self) -> Regularised {
-        Regularised { lambda: self.lambda, reach: self.reach, shapes: self.reach_shapes }
+        let prefixes = if self.prefixes.horizon > 0 { self.prefixes.weight } else { 0.0 };
+        Regularised { lambda: self.lambda, reach: self.reach, shapes: self.reach_shapes, prefixes }
     }
 
     /// Fresh networks behind an encoder.
@@ -309,9 +369,14 @@ impl FrameModel {
         let mut pair = |hidden, said| Pair::new(self.width, hidden, said, &mut fourth, &device);
         let reach = (self.reach > 0.0).then(|| pair(self.reach_head.width, 1));
         let actor = (self.actor.steps > 0).then(|| pair(self.actor.width, form.action));
+        let PrefixesSettings { horizon, depth, heads, hidden, maps, map_hidden, .. } = self.prefixes;
+        let (width, action) = (self.width, form.action);
+        let prefixes = PrefixesConfig { width, action, horizon, depth, heads, hidden, maps, map_hidden };
+        let prefixes = (horizon > 0).then(|| prefixes.init(&mut on.weights(4), &device));
         CausalNetworks {
             reach,
             actor,
+            prefixes,
             encoder: Framed::new(backbone, self.projector, self.width, &mut on.weights(1), &device),
             predictor: self.predictor(form.action).init(&mut on.weights(2), &device),
         }

@@ -47,9 +47,7 @@ impl System for LeWmConfig {
     }
 
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
-        let history = self.history;
-        let best = (history + 1, format!("the {history} looked back on and the next"));
-        data.fit_windows(best, history, decisions)?;
+        data.fit_windows(self.window(), self.history.max(self.prefixes.horizon), decisions)?;
         Ok(data.fit_exploration(self.reach > 0.0, "model.reach")?)
     }
 

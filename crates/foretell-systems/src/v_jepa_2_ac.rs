@@ -15,6 +15,7 @@ use foretell_nn::ac_predictor::{AcPredictorConfig, Extrinsics};
 use foretell_nn::causal::Foretells;
 use foretell_nn::frozen::FrozenFrames;
 use foretell_nn::layers::Linear;
+use foretell_nn::pair::Pair;
 use foretell_nn::positions::RopeStyle;
 use foretell_train::{Learner, TrainConfig};
 use foretell_world::{Experience, ExperienceConfig, Form, PlaySettings};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
 use crate::frozen;
+use crate::heads::ActorConfig;
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
@@ -83,6 +85,9 @@ pub struct VJepa2AcConfig {
     pub pose_weight: f64,
     /// What the networks are given of actions and of poses.
     pub scale: ActionScale,
+    /// The actor, on frozen tokens: it learns in hindsight from what was done on the way to each later frame of a window (arXiv 2605.08732).
+    /// Ours.
+    pub actor: ActorConfig,
     /// Mean and standard deviation of each number of a pose; empty until measured.
     pub pose_scale: Normalise,
 }
@@ -107,6 +112,7 @@ impl Default for VJepa2AcConfig {
             pose_step: PoseStep::Learnt,
             pose_weight: 1.0,
             scale: ActionScale::Standard,
+            actor: ActorConfig { steps: 0, ..ActorConfig::default() },
             pose_scale: Normalise::nothing(0),
         }
     }
@@ -218,7 +224,7 @@ impl VJepa2AcConfig {
                 return refuse(format!("`model.{key}` must be 0 or more, found {weight}"));
             }
         }
-        Ok(())
+        self.actor.check("model.actor")
     }
 
     /// How many numbers a pose has, and their scale.
@@ -309,7 +315,16 @@ impl VJepa2AcConfig {
             roll_out: self.roll_out,
             pose: self.pose_weight,
         };
-        let objective = BlockCausal { setting, actor: None, collator: Arc::new(collator), device: on.device.clone() };
-        (objective, BlockCausalNetworks::new(encoder, predictor, head, self.history))
+        let (rows, cols) = sight.grid;
+        let acts =
+            |weights: &mut _| Pair::new(rows * cols * sight.width, self.actor.width, form.action, weights, &device);
+        let actor = (self.actor.steps > 0).then(|| acts(&mut on.weights(2)));
+        let objective = BlockCausal {
+            setting,
+            actor: actor.is_some().then(|| self.actor.second()),
+            collator: Arc::new(collator),
+            device: on.device.clone(),
+        };
+        (objective, BlockCausalNetworks::new(encoder, predictor, head, self.history).with_actor(actor))
     }
 }

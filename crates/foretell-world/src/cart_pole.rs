@@ -9,12 +9,13 @@
 //! The goal is to stand still in the middle; success is that the pole still stands, so that it is met at the start, and the end of
 //! an episode is what counts. `oracle` is the linear-quadratic regulator of the dynamics about the upright pole; `greedy` pushes with
 //! all its force to the side to which the pole leans; play is the regulator under noise of every strength, which lets some poles
-//! fall. [`CartPole::linearised`] is what a Kalman filter over a silent link needs.
+//! fall. [`CartPole::linearised`] is what a Kalman filter over a [silent link](crate::Silent) needs.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::silent::Linear;
 use crate::world::{Episode, Reach, Scene, Spec, Split, World, WorldError};
 
 /// Gymnasium's constants, in SI units; `LENGTH` is half the pole's.
@@ -217,8 +218,13 @@ impl World for CartPole {
         (!lost(state)).then(|| vec![self.regulate(state, goal)])
     }
 
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
-        vec![(state[2] - goal[2]).signum()]
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
+        Some(vec![(state[2] - goal[2]).signum()])
+    }
+
+    fn linear(&self) -> Option<Linear> {
+        let (a, b) = Self::linearised();
+        Some(Linear { a: a.map(|row| row.to_vec()).to_vec(), b: b.map(|x| vec![x]).to_vec() })
     }
 
     fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {

@@ -365,8 +365,8 @@ impl World for Clear {
         Some(Self::towards(from, aim).map(|x| x as f32).to_vec())
     }
 
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
-        Self::towards(centre(state), centre(goal)).map(|x| x as f32).to_vec()
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
+        Some(Self::towards(centre(state), centre(goal)).map(|x| x as f32).to_vec())
     }
 
     fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {

@@ -277,15 +277,15 @@ impl World for Discs {
 
     /// Straight ahead: what is in the way is pushed away or gives way by itself.
     fn oracle(&self, _: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
-        Some(self.greedy(state, goal))
+        self.greedy(state, goal)
     }
 
     /// What brings the velocity to a quarter of what is left of the way.
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
         let mut action: Vec<f32> =
             (0..2).map(|axis| 0.25 * (goal[axis] - state[axis]) - (1.0 - DRAG) * state[axis + 2]).collect();
         self.spec.within_reach(&mut action);
-        action
+        Some(action)
     }
 
     /// Pushes of every length along a heading that drifts, which now and then is that of another disc, so that it is hit.

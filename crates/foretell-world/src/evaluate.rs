@@ -75,11 +75,12 @@ impl Trial {
                 }
             }
             step += taken;
+            world.failure().map_or(Ok(()), Err)?;
         }
         let calls_per_step = calls as f64 / (self.steps * tasks.len() as u64).max(1) as f64;
         let of =
             |f: &dyn Fn(&Episode, &Trail) -> bool| tasks.iter().zip(&trails).map(|(t, trail)| f(t, trail)).collect();
-        Ok(Outcome {
+        let outcome = Outcome {
             success: of(&|t, _| world.success(&t.state, &t.goal)),
             ever: of(&|t, trail| trail.states.iter().any(|state| world.success(state, &t.goal))),
             at_start: of(&|t, trail| world.success(&trail.states[0], &t.goal)),
@@ -87,7 +88,8 @@ impl Trial {
             distance: tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect(),
             trails,
             calls_per_step,
-        })
+        };
+        world.failure().map_or(Ok(outcome), |failure| Err(failure.into()))
     }
 }
 
@@ -206,7 +208,7 @@ impl Agent for Control {
             .zip(numbers)
             .map(|(task, number)| match self {
                 Self::Random => reach.draw(width, &mut rng(seed, Stream::Plan, step, *number)),
-                Self::Greedy => world.greedy(&task.state, &task.goal),
+                Self::Greedy => world.greedy(&task.state, &task.goal).unwrap_or_else(|| vec![0.0; width]),
                 Self::Oracle => world.oracle(&task.layout, &task.state, &task.goal).unwrap_or_else(|| vec![0.0; width]),
             })
             .collect();

@@ -266,6 +266,7 @@ impl Playground {
             let ExploreSettings { layouts, episodes, places } = *explore;
             play = play.explored(Explore { layouts, episodes, steps: *episode, places }).map_err(setting)?;
         }
+        world.failure().map_or(Ok(()), |failure| Err(setting(failure)))?;
         Ok(Self { world, play })
     }
 }
@@ -324,6 +325,7 @@ impl Modality for Experience {
         match config {
             ExperienceConfig::Play(settings) => {
                 let playground = Playground::open(settings, opening.seed)?;
+                settings.world.remember(playground.world.as_ref());
                 settings.normalise = playground.play.normalise().clone();
                 settings.actions = playground.play.actions().clone();
                 Ok(Self::Play(playground))
@@ -418,9 +420,10 @@ impl Modality for Experience {
     /// Of play, windows that no step of training takes.
     fn load(&self, part: Part, index: usize) -> Result<Window, DataError> {
         match self {
-            Self::Play(Playground { play, .. }) => {
+            Self::Play(Playground { play, world }) => {
                 let split = if part == Part::Train { Split::Training } else { Split::HeldOut };
-                Ok(play.window(split, 0, index as u64))
+                let window = play.window(split, 0, index as u64);
+                world.failure().map_or(Ok(window), |failure| Err(setting(failure)))
             }
             Self::Episodes(episodes) => episodes.cut_window(part, index),
         }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::noise::Noise;
-use crate::world::Reach;
+use crate::world::{Reach, WorldError};
 
 /// What candidates cost, by a model or by the truth.
 pub trait Problem {
@@ -231,12 +231,15 @@ pub enum PlannerError {
     },
     /// The actor planner without an actor.
     #[error(
-        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train eb-jepa or le-wm with `model.actor.steps` above 0"
+        "the planner `actor` needs a model with an actor: take `cem`, `icem`, `mppi` or `random`, or train with `model.actor.steps` above 0"
     )]
     NoActor,
     /// The gradient planner without a gradient.
     #[error("the planner `gradient` needs a model with gradients: take `cem`, `icem`, `mppi` or `random`")]
     NoGradient,
+    /// A world that has failed.
+    #[error(transparent)]
+    World(#[from] WorldError),
 }
 
 /// A plan of one episode.

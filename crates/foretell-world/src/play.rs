@@ -82,6 +82,11 @@ impl Play {
         Ok(Self { explored: Some((explore, Arc::default())), ..self })
     }
 
+    /// The same without what was explored: windows of training are of whatever layouts come up.
+    pub fn unexplored(&self) -> Self {
+        Self { explored: None, ..self.clone() }
+    }
+
     /// What is explored, if anything is.
     pub fn explores(&self) -> Option<&Explore> {
         self.explored.as_ref().map(|(explore, _)| explore)
@@ -134,7 +139,7 @@ impl Play {
     pub fn window(&self, split: Split, step: u64, index: u64) -> Window {
         let mut rng = self.generator(split, step, index);
         let (world, PlayConfig { episode: length, window: frames, frameskip }) = (&self.world, self.config);
-        let atlas = self.atlas().filter(|_| split == Split::Training);
+        let atlas = (split == Split::Training).then(|| self.atlas()).flatten();
         let (episode, places) = match atlas {
             Some(atlas) => atlas.draw(world.as_ref(), &mut rng),
             None => (world.reset(split, &mut rng), Places::default()),
@@ -178,9 +183,29 @@ impl Play {
         let [now, goal] = seen;
         Moment { now, goal, action: after[..width].to_vec() }
     }
+
+    /// What was seen at a moment of an episode, what its goal looks like, and what one who knows everything would do: what a policy
+    /// learns from by imitation. Where nobody knows, what was done.
+    pub fn lesson(&self, split: Split, (step, index): (u64, u64)) -> Moment {
+        let mut rng = self.generator(split, step, index);
+        let (world, width) = (&self.world, self.world.spec().action);
+        let episode = world.reset(split, &mut rng);
+        let first = rng.random_range(0..self.config.episode);
+        let actions = world.behave(&episode, first + 1, &mut rng);
+        let mut state = episode.state.clone();
+        let (before, done) = actions.split_at(first * width);
+        before.chunks_exact(width).for_each(|action| world.step(&episode.layout, &mut state, action));
+        let seen = |state: &[f32]| {
+            let mut seen = vec![0.0; world.spec().pixels()];
+            world.render(&episode.layout, state, &mut seen);
+            seen
+        };
+        let action = world.oracle(&episode.layout, &state, &episode.goal).unwrap_or_else(|| done.to_vec());
+        Moment { now: seen(&state), goal: seen(&episode.goal), action }
+    }
 }
 
-/// See [`Play::moment`].
+/// See [`Play::moment`] and [`Play::lesson`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moment {
     /// `[C, H, W]`, as the world shows it.
@@ -200,6 +225,8 @@ impl Source for Windows {
     type Sample = Window;
 
     fn batch(&self, step: u64) -> Result<Vec<Window>, DataError> {
-        Ok((0..self.batch as u64).map(|i| self.play.window(Split::Training, step, i)).collect())
+        let windows = (0..self.batch as u64).map(|i| self.play.window(Split::Training, step, i)).collect();
+        let failed = |failure: WorldError| Err(DataError::Setting(failure.to_string()));
+        self.play.world.failure().map_or(Ok(windows), failed)
     }
 }

@@ -18,7 +18,7 @@ use crate::evaluate::{Agent, Now, Turn};
 use crate::imagination::Imagination;
 use crate::planner::PlannerError;
 use crate::play::{Moment, Play};
-use crate::world::Split;
+use crate::world::{Spec, Split};
 
 /// How a policy is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,17 +98,39 @@ pub struct GoalPolicy<'a> {
 impl<'a> GoalPolicy<'a> {
     /// Goal-conditioned behaviour cloning: sees observations with an encoder of its own.
     pub fn cloned(play: &Play, config: &PolicyConfig, device: &Device) -> Self {
-        Self::learn(play, config, Eyes::Own, device)
+        let farthest = config.farthest;
+        Self::learn(play, config, Eyes::Own, device, &|at| play.moment(Split::Training, at, farthest))
     }
 
     /// Goal-conditioned inverse dynamics: sees a model's frozen latents. (GC-IDM, arXiv 2605.08732, beats planning on three of
     /// LeWorldModel's four tasks.)
     pub fn inverse_dynamics(play: &Play, config: &PolicyConfig, imagination: &'a Imagination) -> Self {
-        let device = imagination.device.clone();
-        Self::learn(play, config, Eyes::Model(imagination), &device)
+        let (device, farthest) = (imagination.device.clone(), config.farthest);
+        Self::learn(play, config, Eyes::Model(imagination), &device, &|at| play.moment(Split::Training, at, farthest))
     }
 
-    fn learn(play: &Play, config: &PolicyConfig, eyes: Eyes<'a>, device: &Device) -> Self {
+    /// What one who knows everything does, learnt from what a model's frozen latents say of now and of the task's goal.
+    pub fn imitating(play: &Play, config: &PolicyConfig, imagination: &'a Imagination) -> Self {
+        let device = imagination.device.clone();
+        Self::learn(play, config, Eyes::Model(imagination), &device, &|at| play.lesson(Split::Training, at))
+    }
+
+    /// The action at a model's latents `[1, N, D]` on the way to others, in the world's units.
+    pub fn decide(&self, now: &Tensor<3>, goal: &Tensor<3>, spec: &Spec) -> Vec<f32> {
+        let decided = self.networks.decide(pooled(now.clone()), pooled(goal.clone()));
+        let mut action = ops::values(decided);
+        self.actions.unscale(&mut action, 1);
+        spec.within_reach(&mut action);
+        action
+    }
+
+    fn learn(
+        play: &Play,
+        config: &PolicyConfig,
+        eyes: Eyes<'a>,
+        device: &Device,
+        draw: &(dyn Fn((u64, u64)) -> Moment + Sync),
+    ) -> Self {
         let spec = play.world().spec();
         let tracked = device.clone().autodiff();
         let mut weights = rng(config.seed, Stream::Init, 0, 0);
@@ -143,10 +165,7 @@ impl<'a> GoalPolicy<'a> {
         let train = TrainConfig { lr: config.lr, clip: 2.0, ..TrainConfig::default() };
         let rates = train.lr_schedule(steps);
         for step in 1..=steps {
-            let moments: Vec<Moment> = (0..config.batch as u64)
-                .into_par_iter()
-                .map(|i| play.moment(Split::Training, (step, i), config.farthest))
-                .collect();
+            let moments: Vec<Moment> = (0..config.batch as u64).into_par_iter().map(|i| draw((step, i))).collect();
             let (now, goal) = policy.features(&moments);
             let mut acted: Vec<f32> = moments.iter().flat_map(|m| m.action.iter().copied()).collect();
             policy.actions.scale(&mut acted, 1);

@@ -558,8 +558,8 @@ impl World for PushT {
         Some(Self::moving(state, aim.map(|x| x * scale)))
     }
 
-    fn greedy(&self, state: &[f32], _: &[f32]) -> Vec<f32> {
-        Self::moving(state, between(agent(state), Pose::of(state).out(CENTRE)))
+    fn greedy(&self, state: &[f32], _: &[f32]) -> Option<Vec<f32>> {
+        Some(Self::moving(state, between(agent(state), Pose::of(state).out(CENTRE))))
     }
 
     /// For some steps towards one place on or about the block, then towards another.

@@ -467,10 +467,10 @@ impl World for Rooms {
         paths.step([state[0], state[1]], REACH).map(|by| by.to_vec())
     }
 
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32> {
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
         let mut action = vec![goal[0] - state[0], goal[1] - state[1]];
         self.spec.within_reach(&mut action);
-        action
+        Some(action)
     }
 
     /// A random walk whose heading drifts and knows of no wall, as published, so that it often pushes against one; one in three

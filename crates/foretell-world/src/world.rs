@@ -4,13 +4,14 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::silent::Linear;
 use crate::worlds::WorldConfig;
 
 /// A world, or its play, that cannot be as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorldError {
     /// No world has this name.
-    #[error("there is no world `{name}`; known are {}", WorldConfig::NAMES.join(", "))]
+    #[error("there is no world `{name}`; known are {}", WorldConfig::known())]
     Unknown {
         /// The name.
         name: String,
@@ -147,6 +148,11 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// What has gone wrong, in a world that can fail: since then all that it gave is zeros.
+    fn failure(&self) -> Option<WorldError> {
+        None
+    }
+
     /// Steps that one plan on the true dynamics may take beside a model's plans: fewer where a step takes long.
     fn affordable(&self) -> u64 {
         u64::MAX
@@ -177,8 +183,14 @@ pub trait World: Send + Sync {
     /// The action of one who knows everything: a step on the shortest way. `None` if there is no way.
     fn oracle(&self, layout: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>>;
 
-    /// The action of one who sees no walls: straight towards the goal.
-    fn greedy(&self, state: &[f32], goal: &[f32]) -> Vec<f32>;
+    /// The action of one who sees no walls: straight towards the goal. `None` in a world that does not know where that is.
+    fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>>;
+
+    /// The dynamics about the goal, in a world that is kept from failing rather than brought somewhere; such a world has an
+    /// [`oracle`](Self::oracle) for whatever state is taken to be there.
+    fn linear(&self) -> Option<Linear> {
+        None
+    }
 
     /// Behaviour to learn from: `steps` actions from the episode's state, `[steps, A]`, as a curious agent takes them.
     fn behave(&self, episode: &Episode, steps: usize, rng: &mut ChaCha8Rng) -> Vec<f32>;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cart_pole::CartPole;
 use crate::clear::{Clear, ClearRule};
 use crate::discs::{Discs, DiscsConfig};
+use crate::program::Program;
 use crate::push_t::PushT;
 use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
 use crate::world::{World, WorldError};
@@ -74,7 +75,7 @@ fn farthest() -> usize {
 }
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum WorldConfig {
     /// Two rooms; wall and door are elsewhere in each episode.
@@ -164,6 +165,12 @@ pub enum WorldConfig {
         #[serde(default)]
         loose: bool,
     },
+    /// A world of one's own that another program plays, named by the environment.
+    Program {
+        /// What the program calls it; empty until asked.
+        #[serde(default)]
+        name: String,
+    },
 }
 
 impl Default for WorldConfig {
@@ -173,7 +180,7 @@ impl Default for WorldConfig {
 }
 
 impl WorldConfig {
-    /// The names.
+    /// The names of those that are built in.
     pub const NAMES: [&'static str; 9] = [
         "two-rooms",
         "two-rooms-fixed",
@@ -185,6 +192,11 @@ impl WorldConfig {
         CartPole::NAME,
         PushT::NAME,
     ];
+
+    /// All names, as people are told them.
+    pub fn known() -> String {
+        format!("{}, and {} for one of your own", Self::NAMES.join(", "), Program::NAME)
+    }
 
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
@@ -198,6 +210,7 @@ impl WorldConfig {
             Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
             CartPole::NAME => Self::CartPole { resolution: CAMERA, frames: FRAMES },
             PushT::NAME => Self::PushT { resolution: CAMERA, offset: 0, loose: false },
+            Program::NAME => Self::Program { name: String::new() },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
     }
@@ -214,12 +227,20 @@ impl WorldConfig {
             Self::TwoRoomsClear { .. } => Clear::NAME,
             Self::CartPole { .. } => CartPole::NAME,
             Self::PushT { .. } => PushT::NAME,
+            Self::Program { .. } => Program::NAME,
         }
     }
 
     /// Discs, with our settings.
     pub fn discs() -> Self {
         Self::Discs { discs: DISCS, view: Auto::Auto, resolution: RESOLUTION }
+    }
+
+    /// Remembers what a world of a program is called, so that no other is taken for it.
+    pub(crate) fn remember(&mut self, world: &dyn World) {
+        if let Self::Program { name } = self {
+            world.spec().name.clone_into(name);
+        }
     }
 
     /// The world.
@@ -238,6 +259,7 @@ impl WorldConfig {
                 let rule = if strict { ClearRule::STRICT } else { ClearRule::MODERATE };
                 return Ok(Arc::new(Clear::new(resolution, rule)?));
             }
+            Self::Program { ref name } => return Ok(Arc::new(Program::of_environment(name)?)),
             Self::PushT { resolution, offset, loose } => return Ok(Arc::new(PushT::new(resolution, offset, loose)?)),
             Self::CartPole { resolution, frames } => return Ok(Arc::new(CartPole::new(resolution, frames)?)),
             Self::Discs { discs, view, resolution } => {

@@ -6,11 +6,12 @@ use burn::tensor::Tensor;
 use foretell_nn::ac_predictor::AcPredictor;
 use foretell_nn::frozen::{FrozenFrames, normalised};
 use foretell_nn::layers::Linear;
+use foretell_nn::pair::Pair;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use super::model::flat;
-use super::{Dynamics, Networks, Seen, State, WorldModel};
+use super::{Dynamics, Networks, Seen, State, WorldModel, heads};
 use crate::{Clock, Latents, Outcome};
 
 /// What the optimiser touches, behind an encoder that it does not.
@@ -23,6 +24,9 @@ pub struct BlockCausalNetworks {
     /// Kept after training: what has become of a step's pose token → how the pose changes. `None` as released, where the action
     /// itself is that change, and where no poses are told.
     pub pose: Option<Linear>,
+    /// Kept after training: all tokens of a frame and of one's goal → the action, in the units that the predictor takes. It learns when the
+    /// rest has learnt. `None` as released.
+    pub actor: Option<Pair>,
     /// Frames that a step looks back on when it is asked outside of training.
     #[module(skip)]
     look_back: usize,
@@ -77,9 +81,14 @@ pub struct Predicted {
 }
 
 impl BlockCausalNetworks {
-    /// Of an encoder and what predicts, which looks back on so many frames at most when it plans.
+    /// Of an encoder and what predicts, which looks back on so many frames at most when it plans; without an actor.
     pub fn new(encoder: FrozenFrames, predictor: AcPredictor, pose: Option<Linear>, look_back: usize) -> Self {
-        Self { encoder, predictor, pose, look_back: look_back.max(1) }
+        Self { encoder, predictor, pose, actor: None, look_back: look_back.max(1) }
+    }
+
+    /// The same with an actor.
+    pub fn with_actor(self, actor: Option<Pair>) -> Self {
+        Self { actor, ..self }
     }
 
     /// What follows each of k frames: their tokens `[B, k·N, D]`, and their poses where they are told, `[B, k, S]`.
@@ -209,6 +218,10 @@ impl WorldModel for BlockCausalNetworks {
     fn latents_are_given(&self) -> bool {
         true
     }
+
+    fn actor(&self) -> Option<&Pair> {
+        self.actor.as_ref()
+    }
 }
 
 impl Networks for BlockCausalNetworks {
@@ -217,6 +230,12 @@ impl Networks for BlockCausalNetworks {
 
     fn encoder(&self) -> &FrozenFrames {
         &self.encoder
+    }
+
+    /// By what was done on the way from each frame to a later one.
+    fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
+        let latents = self.encoder.frozen().tokens(&seen.batch.observations);
+        Some(heads::inverse(actor, &flat(latents), seen))
     }
 
     fn loss(&self, forcing: &Forcing, seen: &Seen<'_>, clock: &Clock) -> Outcome {

@@ -1,16 +1,17 @@
 //! LeWorldModel's networks (arXiv 2603.19312): one vector a frame, a causal transformer conditioned on actions, two terms.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use foretell_nn::Backbone;
 use foretell_nn::causal::CausalPredictor;
 use foretell_nn::framed::Framed;
 use foretell_nn::layers::Pass;
 use foretell_nn::pair::Pair;
+use foretell_nn::prefixes::Prefixes;
 use foretell_ops as ops;
 
-use super::model::one_token;
-use super::{Dynamics, Networks, Seen, State, WorldModel, heads, stretches};
+use super::model::{flat, one_token};
+use super::{Dynamics, Gauge, Networks, Seen, State, WorldModel, heads, stretches};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
 
@@ -26,6 +27,8 @@ pub struct CausalNetworks<B: Module> {
     /// Kept after training: a latent and one's goal → the action, in the units that the predictor takes. It learns when the rest has
     /// learnt. `None` as released.
     pub actor: Option<Pair>,
+    /// Kept after training: what follows every prefix of a plan's actions, in one pass. `None` as released.
+    pub prefixes: Option<Prefixes>,
 }
 
 /// What is set beside the networks.
@@ -38,6 +41,8 @@ pub struct Regularised {
     pub reach: f64,
     /// Whether latents learn from it too, so that they come to know what bars the way.
     pub shapes: bool,
+    /// Weight of what is off in the latents after each prefix of a window's actions. Ours beside the predictor, after arXiv 2606.26217.
+    pub prefixes: f64,
 }
 
 /// Teacher forcing over every position, gradients on both sides: no target network and no stop-gradient.
@@ -112,8 +117,24 @@ impl<B: Backbone + 'static> CausalNetworks<B> {
             terms.push(("reach", told.clone().inner()));
             loss = loss + told * setting.reach;
         }
+        if let Some(prefixes) = self.prefixes.as_ref().filter(|_| setting.prefixes > 0.0) {
+            let off = off_by_prefix(prefixes, &latents, &seen.actions, [t, b]);
+            terms.push(("prefixes", off.clone().inner()));
+            loss = loss + off * setting.prefixes;
+        }
         Learnt { loss, terms, health, latents }
     }
+}
+
+/// The mean squared error of the latents after each prefix of the actions from the first frame on, of time-major latents `[T·B, D]` and
+/// actions `[(T − 1)·B, A]`; gradients on both sides.
+fn off_by_prefix(prefixes: &Prefixes, latents: &Tensor<2>, actions: &Tensor<2>, [t, b]: [usize; 2]) -> Tensor<1> {
+    let ([_, d], [_, a]) = (latents.dims(), actions.dims());
+    let h = prefixes.horizon().min(t - 1);
+    let done = actions.clone().reshape([t - 1, b, a]).narrow(0, 0, h).swap_dims(0, 1);
+    let there = latents.clone().reshape([t, b, d]).narrow(0, 1, h).swap_dims(0, 1);
+    let ahead = prefixes.forward(latents.clone().narrow(0, 0, b), done);
+    ops::l2(ahead, there)
 }
 
 impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
@@ -135,6 +156,35 @@ impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
 
     fn actor(&self) -> Option<&Pair> {
         self.actor.as_ref()
+    }
+
+    /// By prefixes, where they are learnt: as many passes as horizons that a plan is long.
+    fn distances(
+        &self,
+        gauge: Gauge,
+        state: &State,
+        goal: &Tensor<3>,
+        actions: &[f32],
+        steps: usize,
+    ) -> Option<Vec<f32>> {
+        let prefixes = self.prefixes.as_ref()?;
+        let goal = flat(goal.clone());
+        let told = |latents: Tensor<2>| match gauge {
+            Gauge::Steps => self.steps_to(latents, goal.clone()),
+            Gauge::Latents => Some((latents - goal.clone()).square().mean_dim(1)),
+        };
+        let (begin, device) = (state.vectors(), goal.device());
+        let ([_, d], action) = (begin.dims(), self.predictor.action());
+        let samples = actions.len() / (steps * action).max(1);
+        let actions = Tensor::<3>::from_data(TensorData::new(actions.to_vec(), [samples, steps, action]), &device);
+        let (mut here, mut along) = (begin.repeat_dim(0, samples), Vec::new());
+        for first in (0..steps).step_by(prefixes.horizon()) {
+            let h = prefixes.horizon().min(steps - first);
+            let ahead = prefixes.forward(here, actions.clone().narrow(1, first, h));
+            here = ahead.clone().narrow(1, h - 1, 1).reshape([samples, d]);
+            along.push(told(ahead.reshape([samples * h, d]))?.reshape([samples, h]));
+        }
+        Some(ops::values(Tensor::cat(along, 1)))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, Normalise, Places, Window};
 use foretell_jepa::dynamics::causal::Regularised;
 use foretell_jepa::dynamics::{
-    Causal, CausalNetworks, Networks, Slices, State, TrainedModel, WindowBatch, WindowCollator, WorldModel,
+    Causal, CausalNetworks, Gauge, Networks, Slices, State, TrainedModel, WindowBatch, WindowCollator, WorldModel,
 };
 use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::{CausalConfig, Foretells};
@@ -16,6 +16,7 @@ use foretell_nn::framed::Framed;
 use foretell_nn::layers::{Pass, absorb};
 use foretell_nn::observer::{Observer, ObserverConfig};
 use foretell_nn::pair::Pair;
+use foretell_nn::prefixes::{Prefixes, PrefixesConfig};
 use foretell_nn::weights;
 use foretell_ops as ops;
 
@@ -51,6 +52,7 @@ pub(crate) fn networks(width: usize) -> CausalNetworks<Observer> {
         predictor: predictor.init(&mut weights(2), &device),
         reach: None,
         actor: None,
+        prefixes: None,
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn collator() -> WindowCollator {
 
 fn objective(lambda: f64) -> Causal<Observer> {
     Causal {
-        setting: Regularised { lambda, reach: 0.0, shapes: true },
+        setting: Regularised { lambda, reach: 0.0, shapes: true, prefixes: 0.0 },
         actor: None,
         collator: Arc::new(collator()),
         device: Device::flex(),
@@ -147,6 +149,68 @@ fn both_sides_of_the_prediction_learn_and_the_weight_is_lambda() {
     assert!(learns(networks.predictor.blocks[0].modulation.weight.val()), "what the actions say");
 }
 
+/// What follows each prefix of up to two blocks of actions, by a network that says something.
+fn prefixes() -> Prefixes {
+    let config =
+        PrefixesConfig { width: WIDTH, action: 4, horizon: 2, depth: 1, heads: 2, hidden: 16, maps: 1, map_hidden: 8 };
+    let mut prefixes = config.init(&mut rng(2, Stream::Init, 0, 9), &Device::flex().autodiff());
+    let modulation = &mut prefixes.maps[0].modulation.weight;
+    let moved = Tensor::<2>::from_data(
+        TensorData::new(noise(3 * WIDTH * WIDTH, 5), [3 * WIDTH, WIDTH]),
+        &Device::flex().autodiff(),
+    );
+    *modulation = Param::initialized(modulation.id, moved.require_grad());
+    prefixes
+}
+
+#[test]
+fn prefixes_learn_from_the_first_frame_on_and_a_search_asks_them_in_the_predictors_place() {
+    let networks = CausalNetworks { prefixes: Some(prefixes()), ..networks(WIDTH) };
+    let batch = batch(&windows(6, 4));
+    let of = |prefixes| {
+        let base = objective(0.0);
+        let setting = Regularised { prefixes, ..base.setting };
+        Causal { setting, ..base }.loss(&networks, &batch, &CLOCK)
+    };
+    let (without, with) = (of(0.0), of(2.0));
+    let told = with.terms.iter().find(|term| term.0 == "prefixes").unwrap().1.clone().into_scalar::<f32>();
+    let value = |outcome: &Outcome| outcome.loss.clone().into_scalar::<f32>();
+    assert!((value(&with) - value(&without) - 2.0 * told).abs() < 1e-4 && told > 0.0);
+    assert!(without.terms.iter().all(|term| term.0 != "prefixes"));
+
+    // A plan of three blocks: two by one pass, the third from where the second led.
+    let model = networks.clone().valid();
+    let (start, goal) = (noise(WIDTH, 41), noise(WIDTH, 42));
+    let row = |values: &[f32]| Tensor::<3>::from_data(TensorData::new(values.to_vec(), [1, 1, WIDTH]), &Device::flex());
+    let actions = noise(2 * 3 * 4, 43);
+    let state = State::begin(row(&start));
+    let found = model.distances(Gauge::Latents, &state, &row(&goal), &actions, 3).unwrap();
+    let mut expected = Vec::new();
+    for plan in actions.chunks_exact(12) {
+        let acts = |from: usize, count: usize| {
+            Tensor::<3>::from_data(
+                TensorData::new(plan[from * 4..][..count * 4].to_vec(), [1, count, 4]),
+                &Device::flex(),
+            )
+        };
+        let network = model.prefixes.as_ref().unwrap();
+        let first = network.forward(row(&start).reshape([1, WIDTH]), acts(0, 2));
+        let last = first.clone().narrow(1, 1, 1).reshape([1, WIDTH]);
+        let all = [ops::values(first), ops::values(network.forward(last, acts(2, 1)))].concat();
+        expected.extend(
+            all.chunks_exact(WIDTH)
+                .map(|latent| latent.iter().zip(&goal).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / WIDTH as f32),
+        );
+    }
+    assert_eq!(found.len(), 6);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+    assert!(
+        CausalNetworks { prefixes: None, ..model }
+            .distances(Gauge::Latents, &state, &row(&goal), &actions, 3)
+            .is_none()
+    );
+}
+
 /// A head over two latents that says so many numbers.
 fn pair(said: usize, network: u64) -> Pair {
     Pair::new(WIDTH, 8, said, &mut rng(2, Stream::Init, 0, network), &Device::flex().autodiff())
@@ -167,7 +231,11 @@ fn steps_between_places_shape_latents_where_that_is_wanted_and_are_read_from_the
     let objective = |reach, shapes| {
         let base = objective(0.0);
         let collator = WindowCollator { places: true, ..collator() };
-        Causal { setting: Regularised { lambda: 0.0, reach, shapes }, collator: Arc::new(collator), ..base }
+        Causal {
+            setting: Regularised { lambda: 0.0, reach, shapes, prefixes: 0.0 },
+            collator: Arc::new(collator),
+            ..base
+        }
     };
     let batch = objective(1.0, true).collator.collate(3, &with_places(4)).unwrap();
     let whole = |reach| objective(reach, true).loss(&networks, &batch, &CLOCK);

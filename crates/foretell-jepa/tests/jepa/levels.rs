@@ -40,7 +40,7 @@ fn three_levels() -> LevelledNetworks<Observer> {
 }
 
 fn loss(networks: &LevelledNetworks<Observer>, learning: Learning, batch: &WindowBatch, step: u64) -> Outcome {
-    let ground = foretell_jepa::dynamics::causal::Regularised { lambda: 0.1, reach: 0.0, shapes: true };
+    let ground = foretell_jepa::dynamics::causal::Regularised { lambda: 0.1, reach: 0.0, shapes: true, prefixes: 0.0 };
     let objective = Hierarchy::<Observer> {
         setting: Levelled { ground, lambda: 0.1, learning },
         actor: None,

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use foretell_jepa::dynamics::Gauge;
-use foretell_systems::recipe::unknown;
+use foretell_systems::recipe::{self, unknown};
 use foretell_systems::{Imaginer, Manner};
 use foretell_world::{
     Agent, Budget, Control, Cost, Episode, GoalPolicy, Measure, Now, Outcome, Planner, PlannerConfig, PolicyConfig,
@@ -44,6 +45,10 @@ pub(super) struct PlanningArgs {
     /// Check that the model was trained in this world.
     #[arg(long)]
     world: Option<String>,
+    /// Act in the world with this setting changed, a `data.world.KEY` of the run: in one that training never saw, or with goals farther
+    /// off. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     /// random, cem, icem, mppi, actor or gradient. Without it, the model's actor if it has learnt one, or else icem.
     #[arg(long)]
     planner: Option<String>,
@@ -111,10 +116,14 @@ impl PlanningArgs {
     /// The model, in the world that was asked for.
     pub(super) fn model(&self) -> Result<KeptModel, Error> {
         let device = self.device.open()?;
-        let kept = match &self.run {
+        let mut kept = match &self.run {
             Some(run) => KeptModel::open(run, &device)?,
             None => KeptModel::built_in(&device)?,
         };
+        if let Some(world) = changed(kept.session.recipe(), &self.settings)? {
+            kept.imaginer.imagination.check(world.as_ref())?;
+            kept.imaginer.playground.world = world;
+        }
         let (whose, system) = (kept.whose(), kept.session.row().name);
         if !self.precision.is_f32() {
             // What imagines is a recurrent network, or blocks that actions modulate.
@@ -268,8 +277,12 @@ fn cost(text: &str) -> Result<Cost, Error> {
 #[derive(Serialize)]
 struct Controls<T> {
     random: T,
-    greedy: T,
-    oracle: T,
+    /// Where the world knows what is straight ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greedy: Option<T>,
+    /// Where it knows the shortest way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oracle: Option<T>,
     truth: T,
     /// The model's actor, where something else was asked to plan.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,8 +298,8 @@ impl<T> Controls<T> {
         let Self { random, greedy, oracle, truth, actor, cloning, inverse } = self;
         Controls {
             random: f(random),
-            greedy: f(greedy),
-            oracle: f(oracle),
+            greedy: greedy.as_ref().map(&f),
+            oracle: oracle.as_ref().map(&f),
             truth: f(truth),
             actor: actor.as_ref().map(&f),
             cloning: cloning.as_ref().map(&f),
@@ -344,6 +357,9 @@ struct Planned {
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<u64>,
     levels: usize,
+    /// Settings of the world that were changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<String>,
     seed: u64,
 }
 
@@ -367,6 +383,16 @@ struct Match<'a> {
 impl Match<'_> {
     fn play(&self, agent: &mut dyn Agent) -> Result<Outcome, Error> {
         Ok(self.trial.play_out(self.world, self.tasks.clone(), agent)?)
+    }
+
+    /// Whether the world knows what is straight ahead.
+    fn knows_ahead(&self) -> bool {
+        self.tasks.iter().any(|task| self.world.greedy(&task.state, &task.goal).is_some())
+    }
+
+    /// Whether it knows any shortest way.
+    fn knows_ways(&self) -> bool {
+        self.tasks.iter().any(|task| self.world.oracle(&task.layout, &task.state, &task.goal).is_some())
     }
 
     fn reached(&self, agent: &mut dyn Agent) -> Result<Reached, Error> {
@@ -420,8 +446,8 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         let actor_manner = Manner { config: manner.config, ..imaginer.manner(ACTOR) };
         let controls = Controls {
             random: all.reached(&mut Control::Random)?,
-            greedy: all.reached(&mut Control::Greedy)?,
-            oracle: all.reached(&mut Control::Oracle)?,
+            greedy: all.knows_ahead().then(|| all.reached(&mut Control::Greedy)).transpose()?,
+            oracle: all.knows_ways().then(|| all.reached(&mut Control::Oracle)).transpose()?,
             truth: all.reached(&mut with_truth(&manner, asked.replan, all.world))?,
             actor: actor.then(|| all.reached(&mut imaginer.agent(&actor_manner))).transpose()?,
             cloning,
@@ -455,6 +481,7 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
             cost: asked.cost.clone(),
             budget: asked.budget,
             levels: imaginer.levels(&manner),
+            settings: asked.settings.clone(),
             seed: asked.seed,
         };
         if !args.json {
@@ -472,6 +499,30 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         }
         _ => planned.iter().try_for_each(print_json),
     }
+}
+
+/// The world of a run's recipe with these settings changed, if any are.
+fn changed(mut recipe: toml::Table, settings: &[String]) -> Result<Option<Arc<dyn World>>, Error> {
+    let refused = |what: String| Error::Misuse(format!("`--set`: {what}"));
+    for entry in settings {
+        let (key, value) = recipe::entry(entry).map_err(|error| refused(error.to_string()))?;
+        let known =
+            recipe::get(&recipe, "data.world").and_then(toml::Value::as_table).into_iter().flat_map(|of| of.keys());
+        let known: Vec<String> = known.filter(|k| *k != "kind").map(|k| format!("data.world.{k}")).collect();
+        if !known.iter().any(|known| known == key) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(refused(format!(
+                "found `{key}`; what can be changed is the world that is acted in, not what has learnt. Known here: {known}"
+            )));
+        }
+        recipe::set(&mut recipe, key, value).map_err(|error| refused(error.to_string()))?;
+    }
+    let world = recipe::get(&recipe, "data.world").filter(|_| !settings.is_empty());
+    let Some(world) = world else { return Ok(None) };
+    let config: WorldConfig = world.clone().try_into().map_err(|error: toml::de::Error| {
+        refused(format!("`{}` is no world: {}", settings.join(" "), error.message().replace('\n', "; ")))
+    })?;
+    Ok(Some(config.init()?))
 }
 
 /// A protocol for a model that learnt in its world.
@@ -503,7 +554,7 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
     let mut text = format!(
         "{}{}, {} of {} steps; {title}, {} steps of training ({})\n\n  {:<48}{:>26}{:>26}\n",
         planned.world,
-        planned.set.as_ref().map_or(String::new(), |set| format!(", {set}")),
+        planned.set.iter().chain(&planned.settings).fold(String::new(), |text, set| text + ", " + set),
         counted(planned.episodes as usize, &format!("{whose}episode")),
         planned.steps,
         planned.trained_steps,
@@ -521,9 +572,13 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
     let levels = if planned.levels > 1 { format!(" on {} levels", planned.levels) } else { String::new() };
     row(&format!("{} in the model's latents{levels}", planned.planner), reached);
     row("random actions", &controls.random);
-    row("straight ahead", &controls.greedy);
+    if let Some(greedy) = &controls.greedy {
+        row("straight ahead", greedy);
+    }
     row("cem on the true dynamics", &controls.truth);
-    row("the shortest way", &controls.oracle);
+    if let Some(oracle) = &controls.oracle {
+        row("the shortest way", oracle);
+    }
     for (name, reached) in [
         ("the model's actor", &controls.actor),
         ("behaviour cloning", &controls.cloning),

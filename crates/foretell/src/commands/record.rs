@@ -16,7 +16,7 @@ use crate::output::{print, word};
 /// What `record` was asked.
 #[derive(Debug, clap::Args)]
 pub struct RecordArgs {
-    #[arg(long, default_value = "two-rooms", help = format!("Play in this world: {}", WorldConfig::NAMES.join(", ")))]
+    #[arg(long, default_value = "two-rooms", help = format!("Play in this world: {}", WorldConfig::known()))]
     world: String,
     /// Record this many pictures, each of an episode of its own, of layouts that are for training.
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

@@ -33,7 +33,7 @@ pub struct TrainArgs {
     /// lie now.
     #[arg(long)]
     data: Option<PathBuf>,
-    #[arg(long, help = format!("Learn from play in a world: {}", WorldConfig::NAMES.join(", ")))]
+    #[arg(long, help = format!("Learn from play in a world: {}", WorldConfig::known()))]
     world: Option<String>,
     /// The run's folder; `runs/SYSTEM-DATA-N` by default.
     #[arg(long)]

@@ -16,6 +16,7 @@ mod kernels;
 mod plan;
 mod precision;
 mod probing;
+mod program;
 mod recorded;
 mod released;
 mod resume;

@@ -34,7 +34,7 @@ pub(crate) fn refused(arguments: &[&str], parts: &[&str]) {
 }
 
 #[track_caller]
-fn one_sentence(output: &Output, parts: &[&str]) {
+pub(crate) fn one_sentence(output: &Output, parts: &[&str]) {
     let text = stderr(output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "not one sentence: {text}");
@@ -52,7 +52,15 @@ fn small_run(world: &str, run: &Path) -> (Value, String) {
 /// The same with settings of its own.
 fn small_run_with(world: &str, run: &Path, more: &[&str]) -> (Value, String) {
     let mut arguments = vec!["train", "eb-jepa", "--world", world, "--steps", "2", "--json"];
-    let small = ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "data.explore.layouts=3", "data.window=9"];
+    let small = [
+        "train.batch=8",
+        "model.width=32",
+        "model.widths=[8, 8]",
+        "data.explore.layouts=3",
+        "data.explore.episodes=2",
+        "data.episode=20",
+        "data.window=9",
+    ];
     for setting in small.iter().chain(more) {
         arguments.extend(["--set", setting]);
     }
@@ -158,6 +166,9 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
         (&["--world", "maze"], &["built-in model", "two-rooms", "maze", "foretell train"]),
         (&["--world", "tow-rooms"], &["tow-rooms", "two-rooms"]),
         (&["nowhere"], &["nowhere", "holds no run"]),
+        (&["--set", "model.width=3"], &["`--set`", "`model.width`", "Known here: data.world.resolution"]),
+        (&["--set", "data.world.resolution=\"x\""], &["`--set`", "is no world"]),
+        (&["--set", "data.world.resolution=16"], &["two-rooms", "trained on observations"]),
     ] {
         let arguments: Vec<&str> = ["plan"].iter().chain(more).copied().collect();
         refused(&arguments, parts);
@@ -224,6 +235,27 @@ fn every_world_is_learnt_in_and_planned_in() {
         let outcome = planned(&[run.to_str().unwrap(), "--episodes", "2", "--planner", "random"], "2");
         assert_eq!((&outcome["world"], outcome["controls"]["oracle"].is_number()), (&world.into(), true));
     }
+}
+
+#[test]
+fn a_pole_that_must_not_fall_is_kept_up_while_pictures_seldom_come() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    let (summary, _) = small_run_with("cart-pole", &run, &["data.world.resolution=16", "judge.episodes=1"]);
+    assert_eq!(controlled(&run), ["places", "forecast", "energy", "silence", "episodes"]);
+    let stands = |by: &str| -> Vec<f64> {
+        let rows = summary["silence"].as_array().unwrap().iter().filter(|row| row["by"] == by);
+        rows.map(|row| row["steps"].as_f64().unwrap()).collect()
+    };
+    let of = ["foretold latents", "the same, untrained", "the last picture", "the last action again"];
+    for by in of {
+        let steps = stands(by);
+        assert!(steps.len() == 6 && steps.iter().all(|steps| (1.0..=200.0).contains(steps)), "{by}: {steps:?}");
+    }
+    assert_eq!(stands("the last picture")[0], stands("the last action again")[0]);
+    // The regulator that is told the truth keeps it up all the time, and for a while when it is told seldom.
+    let kalman = stands("Kalman filter on the true state");
+    assert_eq!(kalman[..4], [200.0; 4], "{kalman:?}");
 }
 
 /// A protocol of two sets, moderate and strict; its text.

@@ -7,6 +7,7 @@ mod energy;
 mod episodes;
 pub mod film;
 mod objects;
+mod silence;
 
 pub use by_level::by_level;
 
@@ -52,7 +53,10 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
             let judge = InPlay { playground };
             let untrained = imagination(run, Which::Untrained)?;
             let places = judge.places(&trained, &untrained)?;
-            let following = following(&trained, &untrained, &judge.foretold())?;
+            let mut following = following(&trained, &untrained, &judge.foretold())?;
+            if run.settings.episodes > 0 {
+                following.extend(silence::silence(playground, &trained, &untrained, run.on.seed)?);
+            }
             let ExperienceConfig::Play(settings) = run.on.config else {
                 return Err(JudgeError::Other("the settings of recorded episodes have opened play".to_owned()));
             };
@@ -66,7 +70,7 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
             if run.settings.episodes > 0 {
                 found.push(episodes::episodes(&imaginer, run.settings.episodes, horizon)?);
             }
-            Ok(found)
+            playground.world.failure().map_or(Ok(found), |failure| Err(failure.into()))
         }
         Experience::Episodes(episodes) => recorded(episodes, &trained, &imagination(run, Which::Untrained)?),
     }
@@ -99,8 +103,10 @@ impl InPlay<'_> {
         let spec = self.playground.world.spec();
         let (pixels, width) = (spec.pixels(), spec.state);
         let (mut observations, mut states) = (Vec::new(), Vec::new());
+        // Whoever only looks does not wait for layouts to be explored.
+        let play = self.playground.play.unexplored();
         for i in 0..windows {
-            let window = self.playground.play.window(split, step, i);
+            let window = play.window(split, step, i);
             for t in (0..window.frames).step_by(STRIDE) {
                 observations.extend(&window.observations[t * pixels..][..pixels]);
                 states.extend(&window.states[t * width..][..width]);

@@ -44,7 +44,7 @@ pub(super) enum System {
     CJepa,
     /// C-JEPA on slots that are found in the first steps and frozen from then on.
     FoundSlots,
-    /// SAR-JEPA from the generated scenes.
+    /// I-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
@@ -112,6 +112,18 @@ impl System {
 
     pub(super) fn arguments(self) -> Vec<&'static str> {
         let (name, sets): (_, &[_]) = match self {
+            System::Scenes => (
+                "i-jepa",
+                &[
+                    "model.width=32",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.predictor_width=16",
+                    "model.predictor_depth=1",
+                    "model.patch=8",
+                    "judge.train_samples=200",
+                ],
+            ),
             System::IJepa => (
                 "i-jepa",
                 &[
@@ -141,11 +153,45 @@ impl System {
                 &["model.backbone.widths=[16, 32]", "model.projector=[64]", "model.code_width=16", "model.slices=64"],
             ),
             System::SJea => ("s-jea", &["model.levels=[[16], [32]]", "model.projector=[64]", "model.code_width=16"]),
-            System::EbJepa => ("eb-jepa", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
-            System::LeWm => ("le-wm", &["data.world.resolution=32", "data.explore.layouts=6", "judge.episodes=0"]),
-            System::HJepa => ("h-jepa", &["data.world.resolution=32", "model.learning=in-turn", "judge.episodes=0"]),
+            System::EbJepa => (
+                "eb-jepa",
+                &[
+                    "data.world.resolution=16",
+                    "data.explore.layouts=6",
+                    "data.episode=30",
+                    "data.window=9",
+                    "judge.episodes=0",
+                    "model.width=32",
+                    "model.widths=[8, 8]",
+                ],
+            ),
+            System::LeWm => (
+                "le-wm",
+                &[
+                    "data.world.resolution=16",
+                    "data.explore.layouts=6",
+                    "data.episode=30",
+                    "data.window=5",
+                    "judge.episodes=0",
+                    "model.width=16",
+                    "model.encoder.widths=[8, 8]",
+                    "model.projector=32",
+                ],
+            ),
+            System::HJepa => (
+                "h-jepa",
+                &[
+                    "data.world.resolution=16",
+                    "data.episode=60",
+                    "judge.episodes=0",
+                    "model.learning=in-turn",
+                    "model.width=16",
+                    "model.encoder.widths=[8, 8]",
+                    "model.projector=32",
+                ],
+            ),
             System::Recorded => ("le-wm", &["data.window=6"]),
-            System::SarJepa | System::Scenes => (
+            System::SarJepa => (
                 "sar-jepa",
                 &[
                     "model.patch=8",
