@@ -6,9 +6,11 @@ mod draw;
 mod energy;
 mod episodes;
 pub mod film;
+mod imitation;
 mod objects;
 
 pub use by_level::by_level;
+pub use imitation::imitation;
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};
