@@ -34,6 +34,8 @@ pub enum Stream {
     Noise = 12,
     /// Families of synthetic series that a forecaster learns from; `index` is the family's place in the batch.
     Prior = 27,
+    /// An expert's demonstrations: `step` is 0 in the training part and 1 in the held-out part, `index` the demonstration.
+    Demonstration = 28,
 }
 
 /// The generator of one place in a run.

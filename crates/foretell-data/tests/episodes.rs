@@ -243,6 +243,39 @@ fn what_does_not_fit_is_refused_in_a_sentence() {
     assert!(refusal(&folder.path().join("none.npz"), EpisodesConfig::default()).contains("nothing at"));
 }
 
+#[test]
+fn padded_windows_begin_at_every_observation_that_another_follows_and_end_with_their_episode() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = [("observations", pictures(25)), ("actions", steps(25)), ("lengths", wholes(&[10, 15]))];
+    let path = file(&folder, "play.npz", &members);
+    let asked = |padded| EpisodesConfig { window: 4, frameskip: 2, padded, ..Default::default() };
+    let [within, beyond] = [false, true].map(|padded| Episodes::open(&path, asked(padded)).unwrap());
+    let windows = held_out_windows(&beyond);
+    let length = if windows[0].observations[0] == 0.0 { 10 } else { 15 };
+    assert_eq!((held_out_windows(&within).len(), windows.len()), (length - 6, length - 2));
+    assert!(held_out_windows(&within) == windows[..length - 6]);
+    for (first, window) in windows.iter().enumerate() {
+        // Every other observation up to the last.
+        let there = 4.min((length - 1 - first) / 2 + 1);
+        assert_eq!((window.frames, window.padded), (4, 4 - there), "{first}");
+        assert!(window.observations[..there * 18].chunks(18).all(|seen| seen[1] != 0.0));
+        assert!(window.observations[there * 18..].iter().all(|x| *x == 0.0));
+        let done = window.actions.chunks(2).position(|action| action == [0.0; 2]);
+        assert_eq!(
+            done.filter(|_| window.padded > 0 && first > 0),
+            (window.padded > 0 && first > 0).then_some((there - 1) * 2)
+        );
+    }
+    // So short an episode holds no whole window, and a padded one.
+    let short = file(
+        &folder,
+        "short.npz",
+        &[("observations", pictures(6)), ("actions", steps(6)), ("lengths", wholes(&[3, 3]))],
+    );
+    assert!(refusal(&short, asked(false)).contains("hold no window of 4"));
+    assert_eq!(Episodes::open(&short, asked(true)).unwrap().windows(Part::Train), 1);
+}
+
 /// Windows of three.
 fn opened(path: &Path, more: EpisodesConfig) -> Episodes {
     Episodes::open(path, EpisodesConfig { window: 3, ..more }).unwrap()

@@ -39,16 +39,7 @@ impl AttentiveConfig {
         AttentiveClassifier {
             pooler: AttentivePooler {
                 query_tokens: init.truncated_normal([1, 1, width], std),
-                cross_attention_block: CrossAttentionBlock {
-                    norm1: LayerNorm::new(width, eps, init),
-                    xattn: CrossAttention {
-                        q: Linear::vit(width, width, std, init),
-                        kv: Linear::vit(width, 2 * width, std, init),
-                        heads,
-                    },
-                    norm2: LayerNorm::new(width, eps, init),
-                    mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
-                },
+                cross_attention_block: CrossAttentionBlock::new(width, heads, hidden, eps, init),
                 blocks: (0..depth).map(|_| Block::with_eps(width, heads, hidden, eps, init)).collect(),
             },
             linear: Linear::vit(width, classes, std, init),
@@ -89,6 +80,21 @@ pub struct CrossAttentionBlock {
 }
 
 impl CrossAttentionBlock {
+    /// Weights truncated-normal 0.02, as released. `width` must be a multiple of `heads`.
+    pub fn new(width: usize, heads: usize, hidden: usize, eps: f64, init: &mut Init<'_>) -> Self {
+        let std = 0.02;
+        Self {
+            norm1: LayerNorm::new(width, eps, init),
+            xattn: CrossAttention {
+                q: Linear::vit(width, width, std, init),
+                kv: Linear::vit(width, 2 * width, std, init),
+                heads,
+            },
+            norm2: LayerNorm::new(width, eps, init),
+            mlp: Mlp { fc1: Linear::vit(width, hidden, std, init), fc2: Linear::vit(hidden, width, std, init) },
+        }
+    }
+
     /// `queries` `[B, Q, D]`, `tokens` `[B, N, D]` → `[B, Q, D]`.
     pub fn forward(&self, queries: Tensor<3>, tokens: Tensor<3>) -> Tensor<3> {
         let kv = self.xattn.kv.forward(self.norm1.forward(tokens));

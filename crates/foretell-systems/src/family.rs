@@ -10,9 +10,9 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    a_jepa, audio_jepa, c_jepa, dmt_jepa, eb_jepa, graph_jepa, h_jepa, i_jepa, iwm, lat_pfn, le_jepa, le_nepa,
-    le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa, v_jepa_2,
-    v_jepa_2_1, v_jepa_2_ac,
+    a_jepa, act_jepa, audio_jepa, c_jepa, dmt_jepa, eb_jepa, graph_jepa, h_jepa, i_jepa, iwm, lat_pfn, le_jepa,
+    le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa,
+    v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -42,7 +42,7 @@ pub static FAMILY: [Entry; 35] = [
     member::<a_jepa::AJepaConfig>(),
     planned(&planned::POINT_JEPA),
     planned(&planned::THREE_D_JEPA),
-    planned(&planned::ACT_JEPA),
+    member::<act_jepa::ActJepaConfig>(),
     member::<v_jepa_2::VJepa2Config>(),
     member::<v_jepa_2_ac::VJepa2AcConfig>(),
     planned(&planned::LLM_JEPA),

@@ -43,10 +43,10 @@ impl Imaginer {
     }
 
     /// An agent that plans in the model's latents.
-    pub fn agent(&self, manner: &Manner) -> impl Agent + '_ {
+    pub fn agent<'a>(&'a self, manner: &Manner) -> impl Agent + use<'a> {
         let levels = self.levels(manner);
         let config = PlannerConfig { horizon: self.horizon(manner), ..manner.config };
-        let pose: Pose<'_> = if levels > 1 {
+        let pose: Pose<'a> = if levels > 1 {
             let Manner { planner, cost, .. } = *manner;
             let horizon = manner.config.horizon;
             Box::new(self.imagination.pose_from_above(Above { levels, planner, horizon, cost }))

@@ -12,17 +12,18 @@ use foretell_data::{
     unreadable,
 };
 use foretell_eval::Encoder;
-use foretell_jepa::dynamics::TrainedModel;
+use foretell_jepa::dynamics::{TrainedModel, TrainedPolicy};
 use foretell_jepa::{Kept, KeptPredictor};
 use foretell_nn::NamedTensors;
 use foretell_ops::Precision;
 use foretell_train::{Learner, TrainConfig, Which};
-use foretell_world::{ExperienceConfig, Imagination, Playground};
+use foretell_world::{ExperienceConfig, Imagination, Imitation, Playground};
 use toml::{Table, Value};
 
 use crate::ablation::Ablation;
 use crate::encoder::RunEncoder;
 use crate::imaginer::Imaginer;
+use crate::imitator::{Imitator, Learnt};
 use crate::judges::{self, LEAST_PROBED};
 use crate::judging::{Judged, Judging};
 use crate::recipe::{JudgeConfig, ProbeKind, Recipe, RecipeError, as_table, check_keys, get, merge};
@@ -127,10 +128,10 @@ pub trait Session {
     fn keeps_predictor(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
     /// Whether its evaluation needs more of its networks than the encoder: a predictor, what makes targets or flow.
     fn keeps_more(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
-    /// Whether it keeps a model of a world besides its encoder.
+    /// Whether it keeps a model of a world, or a policy, besides its encoder.
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError>;
-    /// What it has learnt as a model to plan with; `None` if it is none, or learnt in no world.
-    fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError>;
+    /// What it has learnt to act with; `None` if it is nothing, or was learnt in no world.
+    fn learnt(&self, learner: &dyn Learner) -> Result<Option<Learnt>, SystemError>;
 }
 
 /// How a run is probed.
@@ -503,19 +504,25 @@ impl<S: System> Session for Run<S> {
     }
 
     fn keeps_model(&self, learner: &dyn Learner) -> Result<bool, SystemError> {
-        Ok(Self::kept(learner)?.model.is_some_and(|model| model.is::<TrainedModel>()))
+        Ok(Self::kept(learner)?.model.is_some_and(|model| model.is::<TrainedModel>() || model.is::<TrainedPolicy>()))
     }
 
-    fn imaginer(&self, learner: &dyn Learner) -> Result<Option<Imaginer>, SystemError> {
+    fn learnt(&self, learner: &dyn Learner) -> Result<Option<Learnt>, SystemError> {
         let config: &dyn Any = &self.recipe.data;
         let Some(config) = config.downcast_ref::<ExperienceConfig>() else { return Ok(None) };
         let ExperienceConfig::Play(settings) = config else { return Ok(None) };
-        let model = Self::kept(learner)?.model.and_then(|model| model.downcast::<TrainedModel>().ok());
-        let Some(model) = model else { return Ok(None) };
-        Ok(Some(Imaginer {
-            playground: Playground::open(settings, self.recipe.seed)?,
-            imagination: Imagination::of(*model, config.form()?.frameskip),
-            seed: self.recipe.seed,
-        }))
+        let Some(kept) = Self::kept(learner)?.model else { return Ok(None) };
+        let (seed, block) = (self.recipe.seed, config.form()?.frameskip);
+        let playground = || Playground::open(settings, seed);
+        let kept = match kept.downcast::<TrainedPolicy>() {
+            Ok(policy) => {
+                let (playground, imitation) = (playground()?, Imitation::of(*policy, block));
+                return Ok(Some(Learnt::Policy(Imitator { playground, imitation, seed })));
+            }
+            Err(kept) => kept,
+        };
+        let Ok(model) = kept.downcast::<TrainedModel>() else { return Ok(None) };
+        let (playground, imagination) = (playground()?, Imagination::of(*model, block));
+        Ok(Some(Learnt::Model(Imaginer { playground, imagination, seed })))
     }
 }

@@ -18,14 +18,6 @@ pub(crate) static THREE_D_JEPA: Row = Row {
     papers: &["arXiv:2409.15803"],
     state: State::Planned,
 };
-pub(crate) static ACT_JEPA: Row = Row {
-    number: 9,
-    name: "act-jepa",
-    title: "ACT-JEPA",
-    one_line: "action chunks and latent observations predicted together",
-    papers: &["arXiv:2501.14622"],
-    state: State::Planned,
-};
 pub(crate) static LLM_JEPA: Row = Row {
     number: 11,
     name: "llm-jepa",

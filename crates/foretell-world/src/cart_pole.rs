@@ -206,6 +206,11 @@ impl World for CartPole {
         ((state[0] - goal[0]) / TRACK as f32).hypot((state[2] - goal[2]) / LEAN as f32)
     }
 
+    /// It is always to stand still in the middle.
+    fn shows_goal(&self) -> bool {
+        true
+    }
+
     fn success(&self, state: &[f32], _: &[f32]) -> bool {
         !lost(state)
     }

@@ -4,7 +4,7 @@
 //! A model that knows its world gives what really followed less than anything else.
 
 use burn::tensor::Tensor;
-use foretell_data::{Places, Window};
+use foretell_data::Window;
 use foretell_ops as ops;
 
 use crate::imagination::Imagination;
@@ -48,7 +48,7 @@ fn beginning(window: &Window, frames: usize) -> Window {
         observations: of(&window.observations, frames, window.frames),
         actions: of(&window.actions, frames - 1, window.frames - 1),
         states: of(&window.states, frames, window.frames),
-        places: Places::default(),
+        ..Window::default()
     }
 }
 

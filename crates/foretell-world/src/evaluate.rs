@@ -134,6 +134,12 @@ pub trait Agent {
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError>;
 }
 
+impl<T: Agent + ?Sized> Agent for Box<T> {
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
+        self.as_mut().act(now)
+    }
+}
+
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {

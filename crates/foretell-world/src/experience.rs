@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use foretell_data::series::Series;
 use foretell_data::{
-    Auto, DataError, Decision, Description, Episodes, EpisodesConfig, Image, Layout, Meta, Modality, Normalise,
+    Auto, DataError, Decision, Description, Episodes, EpisodesConfig, Epochs, Image, Layout, Meta, Modality, Normalise,
     Opening, Part, Source, Unit, Window,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::atlas::Explore;
+use crate::demonstrations::DemonstrationSettings;
 use crate::play::{Play, PlayConfig};
 use crate::world::{Split, World};
 use crate::worlds::WorldConfig;
@@ -47,10 +48,15 @@ pub struct PlaySettings {
     pub frameskip: usize,
     /// Layouts that are explored before the first step.
     pub explore: ExploreSettings,
+    /// An expert's demonstrations, in place of play without end.
+    pub demonstrations: DemonstrationSettings,
     /// Mean and standard deviation of each channel of an observation; empty until measured.
     pub normalise: Normalise,
     /// Mean and standard deviation of each number of the actions between two observations; empty until measured.
     pub actions: Normalise,
+    /// Whether windows may end beyond their demonstration: as the system needs it.
+    #[serde(skip)]
+    pub padded: bool,
 }
 
 impl Default for PlaySettings {
@@ -58,7 +64,8 @@ impl Default for PlaySettings {
         let PlayConfig { episode, window, frameskip } = PlayConfig::default();
         let (normalise, actions) = (Normalise::nothing(0), Normalise::nothing(0));
         let (world, explore) = (WorldConfig::default(), ExploreSettings::default());
-        Self { world, episode, window, frameskip, explore, normalise, actions }
+        let (demonstrations, padded) = (DemonstrationSettings::default(), false);
+        Self { world, episode, window, frameskip, explore, demonstrations, normalise, actions, padded }
     }
 }
 
@@ -112,6 +119,9 @@ pub struct EpisodesSettings {
     pub normalise: Normalise,
     /// Mean and standard deviation of each number of the actions between two observations; empty until measured.
     pub normalise_actions: Normalise,
+    /// Whether windows may end beyond their episode: as the system needs it.
+    #[serde(skip)]
+    pub padded: bool,
 }
 
 impl Default for EpisodesSettings {
@@ -131,6 +141,7 @@ impl Default for EpisodesSettings {
             observation: Vec::new(),
             normalise: Normalise::nothing(0),
             normalise_actions: Normalise::nothing(0),
+            padded: false,
         }
     }
 }
@@ -148,6 +159,11 @@ pub struct Form {
     pub normalise: Normalise,
     /// Mean and standard deviation of each number of the training actions.
     pub actions: Normalise,
+}
+
+/// The tasks that a part's windows are of.
+fn split(part: Part) -> Split {
+    if part == Part::Train { Split::Training } else { Split::HeldOut }
 }
 
 /// An error of a world as one of data.
@@ -175,6 +191,43 @@ impl ExperienceConfig {
             "`data.window` is {window}, but an observation is predicted from the {history} before it: windows must have {} or more",
             history + 1
         )))
+    }
+
+    /// Brings windows to an observation and the `chunk` actions behind it, those at the end of a demonstration padded; refuses play without end,
+    /// in which nobody shows anything.
+    pub fn fit_chunks(&mut self, chunk: usize, decisions: &mut Vec<Decision>) -> Result<(), DataError> {
+        let (best, reason) = (chunk + 1, format!("an observation and what is seen behind each of {chunk} actions"));
+        match self {
+            Self::Play(play) => {
+                if play.demonstrations.episodes == 0 {
+                    return Err(DataError::Setting(
+                        "`data.demonstrations.episodes` is 0, and what is learnt here is what an expert shows: set it to 1 or more, or bring recorded episodes (`data.path`)"
+                            .to_owned(),
+                    ));
+                }
+                let mut window = if play.window == best { Auto::Value(best) } else { Auto::Auto };
+                play.window = window.resolve("data.window", decisions, || (best, reason));
+                (play.padded, play.explore.layouts) = (true, 0);
+            }
+            Self::Episodes(episodes) => {
+                let found = episodes.window.resolve("data.window", decisions, || (best, reason));
+                if found != best {
+                    return Err(DataError::Setting(format!(
+                        "`data.window` is {found}, but an observation and a chunk of {chunk} actions make {best}: leave it `auto`"
+                    )));
+                }
+                episodes.padded = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an observation shows what is asked for, or that is always the same; of recorded episodes nobody says what it was.
+    pub fn shows_goal(&self) -> Result<Option<bool>, DataError> {
+        match self {
+            Self::Play(play) => Ok(Some(play.world.init().map_err(setting)?.shows_goal())),
+            Self::Episodes(_) => Ok(None),
+        }
     }
 
     /// Play in which enough layouts are explored first for a model to learn steps between places.
@@ -255,11 +308,24 @@ pub struct Playground {
 impl Playground {
     /// The world and play in it; means and deviations are measured if they are not there yet.
     pub fn open(settings: &PlaySettings, seed: u64) -> Result<Self, DataError> {
-        let PlaySettings { world, episode, window, frameskip, explore, normalise, actions } = settings;
+        let PlaySettings { world, episode, window, frameskip, explore, demonstrations, normalise, actions, padded } =
+            settings;
         let world = world.init().map_err(setting)?;
         let config = PlayConfig { episode: *episode, window: *window, frameskip: *frameskip };
-        let mut play = Play::new(Arc::clone(&world), config, seed).map_err(setting)?;
-        if !normalise.mean.is_empty() {
+        let mut play = Play::unmeasured(Arc::clone(&world), config, seed).map_err(setting)?;
+        if demonstrations.episodes > 0 {
+            if explore.layouts > 0 {
+                return Err(DataError::Setting(format!(
+                    "`data.demonstrations.episodes` is {} and `data.explore.layouts` is {}: windows are of the one or of the other, so set one of them to 0",
+                    demonstrations.episodes, explore.layouts
+                )));
+            }
+            play = play.demonstrated(*demonstrations, *padded).map_err(setting)?;
+        }
+        if normalise.mean.is_empty() {
+            play.demonstrations().map_or(Ok(()), |shown| shown.make()).map_err(setting)?;
+            play = play.measured();
+        } else {
             play = play.normalised_as(normalise.clone(), actions.clone());
         }
         if explore.layouts > 0 {
@@ -293,10 +359,21 @@ impl Experience {
         let frameskip = settings.frameskip.resolve("data.frameskip", decisions, same);
         let actions = (!settings.actions.is_empty()).then(|| PathBuf::from(&settings.actions));
         let (layout, ends, tail, one_hot) = (settings.layout, settings.ends.clone(), settings.tail, settings.one_hot);
-        let differences = settings.differences;
+        let (differences, padded) = (settings.differences, settings.padded);
         let observation = settings.observation.as_slice().try_into().ok();
-        let config =
-            EpisodesConfig { actions, every, window, frameskip, layout, ends, tail, one_hot, differences, observation };
+        let config = EpisodesConfig {
+            actions,
+            every,
+            window,
+            frameskip,
+            layout,
+            ends,
+            tail,
+            one_hot,
+            differences,
+            observation,
+            padded,
+        };
         let episodes = Episodes::open(Path::new(&settings.path), config)?;
         decisions.extend_from_slice(episodes.decisions());
         let fingerprint = format!("{:016x}", episodes.fingerprint());
@@ -326,6 +403,7 @@ impl Modality for Experience {
             ExperienceConfig::Play(settings) => {
                 let playground = Playground::open(settings, opening.seed)?;
                 settings.world.remember(playground.world.as_ref());
+                playground.play.demonstrations().map_or(Ok(()), |shown| shown.make()).map_err(setting)?;
                 settings.normalise = playground.play.normalise().clone();
                 settings.actions = playground.play.actions().clone();
                 Ok(Self::Play(playground))
@@ -376,10 +454,20 @@ impl Modality for Experience {
         match self {
             Self::Play(Playground { world, play }) => {
                 let (spec, PlayConfig { episode, window, .. }) = (world.spec(), play.config());
-                let mut facts = vec![
-                    seen(spec.observation, spec.action),
-                    ("play".to_owned(), format!("{window} observations of episodes of {episode}, no episode twice")),
-                ];
+                let mut facts = vec![seen(spec.observation, spec.action)];
+                if let Some(demonstrations) = play.demonstrations() {
+                    let [shown, reached, held_out] = demonstrations.counts();
+                    let text = format!(
+                        "{shown} to learn from, of which {reached} reach their goal, {held_out} held out; windows of {window} observations"
+                    );
+                    facts.push(("demonstrations".to_owned(), text));
+                    let windows = [Split::Training, Split::HeldOut].map(|split| demonstrations.windows(split));
+                    let numbers = [("demonstrations".to_owned(), json!(shown + held_out))].into();
+                    let all = Description::of::<Self>("an expert's demonstrations", windows[0], windows[1]);
+                    return Description { facts, numbers, ..all };
+                }
+                let text = format!("{window} observations of episodes of {episode}, no episode twice");
+                facts.push(("play".to_owned(), text));
                 if let Some(Explore { layouts, episodes, .. }) = play.explores() {
                     let text = format!("{layouts} layouts first, {episodes} episodes in each");
                     facts.push(("explored".to_owned(), text));
@@ -408,7 +496,7 @@ impl Modality for Experience {
 
     fn len(&self, part: Part) -> Option<usize> {
         match self {
-            Self::Play(_) => None,
+            Self::Play(Playground { play, .. }) => Some(play.demonstrations()?.windows(split(part))),
             Self::Episodes(episodes) => Some(episodes.windows(part)),
         }
     }
@@ -421,8 +509,14 @@ impl Modality for Experience {
     fn load(&self, part: Part, index: usize) -> Result<Window, DataError> {
         match self {
             Self::Play(Playground { play, world }) => {
-                let split = if part == Part::Train { Split::Training } else { Split::HeldOut };
-                let window = play.window(split, 0, index as u64);
+                if let Some(demonstrations) = play.demonstrations() {
+                    let windows = demonstrations.windows(split(part));
+                    if index >= windows {
+                        return Err(DataError::OutOfRange { part: part.name(), index, len: windows });
+                    }
+                    return Ok(demonstrations.window(split(part), index));
+                }
+                let window = play.window(split(part), 0, index as u64);
                 world.failure().map_or(Ok(window), |failure| Err(setting(failure)))
             }
             Self::Episodes(episodes) => episodes.cut_window(part, index),
@@ -449,6 +543,9 @@ impl Modality for Experience {
 
     fn training(self: &Arc<Self>, batch: usize, seed: u64) -> Result<Arc<dyn Source<Sample = Window>>, DataError> {
         Ok(match self.as_ref() {
+            Self::Play(Playground { play, .. }) if play.demonstrations().is_some() => {
+                Arc::new(Epochs::new(Arc::clone(self), batch, seed)?)
+            }
             Self::Play(Playground { play, .. }) => play.training(batch),
             Self::Episodes(episodes) => episodes.training(batch, seed),
         })

@@ -33,6 +33,41 @@ pub struct Imagination {
     pub device: Device,
 }
 
+/// An error if what was learnt from observations `[C, H, W]` and actions of so many numbers does not fit a world; `posed`: whether its poses do.
+pub(crate) fn fits(
+    world: &dyn World,
+    (observation, action): ([usize; 3], usize),
+    posed: bool,
+) -> Result<(), WorldError> {
+    let spec = world.spec();
+    if posed && spec.observation == observation && spec.action == action {
+        return Ok(());
+    }
+    Err(WorldError::Setting(format!(
+        "the model was trained on observations of {observation:?} and actions of {action} numbers, but the world `{}` shows {:?} and takes {}: plan in the world that it was trained in",
+        spec.name, spec.observation, spec.action
+    )))
+}
+
+/// What a state looks like, `[C, H, W]`.
+pub(crate) fn seen(world: &dyn World, layout: &[f32], state: &[f32]) -> Vec<f32> {
+    let mut observation = vec![0.0; world.spec().pixels()];
+    world.render(layout, state, &mut observation);
+    observation
+}
+
+/// Observations `[R, C, H, W]`, row-major, as a network takes them that learnt from such.
+pub(crate) fn prepared(
+    mut observations: Vec<f32>,
+    [channels, height, width]: [usize; 3],
+    normalise: &Normalise,
+    device: &Device,
+) -> Tensor<4> {
+    let count = observations.len() / (channels * height * width).max(1);
+    normalise.scale(&mut observations, height * width);
+    Tensor::from_data(TensorData::new(observations, [count, channels, height, width]), device)
+}
+
 impl Imagination {
     /// What a run has learnt, with blocks of so many actions.
     pub fn of(trained: TrainedModel, block: usize) -> Self {
@@ -47,19 +82,8 @@ impl Imagination {
 
     /// An error if the model was trained for another world.
     pub fn check(&self, world: &dyn World) -> Result<(), WorldError> {
-        let spec = world.spec();
-        let posed = self.poses.as_ref().is_none_or(|poses| poses.mean.len() == spec.state);
-        if posed && spec.observation == self.observation && spec.action == self.action() {
-            return Ok(());
-        }
-        Err(WorldError::Setting(format!(
-            "the model was trained on observations of {:?} and actions of {} numbers, but the world `{}` shows {:?} and takes {}: plan in the world that it was trained in",
-            self.observation,
-            self.action(),
-            spec.name,
-            spec.observation,
-            spec.action
-        )))
+        let posed = self.poses.as_ref().is_none_or(|poses| poses.mean.len() == world.spec().state);
+        fits(world, (self.observation, self.action()), posed)
     }
 
     /// The latents of observations `[R, C, H, W]`, row-major, as a world shows them: `[R, N, D]`.
@@ -68,11 +92,8 @@ impl Imagination {
     }
 
     /// Observations `[R, C, H, W]`, row-major, as the model takes them.
-    pub fn prepared(&self, mut observations: Vec<f32>) -> Tensor<4> {
-        let [channels, height, width] = self.observation;
-        let count = observations.len() / (channels * height * width).max(1);
-        self.normalise.scale(&mut observations, height * width);
-        Tensor::from_data(TensorData::new(observations, [count, channels, height, width]), &self.device)
+    pub fn prepared(&self, observations: Vec<f32>) -> Tensor<4> {
+        prepared(observations, self.observation, &self.normalise, &self.device)
     }
 
     /// The poses of states `[R, S]`, row-major, where the model is told some.
@@ -85,9 +106,7 @@ impl Imagination {
 
     /// The latents of what a state looks like, `[1, N, D]`.
     pub fn look(&self, world: &dyn World, layout: &[f32], state: &[f32]) -> Tensor<3> {
-        let mut observation = vec![0.0; world.spec().pixels()];
-        world.render(layout, state, &mut observation);
-        self.encode(observation)
+        self.encode(seen(world, layout, state))
     }
 
     /// Where an episode stands: as many observations, a block of actions apart, as the model looks back on and the episode has.

@@ -1,4 +1,4 @@
-//! Generated play: windows of episodes that nobody has seen before, a function of seed and step.
+//! Generated play: windows of episodes that nobody has seen before, a function of seed and step, or of [demonstrations](Demonstrations).
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::atlas::{Atlas, Explore};
+use crate::demonstrations::{DemonstrationSettings, Demonstrations};
 use crate::world::{Split, World, WorldError};
 
 /// How play is generated and cut.
@@ -25,7 +26,7 @@ pub struct PlayConfig {
 
 impl PlayConfig {
     /// Actions within a window.
-    fn actions(&self) -> usize {
+    pub(crate) fn actions(&self) -> usize {
         (self.window - 1) * self.frameskip
     }
 }
@@ -37,7 +38,7 @@ impl Default for PlayConfig {
     }
 }
 
-/// Play in a world as material for a run: every window of training comes from an episode of its own.
+/// Play in a world as material for a run: every window of training comes from an episode of its own, or from one of some demonstrations.
 #[derive(Clone)]
 pub struct Play {
     world: Arc<dyn World>,
@@ -47,6 +48,8 @@ pub struct Play {
     actions: Normalise,
     /// What is explored, and what was found.
     explored: Option<(Explore, Arc<OnceLock<Atlas>>)>,
+    /// What is shown, where windows are of that.
+    demonstrated: Option<Arc<Demonstrations>>,
 }
 
 /// Windows whose mean and deviation are measured.
@@ -55,6 +58,11 @@ const MEASURED: u64 = 256;
 impl Play {
     /// Play in `world`; `seed` is the run's. Mean and deviation of each channel are measured on windows that no step takes.
     pub fn new(world: Arc<dyn World>, config: PlayConfig, seed: u64) -> Result<Self, WorldError> {
+        Ok(Self::unmeasured(world, config, seed)?.measured())
+    }
+
+    /// The same without any mean or deviation.
+    pub(crate) fn unmeasured(world: Arc<dyn World>, config: PlayConfig, seed: u64) -> Result<Self, WorldError> {
         let PlayConfig { episode, window, frameskip } = config;
         if window < 2 || frameskip == 0 || episode <= config.actions() {
             return Err(WorldError::Setting(format!(
@@ -62,13 +70,21 @@ impl Play {
             )));
         }
         let none = || Normalise::nothing(0);
-        let mut play = Self { world, config, seed, normalise: none(), actions: none(), explored: None };
-        let windows: Vec<Window> = (0..MEASURED).map(|i| play.window(Split::Training, u64::MAX, i)).collect();
-        let all = |of: fn(&Window) -> &[f32]| windows.iter().flat_map(of).copied().collect::<Vec<f32>>();
-        let [channels, height, width] = play.world.spec().observation;
-        play.normalise = Normalise::of_differences(&all(|w| &w.observations), channels, height * width);
-        play.actions = Normalise::of_columns(&all(|w| &w.actions), frameskip * play.world.spec().action);
-        Ok(play)
+        let (normalise, actions) = (none(), none());
+        Ok(Self { world, config, seed, normalise, actions, explored: None, demonstrated: None })
+    }
+
+    /// The same with means and deviations that are measured now.
+    pub(crate) fn measured(self) -> Self {
+        let windows: Vec<Window> = (0..MEASURED).map(|i| self.window(Split::Training, u64::MAX, i)).collect();
+        let (pixels, block) = (self.world.spec().pixels(), self.config.frameskip * self.world.spec().action);
+        // What lies beyond a demonstration's end is nothing that was seen or done.
+        let there = |w: &Window| w.frames - w.padded;
+        let seen: Vec<f32> = windows.iter().flat_map(|w| w.observations[..there(w) * pixels].to_vec()).collect();
+        let done: Vec<f32> = windows.iter().flat_map(|w| w.actions[..(there(w) - 1) * block].to_vec()).collect();
+        let [channels, height, width] = self.world.spec().observation;
+        let normalise = Normalise::of_differences(&seen, channels, height * width);
+        Self { normalise, actions: Normalise::of_columns(&done, block), ..self }
     }
 
     /// The same with another run's means and deviations, of observations and of actions.
@@ -85,6 +101,18 @@ impl Play {
     /// The same without what was explored: windows of training are of whatever layouts come up.
     pub fn unexplored(&self) -> Self {
         Self { explored: None, ..self.clone() }
+    }
+
+    /// The same, where windows are of an expert's demonstrations; where `padded`, they may end beyond their demonstration and bring its
+    /// goal along.
+    pub fn demonstrated(self, settings: DemonstrationSettings, padded: bool) -> Result<Self, WorldError> {
+        let demonstrations = Demonstrations::new(Arc::clone(&self.world), settings, (self.config, padded), self.seed)?;
+        Ok(Self { demonstrated: Some(Arc::new(demonstrations)), ..self })
+    }
+
+    /// The demonstrations that windows are of, where they are.
+    pub fn demonstrations(&self) -> Option<&Arc<Demonstrations>> {
+        self.demonstrated.as_ref()
     }
 
     /// What is explored, if anything is.
@@ -125,7 +153,7 @@ impl Play {
         &self.config
     }
 
-    /// Windows of training for each step, each of an episode of its own.
+    /// Windows of training for each step, each of an episode of its own where there are no demonstrations.
     pub fn training(&self, batch: usize) -> Arc<dyn Source<Sample = Window>> {
         Arc::new(Windows { play: self.clone(), batch })
     }
@@ -138,6 +166,9 @@ impl Play {
     /// A window of one episode, the same for the same place.
     pub fn window(&self, split: Split, step: u64, index: u64) -> Window {
         let mut rng = self.generator(split, step, index);
+        if let Some(demonstrations) = &self.demonstrated {
+            return demonstrations.any(split, &mut rng);
+        }
         let (world, PlayConfig { episode: length, window: frames, frameskip }) = (&self.world, self.config);
         let atlas = (split == Split::Training).then(|| self.atlas()).flatten();
         let (episode, places) = match atlas {
@@ -154,7 +185,7 @@ impl Play {
         };
         act(&mut state, before);
         let observations = vec![0.0; frames * pixels];
-        let mut window = Window { frames, observations, actions: within.to_vec(), states: Vec::new(), places };
+        let mut window = Window { frames, observations, actions: within.to_vec(), places, ..Window::default() };
         for (t, out) in window.observations.chunks_exact_mut(pixels).enumerate() {
             world.render(&episode.layout, &state, out);
             window.states.extend(&state);
@@ -167,6 +198,9 @@ impl Play {
     /// The later moment is 1 to `farthest` actions away, each distance as often.
     pub fn moment(&self, split: Split, (step, index): (u64, u64), farthest: usize) -> Moment {
         let mut rng = self.generator(split, step, index);
+        if let Some(demonstrations) = &self.demonstrated {
+            return demonstrations.moment(split, farthest, &mut rng);
+        }
         let (world, width) = (&self.world, self.world.spec().action);
         let episode = world.reset(split, &mut rng);
         let most = self.config.episode - 1;

@@ -15,7 +15,7 @@ use foretell_train::{Optimiser, TrainConfig};
 use rayon::prelude::*;
 
 use crate::evaluate::{Agent, Now, Turn};
-use crate::imagination::Imagination;
+use crate::imagination::{Imagination, seen};
 use crate::planner::PlannerError;
 use crate::play::{Moment, Play};
 use crate::world::{Spec, Split};
@@ -131,6 +131,10 @@ impl<'a> GoalPolicy<'a> {
         device: &Device,
         draw: &(dyn Fn((u64, u64)) -> Moment + Sync),
     ) -> Self {
+        if let Some(demonstrations) = play.demonstrations() {
+            // Of moments, each demonstration has some.
+            let _ = demonstrations.make();
+        }
         let spec = play.world().spec();
         let tracked = device.clone().autodiff();
         let mut weights = rng(config.seed, Stream::Init, 0, 0);
@@ -206,18 +210,13 @@ impl Agent for GoalPolicy<'_> {
     /// One action for each episode, each looked at by itself.
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
         let world = now.world;
-        let see = |layout: &[f32], state: &[f32]| {
-            let mut out = vec![0.0; world.spec().pixels()];
-            world.render(layout, state, &mut out);
-            out
-        };
         let actions = now
             .tasks
             .iter()
             .map(|task| {
                 let moment = Moment {
-                    now: see(&task.layout, &task.state),
-                    goal: see(&task.layout, &task.goal),
+                    now: seen(world, &task.layout, &task.state),
+                    goal: seen(world, &task.layout, &task.goal),
                     action: Vec::new(),
                 };
                 let (here, there) = self.features(&[moment]);

@@ -374,6 +374,11 @@ impl World for PushT {
         Some(Self::anyplace(rng))
     }
 
+    /// The pose is drawn.
+    fn shows_goal(&self) -> bool {
+        true
+    }
+
     /// A step with a contact takes a tenth of a millisecond.
     fn affordable(&self) -> u64 {
         AFFORDABLE

@@ -153,6 +153,11 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// Whether an observation shows what is asked for, or that is always the same: then who acts needs to be told no goal.
+    fn shows_goal(&self) -> bool {
+        false
+    }
+
     /// Steps that one plan on the true dynamics may take beside a model's plans: fewer where a step takes long.
     fn affordable(&self) -> u64 {
         u64::MAX

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Normalise, Places, Window};
+use foretell_data::{Normalise, Window};
 use foretell_jepa::dynamics::{Gauge, State, WorldModel};
 use foretell_world::{
     Agent, Budget, Control, Cost, Energies, Episode, Imagination, Imagined, Measure, Now, Plan, Planner, PlannerConfig,
@@ -356,8 +356,7 @@ fn energies_are_nothing_where_the_model_is_right_and_the_unknown_action_is_sough
             frames: 2,
             observations: vec![i as f32, 0.0, i as f32, by],
             actions: vec![0.0, by],
-            states: Vec::new(),
-            places: Places::default(),
+            ..Window::default()
         }
     };
     let windows: Vec<Window> = (0..33).map(window).collect();

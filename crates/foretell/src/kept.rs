@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
-use foretell_systems::{Imaginer, Member, Session, recipe};
+use foretell_systems::{Learnt, Member, Session, recipe};
 use foretell_train::{Learner, RunFolder, Which as Networks, kept_networks, kept_steps};
 use toml::{Table, Value};
 
@@ -240,10 +240,10 @@ pub fn steps(session: &dyn Session) -> Result<u64, Error> {
 const BUILT_IN: (&str, &[u8]) =
     (include_str!("../models/two-rooms.toml"), include_bytes!("../models/two-rooms.safetensors"));
 
-/// A trained model of a world, and whose it is.
+/// What was learnt in a world, and whose it is.
 pub struct KeptModel {
-    /// Ready to plan with.
-    pub imaginer: Imaginer,
+    /// Ready to act.
+    pub learnt: Learnt,
     /// Its recipe.
     pub session: Box<dyn Session>,
     /// A run's folder; `None` for the model that comes with the program.
@@ -263,7 +263,7 @@ impl KeptModel {
             ))
         };
         // Known before any weight is read: whether there is a world to act in.
-        session.imaginer(learner.as_ref())?.ok_or_else(none)?;
+        session.learnt(learner.as_ref())?.ok_or_else(none)?;
         if !file.is_file() {
             return Err(Error::Misuse(format!(
                 "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
@@ -275,8 +275,8 @@ impl KeptModel {
             }
             other => other,
         })?;
-        let imaginer = session.imaginer(learner.as_ref())?.ok_or_else(none)?;
-        Ok(Self { imaginer, session, run: Some(run.to_string()) })
+        let learnt = session.learnt(learner.as_ref())?.ok_or_else(none)?;
+        Ok(Self { learnt, session, run: Some(run.to_string()) })
     }
 
     /// The model that comes with the program.
@@ -288,9 +288,9 @@ impl KeptModel {
         let mut session = member.open(asked.whole(member)?, device, false)?;
         let mut learner = session.learner(steps(session.as_ref())?)?;
         learner.load(Networks::Trained, weights::read_bytes(bytes, Path::new(name))?)?;
-        let imaginer = session.imaginer(learner.as_ref())?;
-        let imaginer = imaginer.ok_or_else(|| Error::Failure(format!("{name} is of no world")))?;
-        Ok(Self { imaginer, session, run: None })
+        let learnt = session.learnt(learner.as_ref())?;
+        let learnt = learnt.ok_or_else(|| Error::Failure(format!("{name} is of no world")))?;
+        Ok(Self { learnt, session, run: None })
     }
 
     /// Whose model it is, for people and scripts.

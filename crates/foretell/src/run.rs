@@ -238,7 +238,7 @@ fn carry_out(folder: &RunFolder, prepared: Prepared, conduct: &mut Conduct<'_>) 
     }
     write_whole(&folder.encoder(), &weights::to_bytes(&learner.encoder_state()))?;
     let keeps = session.keeps_model(learner.as_ref())? || session.keeps_more(learner.as_ref())?;
-    if keeps || session.imaginer(learner.as_ref())?.is_some() {
+    if keeps || session.learnt(learner.as_ref())?.is_some() {
         write_whole(&folder.model(), &weights::to_bytes(&learner.state(Which::Trained)))?;
     }
     let judged = session.judge(learner.as_ref()).map_err(|error| match Error::from(error) {
@@ -297,15 +297,15 @@ fn saved(folder: &RunFolder, all: u64, source: &DataError) -> Error {
 /// What one may do next: label → command.
 fn next(session: &dyn Session, learner: &dyn Learner) -> Result<Vec<(String, String)>, Error> {
     let many = session.unit().many.to_uppercase();
-    let plans = session.imaginer(learner)?.is_some();
+    let acts = session.learnt(learner)?.is_some();
     let model = session.keeps_model(learner)?;
-    let own: &[(&str, String)] = if plans {
+    let own: &[(&str, String)] = if acts {
         &[
-            ("held-out episodes with its plans, beside controls", format!("foretell plan {RUN} --episodes 100")),
+            ("held-out episodes that it plays, beside controls", format!("foretell plan {RUN} --episodes 100")),
             ("one of them as a moving picture", format!("foretell play {RUN}")),
         ]
     } else if model {
-        &[("a world to act in, where it can plan", format!("foretell train {} --world two-rooms", session.row().name))]
+        &[("a world to act in", format!("foretell train {} --world two-rooms", session.row().name))]
     } else {
         &[
             ("features of your own", format!("foretell embed {RUN} {many}… --out features.npz")),

@@ -11,7 +11,7 @@ use crate::axes::Layout;
 use crate::random::{Stream, rng};
 use crate::windows::ends;
 use crate::windows::recording::{Pixels, Reading, Recording, Recordings};
-use crate::{Auto, DataError, Decision, Normalise, Part, Places, Source, Unit, Window};
+use crate::{Auto, DataError, Decision, Normalise, Part, Source, Unit, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct EpisodesConfig {
     /// `[C, H, W]` of an observation, where a run found it before.
     #[serde(skip)]
     pub observation: Option<[usize; 3]>,
+    /// Whether windows may end beyond their episode, [padded](Window::padded).
+    #[serde(skip)]
+    pub padded: bool,
 }
 
 impl Default for EpisodesConfig {
@@ -54,6 +57,7 @@ impl Default for EpisodesConfig {
             one_hot: false,
             differences: false,
             observation: None,
+            padded: false,
         }
     }
 }
@@ -196,7 +200,9 @@ impl Episodes {
     /// `[T, H, W]` of `uint8` or other numbers, or `[T, K]`), `actions` or `action` (`[N, A]` or `[N]`), optionally `states`
     /// or `state`, and `lengths`, `terminals` or another array that says where episodes end if several lie one after the other.
     pub fn open(path: &Path, config: EpisodesConfig) -> Result<Self, DataError> {
-        let EpisodesConfig { every, window, frameskip, layout, tail, one_hot, differences, observation, .. } = config;
+        let EpisodesConfig {
+            every, window, frameskip, layout, tail, one_hot, differences, observation, padded, ..
+        } = config;
         let positive = |name: &'static str, found: usize, least: usize, expected| {
             if found < least {
                 Err(DataError::BadSetting { name: name.into(), expected, found: found.to_string() })
@@ -224,7 +230,8 @@ impl Episodes {
         }
         let fingerprint = fingerprint(&recordings.episodes);
         let (mut decisions, mut notes) = told(&recordings, &config);
-        let span = (window - 1).saturating_mul(frameskip / every);
+        // Observations that a window needs behind its first.
+        let span = if padded { 1 } else { window - 1 }.saturating_mul(frameskip / every);
         if let [only] = recordings.episodes.as_slice() {
             let frames = only.frames;
             let least = (frames / ONE_IN).max(span.saturating_add(1));
@@ -267,7 +274,8 @@ impl Episodes {
             decisions: decisions.into(),
             notes: notes.into(),
         };
-        episodes.places = [Part::Train, Part::HeldOut].map(|part| episodes.places_of(part, window).into());
+        let least = if padded { 2 } else { window };
+        episodes.places = [Part::Train, Part::HeldOut].map(|part| episodes.places_of(part, least).into());
         if let Some(part) = [Part::Train, Part::HeldOut].into_iter().find(|part| episodes.windows(*part) == 0) {
             return Err(episodes.too_short(path, part));
         }
@@ -412,7 +420,7 @@ impl Episodes {
         &self.places[usize::from(part == Part::HeldOut)]
     }
 
-    /// Every window of a part with so many observations.
+    /// Every window of a part with so many observations of its episode.
     fn places_of(&self, part: Part, frames: usize) -> Vec<Place> {
         let span = frames.saturating_sub(1).saturating_mul(self.stride());
         let of = |episode: usize| {
@@ -441,23 +449,29 @@ impl Episodes {
         out
     }
 
-    /// A window of so many observations.
+    /// A window of so many observations; of those that its episode does not have any more there are zeros.
     fn cut(&self, place: Place, frames: usize) -> Window {
         let EpisodesConfig { every, frameskip, .. } = self.config;
         let episode = &self.recordings.episodes[place.episode];
         let (action, state) = (self.recordings.action, self.recordings.state);
         let first = place.frame * every;
-        let steps = (frames - 1) * frameskip;
-        let observations = (0..frames).flat_map(|t| self.observation_at(episode, place.frame + t * frameskip / every));
+        let there = frames.min((episode.frames - 1 - place.frame) / self.stride() + 1);
+        let steps = (there - 1) * frameskip;
+        let observations = (0..there).flat_map(|t| self.observation_at(episode, place.frame + t * frameskip / every));
+        let mut observations: Vec<f32> = observations.collect();
+        let mut actions = episode.actions[first * action..(first + steps) * action].to_vec();
+        observations.resize(frames * self.recordings.observation.iter().product::<usize>(), 0.0);
+        actions.resize((frames - 1) * frameskip * action, 0.0);
         // The state of a last observation may lie behind the last action.
         let rows = episode.states.len() / state.max(1);
         let states = (0..frames).map(|t| (first + t * frameskip).min(rows.saturating_sub(1)));
         Window {
             frames,
-            observations: observations.collect(),
-            actions: episode.actions[first * action..(first + steps) * action].to_vec(),
+            observations,
+            actions,
             states: states.flat_map(|row| episode.states[row * state..][..state].iter().copied()).collect(),
-            places: Places::default(),
+            padded: frames - there,
+            ..Window::default()
         }
     }
 }

@@ -13,6 +13,11 @@ pub struct Window {
     pub states: Vec<f32>,
     /// Some places of its layout, if that was explored.
     pub places: Places,
+    /// Of its actions, and of the observations behind them, how many at the end lie beyond the episode's: they are filled with zeros and
+    /// count for nothing. 0 in windows that are cut to lie within their episode.
+    pub padded: usize,
+    /// `[C, H, W]`: what is asked for in its episode, as the world shows it; empty where nobody asks.
+    pub goal: Vec<f32>,
 }
 
 /// Places of one layout and how many steps lie between them, as the episodes there showed it. None where nobody has explored.

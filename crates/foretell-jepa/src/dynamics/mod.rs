@@ -3,10 +3,12 @@
 //! Windows of episodes go in time-major, `[T, B, ..]`, so that what starts earlier is a prefix and what comes later a suffix.
 //! A member brings its [networks](Networks) and what they learn from a window: [`recurrent`] (EB-JEPA), [`causal`]
 //! (LeWorldModel), [`levels`] (H-JEPA), [`block_causal`] (V-JEPA 2-AC) or [`slots`] (C-JEPA). Batches, state, health and planning are
-//! the same for all. Latents are `[B, N, D]`: N tokens an observation, one for the first three.
+//! the same for all. Latents are `[B, N, D]`: N tokens an observation, one for the first three. [`chunks`] (ACT-JEPA) has no model to roll
+//! out: it tells what an expert does, and what is seen then, all at once.
 
 pub mod block_causal;
 pub mod causal;
+pub mod chunks;
 mod heads;
 pub mod levels;
 pub mod model;
@@ -26,6 +28,7 @@ use crate::{Clock, Kept, Objective, Outcome, Second};
 
 pub use block_causal::{BlockCausal, BlockCausalNetworks, Forcing};
 pub use causal::{Causal, CausalNetworks};
+pub use chunks::{ChunkBatch, ChunkCollator, ChunkNetworks, ChunkPolicy, Chunks, Stages, TrainedPolicy};
 pub use levels::{Hierarchy, Levelled, LevelledNetworks};
 pub use model::{Gauge, State, TrainedModel, WorldModel, flat, pooled};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};

@@ -89,8 +89,7 @@ pub(crate) fn windows(count: usize, frames: usize) -> Vec<Window> {
         frames,
         observations: noise(frames * 192, i),
         actions: noise((frames - 1) * 4, i + 100),
-        states: Vec::new(),
-        places: Places::default(),
+        ..Window::default()
     };
     (0..count).map(one).collect()
 }

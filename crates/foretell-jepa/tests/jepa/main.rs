@@ -2,6 +2,7 @@
 
 mod anti_collapse;
 mod block_causal;
+mod chunks;
 mod dynamics;
 mod flow;
 mod graph_jepa;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Collate, Normalise, Places, Window};
+use foretell_data::{Collate, Normalise, Window};
 use foretell_jepa::dynamics::{Hiding, SlotNetworks, Slots, State, WindowCollator, WorldModel};
 use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::Foretells;
@@ -57,7 +57,7 @@ fn clock(step: u64) -> Clock {
 
 fn window(frames: usize, observations: Vec<f32>) -> Window {
     let actions = vec![0.5; (frames - 1) * 2];
-    Window { frames, observations, actions, states: Vec::new(), places: Places::default() }
+    Window { frames, observations, actions, ..Window::default() }
 }
 
 fn term(outcome: &Outcome, name: &str) -> Option<f32> {

@@ -23,6 +23,8 @@ fn recipe(row: &Ablation) -> (&'static dyn Member, Table) {
         "data.tones = { train = 40, held_out = 10 }\nmodel.width = 24"
     } else if defaults["data"].get("networks").is_some() {
         "data.networks = { train = 40, held_out = 10, regions = 16, length = 80 }\ndata.window = 12\nmodel.width = 8"
+    } else if defaults["data"].get("demonstrations").is_some() {
+        "data.world = { kind = \"two-rooms\", resolution = 16 }\ndata.episode = 40\ndata.demonstrations.episodes = 4"
     } else {
         "data.waves = { train = 64, held_out = 32, steps = 96 }"
     };

@@ -39,6 +39,9 @@ fn small(name: &str) -> &'static str {
         "h-jepa" => {
             "data = { frameskip = 2 }\nmodel = { width = 16, projector = 16, slices = 16, actor = { width = 16, steps = 1 } }"
         }
+        "act-jepa" => {
+            "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 40, demonstrations = { episodes = 4 } }\nmodel = { chunk = 3, width = 16, depth = 1, layers = 1, heads = 2, encoder = { widths = [4, 4], features = 16 } }"
+        }
         "c-jepa" => "model = { width = 16, heads = 2, depth = 1, mlp = 16 }",
         "v-jepa-2-ac" => "model = { width = 24, depth = 1, heads = 2 }",
         "v-jepa" | "v-jepa-2" | "v-jepa-2.1" => {

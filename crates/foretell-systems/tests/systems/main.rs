@@ -4,6 +4,7 @@ mod ablations;
 mod clips;
 mod flows;
 mod health;
+mod imitating;
 mod judged;
 mod made;
 mod names;

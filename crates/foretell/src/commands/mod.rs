@@ -9,6 +9,7 @@ pub mod export;
 pub mod inspect;
 pub mod judge;
 pub mod plan;
+mod planning;
 pub mod play;
 pub mod probe;
 pub mod record;

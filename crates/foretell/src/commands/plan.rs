@@ -1,22 +1,21 @@
-//! `foretell plan`: held-out episodes played with a trained model's plans, beside controls.
+//! `foretell plan`: held-out episodes played with a trained model's plans, or by a policy, beside controls.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use foretell_jepa::dynamics::Gauge;
-use foretell_systems::recipe::{self, unknown};
-use foretell_systems::{Imaginer, Manner};
+use burn::tensor::Device;
+use foretell_systems::{Imaginer, Imitator, Learnt, Manner};
 use foretell_world::{
-    Agent, Budget, Control, Cost, Episode, GoalPolicy, Measure, Now, Outcome, Planner, PlannerConfig, PolicyConfig,
-    Protocol, ProtocolSet, Solve, Trial, Truth, World, WorldConfig,
+    Agent, Budget, Control, Episode, Execution, GoalPolicy, Measure, Now, Outcome, Planner, PolicyConfig, Protocol,
+    ProtocolSet, Solve, Trial, Truth, World,
 };
 use serde::Serialize;
 
+use super::planning::{PlanningArgs, at_least_one};
+use crate::Error;
 use crate::kept::{KeptModel, steps};
 use crate::output::{counted, print, print_json};
 use crate::timed::Timed;
-use crate::{DeviceChoice, Error, PrecisionChoice};
 
 /// What `plan` was asked.
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,7 @@ pub struct PlanArgs {
     /// Play the fixed starts and goals of this file, by its own rules and for its own number of steps, instead of drawn ones.
     #[arg(long, value_name = "FILE", conflicts_with = "steps")]
     protocol: Option<PathBuf>,
-    /// Also train and compare two search-free policies on the same play (a minute or two).
+    /// Also train and compare search-free policies on the same play (a minute or two): cloning, and inverse dynamics in a model's latents.
     #[arg(long)]
     policies: bool,
     /// Print one JSON object instead of a table.
@@ -37,240 +36,80 @@ pub struct PlanArgs {
     json: bool,
 }
 
-/// Whose plans, and how they are sought.
-#[derive(Debug, clap::Args)]
-pub(super) struct PlanningArgs {
-    /// A finished run over a world; without it, the small model that comes with the program.
-    run: Option<PathBuf>,
-    /// Check that the model was trained in this world.
-    #[arg(long)]
-    world: Option<String>,
-    /// Act in the world with this setting changed, a `data.world.KEY` of the run: in one that training never saw, or with goals farther
-    /// off. May be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-    /// random, cem, icem, mppi, actor or gradient. Without it, the model's actor if it has learnt one, or else icem.
-    #[arg(long)]
-    planner: Option<String>,
-    /// Spend at most this many model calls on a plan; a step of one candidate is one call. Without it, as many as the planner
-    /// takes.
-    #[arg(long, value_name = "CALLS")]
-    budget: Option<u64>,
-    /// Look this many steps ahead.
-    #[arg(long, default_value_t = PlannerConfig::default().horizon)]
-    horizon: usize,
-    /// Draw this many candidates in each iteration. Without it, as many as the planner takes.
-    #[arg(long)]
-    samples: Option<usize>,
-    /// Standard deviation of the drawn actions, as a share of the longest action.
-    #[arg(long, default_value_t = PlannerConfig::default().spread)]
-    spread: f32,
-    /// Hold each drawn action for this many steps.
-    #[arg(long, default_value_t = PlannerConfig::default().hold)]
-    hold: usize,
-    /// Take this many steps of each plan before planning again. Without it, 1 for an actor and 2 for planners that search, and the
-    /// model's whole block where that is longer.
-    #[arg(long)]
-    replan: Option<u64>,
-    /// How to sum up the distances along a path: sum, late (its second half), last, min, or discounted, with discounted=0.9 for that
-    /// factor.
-    #[arg(long, default_value = "sum")]
-    cost: String,
-    /// How to measure the distance between an imagined state and the goal: steps, as the model predicts them, or latents, their
-    /// difference. Without it, steps if the model has learnt to predict them.
-    #[arg(long)]
-    gauge: Option<String>,
-    /// Plan on this many levels, where the model has several; 1 plans with the lowest alone. Without it, all.
-    #[arg(long)]
-    levels: Option<usize>,
-    /// End an episode after this many steps [default: 200].
-    #[arg(long)]
-    steps: Option<u64>,
-    /// Random seed of starts, goals, layouts and plans.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// In how many bits to hold the weights of transformer blocks, where the model has such.
-    #[arg(long, value_enum, default_value_t)]
-    precision: PrecisionChoice,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceChoice,
-}
-
 /// The model's actor, as it is beside a planner that searches.
 const ACTOR: Planner = Planner::Actor { samples: 1 };
-/// No budget but the planner's own schedule.
-const FREE: Budget = Budget { calls: u64::MAX };
-/// Share of the one before it that a step is worth with `--cost discounted`.
-const DISCOUNT: f32 = 0.95;
-/// Actions of all candidates of one plan that memory should be asked for, and a spread that leaves nothing but the longest ones.
-const MOST_ACTIONS: u64 = 2_400_000;
-const WIDEST: f32 = 10.0;
-/// More steps than any episode takes.
-const LONGEST: u64 = 100_000;
-/// Steps and episodes where nothing is said.
-const STEPS: u64 = 200;
+/// Episodes where nothing is said.
 const EPISODES: u64 = 20;
 
-impl PlanningArgs {
-    /// The model, in the world that was asked for.
-    pub(super) fn model(&self) -> Result<KeptModel, Error> {
-        let device = self.device.open()?;
-        let mut kept = match &self.run {
-            Some(run) => KeptModel::open(run, &device)?,
-            None => KeptModel::built_in(&device)?,
-        };
-        if let Some(world) = changed(kept.session.recipe(), &self.settings)? {
-            kept.imaginer.imagination.check(world.as_ref())?;
-            kept.imaginer.playground.world = world;
+/// What is asked to act.
+enum Entrant<'a> {
+    /// A model, by its plans.
+    Model(&'a Imaginer, Manner),
+    /// A policy, by its chunks.
+    Policy(&'a Imitator, Execution),
+}
+
+impl<'a> Entrant<'a> {
+    fn of(kept: &'a KeptModel, asked: &PlanningArgs) -> Result<Self, Error> {
+        Ok(match &kept.learnt {
+            Learnt::Model(imaginer) => Self::Model(imaginer, asked.manner(imaginer)?),
+            Learnt::Policy(imitator) => Self::Policy(imitator, asked.execution(imitator, kept.whose())?),
+        })
+    }
+
+    fn agent(&self) -> Box<dyn Agent + 'a> {
+        match self {
+            Self::Model(imaginer, manner) => Box::new(imaginer.agent(manner)),
+            Self::Policy(imitator, execution) => Box::new(imitator.agent(*execution)),
         }
-        let (whose, system) = (kept.whose(), kept.session.row().name);
-        if !self.precision.is_f32() {
-            // What imagines is a recurrent network, or blocks that actions modulate.
-            return Err(self.precision.unfit(&format!("what {whose} imagines with")));
+    }
+
+    /// The model's actor, where something else was asked to plan.
+    fn actor(&self) -> Option<Box<dyn Agent + 'a>> {
+        let Self::Model(imaginer, manner) = self else { return None };
+        let beside = imaginer.imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. });
+        let own = Manner { config: manner.config, ..imaginer.manner(ACTOR) };
+        beside.then(|| Box::new(imaginer.agent(&own)) as Box<dyn Agent + 'a>)
+    }
+
+    /// The cross-entropy method with a perfect model, beside plans: what the settings allow, and the world.
+    fn truth(&self, replan: Option<u64>, world: &dyn World) -> Option<impl Agent + use<>> {
+        let Self::Model(_, manner) = self else { return None };
+        Some(with_truth(manner, replan, world))
+    }
+
+    fn device(&self) -> &Device {
+        match self {
+            Self::Model(imaginer, _) => &imaginer.imagination.device,
+            Self::Policy(imitator, _) => &imitator.imitation.device,
         }
-        if let Some(name) = &self.world {
-            WorldConfig::named(name)?;
-            let own = kept.session.source();
-            if *name != own {
-                return Err(Error::Misuse(format!(
-                    "{whose} learnt in the world {own}, and planning was asked for in {name}: leave out `--world`, or train a model there with `foretell train {system} --world {name}`"
-                )));
+    }
+
+    /// How it acts, for scripts.
+    fn planner(&self, asked: &PlanningArgs) -> String {
+        match self {
+            Self::Model(imaginer, _) => asked.planner(imaginer).to_owned(),
+            Self::Policy(_, Execution::Chunk(_)) => "chunks".to_owned(),
+            Self::Policy(_, Execution::Ensemble) => "ensemble".to_owned(),
+        }
+    }
+
+    /// The same as a row of a table.
+    fn title(&self, asked: &PlanningArgs) -> String {
+        match self {
+            Self::Model(imaginer, manner) => {
+                let levels = imaginer.levels(manner);
+                let levels = if levels > 1 { format!(" on {levels} levels") } else { String::new() };
+                format!("{} in the model's latents{levels}", asked.planner(imaginer))
+            }
+            Self::Policy(imitator, Execution::Chunk(steps)) => {
+                format!("the policy, {steps} of each chunk of {}", counted(imitator.imitation.chunk(), "step"))
+            }
+            Self::Policy(imitator, Execution::Ensemble) => {
+                format!("the policy, the mean of chunks of {}", counted(imitator.imitation.chunk(), "step"))
             }
         }
-        if self.gauge()? == Some(Gauge::Steps) && kept.imaginer.imagination.model.reach().is_none() {
-            return Err(Error::Misuse(format!(
-                "{whose} has not learnt to tell steps, and `--gauge steps` asks for them: leave it out, or train a model whose settings give its `reach` a weight above 0"
-            )));
-        }
-        Ok(kept)
     }
-
-    /// The name of the planner that was asked for, or of the model's own.
-    fn planner(&self, imaginer: &Imaginer) -> &str {
-        self.planner.as_deref().unwrap_or(imaginer.planner())
-    }
-
-    /// How plans are sought with a model.
-    pub(super) fn manner(&self, imaginer: &Imaginer) -> Result<Manner, Error> {
-        let name = self.planner(imaginer);
-        let planner = Planner::named(name)
-            .ok_or_else(|| Error::Misuse(unknown("planner", name, Planner::NAMES.into_iter(), "`--planner`")))?;
-        let planner = self.samples.map_or(planner, |samples| planner.with_samples(samples));
-        let usual = imaginer.manner(planner);
-        let replan = self.replan.unwrap_or(usual.replan.min(self.horizon as u64));
-        at_least_one("--horizon", self.horizon as u64)?;
-        at_least_one("--hold", self.hold as u64)?;
-        if let Some(samples) = self.samples {
-            at_least_one("--samples", samples as u64)?;
-            at_most("--samples", samples as u64, (MOST_ACTIONS / self.horizon as u64).max(1))?;
-        } else {
-            at_most("--horizon", self.horizon as u64, MOST_ACTIONS / planner.samples() as u64)?;
-        }
-        if !(self.spread > 0.0 && self.spread <= WIDEST) {
-            return Err(Error::Misuse(format!(
-                "`--spread` is a share of the longest action, above 0 and at most {WIDEST}, found {}",
-                self.spread
-            )));
-        }
-        at_least_one("--replan", replan)?;
-        at_least_one("--steps", self.steps())?;
-        for (name, value) in [("--horizon", self.horizon as u64), ("--steps", self.steps())] {
-            at_most(name, value, LONGEST)?;
-        }
-        if replan > self.horizon as u64 {
-            return Err(Error::Misuse(format!(
-                "`--replan {replan}` takes more steps of a plan than its horizon of {} has: take at most that many",
-                self.horizon
-            )));
-        }
-        if let Some(budget) = self.budget {
-            at_least_one("--budget", budget)?;
-        }
-        let most = 1 + imaginer.imagination.model.levels().len();
-        if let Some(levels) = self.levels.filter(|levels| *levels == 0 || *levels > most) {
-            return Err(Error::Misuse(format!("`--levels` is 1 to {most}, as many as the model has, found {levels}")));
-        }
-        let manner = Manner {
-            planner,
-            config: PlannerConfig {
-                horizon: self.horizon,
-                hold: self.hold,
-                spread: self.spread,
-                ..PlannerConfig::default()
-            },
-            budget: self.budget.map_or(FREE, |calls| Budget { calls }),
-            replan,
-            cost: cost(&self.cost)?,
-            gauge: self.gauge()?,
-            levels: self.levels,
-        };
-        let ground = imaginer.horizon(&manner) as u64;
-        if replan > ground {
-            return Err(Error::Misuse(format!(
-                "`--replan {replan}` takes more steps of a plan than the {ground} to the goal that the level above sets: take at most that many, or `--levels 1`"
-            )));
-        }
-        Ok(manner)
-    }
-
-    fn gauge(&self) -> Result<Option<Gauge>, Error> {
-        self.gauge.as_deref().map(gauge).transpose()
-    }
-
-    /// The run's folder, if one was named.
-    pub(super) fn run(&self) -> Option<&Path> {
-        self.run.as_deref()
-    }
-
-    fn steps(&self) -> u64 {
-        self.steps.unwrap_or(STEPS)
-    }
-
-    pub(super) fn trial(&self, episodes: u64) -> Trial {
-        Trial { episodes, steps: self.steps(), seed: self.seed }
-    }
-}
-
-fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
-    if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
-}
-
-fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
-    if value > most { Err(Error::Misuse(format!("`{name}` is at most {most}, found {value}"))) } else { Ok(()) }
-}
-
-fn gauge(text: &str) -> Result<Gauge, Error> {
-    match text {
-        "steps" => Ok(Gauge::Steps),
-        "latents" => Ok(Gauge::Latents),
-        _ => Err(Error::Misuse(unknown("gauge", text, ["steps", "latents"].into_iter(), "`--gauge`"))),
-    }
-}
-
-fn cost(text: &str) -> Result<Cost, Error> {
-    let (name, share) = text.split_once('=').map_or((text, None), |(name, share)| (name, Some(share)));
-    Ok(match (name, share) {
-        ("sum", None) => Cost::Sum,
-        ("late", None) => Cost::Late,
-        ("last", None) => Cost::Last,
-        ("min", None) => Cost::Min,
-        ("discounted", share) => {
-            let share = share.map_or(Some(DISCOUNT), |text| text.parse().ok());
-            let share = share.filter(|share| *share > 0.0 && *share <= 1.0);
-            Cost::Discounted(share.ok_or_else(|| {
-                Error::Misuse(format!("`--cost {text}`: the share must be a number above 0, at most 1, such as 0.9"))
-            })?)
-        }
-        _ => {
-            return Err(Error::Misuse(unknown(
-                "cost",
-                text,
-                ["sum", "late", "last", "min", "discounted"].into_iter(),
-                "`--cost`",
-            )));
-        }
-    })
 }
 
 /// Success of the controls on the same episodes, 0 to 1.
@@ -283,7 +122,9 @@ struct Controls<T> {
     /// Where it knows the shortest way.
     #[serde(skip_serializing_if = "Option::is_none")]
     oracle: Option<T>,
-    truth: T,
+    /// Plans on the true dynamics, beside plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truth: Option<T>,
     /// The model's actor, where something else was asked to plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<T>,
@@ -300,7 +141,7 @@ impl<T> Controls<T> {
             random: f(random),
             greedy: greedy.as_ref().map(&f),
             oracle: oracle.as_ref().map(&f),
-            truth: f(truth),
+            truth: truth.as_ref().map(&f),
             actor: actor.as_ref().map(&f),
             cloning: cloning.as_ref().map(&f),
             inverse: inverse.as_ref().map(&f),
@@ -351,12 +192,15 @@ struct Planned {
     trained_steps: u64,
     trained_seed: u64,
     steps: u64,
+    /// Steps of a plan, or of a chunk.
     horizon: usize,
     replan: u64,
-    cost: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<u64>,
-    levels: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    levels: Option<usize>,
     /// Settings of the world that were changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settings: Vec<String>,
@@ -407,8 +251,8 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
         at_least_one("--episodes", episodes)?;
     }
     let kept = asked.model()?;
-    let imaginer = &kept.imaginer;
-    let manner = asked.manner(imaginer)?;
+    let entrant = Entrant::of(&kept, asked)?;
+    let playground = kept.learnt.playground();
     let protocol = args.protocol.as_deref().map(|file| protocol(file, &kept)).transpose()?;
     let matches: Vec<Match<'_>> = if let Some(Protocol { steps, sets, .. }) = &protocol {
         sets.iter()
@@ -423,42 +267,40 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
             })
             .collect()
     } else {
-        let (world, trial) = (imaginer.playground.world.as_ref(), asked.trial(args.episodes.unwrap_or(EPISODES)));
+        let (world, trial) = (playground.world.as_ref(), asked.trial(args.episodes.unwrap_or(EPISODES)));
         vec![Match { world, trial, tasks: trial.tasks(world), set: None }]
     };
-    let (play, imagination) = (&imaginer.playground.play, &imaginer.imagination);
     let config = PolicyConfig { seed: asked.seed, ..PolicyConfig::default() };
-    let mut policies = args.policies.then(|| {
-        [
-            GoalPolicy::cloned(play, &config, &imagination.device),
-            GoalPolicy::inverse_dynamics(play, &config, imagination),
-        ]
-    });
+    let mut cloned = args.policies.then(|| GoalPolicy::cloned(&playground.play, &config, entrant.device()));
+    let mut inverse = match &entrant {
+        Entrant::Model(imaginer, _) if args.policies => {
+            Some(GoalPolicy::inverse_dynamics(&playground.play, &config, &imaginer.imagination))
+        }
+        _ => None,
+    };
     let trained_steps = steps(kept.session.as_ref())?;
     let planned = matches.iter().map(|all| {
-        let mut agent = Timed::new(imaginer.agent(&manner), all.trial.steps);
+        let mut agent = Timed::new(entrant.agent(), all.trial.steps);
         let outcome = all.play(&mut agent)?;
-        let [cloning, inverse] = match &mut policies {
-            Some([cloned, inverse]) => [Some(all.reached(cloned)?), Some(all.reached(inverse)?)],
-            None => [None, None],
-        };
-        let actor = imagination.model.actor().is_some() && !matches!(manner.planner, Planner::Actor { .. });
-        let actor_manner = Manner { config: manner.config, ..imaginer.manner(ACTOR) };
         let controls = Controls {
             random: all.reached(&mut Control::Random)?,
             greedy: all.knows_ahead().then(|| all.reached(&mut Control::Greedy)).transpose()?,
             oracle: all.knows_ways().then(|| all.reached(&mut Control::Oracle)).transpose()?,
-            truth: all.reached(&mut with_truth(&manner, asked.replan, all.world))?,
-            actor: actor.then(|| all.reached(&mut imaginer.agent(&actor_manner))).transpose()?,
-            cloning,
-            inverse,
+            truth: entrant.truth(asked.replan, all.world).map(|mut truth| all.reached(&mut truth)).transpose()?,
+            actor: entrant.actor().map(|mut actor| all.reached(actor.as_mut())).transpose()?,
+            cloning: cloned.as_mut().map(|cloned| all.reached(cloned)).transpose()?,
+            inverse: inverse.as_mut().map(|inverse| all.reached(inverse)).transpose()?,
+        };
+        let (horizon, replan, levels) = match &entrant {
+            Entrant::Model(imaginer, manner) => (asked.horizon(), manner.replan, Some(imaginer.levels(manner))),
+            Entrant::Policy(imitator, execution) => (imitator.imitation.chunk(), execution.steps(), None),
         };
         let (reached, spent) = (Reached::of(&outcome), agent.spent.as_secs_f64());
         let turns = (all.trial.steps * all.trial.episodes) as f64;
         let planned = Planned {
             world: all.world.spec().name.clone(),
             set: all.set.map(|(name, _)| name.to_owned()),
-            planner: asked.planner(imaginer).to_owned(),
+            planner: entrant.planner(asked),
             episodes: all.trial.episodes,
             success: reached.end.0,
             interval: reached.end.1,
@@ -476,16 +318,16 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
             trained_steps,
             trained_seed: kept.session.seed(),
             steps: all.trial.steps,
-            horizon: asked.horizon,
-            replan: manner.replan,
-            cost: asked.cost.clone(),
+            horizon,
+            replan,
+            cost: levels.map(|_| asked.cost().to_owned()),
             budget: asked.budget,
-            levels: imaginer.levels(&manner),
+            levels,
             settings: asked.settings.clone(),
             seed: asked.seed,
         };
         if !args.json {
-            print(text(&planned, &reached, &controls, kept.session.row().title))?;
+            print(text(&planned, &entrant.title(asked), (&reached, &controls), kept.session.row().title))?;
             // One set below the other.
             print(if all.set.is_some() { "\n" } else { "" })?;
         }
@@ -501,30 +343,6 @@ pub fn plan(args: &PlanArgs) -> Result<(), Error> {
     }
 }
 
-/// The world of a run's recipe with these settings changed, if any are.
-fn changed(mut recipe: toml::Table, settings: &[String]) -> Result<Option<Arc<dyn World>>, Error> {
-    let refused = |what: String| Error::Misuse(format!("`--set`: {what}"));
-    for entry in settings {
-        let (key, value) = recipe::entry(entry).map_err(|error| refused(error.to_string()))?;
-        let known =
-            recipe::get(&recipe, "data.world").and_then(toml::Value::as_table).into_iter().flat_map(|of| of.keys());
-        let known: Vec<String> = known.filter(|k| *k != "kind").map(|k| format!("data.world.{k}")).collect();
-        if !known.iter().any(|known| known == key) {
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(refused(format!(
-                "found `{key}`; what can be changed is the world that is acted in, not what has learnt. Known here: {known}"
-            )));
-        }
-        recipe::set(&mut recipe, key, value).map_err(|error| refused(error.to_string()))?;
-    }
-    let world = recipe::get(&recipe, "data.world").filter(|_| !settings.is_empty());
-    let Some(world) = world else { return Ok(None) };
-    let config: WorldConfig = world.clone().try_into().map_err(|error: toml::de::Error| {
-        refused(format!("`{}` is no world: {}", settings.join(" "), error.message().replace('\n', "; ")))
-    })?;
-    Ok(Some(config.init()?))
-}
-
 /// A protocol for a model that learnt in its world.
 fn protocol(file: &Path, kept: &KeptModel) -> Result<Protocol, Error> {
     let (whose, system, own) = (kept.whose(), kept.session.row().name, kept.session.source());
@@ -535,7 +353,7 @@ fn protocol(file: &Path, kept: &KeptModel) -> Result<Protocol, Error> {
             world = Protocol::WORLD
         )));
     }
-    let [_, side, _] = kept.imaginer.playground.world.spec().observation;
+    let [_, side, _] = kept.learnt.playground().world.spec().observation;
     Ok(Protocol::read(file, side)?)
 }
 
@@ -549,7 +367,7 @@ fn with_truth(manner: &Manner, replan: Option<u64>, world: &dyn World) -> impl A
     Manner { planner, replan, budget, ..*manner }.planning(pose)
 }
 
-fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, title: &str) -> String {
+fn text(planned: &Planned, how: &str, (reached, controls): (&Reached, &Controls<Reached>), title: &str) -> String {
     let whose = if planned.set.is_some() { "" } else { "held-out " };
     let mut text = format!(
         "{}{}, {} of {} steps; {title}, {} steps of training ({})\n\n  {:<48}{:>26}{:>26}\n",
@@ -569,13 +387,14 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
     let mut row = |name: &str, Reached { end, ever }: &Reached| {
         let _ = writeln!(text, "  {name:<48}{:>26}{:>26}", percent(*end), percent(*ever));
     };
-    let levels = if planned.levels > 1 { format!(" on {} levels", planned.levels) } else { String::new() };
-    row(&format!("{} in the model's latents{levels}", planned.planner), reached);
+    row(how, reached);
     row("random actions", &controls.random);
     if let Some(greedy) = &controls.greedy {
         row("straight ahead", greedy);
     }
-    row("cem on the true dynamics", &controls.truth);
+    if let Some(truth) = &controls.truth {
+        row("cem on the true dynamics", truth);
+    }
     if let Some(oracle) = &controls.oracle {
         row("the shortest way", oracle);
     }
@@ -594,8 +413,10 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
     }
     let _ = writeln!(
         text,
-        "{:.0} model calls and {:.2} ms a step; {:.1} from the goal at the end, on average",
-        planned.calls_per_step, planned.ms_per_step, planned.distance
+        "{} model calls and {:.2} ms a step; {:.1} from the goal at the end, on average",
+        rounded(planned.calls_per_step),
+        planned.ms_per_step,
+        planned.distance
     );
     if planned.set.is_none() {
         let run = if planned.run == "built-in" { String::new() } else { format!(" {}", planned.run) };
@@ -606,4 +427,9 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
         );
     }
     text
+}
+
+/// Whole numbers of calls, and parts of one where a call is of several steps.
+fn rounded(calls: f64) -> String {
+    if calls < 1.0 { format!("{calls:.2}") } else { format!("{calls:.0}") }
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use foretell_systems::judges::world::film::record;
+use foretell_systems::Learnt;
+use foretell_systems::judges::world::film::{record, record_policy};
 use foretell_train::write_whole;
 
-use super::plan::PlanningArgs;
+use super::planning::PlanningArgs;
 use crate::Error;
 use crate::output::print;
 
@@ -27,10 +28,21 @@ const SIDE: usize = 390;
 
 /// Runs the command.
 pub fn play(args: &PlayArgs) -> Result<(), Error> {
-    let imaginer = args.planning.model()?.imaginer;
-    let manner = args.planning.manner(&imaginer)?;
-    let (world, trial) = (imaginer.playground.world.as_ref(), args.planning.trial(args.episode.saturating_add(1)));
-    let Some(film) = record(&imaginer, &manner, &trial, &[args.episode])?.and_then(|mut films| films.pop()) else {
+    let kept = args.planning.model()?;
+    let trial = args.planning.trial(args.episode.saturating_add(1));
+    let (films, imagines) = match &kept.learnt {
+        Learnt::Model(imaginer) => {
+            let manner = args.planning.manner(imaginer)?;
+            let imagines = ", orange where the model imagines that it leads";
+            (record(imaginer, &manner, &trial, &[args.episode])?, imagines)
+        }
+        Learnt::Policy(imitator) => {
+            let execution = args.planning.execution(imitator, kept.whose())?;
+            (record_policy(imitator, execution, &trial, &[args.episode])?, "")
+        }
+    };
+    let world = kept.learnt.playground().world.as_ref();
+    let Some(film) = films.and_then(|mut films| films.pop()) else {
         return Err(Error::Misuse(format!(
             "the world {} has no picture for people: `foretell plan` plays in it without one",
             world.spec().name
@@ -44,7 +56,7 @@ pub fn play(args: &PlayArgs) -> Result<(), Error> {
     print(format_args!(
         "episode {}: {}\n\
          picture   {}\n\
-         \x20         teal the dot and its way, green the goal, grey where the plan leads, orange where the model imagines that it leads\n",
+         \x20         teal the dot and its way, green the goal, grey where the plan leads{imagines}\n",
         args.episode,
         film.ending(),
         file.display(),

@@ -258,6 +258,77 @@ fn a_pole_that_must_not_fall_is_kept_up_while_pictures_seldom_come() {
     assert_eq!(kalman[..4], [200.0; 4], "{kalman:?}");
 }
 
+#[test]
+fn a_policy_acts_beside_the_same_controls_and_is_asked_for_no_search() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    let path = run.to_str().unwrap();
+    let mut arguments = vec!["train", "act-jepa", "--world", "two-rooms", "--steps", "2", "--json", "--out", path];
+    for setting in [
+        "data.world.resolution=16",
+        "data.episode=30",
+        "data.demonstrations.episodes=4",
+        "train.batch=8",
+        "model.chunk=4",
+        "model.width=16",
+        "model.layers=1",
+        "model.encoder.features=16",
+        "judge.episodes=1",
+    ] {
+        arguments.extend(["--set", setting]);
+    }
+    let summary: Value = serde_json::from_str(&succeeded(&arguments, "2")).unwrap();
+    assert_eq!((&summary["system"], &summary["data"]), (&"act-jepa".into(), &"two-rooms".into()));
+    assert_eq!(controlled(&run), ["imitated", "foretold_states", "imitation", "episodes"]);
+
+    let played = |more: &[&str], threads: &str| -> Value {
+        let arguments: Vec<&str> =
+            ["plan", path, "--json", "--episodes", "3", "--steps", "12"].iter().chain(more).copied().collect();
+        let mut outcome: Value = serde_json::from_str(&succeeded(&arguments, threads)).unwrap();
+        outcome.as_object_mut().unwrap().remove("ms_per_step");
+        outcome
+    };
+    let outcome = played(&[], "1");
+    assert_eq!(played(&[], "3"), outcome, "the same on any number of threads");
+    assert_eq!(
+        (&outcome["planner"], &outcome["replan"], &outcome["horizon"]),
+        (&"chunks".into(), &4.into(), &4.into())
+    );
+    assert_eq!(outcome["calls_per_step"], 0.25);
+    let controls = outcome["controls"].as_object().unwrap();
+    assert_eq!(controls.keys().collect::<Vec<_>>(), ["greedy", "oracle", "random"], "nothing that plans");
+    assert_eq!(played(&["--replan", "2"], "2")["calls_per_step"], 0.5);
+    let ensemble = played(&["--planner", "ensemble"], "2");
+    assert_eq!(
+        (&ensemble["planner"], &ensemble["replan"], &ensemble["calls_per_step"]),
+        (&"ensemble".into(), &1.into(), &1.0.into())
+    );
+    assert_ne!(ensemble["distance"], outcome["distance"]);
+    let text = succeeded(&["plan", path, "--episodes", "2", "--steps", "12"], "2");
+    for part in ["the policy, 4 of each chunk of 4 steps", "random actions", "the shortest way", "0.25 model calls"] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+    for (more, parts) in [
+        (&["--horizon", "9"][..], &["`--horizon`", "searches for nothing", "leave it out"][..]),
+        (&["--cost", "sum"], &["`--cost`", "a policy"]),
+        (&["--budget", "9"], &["`--budget`", "a policy"]),
+        (&["--levels", "1"], &["`--levels`", "a policy"]),
+        (&["--gauge", "latents"], &["`--gauge`", "a policy"]),
+        (&["--planner", "icem"], &["unknown planner of a policy `icem`", "chunks"]),
+        (&["--planner", "ensemble", "--replan", "2"], &["ensemble", "`--replan 2`"]),
+        (&["--replan", "5"], &["`--replan 5`", "the 4 that it has"]),
+        (&["--replan", "0"], &["--replan", "at least 1"]),
+        (&["--world", "maze"], &[path, "two-rooms", "maze", "foretell train act-jepa --world maze"]),
+    ] {
+        for command in ["plan", "play"] {
+            let arguments: Vec<&str> = [command, path].iter().chain(more).copied().collect();
+            refused(&arguments, parts);
+        }
+    }
+    let said = succeeded(&["play", path, "--steps", "12"], "2");
+    assert!(said.contains("grey where the plan leads\n") && run.join("two-rooms-episode-0.gif").is_file(), "{said}");
+}
+
 /// A protocol of two sets, moderate and strict; its text.
 fn protocol() -> String {
     let pairs = r#"[{"start": [90.0, 60.0], "goal": [130.0, 52.0]}, {"start": [150.5, 90.0], "goal": [104.0, 47.0]},

@@ -1,10 +1,11 @@
-//! Held-out episodes as moving pictures, planned as `foretell plan` plans by default, perhaps less far ahead.
+//! Held-out episodes as moving pictures, played as `foretell plan` plays by default, perhaps with plans less far ahead.
 
 use foretell_eval::{Card, Finding, Picture, Pictures, Tile};
-use foretell_world::{Planner, Trial};
+use foretell_world::{Planner, Trial, World};
 
-use super::film::record;
+use super::film::{Film, record, record_policy};
 use crate::imaginer::Imaginer;
+use crate::imitator::Imitator;
 use crate::system::JudgeError;
 
 /// Side of their pictures in pixels, and the steps from one frame to the next.
@@ -33,9 +34,25 @@ fn cards(imaginer: &Imaginer, count: u64, horizon: usize) -> Result<Vec<Card>, J
     let mut manner = imaginer.manner(planner);
     manner.config.horizon = horizon;
     let films = record(imaginer, &manner, &trial, &numbers)?.unwrap_or_default();
-    let world = imaginer.playground.world.as_ref();
+    of_films(imaginer.playground.world.as_ref(), &films)
+}
+
+/// So many of the first held-out episodes of a trial as a policy plays them.
+pub(super) fn imitated(imitator: &Imitator, trial: &Trial) -> Result<Finding, JudgeError> {
+    let numbers: Vec<u64> = (0..trial.episodes).collect();
+    let films = record_policy(imitator, imitator.execution(), trial, &numbers)?.unwrap_or_default();
+    Ok(Finding::pictures(
+        "episodes",
+        "Episodes",
+        "Held-out starts and goals, played by the policy. Teal: what is moved and its way; green: the goal; grey: where the present chunk \
+         of actions leads.",
+        Pictures { legend: Vec::new(), cards: of_films(imitator.playground.world.as_ref(), &films)? },
+    ))
+}
+
+fn of_films(world: &dyn World, films: &[Film]) -> Result<Vec<Card>, JudgeError> {
     let mut cards = Vec::new();
-    for film in &films {
+    for film in films {
         if let Some(picture) = Picture::gif(SIDE, SIDE, film.gif(world, SIDE, STRIDE)?) {
             let tile = Tile::new(Some(picture), &format!("episode {}: {}", film.number, film.ending()));
             cards.push(Card { tiles: vec![tile], strips: Vec::new() });

@@ -2,14 +2,14 @@
 //! from its latents by a linear map.
 
 use burn::tensor::{Tensor, TensorData};
-use foretell_eval::Ridge;
 use foretell_jepa::dynamics::pooled;
 use foretell_ops as ops;
-use foretell_world::{Agent, Episode, Now, PlannerError, Trail, Trial, Turn, World};
+use foretell_world::{Agent, Episode, Execution, Now, PlannerError, Trail, Trial, Turn, World};
 
 use super::InPlay;
 use super::draw::{Canvas, Colour, Palette, moving};
 use crate::imaginer::{Imaginer, Manner};
+use crate::imitator::Imitator;
 use crate::system::JudgeError;
 
 const FLOOR: Colour = [0.97, 0.965, 0.95];
@@ -47,22 +47,20 @@ pub struct Film {
     turnings: Vec<Turning>,
 }
 
-/// An agent whose plans are written down.
-struct Watched<'a, A> {
+/// An agent whose plans are written down, with what is imagined on the way of each, `[.., S]`.
+struct Watched<A, F> {
     agent: A,
-    imaginer: &'a Imaginer,
-    reader: &'a Ridge,
+    imagined: F,
     /// For each episode.
     turnings: Vec<Vec<Turning>>,
 }
 
-impl<A: Agent> Agent for Watched<'_, A> {
+impl<A: Agent, F: Fn(&Now<'_>, usize, &[f32]) -> Vec<f32>> Agent for Watched<A, F> {
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
         let turn = self.agent.act(now)?;
         self.turnings.resize_with(now.tasks.len(), Vec::new);
         for (e, (actions, turnings)) in turn.actions.iter().zip(&mut self.turnings).enumerate() {
-            let latents = imagine(self.imaginer, now.world, (&now.tasks[e], &now.trails[e]), actions);
-            let imagined = self.reader.predict(&latents);
+            let imagined = (self.imagined)(now, e, actions);
             turnings.push(Turning { step: now.step as usize, actions: actions.clone(), imagined });
         }
         Ok(turn)
@@ -84,7 +82,7 @@ fn imagine(imaginer: &Imaginer, world: &dyn World, (task, trail): (&Episode, &Tr
     actions.chunks_exact(width).flat_map(step).collect()
 }
 
-/// Plays these episodes of a trial and records them; `None` in a world that people cannot be shown.
+/// Plays these episodes of a trial with a model's plans and records them; `None` in a world that people cannot be shown.
 pub fn record(
     imaginer: &Imaginer,
     manner: &Manner,
@@ -92,24 +90,54 @@ pub fn record(
     numbers: &[u64],
 ) -> Result<Option<Vec<Film>>, JudgeError> {
     let world = imaginer.playground.world.as_ref();
-    let tasks: Vec<Episode> = numbers.iter().map(|number| trial.task(world, *number)).collect();
-    if tasks.iter().any(|task| world.scene(&task.layout, 1).is_none()) {
+    if !shown(world, trial, numbers) {
         return Ok(None);
     }
     let reader = InPlay { playground: &imaginer.playground }.reader(&imaginer.imagination)?;
-    let mut agent = Watched { agent: imaginer.agent(manner), imaginer, reader: &reader, turnings: Vec::new() };
+    let imagined = |now: &Now<'_>, e: usize, actions: &[f32]| {
+        reader.predict(&imagine(imaginer, now.world, (&now.tasks[e], &now.trails[e]), actions))
+    };
+    filmed(world, (imaginer.agent(manner), imagined), trial, numbers).map(Some)
+}
+
+/// The same with what a policy says: it imagines nothing on the way.
+pub fn record_policy(
+    imitator: &Imitator,
+    execution: Execution,
+    trial: &Trial,
+    numbers: &[u64],
+) -> Result<Option<Vec<Film>>, JudgeError> {
+    let world = imitator.playground.world.as_ref();
+    if !shown(world, trial, numbers) {
+        return Ok(None);
+    }
+    filmed(world, (imitator.agent(execution), |_: &Now<'_>, _, _: &[f32]| Vec::new()), trial, numbers).map(Some)
+}
+
+/// Whether people can be shown these tasks.
+fn shown(world: &dyn World, trial: &Trial, numbers: &[u64]) -> bool {
+    numbers.iter().all(|number| world.scene(&trial.task(world, *number).layout, 1).is_some())
+}
+
+fn filmed(
+    world: &dyn World,
+    (agent, imagined): (impl Agent, impl Fn(&Now<'_>, usize, &[f32]) -> Vec<f32>),
+    trial: &Trial,
+    numbers: &[u64],
+) -> Result<Vec<Film>, JudgeError> {
+    let tasks = numbers.iter().map(|number| trial.task(world, *number));
+    let tasks: Vec<Episode> = tasks.collect();
+    let mut agent = Watched { agent, imagined, turnings: Vec::new() };
     let outcome = trial.play(world, numbers, &mut agent)?;
     let films = tasks.into_iter().zip(agent.turnings).zip(outcome.trails).zip(outcome.distance).zip(numbers);
-    Ok(Some(
-        films
-            .map(|((((task, turnings), trail), distance), number)| {
-                let away = trail.states.iter().rposition(|state| !world.success(state, &task.goal));
-                let arrived = away.map_or(0, |away| away + 1);
-                let arrived = (arrived < trail.states.len()).then_some(arrived);
-                Film { number: *number, distance, arrived, task, trail, turnings }
-            })
-            .collect(),
-    ))
+    Ok(films
+        .map(|((((task, turnings), trail), distance), number)| {
+            let away = trail.states.iter().rposition(|state| !world.success(state, &task.goal));
+            let arrived = away.map_or(0, |away| away + 1);
+            let arrived = (arrived < trail.states.len()).then_some(arrived);
+            Film { number: *number, distance, arrived, task, trail, turnings }
+        })
+        .collect())
 }
 
 impl Film {

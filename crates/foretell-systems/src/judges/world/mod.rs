@@ -6,10 +6,12 @@ mod draw;
 mod energy;
 mod episodes;
 pub mod film;
+mod imitation;
 mod objects;
 mod silence;
 
 pub use by_level::by_level;
+pub use imitation::imitation;
 
 use burn::tensor::{Tensor, TensorData};
 use foretell_data::{Episodes, Window};

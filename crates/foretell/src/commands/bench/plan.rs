@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::dynamics::State;
-use foretell_systems::{Imaginer, family, recipe};
+use foretell_systems::{Imaginer, Learnt, family, recipe};
 use foretell_world::{Budget, Cost, Imagined, Planner, PlannerConfig};
 use rand::RngExt;
 use serde::Serialize;
@@ -123,5 +123,8 @@ fn imaginer(args: &PlanArgs, device: &Device) -> Result<Imaginer, Error> {
     }
     let mut session = member.open(member.recipe(&asked, "the options")?, device, true)?;
     let learner = session.learner(1)?;
-    session.imaginer(learner.as_ref())?.ok_or_else(|| Error::Failure("a model of a world plans nowhere".to_owned()))
+    match session.learnt(learner.as_ref())? {
+        Some(Learnt::Model(imaginer)) => Ok(imaginer),
+        _ => Err(Error::Failure("a model of a world plans nowhere".to_owned())),
+    }
 }

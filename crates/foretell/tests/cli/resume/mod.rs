@@ -81,7 +81,8 @@ impl World {
             | System::AJepa
             | System::StJema
             | System::CJepa
-            | System::FoundSlots => &mut command,
+            | System::FoundSlots
+            | System::ActJepa => &mut command,
             System::Recorded => command.arg("--data").arg(self.place("play.npz")),
         };
         command

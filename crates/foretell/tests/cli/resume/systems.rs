@@ -44,13 +44,15 @@ pub(super) enum System {
     CJepa,
     /// C-JEPA on slots that are found in the first steps and frozen from then on.
     FoundSlots,
+    /// ACT-JEPA in two stages: latents, then actions on an encoder that stays as it is; a kept policy.
+    ActJepa,
     /// I-JEPA from the generated scenes.
     Scenes,
     /// Graph-JEPA from the generated graphs.
     BuiltInGraphs,
 }
 
-pub(super) const ALL: [System; 22] = [
+pub(super) const ALL: [System; 23] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -73,6 +75,7 @@ pub(super) const ALL: [System; 22] = [
     System::StJema,
     System::CJepa,
     System::FoundSlots,
+    System::ActJepa,
 ];
 
 /// One for each way in which the loop goes: one learner, several in turn, batches without one shape. The loop, checkpoints and the
@@ -97,17 +100,23 @@ impl System {
         )
     }
 
-    /// Whether it is a model of a world.
+    /// Whether it is a model of a world, or a policy in one.
     pub(super) fn of_a_world(self) -> bool {
         matches!(
             self,
-            System::EbJepa | System::LeWm | System::HJepa | System::Recorded | System::CJepa | System::FoundSlots
+            System::EbJepa
+                | System::LeWm
+                | System::HJepa
+                | System::Recorded
+                | System::CJepa
+                | System::FoundSlots
+                | System::ActJepa
         )
     }
 
     /// Steps of all, those of an actor that learns when the rest has learnt included.
     pub(super) fn steps(self) -> usize {
-        if matches!(self, System::EbJepa | System::LeWm | System::HJepa) { 2 * STEPS } else { STEPS }
+        if matches!(self, System::EbJepa | System::LeWm | System::HJepa | System::ActJepa) { 2 * STEPS } else { STEPS }
     }
 
     pub(super) fn arguments(self) -> Vec<&'static str> {
@@ -295,6 +304,23 @@ impl System {
                     "data.window=12",
                     "model.width=8",
                     "model.layers=1",
+                ],
+            ),
+            System::ActJepa => (
+                "act-jepa",
+                &[
+                    "data.world.kind=two-rooms",
+                    "data.world.resolution=16",
+                    "data.episode=40",
+                    "data.demonstrations.episodes=6",
+                    "model.stages=two",
+                    "model.chunk=3",
+                    "model.width=16",
+                    "model.heads=2",
+                    "model.depth=1",
+                    "model.layers=1",
+                    "model.encoder.features=16",
+                    "judge.episodes=1",
                 ],
             ),
             System::CJepa => ("c-jepa", &["model.width=16", "model.heads=2", "model.depth=1", "model.mlp=16"]),
