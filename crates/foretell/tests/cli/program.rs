@@ -20,8 +20,16 @@ fn with(world: &str, arguments: &[&str]) -> Command {
 }
 
 fn training<'a>(run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let small = ["train.batch=8", "model.width=32", "model.widths=[8, 8]", "model.reach=0", "data.window=9"];
-    let mut arguments = vec!["train", "eb-jepa", "--world", "program", "--steps", "2", "--json"];
+    let small = [
+        "train.batch=8",
+        "model.width=16",
+        "model.encoder.widths=[8, 8]",
+        "model.projector=32",
+        "model.reach=0",
+        "data.window=5",
+        "data.episode=30",
+    ];
+    let mut arguments = vec!["train", "le-wm", "--world", "program", "--steps", "2", "--json"];
     for setting in small {
         arguments.extend(["--set", setting]);
     }
