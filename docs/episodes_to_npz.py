@@ -439,7 +439,7 @@ class MinariArrow(Source):
         if self.held[0] != episode:
             data = need("pyarrow.dataset", "pyarrow")
             skipped = ["_", ".", "metadata.json"]
-            table = data.dataset(self.folder / str(self.numbers[episode]), format=self.format, ignore_prefixes=skipped).to_table()
+            table = data.dataset(self.folder / str(self.numbers[episode]), format=self.format, ignore_prefixes=skipped).to_table(use_threads=False)
             while any(str(field.type).startswith("struct") for field in table.schema):
                 names = [name.replace(".", "/", 1) if "/" not in name else name.replace(".", "/") for name in table.flatten().column_names]
                 table = table.flatten().rename_columns(names)

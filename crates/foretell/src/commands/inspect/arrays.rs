@@ -74,7 +74,7 @@ pub(super) fn account(
     if holds(["observations", "frames"]) && holds(["actions", "action"]) {
         match trained(path, data, set) {
             Ok(Trained { command, description, decisions }) => {
-                let Description { train, held_out, unit, facts, notes, .. } = description;
+                let Description { train, held_out, unit, facts, numbers, notes, .. } = description;
                 let _ = writeln!(text, "{:10}{train} to train, {held_out} held out", unit.many);
                 for (label, fact) in &facts {
                     let _ = writeln!(text, "{label:10}{fact}");
@@ -86,6 +86,7 @@ pub(super) fn account(
                     let _ = writeln!(text, "note      {note}");
                 }
                 let _ = writeln!(text, "next      {command}   a model of the world they are from");
+                super::extend(&mut json, json!(numbers));
                 super::extend(
                     &mut json,
                     json!({ "train": train, "held_out": held_out, "decisions": decisions, "notes": notes, "next": command }),
