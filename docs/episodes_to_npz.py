@@ -225,6 +225,8 @@ def hdf5(path, args):
         if args.mask and args.mask not in masks:
             raise Refused(f"`--mask {args.mask}`: it has {', '.join(masks) or 'no masks'}")
         names = [name.decode() for name in file[f"mask/{args.mask}"][:]] if args.mask else list(file["data"])
+        if not names:
+            raise Refused(f"mask `{args.mask}` names no demonstration")
         source = Groups("robomimic HDF5", file["data"], names, following="obs")
         source.notes = [f"masks {', '.join(masks)}: `--mask NAME` takes one"] if masks and not args.mask else []
         for name in source.names:
@@ -376,10 +378,10 @@ def arrow_rows(column, key):
     """The rows of an Arrow column as numbers or pictures."""
     pa = need("pyarrow")
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if column.null_count:
-        raise Refused(f"`{key}` has {column.null_count} rows without a value")
     if pa.types.is_struct(column.type):  # an image of Hugging Face's `datasets`
         column = column.field("bytes")
+    if column.null_count:
+        raise Refused(f"`{key}` has {column.null_count} rows without a value")
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return np.stack([decoded(value.as_py()) for value in column])
     if pa.types.is_fixed_size_list(column.type):
@@ -626,7 +628,7 @@ def chosen(source, args):
     actions = args.action or [key for key in ("action", "actions") if key in source.columns][:1]
     if not actions and len(actions := [key for key in source.columns if is_action(key)]) != 1:
         raise Refused(f"what was done is not plain: say `--action KEY`, or several that are joined; it holds {told}")
-    seen = {key: column for key, column in source.columns.items() if not is_action(key)}
+    seen = {key: column for key, column in source.columns.items() if not is_action(key) and not key.startswith("infos/")}
     pictures = [key for key, column in seen.items() if column.picture]
     rules = ([key for key in ("observations", "observation", "obs") if key in seen][:1], pictures, list(seen))
     observation = args.observation or next((keys for keys in rules if len(keys) == 1 or keys and keys is pictures), [])
@@ -839,7 +841,7 @@ def main():
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         # What the form's own library says of a file that it cannot read.
         said = " ".join(str(error).split())
-        hint = "; `pip install hdf5plugin` reads what is packed with Blosc and the like" if "filter" in said and "hdf5plugin" not in sys.modules else ""
+        hint = "; `pip install hdf5plugin` reads what is packed with Blosc and the like" if ("filter" in said or "plugin" in said) and "hdf5plugin" not in sys.modules else ""
         print(f"error: it cannot be read: {said}{hint}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One expects the same episodes back whichever of its forms Minari keeps them in. In its Arrow and parquet forms Minari 0.5.4
 # (dataset/_storages/arrow_storage.py, `get_episodes`) takes the batches in which pyarrow hands out the rows for the episodes, one
-# for one. pyarrow's batches end at 32,768 rows: an episode of 40,000 steps comes back as its first 32,767, the next two
-# episodes are pieces of it under their own numbers, and the last ones are never read. Nothing fails. Form hdf5 is right. pyarrow 26.0.1.
+# for one. These batches end at 32,768 rows and come in any order: an episode of 40,000 steps comes back as a piece of it, another
+# piece stands under the next episode's number, and later episodes are pushed out of place. Nothing fails. Form hdf5 is right. pyarrow 26.0.1.
 set -euo pipefail
 
 folder=$(mktemp -d)
@@ -50,6 +50,6 @@ right = [(steps, {float(number)}) for number, steps in enumerate(LENGTHS)]
 assert read["hdf5"] == right, read["hdf5"]
 for form in ("arrow", "parquet"):
     assert [holds for _, holds in read[form]] != [holds for _, holds in right], f"{form} gives each episode its own rows"
-    assert read[form][0][0] == 32_767, f"{form} reads the first episode whole"
+    assert max(steps for steps, _ in read[form]) < 40_000, f"{form} reads the long episode whole"
 print("as described")
 PYTHON
