@@ -355,7 +355,9 @@ def npz(path, args):
 
 
 def zarr_buffer(path, args):
-    store = need("zarr").open(str(path), mode="r")
+    library = need("zarr")
+    zipped = getattr(library, "ZipStore", None) or library.storage.ZipStore
+    store = library.open(zipped(str(path), mode="r") if path.is_file() else str(path), mode="r")
     if "meta/episode_ends" not in store or "data" not in store:
         raise Refused(f"{path} is a zarr store and no replay buffer: expected `data/…` and `meta/episode_ends`")
     ends = np.asarray(store["meta/episode_ends"][:], dtype=int)

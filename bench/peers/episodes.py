@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,11 @@ def zarr(folder):
             root.create_dataset(key, data=value, chunks=(5, *value.shape[1:]), compressor=packed)
     convert(folder / "play.zarr", folder / "out")
     check(folder / "out", 0, True, lambda _: "none")
+    with zipfile.ZipFile(folder / "play.zarr.zip", "w") as packed:
+        for path in (folder / "play.zarr").rglob("*"):
+            packed.write(path, path.relative_to(folder / "play.zarr"))
+    convert(folder / "play.zarr.zip", folder / "zipped")
+    check(folder / "zipped", 0, True, lambda _: "none")
 
 
 def lerobot(folder):
