@@ -191,6 +191,8 @@ fn actions_may_lie_apart_and_be_more_than_observations() {
     assert_eq!(config["data"]["frameskip"].as_integer(), Some(3));
     let means = config["data"]["normalise_actions"]["mean"].as_array().unwrap();
     assert_eq!(means.len(), 6, "three actions of two numbers are one block");
+    let said = succeeded(&[&["inspect", frames.to_str().unwrap()], &settings[..]].concat(), "2");
+    assert!(said.contains("actions   0 from -2 to 2, 1 from -2 to 2\n") && said.contains(&apart), "{said}");
 
     // Two recorded observations further at a time, and no look ahead as long as eight of those.
     let run = root.path().join("skipping");

@@ -71,7 +71,8 @@ pub(super) fn account(
     let holds = |keys: [&str; 2]| arrays.iter().any(|(key, _)| keys.contains(&key.as_str()));
     let mut json = json!({ "kind": "arrays", "files": files, "arrays": told });
     let place = word(path);
-    if holds(["observations", "frames"]) && holds(["actions", "action"]) {
+    // Actions may lie in a file of their own.
+    if holds(["observations", "frames"]) && (holds(["actions", "action"]) || data.contains_key("actions")) {
         match trained(path, data, set) {
             Ok(Trained { command, description, decisions }) => {
                 let Description { train, held_out, unit, facts, numbers, notes, .. } = description;
