@@ -185,7 +185,12 @@ fn containers(name: &str, head: &[u8]) -> Option<Kind> {
     }
 }
 
-const HDF5: &str = "write its arrays into an .npz: `python -c \"import h5py, numpy; f = h5py.File('{}'); numpy.savez('data.npz', **{k: f[k][:] for k in f if hasattr(f[k], 'shape')})\"` (keys `images` and `labels`, or `observations` and `actions`)";
+const HDF5: &str = "write its arrays into an .npz: `python -c \"import h5py, numpy; f = h5py.File('{}'); numpy.savez('data.npz', **{k: f[k][:] for k in f if hasattr(f[k], 'shape')})\"` (keys `images` and `labels`, or `observations` and `actions`); recorded episodes: `python docs/episodes_to_npz.py {} --out EPISODES` (in the repository)";
+/// What to do with the episodes of another tool.
+fn converted(name: &str) -> String {
+    format!("write its episodes as .npz: `python docs/episodes_to_npz.py {name} --out EPISODES` (in the repository)")
+}
+
 const MATLAB: &str = "write its arrays into an .npz: `python -c \"import scipy.io, numpy; f = scipy.io.loadmat('{}'); numpy.savez('data.npz', **{k: v for k, v in f.items() if k[0] != '_'})\"` (keys `images` and `labels`, or `observations` and `actions`)";
 const ARROW: &str = "write its pictures as files: `python -c \"import datasets; d = datasets.load_from_disk('FOLDER'); d = getattr(d, 'items', lambda: [('train', d)])(); import os; [(os.makedirs(p, exist_ok=True), [r['image'].save(f'{p}/{i}.png') for i, r in enumerate(s)]) for p, s in d]\"`, and put each into the folder of its class if it has one";
 /// Of a table that holds no images, or where the reader was left out of the program.
@@ -210,6 +215,9 @@ pub fn foreign_folder(folder: &Path) -> Option<DataError> {
     let has = |name: &str| folder.join(name).is_file();
     let name = folder.display().to_string();
     let told = |kind: &str, next: String| Some(DataError::Foreign { name: name.clone(), kind: kind.to_owned(), next });
+    if folder.join("meta/episode_ends").is_dir() {
+        return told("a replay buffer in a zarr store, which is not read as it is", converted(&name));
+    }
     if [".zarray", ".zgroup", ".zmetadata", "zarr.json"].into_iter().any(has) {
         return told(
             "a zarr store, which is not read",
@@ -220,12 +228,15 @@ pub fn foreign_folder(folder: &Path) -> Option<DataError> {
     }
     let info = fs::read_to_string(folder.join("meta/info.json"));
     if info.is_ok_and(|text| text.contains("\"codebase_version\"")) {
-        return told(
-            "a LeRobot data set, which is not read as it is",
-            format!(
-                "write each episode into an .npz with `observations` [T + 1, H, W, 3] and `actions` [T, A]: `from lerobot.datasets.lerobot_dataset import LeRobotDataset; d = LeRobotDataset(REPO, root='{name}')`, then `numpy.savez` of `d[i]['action']` and of its pictures for the rows of one `episode_index`"
-            ),
-        );
+        return told("a LeRobot data set, which is not read as it is", converted(&name));
+    }
+    let holds = |part: &str| folder.join(part).exists();
+    if holds("_versions") && holds("data") {
+        return told("a table of Lance, which is not read", converted(&name));
+    }
+    let minari = |file: &str| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains("\"data_format\""));
+    if minari("metadata.json") || minari("data/metadata.json") {
+        return told("a Minari data set, which is not read as it is", converted(&name));
     }
     if has("dataset_info.json") && has("state.json") || has("dataset_dict.json") {
         let step = ARROW.replace("FOLDER", &name);

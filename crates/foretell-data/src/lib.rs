@@ -62,4 +62,5 @@ pub use rows::NamedRows;
 pub use source::{Feed, Source, feed};
 pub use visit::{Listed, Unreadable, evenly, for_each, for_places, roll, spread, unreadable};
 pub use windows::episodes::{Episodes, EpisodesConfig};
+pub use windows::survey::Survey;
 pub use windows::window::{Places, Window};

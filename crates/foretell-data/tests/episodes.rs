@@ -85,6 +85,36 @@ fn windows_are_what_was_recorded() {
 }
 
 #[test]
+fn how_episodes_end_and_how_far_actions_range_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let lengths = [10, 6, 9, 5];
+    // Nothing follows the last action of an episode, so it does not count: 99.
+    let action = |row: usize| [if [9, 15, 24, 29].contains(&row) { 99.0 } else { row as f32 }, -1.5, (row % 4) as f32];
+    let actions = || floats("(30, 3)", (0..30).flat_map(action));
+    let flags = |rows: usize, up: &[usize]| {
+        bytes(&format!("({rows},)"), (0..rows).map(|row| u8::from(up.contains(&row))).collect::<Vec<_>>())
+    };
+    let opened = |name: &str, frames: usize, more: &[(&str, Vec<u8>)]| {
+        let mut members = vec![("observations", pictures(frames)), ("actions", actions())];
+        members.extend(more.iter().cloned());
+        Episodes::open(&file(&folder, name, &members), EpisodesConfig { window: 3, ..Default::default() }).unwrap()
+    };
+    // The third episode is over when its time is up; the recording stops in the last.
+    let each = opened("each.npz", 30, &[("terminals", flags(30, &[9, 24])), ("timeouts", flags(30, &[15, 24]))]);
+    let survey = each.survey();
+    assert_eq!((survey.ends, survey.unsaid), ([2, 1, 1], 0));
+    assert_eq!(survey.ranges, [[0.0, 28.0], [-1.5, -1.5], [0.0, 3.0]]);
+    assert_eq!(survey.endings(), "2 terminal, 1 timeout, 1 without a flag");
+    assert_eq!(survey.told_ranges(), ["0 from 0 to 28, 1 always -1.5, 2 from 0 to 3"]);
+    // Flags of observations, of which each episode has one more; then its last action counts.
+    let more = [("lengths", wholes(&lengths)), ("truncations", flags(34, &[10, 27]))];
+    let observed = opened("observed.npz", 34, &more);
+    assert_eq!((observed.survey().ends, observed.survey().ranges[0]), ([0, 2, 2], [0.0, 99.0]));
+    let silent = opened("silent.npz", 30, &[("lengths", wholes(&lengths))]);
+    assert_eq!((silent.survey().ends, silent.survey().endings()), ([0; 3], "4 not said".to_owned()));
+}
+
+#[test]
 fn what_states_change_by_may_be_the_actions() {
     let folder = tempfile::tempdir().unwrap();
     // Squares of the row: its changes are 2 i + 1. One state for each action, of which two lie between observations.

@@ -479,15 +479,26 @@ impl Modality for Experience {
                 let [windows, judged] = [Part::Train, Part::HeldOut].map(|part| episodes.windows(part));
                 let frameskip = episodes.frameskip();
                 let actions = Unit { one: "action", many: "actions" }.counted(frameskip);
-                let facts = vec![
+                let survey = episodes.survey();
+                let mut facts = vec![
                     seen(episodes.observation(), episodes.action() / frameskip),
                     ("episodes".to_owned(), format!("{train} to learn from, {held_out} held out")),
+                    ("ends".to_owned(), survey.endings()),
                     (
                         "window".to_owned(),
                         format!("{} observations, {actions} from one to the next", episodes.window()),
                     ),
                 ];
-                let numbers = [("episodes".to_owned(), json!(train + held_out))].into();
+                let label = |line| if line == 0 { "actions" } else { "" }.to_owned();
+                facts.extend(survey.told_ranges().into_iter().enumerate().map(|(line, told)| (label(line), told)));
+                let [terminal, timeout, unflagged] = survey.ends;
+                let ends = json!({ "terminal": terminal, "timeout": timeout, "unflagged": unflagged, "unsaid": survey.unsaid });
+                let numbers = [
+                    ("episodes".to_owned(), json!(train + held_out)),
+                    ("ends".to_owned(), ends),
+                    ("action_ranges".to_owned(), json!(survey.ranges)),
+                ]
+                .into();
                 let notes = episodes.notes().to_vec();
                 Description { facts, numbers, notes, ..Description::of::<Self>("recorded episodes", windows, judged) }
             }

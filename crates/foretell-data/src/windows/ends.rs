@@ -12,6 +12,7 @@
 //! The first of these lines that a file has decides, unless `data.ends` names other keys.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use super::recording::bad;
@@ -42,6 +43,51 @@ const FLAGS: [&str; 12] = [
     "is_terminal",
     "is_truncated",
 ];
+/// Those of the flags that say that time was up, and not that nothing could follow.
+const TIMEOUTS: [&str; 5] = ["timeouts", "timeout", "truncations", "truncated", "is_truncated"];
+
+/// How an episode ends, by the flags of its last row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing could follow.
+    Terminal,
+    /// Time was up.
+    Timeout,
+    /// No flag is up: the recording stops.
+    Unflagged,
+}
+
+/// The flags of a file, each for every action or every observation.
+pub(crate) struct Flags {
+    columns: Vec<(End, Vec<bool>)>,
+    actions: usize,
+}
+
+impl Flags {
+    /// Those that are as many as the actions, or as these and one more for each episode. Others say nothing.
+    pub(crate) fn read(path: &Path, npz: &mut Npz, actions: usize, episodes: usize) -> Result<Self, DataError> {
+        let mut columns = Vec::new();
+        for wanted in FLAGS {
+            let Some((key, array)) = npz.find(&[wanted])? else { continue };
+            let end = if TIMEOUTS.contains(&wanted) { End::Timeout } else { End::Terminal };
+            let Ok(Column { values, .. }) = Column::of(path, key, array) else { continue };
+            if [actions, actions + episodes].contains(&values.len()) && values.iter().all(|x| matches!(x, 0 | 1)) {
+                columns.push((end, values.into_iter().map(|x| x == 1).collect()));
+            }
+        }
+        Ok(Self { columns, actions })
+    }
+
+    /// How an episode ends, by its number in the file and the rows of its actions; nothing where no flag tells.
+    pub(crate) fn end(&self, number: usize, rows: &Range<usize>) -> Option<End> {
+        if self.columns.is_empty() || rows.is_empty() {
+            return None;
+        }
+        let last = |flags: &[bool]| rows.end - 1 + if flags.len() == self.actions { 0 } else { number + 1 };
+        let up = |end: End| self.columns.iter().any(|(says, flags)| *says == end && flags[last(flags)]);
+        Some([End::Terminal, End::Timeout].into_iter().find(|end| up(*end)).unwrap_or(End::Unflagged))
+    }
+}
 
 /// What an array says of episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use crate::axes::Layout;
 use crate::random::{Stream, rng};
 use crate::windows::ends;
 use crate::windows::recording::{Pixels, Reading, Recording, Recordings};
-use crate::{Auto, DataError, Decision, Normalise, Part, Source, Unit, Window};
+use crate::windows::survey::Survey;
+use crate::{Auto, DataError, Decision, Normalise, Part, Places, Source, Unit, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,7 @@ pub struct Episodes {
     normalise: Normalise,
     actions: Normalise,
     fingerprint: u64,
+    survey: Arc<Survey>,
     decisions: Arc<[Decision]>,
     notes: Arc<[String]>,
 }
@@ -155,14 +157,16 @@ fn split_off(recordings: &mut Recordings, tail: usize, every: usize) {
             [&values[..cut * area], &values[cut * area..]].map(|part| Pixels::Floats(part.to_vec()))
         }
     };
-    let part = |name: &str, pixels, frames, actions: &[f32], states: &[f32]| Recording {
+    let part = |name: &str, pixels, frames, actions: &[f32], states: &[f32], end| Recording {
         name: format!("{}#{name}", whole.name),
         pixels,
         frames,
         actions: actions.to_vec(),
         states: states.to_vec(),
+        end,
     };
-    recordings.episodes = vec![part("head", before, cut, actions, states), part(TAIL, behind, tail, later, last)];
+    recordings.episodes =
+        vec![part("head", before, cut, actions, states, None), part(TAIL, behind, tail, later, last, whole.end)];
 }
 
 /// One episode in ten, by the hash of its name; all of them in the order in which they were recorded. A tail that was split
@@ -229,6 +233,7 @@ impl Episodes {
             recordings.take_differences(path, every)?;
         }
         let fingerprint = fingerprint(&recordings.episodes);
+        let survey = Survey::of(&recordings, every).into();
         let (mut decisions, mut notes) = told(&recordings, &config);
         // Observations that a window needs behind its first.
         let span = if padded { 1 } else { window - 1 }.saturating_mul(frameskip / every);
@@ -271,6 +276,7 @@ impl Episodes {
             normalise: nothing(),
             actions: nothing(),
             fingerprint,
+            survey,
             decisions: decisions.into(),
             notes: notes.into(),
         };
@@ -286,6 +292,11 @@ impl Episodes {
     /// What was chosen of how the recording is read, and why.
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
+    }
+
+    /// How episodes end, and how far their actions range.
+    pub fn survey(&self) -> &Survey {
+        &self.survey
     }
 
     /// What was left out, and what else to know.

@@ -4,4 +4,5 @@
 pub(crate) mod ends;
 pub(crate) mod episodes;
 pub(crate) mod recording;
+pub(crate) mod survey;
 pub(crate) mod window;

@@ -13,7 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ends::Ends;
+use super::ends::{End, Ends, Flags};
 use crate::DataError;
 use crate::axes::Layout;
 use crate::kind::foreign_in;
@@ -67,6 +67,8 @@ pub(crate) struct Recording {
     pub(crate) actions: Vec<f32>,
     /// `[N, S]`, or nothing.
     pub(crate) states: Vec<f32>,
+    /// How it ends, if that is said.
+    pub(crate) end: Option<End>,
 }
 
 /// All episodes of a file or folder.
@@ -185,6 +187,7 @@ struct Steps {
     states: Option<Rows>,
     /// Where episodes end, if the file says it.
     ends: Option<Ends>,
+    flags: Flags,
     notes: Vec<String>,
 }
 
@@ -206,7 +209,8 @@ impl Steps {
         }
         let mut notes = Vec::new();
         let ends = Ends::read(path, npz, ends, actions.count(), &mut notes)?;
-        Ok(Self { actions, states, ends, notes })
+        let flags = Flags::read(path, npz, actions.count(), ends.as_ref().map_or(1, |ends| ends.lengths.len()))?;
+        Ok(Self { actions, states, ends, flags, notes })
     }
 
     /// Rows of one episode's actions.
@@ -492,6 +496,7 @@ impl Recordings {
             }
             // What is done behind the last observation leads to nothing that was seen.
             let used = rows.start + (frames - 1) * every;
+            let end = steps.flags.end(number, &rows);
             let kept = if steps.actions.all_finite(used..rows.end) { rows } else { rows.start..used };
             self.left_out.unused += usize::from(kept.end < of(number).end);
             steps.actions.check(source, kept.clone())?;
@@ -501,6 +506,7 @@ impl Recordings {
                 frames,
                 actions: steps.actions.slice(kept),
                 states,
+                end,
             });
         }
         Ok(())

@@ -139,6 +139,7 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
     assert_eq!(told["forecast"], summary["forecast"]);
     let said = succeeded(&["inspect", path], "2");
     assert!(said.contains("observations") && said.contains(&format!("foretell train --data {path}")), "{said}");
+    assert!(said.contains("ends      12 not said\nactions   0 from -2 to 2, 1 from -2 to 2\n"), "{said}");
     for place in [path, root.path().join("play").to_str().unwrap()] {
         if place != path {
             fs::create_dir(place).unwrap();
@@ -146,6 +147,7 @@ fn a_run_over_recordings_is_judged_reported_and_inspected() {
         }
         let told: Value = serde_json::from_str(&succeeded(&["inspect", place, "--json"], "2")).unwrap();
         let shape = &told["arrays"]["observations"]["shape"];
+        assert_eq!((&told["ends"]["unsaid"], &told["action_ranges"][0][1]), (&12.into(), &2.0.into()));
         assert_eq!(
             (&told["kind"], &told["files"], shape[0].as_u64()),
             (&"arrays".into(), &1.into(), Some(240)),
@@ -189,6 +191,8 @@ fn actions_may_lie_apart_and_be_more_than_observations() {
     assert_eq!(config["data"]["frameskip"].as_integer(), Some(3));
     let means = config["data"]["normalise_actions"]["mean"].as_array().unwrap();
     assert_eq!(means.len(), 6, "three actions of two numbers are one block");
+    let said = succeeded(&[&["inspect", frames.to_str().unwrap()], &settings[..]].concat(), "2");
+    assert!(said.contains("actions   0 from -2 to 2, 1 from -2 to 2\n") && said.contains(&apart), "{said}");
 
     // Two recorded observations further at a time, and no look ahead as long as eight of those.
     let run = root.path().join("skipping");

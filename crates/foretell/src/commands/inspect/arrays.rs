@@ -71,10 +71,11 @@ pub(super) fn account(
     let holds = |keys: [&str; 2]| arrays.iter().any(|(key, _)| keys.contains(&key.as_str()));
     let mut json = json!({ "kind": "arrays", "files": files, "arrays": told });
     let place = word(path);
-    if holds(["observations", "frames"]) && holds(["actions", "action"]) {
+    // Actions may lie in a file of their own.
+    if holds(["observations", "frames"]) && (holds(["actions", "action"]) || data.contains_key("actions")) {
         match trained(path, data, set) {
             Ok(Trained { command, description, decisions }) => {
-                let Description { train, held_out, unit, facts, notes, .. } = description;
+                let Description { train, held_out, unit, facts, numbers, notes, .. } = description;
                 let _ = writeln!(text, "{:10}{train} to train, {held_out} held out", unit.many);
                 for (label, fact) in &facts {
                     let _ = writeln!(text, "{label:10}{fact}");
@@ -86,6 +87,7 @@ pub(super) fn account(
                     let _ = writeln!(text, "note      {note}");
                 }
                 let _ = writeln!(text, "next      {command}   a model of the world they are from");
+                super::extend(&mut json, json!(numbers));
                 super::extend(
                     &mut json,
                     json!({ "train": train, "held_out": held_out, "decisions": decisions, "notes": notes, "next": command }),

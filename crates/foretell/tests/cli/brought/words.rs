@@ -144,6 +144,11 @@ fn folders_of_other_tools_are_called_by_their_names() {
     place("store.zarr/.zarray", "{}");
     place("store.zarr/0.0", "x");
     place("new.zarr/zarr.json", "{}");
+    place("buffer.zarr/.zgroup", "{}");
+    place("buffer.zarr/meta/episode_ends/.zarray", "{}");
+    place("minari/data/metadata.json", "{\"data_format\": \"hdf5\"}");
+    place("play.lance/_versions/1.manifest", "x");
+    place("play.lance/data/0.lance", "x");
     place("robot/meta/info.json", "{\"codebase_version\": \"v3.0\", \"fps\": 30}");
     place("robot/data/chunk-000/file-000.parquet", "PAR1");
     place("saved/dataset_info.json", "{}");
@@ -153,7 +158,10 @@ fn folders_of_other_tools_are_called_by_their_names() {
     for (name, kind, next) in [
         ("store.zarr", "zarr", "zarr.open("),
         ("new.zarr", "zarr", "zarr.open("),
-        ("robot", "LeRobot", "LeRobotDataset("),
+        ("buffer.zarr", "replay buffer", "episodes_to_npz.py"),
+        ("robot", "LeRobot", "episodes_to_npz.py"),
+        ("minari", "Minari", "episodes_to_npz.py"),
+        ("play.lance", "Lance", "episodes_to_npz.py"),
         ("saved", "save_to_disk", "load_from_disk("),
     ] {
         let path = root.path().join(name);
