@@ -153,6 +153,10 @@ def d4rl(folder):
     assert "--longest" in convert(folder / "without.hdf5", folder / "none", code=2)
     said = convert(folder / "without.hdf5", folder / "cut", "--longest", "4")
     assert "3 of 4 to 4 actions, 12 in all" in said, said
+    with h5py.File(folder / "without.hdf5", "a") as file:
+        file["observations"][10, 1] = np.nan
+    said = convert(folder / "without.hdf5", folder / "hole", "--longest", "4", code=2)
+    assert "`observations` of episode 2 has a hole: row 2 of 4" in said, said
 
 
 def ogbench(folder):

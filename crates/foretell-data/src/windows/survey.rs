@@ -1,4 +1,4 @@
-//! What recorded episodes are like, for who looks at them: how they end, and how far each number of an action ranges.
+//! What recorded episodes are like: how they end, and how far each number of an action ranges.
 
 use super::ends::End;
 use super::recording::Recordings;
