@@ -10,7 +10,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv v
 v/bin/pip --quiet install gymnasium==1.4.0 numpy pillow pygame
-small=(--set train.batch=16 --set model.reach=0 --set data.window=9 --set judge.episodes=0)
+small=(--set train.batch=16 --set model.reach=0 --set data.window=9 --set data.episode=20 --set judge.episodes=0)
 
 play() {
     export FORETELL_WORLD="$folder/v/bin/python $shim $2"

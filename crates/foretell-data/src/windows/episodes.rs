@@ -12,7 +12,7 @@ use crate::random::{Stream, rng};
 use crate::windows::ends;
 use crate::windows::recording::{Pixels, Reading, Recording, Recordings};
 use crate::windows::survey::Survey;
-use crate::{Auto, DataError, Decision, Normalise, Part, Places, Source, Unit, Window};
+use crate::{Auto, DataError, Decision, Normalise, Part, Source, Unit, Window};
 
 /// How recorded episodes are cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,19 +31,19 @@ fn small(name: &str) -> &'static str {
         "s-jea" => "data.image_size = 16\nmodel = { levels = [[8], [16]], projector = [32], code_width = 16 }",
         "sar-jepa" => "data.image_size = 16\nmodel = { patch = 4, depth = 1, decoder_depth = 1, decoder_width = 24 }",
         "eb-jepa" => {
-            "data.explore = { layouts = 4, episodes = 4, places = 4 }\nmodel = { width = 16, hidden = [32], mixer = [16], inverse = 16, actor = { width = 16, steps = 1 }, reach = { width = 16 } }"
+            "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 30, explore = { layouts = 4, episodes = 4, places = 4 } }\nmodel = { width = 16, hidden = [32], mixer = [16], inverse = 16, actor = { width = 16, steps = 1 }, reach = { width = 16 } }"
         }
         "le-wm" => {
-            "data.explore = { layouts = 4, episodes = 4, places = 4 }\nmodel = { width = 16, projector = 16, slices = 16, actor = { width = 16, steps = 1 }, reach_head = { width = 16 } }"
+            "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 30, explore = { layouts = 4, episodes = 4, places = 4 } }\nmodel = { width = 16, projector = 16, slices = 16, actor = { width = 16, steps = 1 }, reach_head = { width = 16 } }"
         }
         "h-jepa" => {
-            "data = { frameskip = 2 }\nmodel = { width = 16, projector = 16, slices = 16, actor = { width = 16, steps = 1 } }"
+            "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 40, frameskip = 2 }\nmodel = { width = 16, projector = 16, slices = 16, actor = { width = 16, steps = 1 } }"
         }
         "act-jepa" => {
             "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 40, demonstrations = { episodes = 4 } }\nmodel = { chunk = 3, width = 16, depth = 1, layers = 1, heads = 2, encoder = { widths = [4, 4], features = 16 } }"
         }
         "c-jepa" => "model = { width = 16, heads = 2, depth = 1, mlp = 16 }",
-        "v-jepa-2-ac" => "model = { width = 24, depth = 1, heads = 2 }",
+        "v-jepa-2-ac" => "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 30 }\nmodel = { width = 24, depth = 1, heads = 2, actor = { width = 16, steps = 1 } }",
         "v-jepa" | "v-jepa-2" | "v-jepa-2.1" => {
             "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2, predictor_width = 16, predictor_heads = 2, predictor_depth = 1 }"
         }

@@ -197,7 +197,7 @@ fn le_wm_looks_through_a_transformer_too() {
 
 #[test]
 fn policies_learn_from_the_same_play_and_beat_chance() {
-    let bench = bench(PlaySettings::default(), 150);
+    let bench = bench(PlaySettings::default(), 80);
     let (learner, _) = trained(&bench, &paper());
     let (imagination, play) = (imagination(learner.as_ref(), Which::Trained, 1), play(&bench));
     let world = play.world().as_ref();
@@ -208,7 +208,7 @@ fn policies_learn_from_the_same_play_and_beat_chance() {
         outcome.distance.iter().sum::<f32>() / 40.0
     };
     let random = mean(&mut Control::Random);
-    let config = PolicyConfig { steps: 400, farthest: 30, ..PolicyConfig::default() };
+    let config = PolicyConfig { steps: 300, farthest: 30, ..PolicyConfig::default() };
     let cloned = mean(&mut GoalPolicy::cloned(play, &config, &Device::flex()));
     let inverse = mean(&mut GoalPolicy::inverse_dynamics(play, &config, &imagination));
     assert!(cloned < random && inverse < random, "random {random}, cloned {cloned}, inverse dynamics {inverse}");
