@@ -34,6 +34,8 @@ pub enum Stream {
     Noise = 12,
     /// Families of synthetic series that a forecaster learns from; `index` is the family's place in the batch.
     Prior = 27,
+    /// Episodes that an agent lives through to learn from; `step` is the round, `index` the episode.
+    Life = 30,
 }
 
 /// The generator of one place in a run.

@@ -248,6 +248,8 @@ pub struct KeptModel {
     pub session: Box<dyn Session>,
     /// A run's folder; `None` for the model that comes with the program.
     pub run: Option<String>,
+    /// Of its weights.
+    pub mark: String,
 }
 
 impl KeptModel {
@@ -269,14 +271,16 @@ impl KeptModel {
                 "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
             )));
         }
-        learner.load(Networks::Trained, weights::read_file(&file)?).map_err(|error| match error.into() {
+        let bytes =
+            std::fs::read(&file).map_err(|error| Error::Misuse(format!("cannot read {}: {error}", file.display())))?;
+        learner.load(Networks::Trained, weights::read_bytes(&bytes, &file)?).map_err(|error| match error.into() {
             Error::Weights(WeightsError::Mismatch(what)) => {
                 Error::Misuse(format!("{} does not fit the network of its config.toml: {what}", file.display()))
             }
             other => other,
         })?;
         let imaginer = session.imaginer(learner.as_ref())?.ok_or_else(none)?;
-        Ok(Self { imaginer, session, run: Some(run.to_string()) })
+        Ok(Self { imaginer, session, run: Some(run.to_string()), mark: mark(&bytes) })
     }
 
     /// The model that comes with the program.
@@ -290,7 +294,7 @@ impl KeptModel {
         learner.load(Networks::Trained, weights::read_bytes(bytes, Path::new(name))?)?;
         let imaginer = session.imaginer(learner.as_ref())?;
         let imaginer = imaginer.ok_or_else(|| Error::Failure(format!("{name} is of no world")))?;
-        Ok(Self { imaginer, session, run: None })
+        Ok(Self { imaginer, session, run: None, mark: mark(bytes) })
     }
 
     /// Whose model it is, for people and scripts.

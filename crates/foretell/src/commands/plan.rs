@@ -102,7 +102,7 @@ const DISCOUNT: f32 = 0.95;
 const MOST_ACTIONS: u64 = 2_400_000;
 const WIDEST: f32 = 10.0;
 /// More steps than any episode takes.
-const LONGEST: u64 = 100_000;
+pub(super) const LONGEST: u64 = 100_000;
 /// Steps and episodes where nothing is said.
 const STEPS: u64 = 200;
 const EPISODES: u64 = 20;
@@ -223,15 +223,15 @@ impl PlanningArgs {
     }
 }
 
-fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
+pub(super) fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
     if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
 }
 
-fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
+pub(super) fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
     if value > most { Err(Error::Misuse(format!("`{name}` is at most {most}, found {value}"))) } else { Ok(()) }
 }
 
-fn gauge(text: &str) -> Result<Gauge, Error> {
+pub(super) fn gauge(text: &str) -> Result<Gauge, Error> {
     match text {
         "steps" => Ok(Gauge::Steps),
         "latents" => Ok(Gauge::Latents),
@@ -498,6 +498,11 @@ fn with_truth(manner: &Manner, replan: Option<u64>, world: &dyn World) -> impl A
     Manner { planner, replan, budget, ..*manner }.planning(pose)
 }
 
+/// A share and its interval.
+pub(super) fn percent((share, [low, high]): (f64, [f64; 2])) -> String {
+    format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
+}
+
 fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, title: &str) -> String {
     let whose = if planned.set.is_some() { "" } else { "held-out " };
     let mut text = format!(
@@ -512,9 +517,6 @@ fn text(planned: &Planned, reached: &Reached, controls: &Controls<Reached>, titl
         "at the end",
         "at any step"
     );
-    let percent = |(share, [low, high]): (f64, [f64; 2])| {
-        format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
-    };
     let mut row = |name: &str, Reached { end, ever }: &Reached| {
         let _ = writeln!(text, "  {name:<48}{:>26}{:>26}", percent(*end), percent(*ever));
     };
