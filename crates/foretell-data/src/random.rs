@@ -36,6 +36,8 @@ pub enum Stream {
     Prior = 27,
     /// An expert's demonstrations: `step` is 0 in the training part and 1 in the held-out part, `index` the demonstration.
     Demonstration = 28,
+    /// Episodes that an agent lives through to learn from; `step` is the round, `index` the episode.
+    Life = 30,
 }
 
 /// The generator of one place in a run.

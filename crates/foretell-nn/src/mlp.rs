@@ -1,4 +1,4 @@
-//! The projector of joint-embedding methods: affine maps with batch normalisation and a non-linearity between.
+//! Affine maps with a non-linearity between; with batch normalisation the projector of joint-embedding methods.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -7,6 +7,29 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Init;
 use crate::layers::{BatchNorm, Linear, Pass};
+
+/// `Linear → ReLU`, repeated, then a last `Linear`.
+#[derive(Module, Debug)]
+pub struct Perceptron {
+    /// The affine maps.
+    pub layers: Vec<Linear>,
+}
+
+impl Perceptron {
+    /// `widths`: input, hidden …, output; at least two.
+    pub fn new(widths: &[usize], rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let mut init = Init::new(rng, device);
+        Self { layers: widths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect() }
+    }
+
+    /// `[B, D]` → `[B, K]`.
+    pub fn forward(&self, mut x: Tensor<2>) -> Tensor<2> {
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(if i > 0 { ops::relu(x) } else { x });
+        }
+        x
+    }
+}
 
 /// What stands behind a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

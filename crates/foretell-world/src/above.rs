@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::cost::Cost;
 use crate::evaluate::Now;
 use crate::imagination::Imagination;
-use crate::imagined::Candidates;
+use crate::imagined::{Candidates, each_episode};
 use crate::planner::{Budget, Planner, PlannerConfig, PlannerError, Problem};
 use crate::world::Reach;
 
@@ -145,12 +145,6 @@ impl Upper<'_> {
             .collect();
         Candidates { actions, distances }
     }
-
-    /// Something of each episode, several episodes at a time.
-    fn each<T: Send>(&self, candidates: &[f32], of: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
-        let whole = candidates.len() / self.now.len().max(1);
-        (0..self.now.len()).into_par_iter().map(|e| of(e, &candidates[e * whole..][..whole])).collect()
-    }
 }
 
 impl Problem for Upper<'_> {
@@ -169,16 +163,16 @@ impl Problem for Upper<'_> {
     fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {
         let this = &*self;
         let device = &this.imagination.device;
-        this.each(candidates, |e, candidates| this.roll(e, candidates, per_episode, device).costs(this.cost)).concat()
+        let of = |e: usize, candidates: &[f32]| this.roll(e, candidates, per_episode, device).costs(this.cost);
+        each_episode(this.now.len(), candidates, of).concat()
     }
 
     fn gradients(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         let this = &*self;
         let (plain, tape) = (&this.imagination.device, this.imagination.device.clone().autodiff());
-        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) = this
-            .each(candidates, |e, candidates| this.roll(e, candidates, per_episode, &tape).slopes(this.cost, plain))
-            .into_iter()
-            .unzip();
+        let of = |e: usize, candidates: &[f32]| this.roll(e, candidates, per_episode, &tape).slopes(this.cost, plain);
+        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) =
+            each_episode(this.now.len(), candidates, of).into_iter().unzip();
         Some((costs.concat(), gradients.concat()))
     }
 }

@@ -248,7 +248,8 @@ impl World for CartPole {
     /// The track.
     fn scene(&self, _: &[f32], side: usize) -> Option<Scene> {
         let below = |i: usize| (i / side) as f64 + 0.5 > seen([0.0, -BODY[1]])[1] * side as f64;
-        Some(Scene { solid: (0..side * side).map(|i| f32::from(u8::from(below(i)))).collect(), near: 0.02 })
+        let solid = (0..side * side).map(|i| f32::from(u8::from(below(i)))).collect();
+        Some(Scene { solid, harmful: Vec::new(), near: 0.02 })
     }
 
     /// The tip of the pole.

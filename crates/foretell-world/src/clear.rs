@@ -379,7 +379,7 @@ impl World for Clear {
             let black = self.black[pixel(i / side) * SIDE + pixel(i % side)];
             f32::from(u8::from(black))
         });
-        Some(Scene { solid: solid.collect(), near: self.rule.near / SIDE as f32 })
+        Some(Scene { solid: solid.collect(), harmful: Vec::new(), near: self.rule.near / SIDE as f32 })
     }
 
     fn place(&self, state: &[f32]) -> [f32; 2] {

@@ -86,6 +86,7 @@ impl Trial {
             at_start: of(&|t, trail| world.success(&trail.states[0], &t.goal)),
             possible: of(&|t, _| world.possible(&t.layout, &t.goal)),
             distance: tasks.iter().map(|t| world.distance(&t.state, &t.goal)).collect(),
+            harmed: tasks.iter().zip(&trails).map(|(t, trail)| trail.harmed(world, &t.layout)).collect(),
             trails,
             calls_per_step,
         };
@@ -100,6 +101,19 @@ pub struct Trail {
     pub states: Vec<Vec<f32>>,
     /// Between them, as they were asked for.
     pub actions: Vec<Vec<f32>>,
+}
+
+impl Trail {
+    /// Steps that ended in what harms.
+    fn harmed(&self, world: &dyn World, layout: &[f32]) -> u64 {
+        self.states.iter().skip(1).filter(|state| world.hazard(layout, state) >= 1.0).count() as u64
+    }
+
+    /// What it was after so many steps.
+    #[must_use]
+    pub fn until(&self, steps: usize) -> Self {
+        Self { states: self.states[..=steps].to_vec(), actions: self.actions[..steps].to_vec() }
+    }
 }
 
 /// Where the episodes of a trial stand.
@@ -153,6 +167,8 @@ pub struct Outcome {
     pub possible: Vec<bool>,
     /// From the goal, at the end of each episode.
     pub distance: Vec<f32>,
+    /// Steps that each episode spent in what harms.
+    pub harmed: Vec<u64>,
     /// The way that each episode took.
     pub trails: Vec<Trail>,
     /// Model calls for each step of each episode.

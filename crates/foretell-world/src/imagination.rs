@@ -86,6 +86,24 @@ impl Imagination {
         fits(world, (self.observation, self.action()), posed)
     }
 
+    /// Tokens of a latent and width of each, `[N, D]`.
+    pub fn latent(&self) -> [usize; 2] {
+        let [_, tokens, width] = self.encode(vec![0.0; self.observation.iter().product()]).dims();
+        [tokens, width]
+    }
+
+    /// Latents `[R, N, D]` of their numbers, row-major.
+    pub fn latents(&self, rows: &[f32]) -> Tensor<3> {
+        let [tokens, width] = self.latent();
+        let shape = [rows.len() / (tokens * width).max(1), tokens, width];
+        Tensor::from_data(TensorData::new(rows.to_vec(), shape), &self.device)
+    }
+
+    /// Numbers in a latent, N·D.
+    pub fn width(&self) -> usize {
+        self.latent().iter().product()
+    }
+
     /// The latents of observations `[R, C, H, W]`, row-major, as a world shows them: `[R, N, D]`.
     pub fn encode(&self, observations: Vec<f32>) -> Tensor<3> {
         self.model.encode(self.prepared(observations))
@@ -166,7 +184,7 @@ impl Imagination {
     }
 
     /// Where each episode stands, and the latents of its goal.
-    fn standing(&self, now: &Now<'_>) -> (Vec<State>, Vec<Tensor<3>>) {
+    pub(crate) fn standing(&self, now: &Now<'_>) -> (Vec<State>, Vec<Tensor<3>>) {
         let world = now.world;
         let of = |(task, trail): (&Episode, &Trail)| {
             (self.state(world, &task.layout, trail), self.look(world, &task.layout, &task.goal))

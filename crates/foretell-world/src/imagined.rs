@@ -36,7 +36,7 @@ pub struct Imagined<'a> {
     pub cost: Cost,
 }
 
-/// One episode's candidates, rolled out.
+/// Candidates of one episode, rolled out.
 pub(crate) struct Candidates {
     /// `[S, H / k, k·A]`, as the world takes them.
     pub actions: Tensor<3>,
@@ -85,26 +85,60 @@ fn along(distances: &[Tensor<2>]) -> Vec<Vec<f32>> {
     (0..samples).map(|s| steps.iter().map(|d| d[s]).collect()).collect()
 }
 
-impl Imagined<'_> {
-    /// Rolls out one episode's candidates `[S, H, A]`; on an autodiff device with a tape.
-    fn roll(&self, episode: usize, candidates: &[f32], samples: usize, device: &Device) -> Candidates {
-        let Imagination { model, actions: scale, block, .. } = self.imagination;
-        let width = block * self.imagination.action();
+/// Something of the candidates of each of so many episodes, several episodes at a time.
+pub(crate) fn each_episode<T: Send>(
+    episodes: usize,
+    candidates: &[f32],
+    of: impl Fn(usize, &[f32]) -> T + Sync,
+) -> Vec<T> {
+    let whole = candidates.len() / episodes.max(1);
+    (0..episodes).into_par_iter().map(|e| of(e, &candidates[e * whole..][..whole])).collect()
+}
+
+impl Imagination {
+    /// Rolls out candidates `[S, H, A]` from where one episode stands, on an autodiff device with a tape: what `of` says of each block's
+    /// actions `[S, k·A]`, as the world takes them, and of what they lead to, counted from 0, stands where distances do.
+    pub(crate) fn roll(
+        &self,
+        now: &State,
+        (candidates, samples): (&[f32], usize),
+        device: &Device,
+        mut of: impl FnMut(usize, Tensor<2>, &State) -> Tensor<2>,
+    ) -> Candidates {
+        let Self { model, actions: scale, block, .. } = self;
+        let width = block * self.action();
         let steps = candidates.len() / (samples * width).max(1);
         let actions = Candidates::actions(candidates, [samples, steps, width], device);
-        let row = |values: &[f32]| {
-            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, width]), &self.imagination.device)
-        };
+        let row = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, width]), &self.device);
         let (mean, deviation) = (row(&scale.mean), row(&scale.std));
-        let mut state = self.now[episode].repeat(samples);
+        let mut state = now.repeat(samples);
         let distances = (0..steps)
             .map(|t| {
                 let taken = actions.clone().narrow(1, t, 1).reshape([samples, width]);
-                state = model.step(state.clone(), (taken - mean.clone()) / deviation.clone());
-                self.apart(state.newest().clone(), self.goals[episode].clone())
+                state = model.step(state.clone(), (taken.clone() - mean.clone()) / deviation.clone());
+                of(t, taken, &state)
             })
             .collect();
         Candidates { actions, distances }
+    }
+
+    /// How far latents `[S, N, D]` are from a goal `[1, N, D]`, `[S, 1]`: the steps between as far as the model tells them and they are
+    /// asked for, else its energy.
+    pub(crate) fn apart(&self, gauge: Gauge, latents: Tensor<3>, goal: Tensor<3>) -> Tensor<2> {
+        let told = match gauge {
+            Gauge::Steps => self.model.steps_to(flat(latents.clone()), flat(goal.clone())),
+            Gauge::Latents => None,
+        };
+        told.unwrap_or_else(|| self.model.energy(latents, goal))
+    }
+}
+
+impl Imagined<'_> {
+    /// Rolls out one episode's candidates `[S, H, A]`; on an autodiff device with a tape.
+    fn roll(&self, episode: usize, candidates: &[f32], samples: usize, device: &Device) -> Candidates {
+        self.imagination.roll(&self.now[episode], (candidates, samples), device, |_, _, state| {
+            self.apart(state.newest().clone(), self.goals[episode].clone())
+        })
     }
 
     /// One episode's candidates `[S, H, A]` and their costs, by an actor with draws `[S, H, A]` besides.
@@ -139,21 +173,10 @@ impl Imagined<'_> {
 
     /// How far latents `[S, N, D]` are from a goal `[1, N, D]`, `[S, 1]`.
     fn apart(&self, latents: Tensor<3>, goal: Tensor<3>) -> Tensor<2> {
-        let model = &self.imagination.model;
         if !self.lifts.is_empty() {
             return (lifted(self.lifts, flat(latents)) - flat(goal)).square().mean_dim(1);
         }
-        let told = match self.gauge {
-            Gauge::Steps => model.steps_to(flat(latents.clone()), flat(goal.clone())),
-            Gauge::Latents => None,
-        };
-        told.unwrap_or_else(|| model.energy(latents, goal))
-    }
-
-    /// Something of each episode, several episodes at a time.
-    fn each<T: Send>(&self, candidates: &[f32], of: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
-        let whole = candidates.len() / self.now.len().max(1);
-        (0..self.now.len()).into_par_iter().map(|e| of(e, &candidates[e * whole..][..whole])).collect()
+        self.imagination.apart(self.gauge, latents, goal)
     }
 }
 
@@ -176,7 +199,7 @@ impl Problem for Imagined<'_> {
 
     fn costs(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Vec<f32> {
         let this = &*self;
-        this.each(candidates, |e, candidates| {
+        each_episode(this.now.len(), candidates, |e, candidates| {
             let mut actions = candidates.to_vec();
             this.imagination.actions.scale(&mut actions, 1);
             let steps = candidates.len() / (per_episode * this.imagination.actions.mean.len()).max(1);
@@ -196,7 +219,9 @@ impl Problem for Imagined<'_> {
         let this = &*self;
         let actor = this.imagination.model.actor()?;
         let (candidates, costs): (Vec<_>, Vec<_>) =
-            this.each(draws, |e, draws| this.propose(actor, e, draws, per_episode)).into_iter().unzip();
+            each_episode(this.now.len(), draws, |e, draws| this.propose(actor, e, draws, per_episode))
+                .into_iter()
+                .unzip();
         Some((candidates.concat(), costs.concat()))
     }
 
@@ -204,8 +229,8 @@ impl Problem for Imagined<'_> {
     fn gradients(&mut self, candidates: &[f32], per_episode: usize, _: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         let this = &*self;
         let device = this.imagination.device.clone().autodiff();
-        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) = this
-            .each(candidates, |e, candidates| {
+        let (costs, gradients): (Vec<Vec<f32>>, Vec<Vec<f32>>) =
+            each_episode(this.now.len(), candidates, |e, candidates| {
                 this.roll(e, candidates, per_episode, &device).slopes(this.cost, &this.imagination.device)
             })
             .into_iter()

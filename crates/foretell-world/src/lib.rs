@@ -5,6 +5,7 @@
 //! to learn from. A [`Planner`] sees no world and no network: it asks a [`Problem`] what candidate actions cost.
 
 mod above;
+pub mod agent;
 mod atlas;
 mod cart_pole;
 mod clear;

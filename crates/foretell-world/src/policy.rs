@@ -7,8 +7,7 @@ use foretell_data::Normalise;
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::Role;
 use foretell_jepa::dynamics::pooled;
-use foretell_nn::Init;
-use foretell_nn::layers::Linear;
+use foretell_nn::mlp::Perceptron;
 use foretell_nn::observer::{Observer, ObserverConfig};
 use foretell_ops as ops;
 use foretell_train::{Optimiser, TrainConfig};
@@ -63,17 +62,13 @@ struct Networks {
     /// Its own eyes, learnt with the rest; none where a frozen model's latents come in.
     encoder: Option<Observer>,
     /// Now and goal side by side → the action.
-    head: Vec<Linear>,
+    head: Perceptron,
 }
 
 impl Networks {
     /// Features of now and goal, `[B, D]` each → actions `[B, A]`, in deviations of the play's.
     fn decide(&self, now: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
-        let mut x = Tensor::cat(vec![now, goal], 1);
-        for (i, layer) in self.head.iter().enumerate() {
-            x = layer.forward(if i > 0 { ops::relu(x) } else { x });
-        }
-        x
+        self.head.forward(Tensor::cat(vec![now, goal], 1))
     }
 }
 
@@ -93,6 +88,19 @@ pub struct GoalPolicy<'a> {
     normalise: Normalise,
     actions: Normalise,
     device: Device,
+}
+
+/// A network, on an autodiff device, after so many steps at this peak rate down the slopes of a loss of each step, from 1.
+pub(crate) fn trained<M: Module>(mut network: M, (steps, lr): (u64, f64), loss: impl Fn(&M, u64) -> Tensor<1>) -> M {
+    let train = TrainConfig { lr, clip: 2.0, ..TrainConfig::default() };
+    let (rates, mut optimiser) = (train.lr_schedule(steps), Optimiser::default());
+    for step in 1..=steps {
+        let hyper = ops::AdamW { lr: rates.at(step), weight_decay: 1e-4, ..train.adamw(step) };
+        let learns: &dyn Fn(&str) -> Role<'_> = &|_| Role::LEARNS;
+        let backward = loss(&network, step).backward();
+        network = optimiser.step(network, backward, train.clip, hyper, learns).0;
+    }
+    network
 }
 
 impl<'a> GoalPolicy<'a> {
@@ -154,9 +162,7 @@ impl<'a> GoalPolicy<'a> {
             Eyes::Own => config.width,
             Eyes::Model(imagination) => imagination.encode(vec![0.0; spec.pixels()]).dims()[2],
         };
-        let mut init = Init::new(&mut weights, &tracked);
-        let widths = [2 * seen, config.hidden, config.hidden, spec.action];
-        let head = widths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
+        let head = Perceptron::new(&[2 * seen, config.hidden, config.hidden, spec.action], &mut weights, &tracked);
         let mut policy = Self {
             networks: Networks { encoder, head },
             eyes,
@@ -165,26 +171,21 @@ impl<'a> GoalPolicy<'a> {
             actions: play.single_actions(),
             device: device.clone(),
         };
-        let (steps, mut optimiser) = (config.steps, Optimiser::default());
-        let train = TrainConfig { lr: config.lr, clip: 2.0, ..TrainConfig::default() };
-        let rates = train.lr_schedule(steps);
-        for step in 1..=steps {
+        let networks = policy.networks.clone();
+        let learnt = trained(networks, (config.steps, config.lr), |networks, step| {
             let moments: Vec<Moment> = (0..config.batch as u64).into_par_iter().map(|i| draw((step, i))).collect();
-            let (now, goal) = policy.features(&moments);
+            let (now, goal) = policy.features(networks, &moments);
             let mut acted: Vec<f32> = moments.iter().flat_map(|m| m.action.iter().copied()).collect();
             policy.actions.scale(&mut acted, 1);
             let acted = Tensor::from_data(TensorData::new(acted, [config.batch, spec.action]), device);
-            let loss = ops::l2(policy.networks.decide(now, goal), acted);
-            let hyper = ops::AdamW { lr: rates.at(step), weight_decay: 1e-4, ..train.adamw(step) };
-            let learns: &dyn Fn(&str) -> Role<'_> = &|_| Role::LEARNS;
-            policy.networks = optimiser.step(policy.networks, loss.backward(), train.clip, hyper, learns).0;
-        }
-        policy.networks = policy.networks.valid();
+            ops::l2(networks.decide(now, goal), acted)
+        });
+        policy.networks = learnt.valid();
         policy
     }
 
     /// Features of both moments of each, `[B, D]` each.
-    fn features(&self, moments: &[Moment]) -> (Tensor<2>, Tensor<2>) {
+    fn features(&self, networks: &Networks, moments: &[Moment]) -> (Tensor<2>, Tensor<2>) {
         let [channels, height, width] = self.observation;
         let both = |of: fn(&Moment) -> &Vec<f32>| {
             let mut seen: Vec<f32> = moments.iter().flat_map(|m| of(m).iter().copied()).collect();
@@ -196,7 +197,7 @@ impl<'a> GoalPolicy<'a> {
             normalise.scale(&mut seen, height * width);
             let shape = [moments.len(), channels, height, width];
             let seen = Tensor::<4>::from_data(TensorData::new(seen, shape), &self.device);
-            match (&self.eyes, &self.networks.encoder) {
+            match (&self.eyes, &networks.encoder) {
                 (Eyes::Model(imagination), _) => pooled(imagination.model.encode(seen)),
                 (Eyes::Own, Some(encoder)) => encoder.forward(seen),
                 (Eyes::Own, None) => unreachable!("a policy with eyes of its own has an encoder"),
@@ -219,7 +220,7 @@ impl Agent for GoalPolicy<'_> {
                     goal: seen(world, &task.layout, &task.goal),
                     action: Vec::new(),
                 };
-                let (here, there) = self.features(&[moment]);
+                let (here, there) = self.features(&self.networks, &[moment]);
                 let mut action = ops::values(self.networks.decide(here, there));
                 self.actions.unscale(&mut action, 1);
                 world.spec().within_reach(&mut action);

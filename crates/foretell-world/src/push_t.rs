@@ -595,7 +595,7 @@ impl World for PushT {
         let point = |i: usize| (i as f64 + 0.5) * SIDE / side as f64;
         let solid =
             (0..side * side).map(|i| f32::from(u8::from(goal.clearance([point(i % side), point(i / side)]) < 0.0)));
-        Some(Scene { solid: solid.collect(), near: 20.0 / SIDE as f32 })
+        Some(Scene { solid: solid.collect(), harmful: Vec::new(), near: 20.0 / SIDE as f32 })
     }
 
     /// The block's centre of mass.

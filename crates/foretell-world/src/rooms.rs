@@ -1,6 +1,6 @@
-//! A dot among walls: the Two Rooms of EB-JEPA (arXiv 2602.03604) and PLDM (arXiv 2502.14819), mazes of several rooms, and two
-//! worlds whose goals lie many steps off: Four Rooms (Sutton et al., 1999; a door may be shut as in H-JEPA's, arXiv 2610.06805)
-//! and a long maze, whose rooms are joined by one winding way.
+//! A dot among walls: the Two Rooms of EB-JEPA (arXiv 2602.03604) and PLDM (arXiv 2502.14819), the same with lava, mazes of several
+//! rooms, and two worlds whose goals lie many steps off: Four Rooms (Sutton et al., 1999; a door may be shut as in H-JEPA's, arXiv
+//! 2610.06805) and a long maze, whose rooms are joined by one winding way.
 //!
 //! Everything is measured in the pixels of the published world, 65 on a side, whatever the resolution of the picture.
 
@@ -44,6 +44,13 @@ const HELD_OUT: u64 = 10;
 const WALL_X: std::ops::Range<u32> = 20..45;
 /// And its door's centre between these.
 const DOOR_Y: std::ops::Range<u32> = 10..55;
+/// Half the side of the square of lava.
+const LAVA: f32 = 5.0;
+/// Its centre lies so far from the wall, and at most so far beside the door: in the way, with room around it.
+const LAVA_OFF: std::ops::RangeInclusive<u32> = 12..=16;
+const LAVA_BESIDE: std::ops::RangeInclusive<i32> = -6..=6;
+/// Nearer to lava than this is a hazard.
+const HEAT: f32 = 3.0;
 /// Wall and door where they are always the same.
 const FIXED: [f32; 2] = [32.0, 20.0];
 
@@ -54,6 +61,8 @@ pub enum FloorPlan {
     RandomWall,
     /// One wall with one door, always the same.
     FixedWall,
+    /// One wall with one door, and before the door, on the wider side, a square of lava that stops nobody; elsewhere in each episode.
+    Lava,
     /// A square of rooms, so many along a side, 2 to 4, with doors that join them all.
     Maze(usize),
     /// Two rooms along a side and a door between any two neighbours, elsewhere in each episode; in half of the episodes one
@@ -69,6 +78,7 @@ impl FloorPlan {
         match self {
             Self::RandomWall => "two-rooms",
             Self::FixedWall => "two-rooms-fixed",
+            Self::Lava => "two-rooms-lava",
             Self::Maze(_) => "maze",
             Self::FourRooms => "four-rooms",
             Self::LongMaze => "long-maze",
@@ -78,7 +88,7 @@ impl FloorPlan {
     /// Rooms along a side, where they are a square.
     fn square(self) -> Option<usize> {
         match self {
-            Self::RandomWall | Self::FixedWall => None,
+            Self::RandomWall | Self::FixedWall | Self::Lava => None,
             Self::Maze(rooms) => Some(rooms),
             Self::FourRooms => Some(2),
             Self::LongMaze => Some(4),
@@ -113,7 +123,7 @@ pub struct RoomsConfig {
 }
 
 /// See the module. The state is the dot's place, `[x, y]`; the action its displacement. A step ends at the first wall.
-/// An observation has two channels: the dot, a Gaussian with peak 1, and the walls.
+/// An observation has two channels: the dot, a Gaussian with peak 1, and the walls; with lava a third one, where that is.
 pub struct Rooms {
     config: RoomsConfig,
     spec: Spec,
@@ -135,7 +145,7 @@ impl Rooms {
         }
         let spec = Spec {
             name: plan.name().to_owned(),
-            observation: [2, resolution, resolution],
+            observation: [if plan == FloorPlan::Lava { 3 } else { 2 }, resolution, resolution],
             state: 2,
             action: 2,
             reach: Reach::Ball(REACH),
@@ -151,6 +161,14 @@ impl Rooms {
             )));
         }
         Ok(world)
+    }
+
+    /// What a way that harms nobody goes around, where that is more than the walls.
+    fn around(&self, layout: &[f32]) -> Option<Vec<Solid>> {
+        let lava = self.lava(layout)?;
+        let mut solids = self.solids(layout);
+        solids.push(lava);
+        Some(solids)
     }
 
     /// Start and goal as far apart as the settings say, if some are soon found in this layout.
@@ -181,7 +199,13 @@ impl Rooms {
         (low, high)
     }
 
-    /// The walls. A layout of Two Rooms is `[wall x, door y]`; of a maze the door of each edge between rooms, 0 where there
+    /// The square of lava, where there is one.
+    fn lava(&self, layout: &[f32]) -> Option<Solid> {
+        let around = |centre: f32| (centre - LAVA, centre + LAVA);
+        (self.config.plan == FloorPlan::Lava).then(|| Solid { x: around(layout[2]), y: around(layout[3]) })
+    }
+
+    /// The walls. A layout of Two Rooms is `[wall x, door y]`, and the centre of the lava where there is some; of a maze the door of each edge between rooms, 0 where there
     /// is none: first the vertical walls, row by row, then the horizontal ones.
     fn solids(&self, layout: &[f32]) -> Vec<Solid> {
         let frame = |x, y| Solid { x, y };
@@ -223,6 +247,14 @@ impl Rooms {
         let rooms = match self.config.plan {
             FloorPlan::RandomWall => return vec![rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32],
             FloorPlan::FixedWall => return FIXED.to_vec(),
+            FloorPlan::Lava => {
+                let (wall, door) = (rng.random_range(WALL_X) as f32, rng.random_range(DOOR_Y) as f32);
+                let wider = if wall > SIDE / 2.0 { -1.0 } else { 1.0 };
+                let off = wider * rng.random_range(LAVA_OFF) as f32;
+                let beside = rng.random_range(LAVA_BESIDE) as f32;
+                let along = (door + beside).clamp(BORDER + LAVA, SIDE - BORDER - LAVA);
+                return vec![wall, door, wall + off, along];
+            }
             FloorPlan::Maze(_) | FloorPlan::FourRooms | FloorPlan::LongMaze => self.maze().unwrap_or(1),
         };
         let edges: Vec<(usize, usize, usize)> = [true, false]
@@ -293,9 +325,10 @@ impl Rooms {
         layout
     }
 
-    /// Whether a layout belongs to evaluation.
-    fn held_out(layout: &[f32]) -> bool {
-        let bytes: Vec<u8> = layout.iter().flat_map(|x| x.to_le_bytes()).collect();
+    /// Whether a layout belongs to evaluation, by its walls.
+    fn held_out(&self, layout: &[f32]) -> bool {
+        let walls = if self.config.plan == FloorPlan::Lava { &layout[..2] } else { layout };
+        let bytes: Vec<u8> = walls.iter().flat_map(|x| x.to_le_bytes()).collect();
         xxh3_64(&bytes).is_multiple_of(HELD_OUT)
     }
 
@@ -321,17 +354,17 @@ impl Rooms {
         }
     }
 
-    /// How much of each pixel is wall, in a picture of `side` pixels.
-    fn draw_walls(&self, layout: &[f32], side: usize, walls: &mut [f32]) {
+    /// How much of each pixel these cover, in a picture of `side` pixels.
+    fn draw(solids: &[Solid], side: usize, out: &mut [f32]) {
         let pixel = SIDE / side as f32;
-        walls.fill(0.0);
-        for solid in self.solids(layout) {
+        out.fill(0.0);
+        for solid in solids {
             let from = |low: f32| (low / pixel).floor().max(0.0) as usize;
             let to = |high: f32| ((high / pixel).ceil() as usize).min(side);
             for row in from(solid.y.0)..to(solid.y.1) {
                 for column in from(solid.x.0)..to(solid.x.1) {
                     let span = |i: usize| (i as f32 * pixel, (i + 1) as f32 * pixel);
-                    let value = &mut walls[row * side + column];
+                    let value = &mut out[row * side + column];
                     *value = (*value + solid.covers(span(column), span(row))).min(1.0);
                 }
             }
@@ -392,7 +425,7 @@ impl World for Rooms {
         let varies = self.config.plan != FloorPlan::FixedWall;
         let draw = |rng: &mut ChaCha8Rng| {
             let mut layout = self.draw_layout(rng);
-            while varies && Self::held_out(&layout) != (split == Split::HeldOut) {
+            while varies && self.held_out(&layout) != (split == Split::HeldOut) {
                 layout = self.draw_layout(rng);
             }
             layout
@@ -406,7 +439,8 @@ impl World for Rooms {
                 layout = draw(rng);
             }
         }
-        let solids = self.solids(&layout);
+        let mut solids = self.solids(&layout);
+        solids.extend(self.lava(&layout));
         let state = Self::place(&solids, rng);
         let mut goal = Self::place(&solids, rng);
         while self.room_of(&layout, &state) == self.room_of(&layout, &goal) {
@@ -429,7 +463,8 @@ impl World for Rooms {
     fn render(&self, layout: &[f32], state: &[f32], out: &mut [f32]) {
         let side = self.config.resolution;
         let pixel = SIDE / side as f32;
-        let (dot, walls) = out.split_at_mut(side * side);
+        let (dot, rest) = out.split_at_mut(side * side);
+        let (walls, lava) = rest.split_at_mut(side * side);
         let bell = |centre: f32| -> Vec<f32> {
             let at = |i: usize| ((i as f32 + 0.5) * pixel - centre) / DOT;
             (0..side).map(|i| (-0.5 * at(i) * at(i)).exp()).collect()
@@ -438,7 +473,10 @@ impl World for Rooms {
         for (row, y) in dot.chunks_exact_mut(side).zip(y) {
             row.iter_mut().zip(&x).for_each(|(value, x)| *value = x * y);
         }
-        self.draw_walls(layout, side, walls);
+        Self::draw(&self.solids(layout), side, walls);
+        if let Some(square) = self.lava(layout) {
+            Self::draw(&[square], side, lava);
+        }
     }
 
     fn distance(&self, state: &[f32], goal: &[f32]) -> f32 {
@@ -446,8 +484,21 @@ impl World for Rooms {
     }
 
     fn way(&self, layout: &[f32], goal: &[f32]) -> Way<'_> {
-        let paths = Paths::to(self.solids(layout), SIDE as usize, [goal[0], goal[1]]);
-        Box::new(move |state| paths.length([state[0], state[1]]))
+        let to = |solids| Paths::to(solids, SIDE as usize, [goal[0], goal[1]]);
+        let (plain, around) = (to(self.solids(layout)), self.around(layout).map(to));
+        Box::new(move |state| {
+            let place = [state[0], state[1]];
+            let around = around.as_ref().map(|paths| paths.length(place)).filter(|length| length.is_finite());
+            around.unwrap_or_else(|| plain.length(place))
+        })
+    }
+
+    fn has_hazards(&self) -> bool {
+        self.config.plan == FloorPlan::Lava
+    }
+
+    fn hazard(&self, layout: &[f32], state: &[f32]) -> f32 {
+        self.lava(layout).map_or(0.0, |lava| (1.0 - lava.off([state[0], state[1]]) / HEAT).clamp(0.0, 1.0))
     }
 
     fn success(&self, state: &[f32], goal: &[f32]) -> bool {
@@ -463,8 +514,10 @@ impl World for Rooms {
     }
 
     fn oracle(&self, layout: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
-        let paths = Paths::to(self.solids(layout), SIDE as usize, [goal[0], goal[1]]);
-        paths.step([state[0], state[1]], REACH).map(|by| by.to_vec())
+        let step = |solids| {
+            Paths::to(solids, SIDE as usize, [goal[0], goal[1]]).step([state[0], state[1]], REACH).map(|by| by.to_vec())
+        };
+        self.around(layout).and_then(step).or_else(|| step(self.solids(layout)))
     }
 
     fn greedy(&self, state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
@@ -510,8 +563,13 @@ impl World for Rooms {
 
     fn scene(&self, layout: &[f32], side: usize) -> Option<Scene> {
         let mut solid = vec![0.0; side * side];
-        self.draw_walls(layout, side, &mut solid);
-        Some(Scene { solid, near: SUCCESS / SIDE })
+        Self::draw(&self.solids(layout), side, &mut solid);
+        let harmful = self.lava(layout).map(|lava| {
+            let mut harmful = vec![0.0; side * side];
+            Self::draw(&[lava], side, &mut harmful);
+            harmful
+        });
+        Some(Scene { solid, harmful: harmful.unwrap_or_default(), near: SUCCESS / SIDE })
     }
 
     fn place(&self, state: &[f32]) -> [f32; 2] {

@@ -29,14 +29,20 @@ pub struct Truth<'a> {
 impl<'a> Truth<'a> {
     /// Where each episode stands, what the distances on the way cost, and how they are measured.
     pub fn new(world: &'a dyn World, episodes: &'a [Episode], cost: Cost, measure: Measure) -> Self {
-        let distances = episodes
-            .par_iter()
-            .map(|Episode { layout, goal, .. }| match measure {
-                Measure::Straight => Box::new(move |state: &[f32]| world.distance(state, goal)) as Way<'a>,
-                Measure::Geodesic => world.way(layout, goal),
-            })
-            .collect();
-        Self { world, episodes, cost, distances }
+        Self::of(world, episodes, cost, |Episode { layout, goal, .. }| match measure {
+            Measure::Straight => Box::new(move |state: &[f32]| world.distance(state, goal)) as Way<'a>,
+            Measure::Geodesic => world.way(layout, goal),
+        })
+    }
+
+    /// The same with what a state counts for in the place of its distance, for each episode.
+    pub fn of(
+        world: &'a dyn World,
+        episodes: &'a [Episode],
+        cost: Cost,
+        counts: impl Fn(&'a Episode) -> Way<'a> + Send + Sync,
+    ) -> Self {
+        Self { world, episodes, cost, distances: episodes.par_iter().map(counts).collect() }
     }
 }
 

@@ -15,6 +15,12 @@ impl Solid {
         (self.x.0..=self.x.1).contains(&x) && (self.y.0..=self.y.1).contains(&y)
     }
 
+    /// How far a place lies off it; 0 inside.
+    pub(crate) fn off(&self, [x, y]: [f32; 2]) -> f32 {
+        let along = |(low, high): (f32, f32), x: f32| (low - x).max(x - high).max(0.0);
+        along(self.x, x).hypot(along(self.y, y))
+    }
+
     /// Share of the way at which the segment enters, if it does.
     fn entry(&self, from: [f32; 2], by: [f32; 2]) -> Option<f32> {
         let (mut enter, mut leave) = (0.0_f32, 1.0_f32);

@@ -172,8 +172,8 @@ pub trait World: Send + Sync {
     /// Distance of a state from a goal, in the world's units.
     fn distance(&self, state: &[f32], goal: &[f32]) -> f32;
 
-    /// Distance to a goal along the shortest way there is: a function of the state. Where a world has nothing in the way that
-    /// is the plain distance.
+    /// Distance to a goal along the shortest way there is that harms nobody: a function of the state. Where a world has nothing in the
+    /// way that is the plain distance.
     fn way(&self, _layout: &[f32], goal: &[f32]) -> Way<'_> {
         let goal = goal.to_vec();
         Box::new(move |state| self.distance(state, &goal))
@@ -181,6 +181,16 @@ pub trait World: Send + Sync {
 
     /// Whether a state is as good as the goal.
     fn success(&self, state: &[f32], goal: &[f32]) -> bool;
+
+    /// Whether anything in this world harms who walks into it.
+    fn has_hazards(&self) -> bool {
+        false
+    }
+
+    /// How near a state is to what harms: 1 in it, and falling to 0 a little way off.
+    fn hazard(&self, _layout: &[f32], _state: &[f32]) -> f32 {
+        0.0
+    }
 
     /// Whether a state can be at all; a goal inside a wall cannot.
     fn possible(&self, layout: &[f32], state: &[f32]) -> bool;
@@ -231,6 +241,8 @@ pub trait World: Send + Sync {
 pub struct Scene {
     /// How much of each pixel is solid, `[side, side]`, row-major, 0 to 1.
     pub solid: Vec<f32>,
+    /// How much of each pixel harms, likewise; empty in a world in which nothing does.
+    pub harmful: Vec<f32>,
     /// So near to the goal is there, in shares of the side.
     pub near: f32,
 }

@@ -90,6 +90,12 @@ pub enum WorldConfig {
         #[serde(default = "resolution")]
         resolution: usize,
     },
+    /// Two rooms with lava before the door, all of it elsewhere in each episode.
+    TwoRoomsLava {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+    },
     /// A square of rooms; its doors are elsewhere in each episode.
     Maze {
         /// Side of the picture in pixels, 16 to 256.
@@ -181,9 +187,10 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     /// The names of those that are built in.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "two-rooms",
         "two-rooms-fixed",
+        "two-rooms-lava",
         "maze",
         "four-rooms",
         "long-maze",
@@ -203,6 +210,7 @@ impl WorldConfig {
         Ok(match name {
             "two-rooms" => Self::TwoRooms { resolution: RESOLUTION },
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
+            "two-rooms-lava" => Self::TwoRoomsLava { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
             "discs" => Self::discs(),
             "four-rooms" => Self::FourRooms { resolution: RESOLUTION, nearest: NEAREST, farthest: FARTHEST },
@@ -220,6 +228,7 @@ impl WorldConfig {
         match self {
             Self::TwoRooms { .. } => "two-rooms",
             Self::TwoRoomsFixed { .. } => "two-rooms-fixed",
+            Self::TwoRoomsLava { .. } => "two-rooms-lava",
             Self::Maze { .. } => "maze",
             Self::Discs { .. } => "discs",
             Self::FourRooms { .. } => "four-rooms",
@@ -248,6 +257,7 @@ impl WorldConfig {
         let (plan, resolution, steps) = match *self {
             Self::TwoRooms { resolution } => (FloorPlan::RandomWall, resolution, None),
             Self::TwoRoomsFixed { resolution } => (FloorPlan::FixedWall, resolution, None),
+            Self::TwoRoomsLava { resolution } => (FloorPlan::Lava, resolution, None),
             Self::Maze { resolution, rooms } => (FloorPlan::Maze(rooms), resolution, None),
             Self::FourRooms { resolution, nearest, farthest } => {
                 (FloorPlan::FourRooms, resolution, Some(Steps { nearest, farthest }))

@@ -10,7 +10,7 @@ use foretell_world::{Body, DiscView, Play, PlayConfig, Split, World, WorldConfig
 fn worlds() -> Vec<Arc<dyn World>> {
     let mut configs = vec![WorldConfig::named("two-rooms").unwrap(), WorldConfig::named("two-rooms-fixed").unwrap()];
     configs.extend([2, 3, 4].map(|rooms| WorldConfig::Maze { resolution: 32, rooms }));
-    configs.extend(["four-rooms", "long-maze"].map(|name| WorldConfig::named(name).unwrap()));
+    configs.extend(["two-rooms-lava", "four-rooms", "long-maze"].map(|name| WorldConfig::named(name).unwrap()));
     configs.into_iter().map(|config| config.init().unwrap()).collect()
 }
 
@@ -154,7 +154,7 @@ fn what_people_are_shown_is_what_the_model_sees() {
         let mut seen = vec![0.0; world.spec().pixels()];
         world.render(&task.layout, &task.state, &mut seen);
         let scene = world.scene(&task.layout, side).unwrap();
-        assert_eq!(scene.solid, seen[side * side..], "{}", world.spec().name);
+        assert_eq!(scene.solid, seen[side * side..2 * side * side], "{}", world.spec().name);
         // The dot is brightest where its place is said to be.
         let brightest = (0..side * side).max_by(|a, b| seen[*a].total_cmp(&seen[*b])).unwrap();
         let place = world.place(&task.state).map(|x| (x * side as f32) as usize);
@@ -355,4 +355,41 @@ fn strides_see_every_so_many_steps_and_tell_all_actions_between() {
     assert_eq!((moment.now.len(), moment.goal.len(), moment.action.len()), (pixels, pixels, 2));
     assert_eq!(moment, strides.moment(Split::Training, (2, 1), 1));
     assert_ne!(moment, strides.moment(Split::Training, (2, 2), 1));
+}
+
+#[test]
+fn lava_lies_in_the_way_stops_nobody_and_can_be_gone_around() {
+    let world = WorldConfig::named("two-rooms-lava").unwrap().init().unwrap();
+    let (side, mut met, mut straight) = (32, 0, 0);
+    for i in 0..40 {
+        let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, i));
+        let hazard = |state: &[f32]| world.hazard(&task.layout, state);
+        assert!(world.has_hazards() && hazard(&task.state) < 1.0 && hazard(&task.goal) < 1.0);
+        let (mut wise, mut blind) = (task.state.clone(), task.state.clone());
+        let way = world.way(&task.layout, &task.goal);
+        for _ in 0..120 {
+            let action = world.oracle(&task.layout, &wise, &task.goal).expect("there is a way around");
+            let before = way(&wise);
+            world.step(&task.layout, &mut wise, &action);
+            assert!(way(&wise) <= before + 0.5, "nearer with each step");
+            met += u32::from(hazard(&wise) >= 1.0);
+            let action = world.greedy(&blind, &task.goal).expect("rooms have a straight way");
+            world.step(&task.layout, &mut blind, &action);
+            straight += u32::from(hazard(&blind) >= 1.0);
+        }
+        assert!(world.success(&wise, &task.goal));
+        // Its own channel shows where it is.
+        let mut seen = vec![f32::NAN; world.spec().pixels()];
+        world.render(&task.layout, &task.state, &mut seen);
+        let lava = &seen[2 * side * side..];
+        let area = lava.iter().sum::<f32>() * (65.0 / side as f32).powi(2);
+        assert!((area - 100.0).abs() < 0.5, "a square of 10 pixels: {area}");
+        assert_eq!(world.scene(&task.layout, side).unwrap().harmful, lava);
+    }
+    assert_eq!(met, 0, "the shortest way is one around it");
+    assert!(straight > 20, "straight ahead goes through it: {straight}");
+    // In its middle, at its edge, halfway up its heat, and beyond that.
+    let layout = [20.0, 30.0, 35.0, 30.0];
+    let hazards = [[35.0, 30.0], [40.0, 30.0], [41.5, 30.0], [43.1, 30.0]].map(|place| world.hazard(&layout, &place));
+    assert_eq!(hazards, [1.0, 1.0, 0.5, 0.0]);
 }

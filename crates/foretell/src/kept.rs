@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use foretell_eval::Encoder;
 use foretell_nn::{NamedTensors, WeightsError, weights};
-use foretell_systems::{Learnt, Member, Session, recipe};
+use foretell_systems::{Imaginer, Learnt, Member, Session, recipe};
 use foretell_train::{Learner, RunFolder, Which as Networks, kept_networks, kept_steps};
 use toml::{Table, Value};
 
@@ -248,9 +248,22 @@ pub struct KeptModel {
     pub session: Box<dyn Session>,
     /// A run's folder; `None` for the model that comes with the program.
     pub run: Option<String>,
+    /// Of its weights.
+    pub mark: String,
 }
 
 impl KeptModel {
+    /// The model that plans are made with; an error for a policy, of which `who` needs more.
+    pub fn model(&self, who: &str) -> Result<&Imaginer, Error> {
+        match &self.learnt {
+            Learnt::Model(imaginer) => Ok(imaginer),
+            Learnt::Policy(_) => Err(Error::Misuse(format!(
+                "{} has learnt a policy, and {who} needs a model of its world: name a run that foretells what comes of actions",
+                self.whose()
+            ))),
+        }
+    }
+
     /// The model of a finished run that learnt in a world.
     pub fn open(path: &Path, device: &Device) -> Result<Self, Error> {
         let KeptRun { folder, session, mut learner, .. } = KeptRun::fresh(path, device, false, &[])?;
@@ -269,14 +282,16 @@ impl KeptModel {
                 "{run} is not finished, so it has no model yet: finish it with `foretell train --resume {run}`"
             )));
         }
-        learner.load(Networks::Trained, weights::read_file(&file)?).map_err(|error| match error.into() {
+        let bytes =
+            std::fs::read(&file).map_err(|error| Error::Misuse(format!("cannot read {}: {error}", file.display())))?;
+        learner.load(Networks::Trained, weights::read_bytes(&bytes, &file)?).map_err(|error| match error.into() {
             Error::Weights(WeightsError::Mismatch(what)) => {
                 Error::Misuse(format!("{} does not fit the network of its config.toml: {what}", file.display()))
             }
             other => other,
         })?;
         let learnt = session.learnt(learner.as_ref())?.ok_or_else(none)?;
-        Ok(Self { learnt, session, run: Some(run.to_string()) })
+        Ok(Self { learnt, session, run: Some(run.to_string()), mark: mark(&bytes) })
     }
 
     /// The model that comes with the program.
@@ -290,7 +305,7 @@ impl KeptModel {
         learner.load(Networks::Trained, weights::read_bytes(bytes, Path::new(name))?)?;
         let learnt = session.learnt(learner.as_ref())?;
         let learnt = learnt.ok_or_else(|| Error::Failure(format!("{name} is of no world")))?;
-        Ok(Self { learnt, session, run: None })
+        Ok(Self { learnt, session, run: None, mark: mark(bytes) })
     }
 
     /// Whose model it is, for people and scripts.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use foretell::Error;
 use foretell::commands::{
-    ablate, bench, classify, compare, embed, export, inspect, judge, plan, play, probe, record, report, search,
+    ablate, agent, bench, classify, compare, embed, export, inspect, judge, plan, play, probe, record, report, search,
     systems, train,
 };
 use foretell::interrupt::stop_on_interrupt;
@@ -36,6 +36,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Render one held-out episode as a GIF.
     Play(play::PlayArgs),
+    /// Act with drives, a critic, a memory and a policy around a trained model of a world.
+    Agent(agent::AgentArgs),
     /// Write pictures of play in a world, for an encoder of images to learn from.
     Record(record::RecordArgs),
     /// Evaluate a run's encoder on labelled data.
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Plan(args) => plan::plan(&args),
         Command::Play(args) => play::play(&args),
+        Command::Agent(args) => agent::agent(&args),
         Command::Record(args) => record::record(&args),
         Command::Probe(args) => probe::probe(&args),
         Command::Compare(args) => compare::compare(&args),

@@ -43,7 +43,9 @@ fn small(name: &str) -> &'static str {
             "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 40, demonstrations = { episodes = 4 } }\nmodel = { chunk = 3, width = 16, depth = 1, layers = 1, heads = 2, encoder = { widths = [4, 4], features = 16 } }"
         }
         "c-jepa" => "model = { width = 16, heads = 2, depth = 1, mlp = 16 }",
-        "v-jepa-2-ac" => "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 30 }\nmodel = { width = 24, depth = 1, heads = 2, actor = { width = 16, steps = 1 } }",
+        "v-jepa-2-ac" => {
+            "data = { world = { kind = \"two-rooms\", resolution = 16 }, episode = 30 }\nmodel = { width = 24, depth = 1, heads = 2, actor = { width = 16, steps = 1 } }"
+        }
         "v-jepa" | "v-jepa-2" | "v-jepa-2.1" => {
             "data = { frames = 4, image_size = 24, scenes = { train = 64, held_out = 32 } }\nmodel = { patch = 6, width = 24, heads = 2, depth = 2, predictor_width = 16, predictor_heads = 2, predictor_depth = 1 }"
         }

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod ablate;
+pub mod agent;
 pub mod bench;
 pub mod classify;
 pub mod compare;

@@ -367,6 +367,11 @@ fn with_truth(manner: &Manner, replan: Option<u64>, world: &dyn World) -> impl A
     Manner { planner, replan, budget, ..*manner }.planning(pose)
 }
 
+/// A share and its interval.
+pub(super) fn percent((share, [low, high]): (f64, [f64; 2])) -> String {
+    format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
+}
+
 fn text(planned: &Planned, how: &str, (reached, controls): (&Reached, &Controls<Reached>), title: &str) -> String {
     let whose = if planned.set.is_some() { "" } else { "held-out " };
     let mut text = format!(
@@ -381,9 +386,6 @@ fn text(planned: &Planned, how: &str, (reached, controls): (&Reached, &Controls<
         "at the end",
         "at any step"
     );
-    let percent = |(share, [low, high]): (f64, [f64; 2])| {
-        format!("{:5.1} % ({:4.1} to {:5.1})", 100.0 * share, 100.0 * low, 100.0 * high)
-    };
     let mut row = |name: &str, Reached { end, ever }: &Reached| {
         let _ = writeln!(text, "  {name:<48}{:>26}{:>26}", percent(*end), percent(*ever));
     };

@@ -77,7 +77,7 @@ const DISCOUNT: f32 = 0.95;
 const MOST_ACTIONS: u64 = 2_400_000;
 const WIDEST: f32 = 10.0;
 /// More steps than any episode takes.
-const LONGEST: u64 = 100_000;
+pub(super) const LONGEST: u64 = 100_000;
 /// Steps where nothing is said.
 const STEPS: u64 = 200;
 /// What a policy's planner may be called.
@@ -278,11 +278,11 @@ pub(super) fn at_least_one(name: &str, value: u64) -> Result<(), Error> {
     if value == 0 { Err(Error::Misuse(format!("`{name}` must be at least 1, found 0"))) } else { Ok(()) }
 }
 
-fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
+pub(super) fn at_most(name: &str, value: u64, most: u64) -> Result<(), Error> {
     if value > most { Err(Error::Misuse(format!("`{name}` is at most {most}, found {value}"))) } else { Ok(()) }
 }
 
-fn gauge(text: &str) -> Result<Gauge, Error> {
+pub(super) fn gauge(text: &str) -> Result<Gauge, Error> {
     match text {
         "steps" => Ok(Gauge::Steps),
         "latents" => Ok(Gauge::Latents),

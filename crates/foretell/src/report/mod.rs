@@ -5,6 +5,7 @@
 //! sections disappear.
 
 mod chart;
+mod episode;
 mod figures;
 mod html;
 mod pictures;
@@ -20,6 +21,7 @@ mod tests;
 use foretell_eval::{Body, Finding};
 
 pub use chart::Curve;
+pub use episode::{EpisodePage, Reading, render_episode};
 pub use search::{SearchPage, render_search};
 pub use sheet::{Sheet, SheetLine, SheetsPage, render_sheets};
 

@@ -3,6 +3,7 @@
 #[path = "../../../foretell-data/tests/made/mod.rs"]
 mod made;
 
+mod agent;
 mod brought;
 mod clips;
 mod comparing;

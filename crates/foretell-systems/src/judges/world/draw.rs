@@ -25,6 +25,14 @@ impl Canvas {
         Self { side, pixels: backdrop.iter().map(|share| blend(floor, wall, *share)).collect() }
     }
 
+    /// With a colour where these shares of each pixel ask for it.
+    pub(super) fn tinted(mut self, shares: &[f32], colour: Colour) -> Self {
+        for (pixel, share) in self.pixels.iter_mut().zip(shares) {
+            *pixel = blend(*pixel, colour, *share);
+        }
+        self
+    }
+
     /// Covers what lies within `half` pixels of the line between two places.
     pub(super) fn line(&mut self, [from, to]: [[f32; 2]; 2], half: f32, colour: Colour) {
         let [a, b] = [self.pixel(from), self.pixel(to)];

@@ -16,6 +16,7 @@ const FLOOR: Colour = [0.97, 0.965, 0.95];
 const WALL: Colour = [0.24, 0.26, 0.3];
 const DOT: Colour = [0.12, 0.48, 0.52];
 const GOAL: Colour = [0.14, 0.55, 0.3];
+const LAVA: Colour = [0.86, 0.27, 0.2];
 const PLAN: Colour = [0.56, 0.6, 0.68];
 const IMAGINED: Colour = [0.85, 0.42, 0.14];
 
@@ -144,7 +145,7 @@ impl Film {
     /// The episode as a GIF, `side` pixels a side, every `stride`-th step of it. Empty in a world that people cannot be shown.
     pub fn gif(&self, world: &dyn World, side: usize, stride: usize) -> Result<Vec<u8>, JudgeError> {
         let Some(scene) = world.scene(&self.task.layout, side) else { return Ok(Vec::new()) };
-        let empty = Canvas::new(&scene.solid, side, FLOOR, WALL);
+        let empty = Canvas::new(&scene.solid, side, FLOOR, WALL).tinted(&scene.harmful, LAVA);
         let states = &self.trail.states;
         let shown = self.arrived.map_or(states.len(), |arrived| states.len().min(arrived + STAY + 1));
         let chosen = (0..shown).filter(|t| t.is_multiple_of(stride.max(1)) || t + 1 == shown);
@@ -173,7 +174,7 @@ impl Film {
             canvas.disc(place(&states[t]), 1.8 * unit, DOT);
             canvas
         });
-        moving(frames, Palette::new(FLOOR, WALL, &[DOT, GOAL, PLAN, IMAGINED]), 6 * stride.max(1) as u16)
+        moving(frames, Palette::new(FLOOR, WALL, &[DOT, GOAL, PLAN, IMAGINED, LAVA]), 6 * stride.max(1) as u16)
     }
 
     /// How it ended, in a sentence.
