@@ -360,22 +360,21 @@ fn strides_see_every_so_many_steps_and_tell_all_actions_between() {
 #[test]
 fn lava_lies_in_the_way_stops_nobody_and_can_be_gone_around() {
     let world = WorldConfig::named("two-rooms-lava").unwrap().init().unwrap();
-    let (side, mut met, mut straight) = (32, 0, 0);
+    let (side, mut met, mut longer) = (32, 0, 0);
     for i in 0..40 {
         let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, i));
         let hazard = |state: &[f32]| world.hazard(&task.layout, state);
         assert!(world.has_hazards() && hazard(&task.state) < 1.0 && hazard(&task.goal) < 1.0);
-        let (mut wise, mut blind) = (task.state.clone(), task.state.clone());
+        let mut wise = task.state.clone();
         let way = world.way(&task.layout, &task.goal);
+        let through = two_rooms(side).way(&task.layout[..2], &task.goal)(&task.state);
+        longer += u32::from(way(&task.state) > through + 0.5);
         for _ in 0..120 {
             let action = world.oracle(&task.layout, &wise, &task.goal).expect("there is a way around");
             let before = way(&wise);
             world.step(&task.layout, &mut wise, &action);
             assert!(way(&wise) <= before + 0.5, "nearer with each step");
             met += u32::from(hazard(&wise) >= 1.0);
-            let action = world.greedy(&blind, &task.goal).expect("rooms have a straight way");
-            world.step(&task.layout, &mut blind, &action);
-            straight += u32::from(hazard(&blind) >= 1.0);
         }
         assert!(world.success(&wise, &task.goal));
         // Its own channel shows where it is.
@@ -387,7 +386,7 @@ fn lava_lies_in_the_way_stops_nobody_and_can_be_gone_around() {
         assert_eq!(world.scene(&task.layout, side).unwrap().harmful, lava);
     }
     assert_eq!(met, 0, "the shortest way is one around it");
-    assert!(straight > 20, "straight ahead goes through it: {straight}");
+    assert!((10..40).contains(&longer), "in the way of {longer} tasks of 40");
     // In its middle, at its edge, halfway up its heat, and beyond that.
     let layout = [20.0, 30.0, 35.0, 30.0];
     let hazards = [[35.0, 30.0], [40.0, 30.0], [41.5, 30.0], [43.1, 30.0]].map(|place| world.hazard(&layout, &place));

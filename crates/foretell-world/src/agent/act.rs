@@ -200,9 +200,11 @@ impl<'a> Driven<'a> {
                 memory.push(Entry { time: t as u64, key: key.to_vec(), percept: *percept });
             }
             let percept = percepts.last().copied().unwrap_or_default();
-            let rest = critic
-                .filter(|_| configuration.critic)
-                .map(|critic| ops::values(critic.rest(&configuration.cost, state.vectors(), flat(goal.clone())))[0]);
+            let rest = critic.filter(|_| configuration.critic).map(|critic| {
+                let distance = perception.distance(state.newest().clone(), goal.clone());
+                let rest = critic.rest(&configuration.cost, state.vectors(), flat(goal.clone()), distance);
+                ops::values(rest)[0]
+            });
             let note = Note {
                 step: now.step,
                 percept,

@@ -1,5 +1,6 @@
 //! The critic `TC(s) = Σ v_j TC_j(s)`: what the intrinsic cost will be from a state on, learnt from memory. It foretells each term by itself, so
-//! that the configurator's weights act on it as they do on the intrinsic cost, and another task needs no other critic.
+//! that the configurator's weights act on it as they do on the intrinsic cost, and another task needs no other critic. Each is foretold for
+//! the distance that is left: at the goal nothing is to come, however little has been learnt, and the least cost is there.
 
 use burn::tensor::{Device, Tensor};
 use foretell_data::random::{Stream, rng};
@@ -7,11 +8,15 @@ use foretell_nn::pair::Pair;
 use foretell_nn::{NamedTensors, weights};
 use foretell_train::TrainError;
 
-use super::intrinsic::{Drives, IntrinsicCost};
+use super::intrinsic::{IntrinsicCost, Percept};
 use super::lessons::{Lessons, Pace};
 
 /// γ: what a step of the model is worth of the one before. A goal 50 steps off still counts.
 pub const DISCOUNT: f32 = 0.98;
+/// Added to the distance that is left: what is near enough.
+const NEAR: f32 = 0.02;
+/// More than this for each distance is a detour that says nothing of the way.
+const MOST: f32 = 4.0;
 /// Width of its hidden layers.
 const HIDDEN: usize = 256;
 /// The round of the stream of lives that its batches are drawn from.
@@ -38,17 +43,24 @@ impl Critic {
         Self { pair: lessons.learnt(fresh.pair, pace, (seed, LESSONS), device) }
     }
 
-    /// What it foretells of states `[S, D]` on their way to a goal `[1, D]`: distance and hazard, `[S, 2]`.
-    pub fn foretold(&self, states: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
-        self.pair.forward(states, goal)
+    /// What is to be said of a moment from which that came: both for the distance that was left.
+    pub(super) fn lesson(now: Percept, came: [f32; TERMS]) -> [f32; TERMS] {
+        came.map(|came| (came / (now.distance + NEAR)).min(MOST))
     }
 
-    /// What is left of the intrinsic cost from states `[S, D]` on, `[S, 1]`: the sum of all that comes, in units of one step.
-    pub fn rest(&self, cost: &IntrinsicCost, states: Tensor<2>, goal: Tensor<2>) -> Tensor<2> {
-        let Drives { distance, hazard, .. } = cost.drives();
-        let foretold = self.foretold(states, goal);
+    /// What it foretells of states `[S, D]`, so far from a goal `[1, D]`, `[S, 1]`: distance and hazard, `[S, 2]`, as weighted means of all that
+    /// comes.
+    pub fn foretold(&self, states: Tensor<2>, goal: Tensor<2>, distances: Tensor<2>) -> Tensor<2> {
+        // No term is ever negative.
+        self.pair.forward(states, goal).clamp_min(0.0) * (distances + NEAR)
+    }
+
+    /// What is left of the intrinsic cost from these states on, `[S, 1]`: the sum of all that comes, in units of one step.
+    pub fn rest(&self, cost: &IntrinsicCost, states: Tensor<2>, goal: Tensor<2>, distances: Tensor<2>) -> Tensor<2> {
+        let drives = cost.drives();
+        let foretold = self.foretold(states, goal, distances);
         let term = |j: usize| foretold.clone().narrow(1, j, 1);
-        (term(0) * distance + term(1) * hazard) / f64::from(1.0 - DISCOUNT)
+        (term(0) * drives.distance + term(1) * drives.hazard) / f64::from(1.0 - DISCOUNT)
     }
 
     /// Its tensors.
@@ -65,7 +77,7 @@ impl Critic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::intrinsic::Percept;
+    use crate::agent::intrinsic::Drives;
     use crate::agent::memory::futures;
     use foretell_ops as ops;
 
@@ -78,9 +90,9 @@ mod tests {
             let places: Vec<f32> = (0..=start).rev().map(f32::from).collect();
             let percept = |x: &f32| Percept { distance: *x, hazard: f32::from(u8::from(*x == 3.0)), effort: 0.0 };
             let came = futures(&places.iter().map(percept).collect::<Vec<_>>(), 1);
-            for (place, came) in places.iter().zip(&came) {
+            for ((place, came), percept) in places.iter().zip(&came).zip(places.iter().map(percept)) {
                 let from = lessons.add(&[*place, 1.0]);
-                lessons.say(from, goal, came);
+                lessons.say(from, goal, &Critic::lesson(percept, *came));
             }
             known.push(came[0]);
         }
@@ -95,8 +107,9 @@ mod tests {
             Tensor::<2>::from_data([[1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [4.0, 1.0], [5.0, 1.0], [6.0, 1.0]], &device)
         };
         let goal = || Tensor::<2>::from_data([[0.0, 1.0]], &device);
+        let distances = || states().narrow(1, 0, 1);
         let off = |critic: &Critic| {
-            let told = ops::values(critic.foretold(states(), goal()));
+            let told = ops::values(critic.foretold(states(), goal(), distances()));
             told.iter().zip(known.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         };
         let learnt = Critic::learnt(&lessons, 2, (400, 32, 3e-3), 1, &device);
@@ -105,7 +118,7 @@ mod tests {
         // From 6 the distances to come are 5, 4, 3, 2, 1 and one hazard, three steps on.
         let by_hand: f32 = [5.0, 4.0, 3.0, 2.0, 1.0].iter().zip(0..).map(|(d, k)| d * DISCOUNT.powi(k)).sum();
         let cost = IntrinsicCost::new(Drives { distance: 1.0, hazard: 2.0, effort: 0.0 });
-        let rest = ops::values(learnt.rest(&cost, states(), goal()))[5];
+        let rest = ops::values(learnt.rest(&cost, states(), goal(), distances()))[5];
         let expected = by_hand + 2.0 * DISCOUNT.powi(2);
         assert!((rest - expected).abs() < 1.5, "{rest} and {expected}");
     }

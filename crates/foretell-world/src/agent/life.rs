@@ -10,6 +10,7 @@ use foretell_train::TrainError;
 use rand::RngExt;
 use rayon::prelude::*;
 
+use super::critic::Critic;
 use super::intrinsic::Percept;
 use super::lessons::Lessons;
 use super::memory::futures;
@@ -200,7 +201,9 @@ impl Life {
             let efforts: Vec<f32> = lived.iter().skip(2).step_by(3).copied().collect();
             let came = |last: usize, goal: Tensor<3>| {
                 let before = latents.clone().narrow(0, 0, last + 1);
-                futures(&perception.percepts(&before, &goal, &efforts[..=last]), block)
+                let percepts = perception.percepts(&before, &goal, &efforts[..=last]);
+                let came = futures(&percepts, block);
+                percepts.into_iter().zip(came).map(|(now, came)| Critic::lesson(now, came)).collect::<Vec<_>>()
             };
             let pursued = (self.towards[e] > 0.0).then(|| came(moments - 1, perception.imagination.latents(goal)));
             let mut random = rng(seed, Stream::Life, round, u64::MAX - e as u64);

@@ -39,10 +39,12 @@ impl Mode2<'_> {
             let hazard = perception.sense.map(|sense| sense.hazard(state.vectors()));
             let distance = perception.distance(state.newest().clone(), goal.clone());
             let effort = taken.square().sum_dim(1) / effort;
-            let mut cost = configuration.cost.imagined(distance, hazard.clone(), effort) * DISCOUNT.powi(t as i32);
+            let mut cost =
+                configuration.cost.imagined(distance.clone(), hazard.clone(), effort) * DISCOUNT.powi(t as i32);
             if let Some(critic) = self.critic.filter(|_| t + 1 == steps) {
                 let goal = flat(goal.clone());
-                cost = cost + critic.rest(&configuration.cost, state.vectors(), goal) * DISCOUNT.powi(steps as i32);
+                cost = cost
+                    + critic.rest(&configuration.cost, state.vectors(), goal, distance) * DISCOUNT.powi(steps as i32);
             }
             if let Some(hazard) = hazard.filter(|_| configuration.guardrail) {
                 let over = hazard - LIMIT;
