@@ -74,9 +74,9 @@ fn a_world_of_another_program_is_learnt_in_and_planned_in() {
     // A run names no program, and goes on to the same bits with the one that the environment names.
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("name = \"dot\"") && !config.contains("python"), "{config}");
-    let first =
-        with(&dot(""), &training(&stopped, &["--set", "judge.episodes=0"])).env("FORETELL_STOP_AFTER", "1").output();
-    assert!(first.is_ok());
+    let kept = ["--set", "judge.episodes=0", "--checkpoint-every", "1"];
+    let first = with(&dot(""), &training(&stopped, &kept)).env("FORETELL_STOP_AFTER", "1:checkpoint").output();
+    assert!(!first.unwrap().status.success(), "it ends as by a kill behind its first checkpoint");
     let there = stopped.to_str().unwrap();
     let other = with(&dot("other 0"), &["train", "--resume", there]).output().unwrap();
     one_sentence(&other, &["`data.world.name` is `dot`", "plays `other`", "FORETELL_WORLD"]);
