@@ -45,10 +45,10 @@ const WALL_X: std::ops::Range<u32> = 20..45;
 /// And its door's centre between these.
 const DOOR_Y: std::ops::Range<u32> = 10..55;
 /// Half the side of the square of lava.
-const LAVA: f32 = 5.0;
+const LAVA: f32 = 6.0;
 /// Its centre lies so far from the wall, and at most so far beside the door: in the way, with room around it.
-const LAVA_OFF: std::ops::RangeInclusive<u32> = 12..=16;
-const LAVA_BESIDE: std::ops::RangeInclusive<i32> = -6..=6;
+const LAVA_OFF: std::ops::RangeInclusive<u32> = 10..=12;
+const LAVA_BESIDE: std::ops::RangeInclusive<i32> = -4..=4;
 /// Nearer to lava than this is a hazard.
 const HEAT: f32 = 3.0;
 /// Wall and door where they are always the same.

@@ -382,13 +382,13 @@ fn lava_lies_in_the_way_stops_nobody_and_can_be_gone_around() {
         world.render(&task.layout, &task.state, &mut seen);
         let lava = &seen[2 * side * side..];
         let area = lava.iter().sum::<f32>() * (65.0 / side as f32).powi(2);
-        assert!((area - 100.0).abs() < 0.5, "a square of 10 pixels: {area}");
+        assert!((area - 144.0).abs() < 0.5, "a square of 12 pixels: {area}");
         assert_eq!(world.scene(&task.layout, side).unwrap().harmful, lava);
     }
     assert_eq!(met, 0, "the shortest way is one around it");
     assert!((10..40).contains(&longer), "in the way of {longer} tasks of 40");
     // In its middle, at its edge, halfway up its heat, and beyond that.
     let layout = [20.0, 30.0, 35.0, 30.0];
-    let hazards = [[35.0, 30.0], [40.0, 30.0], [41.5, 30.0], [43.1, 30.0]].map(|place| world.hazard(&layout, &place));
+    let hazards = [[35.0, 30.0], [41.0, 30.0], [42.5, 30.0], [44.1, 30.0]].map(|place| world.hazard(&layout, &place));
     assert_eq!(hazards, [1.0, 1.0, 0.5, 0.0]);
 }
