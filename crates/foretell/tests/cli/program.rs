@@ -113,10 +113,10 @@ fn what_a_program_does_wrong_is_told_in_one_sentence() {
 fn a_program_that_ends_leaves_a_run_that_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join("run");
-    let arguments = training(&run, &["--set", "train.steps=400", "--set", "judge.episodes=0"]);
+    let arguments = training(&run, &["--set", "train.steps=4000", "--set", "judge.episodes=0"]);
     let arguments: Vec<&str> = arguments.into_iter().filter(|a| !["--steps", "2"].contains(a)).collect();
-    // 256 windows of about fifty answers are measured first.
-    let output = with(&dot("ends 25000"), &arguments).output().unwrap();
+    // Windows are measured before the run begins, some ten thousand answers.
+    let output = with(&dot("ends 60000"), &arguments).output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("instead of answering") && !text.contains("panicked"), "{text}");
