@@ -16,9 +16,7 @@ use crate::policy::GoalPolicy;
 pub enum Between {
     /// The model's latents, which go on from the last picture with what was done since.
     Foretold,
-    /// The last picture.
-    Stale,
-    /// Nothing: it does again what it did last.
+    /// The last picture: what it does there is what it did.
     Held,
 }
 
@@ -64,9 +62,9 @@ impl<'a> Silent<'a> {
             Some(Mind { state, goal, done }) => {
                 let state = match (seen, self.between) {
                     (true, Between::Foretold) => state.then(self.taken(&done), look(&task.state), model.history()),
-                    (true, _) => State::begin(look(&task.state)),
+                    (true, Between::Held) => State::begin(look(&task.state)),
                     (false, Between::Foretold) => model.step(state, self.taken(&done)),
-                    (false, _) => state,
+                    (false, Between::Held) => state,
                 };
                 (state, goal, Some(done))
             }
