@@ -10,12 +10,12 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv v
 v/bin/pip --quiet install gymnasium==1.4.0 numpy pillow pygame
-small=(--set train.batch=16 --set model.reach=0 --set data.window=9 --set data.episode=20 --set judge.episodes=0)
+small=(--set train.batch=4 --set model.reach=0 --set data.window=4 --set data.episode=6 --set judge.episodes=0)
 
 play() {
     export FORETELL_WORLD="$folder/v/bin/python $shim $2"
     echo "== $2"
-    SDL_VIDEODRIVER=dummy "$foretell" train le-wm --world program --steps 20 "${small[@]}" --out "$1" > "$1.said" 2>&1 || { cat "$1.said"; exit 1; }
+    SDL_VIDEODRIVER=dummy "$foretell" train le-wm --world program --steps 5 "${small[@]}" --out "$1" > "$1.said" 2>&1 || { cat "$1.said"; exit 1; }
     SDL_VIDEODRIVER=dummy "$foretell" plan "$1" --episodes 5 --steps 20 --horizon 10 --planner random --json > "$1.json"
     # The same once more: an episode is a function of its seed.
     SDL_VIDEODRIVER=dummy RAYON_NUM_THREADS=1 "$foretell" plan "$1" --episodes 5 --steps 20 --horizon 10 --planner random --json > "$1.again.json"
