@@ -251,7 +251,14 @@ class Arrays(Flat):
         action = next((arrays[key] for key in ("actions", "action") if key in arrays), None)
         if action is None:
             raise Refused(f"it has no `actions`: it holds {', '.join(arrays)[:200]}")
+        if not action.ndim or not action.shape[0]:
+            raise Refused(f"its actions have the shape {list(action.shape)}: expected rows, one for each step")
+        if args.mask:
+            raise Refused(f"`--mask {args.mask}`: masks are of robomimic, and this is {form}")
         rows = action.shape[0]
+        for key, a in arrays.items():
+            if key in (*TERMINAL, *TIMEOUT) and int(np.prod(a.shape)) != rows:
+                raise Refused(f"`{key}` has the shape {list(a.shape)}, and there are {rows} actions: expected one flag for each")
         self.arrays = {key: a for key, a in arrays.items() if a.ndim and a.shape[0] == rows}
         self.after = {key[5:]: a for key, a in self.arrays.items() if key.startswith("next_")}
         self.sort_out({key: hdf5_column(a) for key, a in self.arrays.items() if not key.startswith("next_")})
