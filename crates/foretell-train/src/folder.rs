@@ -1,7 +1,7 @@
 //! The run folder: what lies where, and writing files so that a reader never sees half of one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{TrainError, stop_here};
@@ -123,6 +123,12 @@ pub(crate) fn checkpoint_name(step: u64) -> String {
 
 /// Writes a file aside, syncs and renames it: a kill or a full disk leaves the old one, never half of the new.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    // What is renamed onto a device or a pipe would take its place.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let what =
+            io::Error::new(io::ErrorKind::InvalidInput, "something that is no file lies there: name another path");
+        return Err(TrainError::io("write", path)(what));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside = path.with_file_name(format!(".{name}.partial"));
     let written = (|| {

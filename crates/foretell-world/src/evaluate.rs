@@ -75,7 +75,7 @@ impl Trial {
                 }
             }
             step += taken;
-            world.failure().map_or(Ok(()), Err)?;
+            world.intact()?;
         }
         let calls_per_step = calls as f64 / (self.steps * tasks.len() as u64).max(1) as f64;
         let of =
@@ -90,7 +90,8 @@ impl Trial {
             trails,
             calls_per_step,
         };
-        world.failure().map_or(Ok(outcome), |failure| Err(failure.into()))
+        world.intact()?;
+        Ok(outcome)
     }
 }
 
@@ -151,6 +152,12 @@ pub trait Agent {
 impl<T: Agent + ?Sized> Agent for Box<T> {
     fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
         self.as_mut().act(now)
+    }
+}
+
+impl<T: Agent + ?Sized> Agent for &mut T {
+    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
+        (**self).act(now)
     }
 }
 

@@ -332,7 +332,7 @@ impl Playground {
             let ExploreSettings { layouts, episodes, places } = *explore;
             play = play.explored(Explore { layouts, episodes, steps: *episode, places }).map_err(setting)?;
         }
-        world.failure().map_or(Ok(()), |failure| Err(setting(failure)))?;
+        world.intact().map_err(setting)?;
         Ok(Self { world, play })
     }
 }
@@ -528,7 +528,8 @@ impl Modality for Experience {
                     return Ok(demonstrations.window(split(part), index));
                 }
                 let window = play.window(split(part), 0, index as u64);
-                world.failure().map_or(Ok(window), |failure| Err(setting(failure)))
+                world.intact().map_err(setting)?;
+                Ok(window)
             }
             Self::Episodes(episodes) => episodes.cut_window(part, index),
         }

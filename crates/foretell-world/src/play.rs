@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atlas::{Atlas, Explore};
 use crate::demonstrations::{DemonstrationSettings, Demonstrations};
+use crate::imagination::seen;
 use crate::world::{Split, World, WorldError};
 
 /// How play is generated and cut.
@@ -208,13 +209,11 @@ impl Play {
         let first = rng.random_range(0..=most - ahead);
         let actions = world.behave(&episode, first + ahead, &mut rng);
         let mut state = episode.state.clone();
-        let mut seen = [(); 2].map(|()| vec![0.0; world.spec().pixels()]);
         let (before, after) = actions.split_at(first * width);
-        for (actions, out) in [before, after].into_iter().zip(&mut seen) {
+        let [now, goal] = [before, after].map(|actions| {
             actions.chunks_exact(width).for_each(|action| world.step(&episode.layout, &mut state, action));
-            world.render(&episode.layout, &state, out);
-        }
-        let [now, goal] = seen;
+            seen(world.as_ref(), &episode.layout, &state)
+        });
         Moment { now, goal, action: after[..width].to_vec() }
     }
 
@@ -229,13 +228,9 @@ impl Play {
         let mut state = episode.state.clone();
         let (before, done) = actions.split_at(first * width);
         before.chunks_exact(width).for_each(|action| world.step(&episode.layout, &mut state, action));
-        let seen = |state: &[f32]| {
-            let mut seen = vec![0.0; world.spec().pixels()];
-            world.render(&episode.layout, state, &mut seen);
-            seen
-        };
         let action = world.oracle(&episode.layout, &state, &episode.goal).unwrap_or_else(|| done.to_vec());
-        Moment { now: seen(&state), goal: seen(&episode.goal), action }
+        let look = |state: &[f32]| seen(world.as_ref(), &episode.layout, state);
+        Moment { now: look(&state), goal: look(&episode.goal), action }
     }
 }
 
@@ -260,7 +255,7 @@ impl Source for Windows {
 
     fn batch(&self, step: u64) -> Result<Vec<Window>, DataError> {
         let windows = (0..self.batch as u64).map(|i| self.play.window(Split::Training, step, i)).collect();
-        let failed = |failure: WorldError| Err(DataError::Setting(failure.to_string()));
-        self.play.world.failure().map_or(Ok(windows), failed)
+        self.play.world.intact().map_err(|error| DataError::Setting(error.to_string()))?;
+        Ok(windows)
     }
 }

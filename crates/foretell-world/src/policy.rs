@@ -125,8 +125,12 @@ impl<'a> GoalPolicy<'a> {
 
     /// The action at a model's latents `[1, N, D]` on the way to others, in the world's units.
     pub fn decide(&self, now: &Tensor<3>, goal: &Tensor<3>, spec: &Spec) -> Vec<f32> {
-        let decided = self.networks.decide(pooled(now.clone()), pooled(goal.clone()));
-        let mut action = ops::values(decided);
+        self.action((pooled(now.clone()), pooled(goal.clone())), spec)
+    }
+
+    /// The same of features of now and of the goal, `[1, D]` each.
+    fn action(&self, (now, goal): (Tensor<2>, Tensor<2>), spec: &Spec) -> Vec<f32> {
+        let mut action = ops::values(self.networks.decide(now, goal));
         self.actions.unscale(&mut action, 1);
         spec.within_reach(&mut action);
         action
@@ -220,11 +224,7 @@ impl Agent for GoalPolicy<'_> {
                     goal: seen(world, &task.layout, &task.goal),
                     action: Vec::new(),
                 };
-                let (here, there) = self.features(&self.networks, &[moment]);
-                let mut action = ops::values(self.networks.decide(here, there));
-                self.actions.unscale(&mut action, 1);
-                world.spec().within_reach(&mut action);
-                action
+                self.action(self.features(&self.networks, &[moment]), world.spec())
             })
             .collect();
         Ok(Turn { actions, taken: 1, calls: 0 })

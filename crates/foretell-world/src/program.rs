@@ -3,7 +3,7 @@
 //!
 //! The program is named by the environment and not by a run's settings: a run that came from elsewhere starts nothing. Each thread has
 //! a program of its own, for a world must answer many episodes at once, and every answer is a function of what was asked. A [`World`]
-//! cannot fail; a program can. From the first failure on everything is zeros, and [`World::failure`] says what happened to those who
+//! cannot fail; a program can. From the first failure on everything is zeros, and [`World::intact`] says what happened to those who
 //! look: whatever draws a batch, judges, or plays an episode.
 
 use std::cell::Cell;
@@ -374,8 +374,8 @@ impl World for Program {
         &self.spec
     }
 
-    fn failure(&self) -> Option<WorldError> {
-        self.failed.get().cloned()
+    fn intact(&self) -> Result<(), WorldError> {
+        self.failed.get().cloned().map_or(Ok(()), Err)
     }
 
     fn affordable(&self) -> u64 {

@@ -148,9 +148,9 @@ pub trait World: Send + Sync {
         None
     }
 
-    /// What has gone wrong, in a world that can fail: since then all that it gave is zeros.
-    fn failure(&self) -> Option<WorldError> {
-        None
+    /// An error once something has gone wrong, in a world that can fail: since then all that it gave is zeros.
+    fn intact(&self) -> Result<(), WorldError> {
+        Ok(())
     }
 
     /// Whether an observation shows what is asked for, or that is always the same: then who acts needs to be told no goal.

@@ -264,6 +264,11 @@ impl KeptModel {
         }
     }
 
+    /// What a run has learnt, or the model that comes with the program.
+    pub fn of(run: Option<&Path>, device: &Device) -> Result<Self, Error> {
+        run.map_or_else(|| Self::built_in(device), |run| Self::open(run, device))
+    }
+
     /// The model of a finished run that learnt in a world.
     pub fn open(path: &Path, device: &Device) -> Result<Self, Error> {
         let KeptRun { folder, session, mut learner, .. } = KeptRun::fresh(path, device, false, &[])?;

@@ -168,10 +168,9 @@ impl<B: Backbone + 'static> WorldModel for CausalNetworks<B> {
         steps: usize,
     ) -> Option<Vec<f32>> {
         let prefixes = self.prefixes.as_ref()?;
-        let goal = flat(goal.clone());
         let told = |latents: Tensor<2>| match gauge {
-            Gauge::Steps => self.steps_to(latents, goal.clone()),
-            Gauge::Latents => Some((latents - goal.clone()).square().mean_dim(1)),
+            Gauge::Steps => self.steps_to(latents, flat(goal.clone())),
+            Gauge::Latents => Some(self.energy(one_token(latents), goal.clone())),
         };
         let (begin, device) = (state.vectors(), goal.device());
         let ([_, d], action) = (begin.dims(), self.predictor.action());

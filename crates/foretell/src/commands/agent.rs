@@ -12,8 +12,7 @@ use foretell_world::agent::{
     Configurator, Driven, Learning, Learnt, Mode, Modules, Note, Sensed, StraightOn, Task, learn, on_the_truth,
 };
 use foretell_world::{
-    Agent, Budget, Control, Episode, GoalPolicy, Now, Planner, PlannerConfig, PlannerError, PolicyConfig, Trail, Trial,
-    Turn, World, wilson,
+    Agent, Budget, Control, Episode, GoalPolicy, Planner, PlannerConfig, PolicyConfig, Trail, Trial, World, wilson,
 };
 use serde::Serialize;
 
@@ -68,13 +67,13 @@ pub struct AgentArgs {
     #[arg(long, default_value_t = 100)]
     steps: u64,
     /// Also try the other mode, the plans without critic or guardrail, and the policy before it was distilled.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "learn")]
     ablate: bool,
-    /// Optimiser steps of the behaviour cloning that is compared; 0 leaves it out.
+    /// Optimiser steps of the behaviour cloning that is compared, a minute or two; 0 leaves it out.
     #[arg(long, value_name = "STEPS", default_value_t = 2000)]
     cloning: u64,
     /// Write one episode as a page, a moving picture with what each module says beside it, instead of a table.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["learn", "ablate", "json"])]
     film: Option<PathBuf>,
     /// Which held-out episode to show, from 0.
     #[arg(long, default_value_t = 0)]
@@ -305,7 +304,7 @@ struct Tried {
 /// Plays all episodes.
 fn line(name: String, all: (&dyn World, &Trial, Task), agent: &mut dyn Agent) -> Result<Line, Error> {
     let (world, trial, task) = all;
-    let mut timed = Timed::new(Borrowed(agent), trial.steps);
+    let mut timed = Timed::new(agent, trial.steps);
     let outcome = trial.run(world, &mut timed)?;
     let tasks = trial.tasks(world);
     let well: Vec<(bool, bool)> =
@@ -330,24 +329,12 @@ fn line(name: String, all: (&dyn World, &Trial, Task), agent: &mut dyn Agent) ->
     })
 }
 
-/// An agent that someone else owns.
-struct Borrowed<'a>(&'a mut dyn Agent);
-
-impl Agent for Borrowed<'_> {
-    fn act(&mut self, now: &Now<'_>) -> Result<Turn, PlannerError> {
-        self.0.act(now)
-    }
-}
-
 /// Runs the command.
 pub fn agent(args: &AgentArgs) -> Result<(), Error> {
     args.check()?;
     let device = args.device.open()?;
     let planner = args.planner()?;
-    let kept = match &args.run {
-        Some(run) => KeptModel::open(run, &device)?,
-        None => KeptModel::built_in(&device)?,
-    };
+    let kept = KeptModel::of(args.run.as_deref(), &device)?;
     let imaginer = kept.model("an agent")?;
     let (world, imagination) = (imaginer.playground.world.as_ref(), &imaginer.imagination);
     let (task, asked, folder) = (args.task(world)?, args.gauge(&kept, imaginer)?, args.folder());

@@ -88,10 +88,7 @@ impl PlanningArgs {
     /// The model, in the world that was asked for.
     pub(super) fn model(&self) -> Result<KeptModel, Error> {
         let device = self.device.open()?;
-        let mut kept = match &self.run {
-            Some(run) => KeptModel::open(run, &device)?,
-            None => KeptModel::built_in(&device)?,
-        };
+        let mut kept = KeptModel::of(self.run.as_deref(), &device)?;
         if let Some(world) = changed(kept.session.recipe(), &self.settings)? {
             kept.learnt.act_in(world)?;
         }

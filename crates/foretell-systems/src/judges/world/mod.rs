@@ -72,7 +72,8 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
             if run.settings.episodes > 0 {
                 found.push(episodes::episodes(&imaginer, run.settings.episodes, horizon)?);
             }
-            playground.world.failure().map_or(Ok(found), |failure| Err(failure.into()))
+            playground.world.intact()?;
+            Ok(found)
         }
         Experience::Episodes(episodes) => recorded(episodes, &trained, &imagination(run, Which::Untrained)?),
     }
