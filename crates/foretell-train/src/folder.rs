@@ -201,3 +201,25 @@ impl Lines {
         Ok(self.length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rename onto a device or a pipe would take its place.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_written_whole_replaces_files_alone() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("socket"), folder.path().join("file"));
+        let _held = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = write_whole(&socket, b"page").unwrap_err().to_string();
+        assert!(error.contains("no file lies there") && error.contains("socket"), "{error}");
+        assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+        for bytes in [&b"one"[..], b"two"] {
+            write_whole(&file, bytes).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), bytes);
+        }
+    }
+}

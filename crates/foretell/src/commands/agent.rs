@@ -1,26 +1,23 @@
 //! `foretell agent`: the modules of an agent around a trained model of a world, learnt, tried beside controls, and shown.
 
+mod film;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use foretell_eval::Picture;
 use foretell_jepa::dynamics::Gauge;
 use foretell_systems::Imaginer;
 use foretell_systems::recipe::unknown;
-use foretell_train::write_whole;
 use foretell_world::agent::{
-    Configurator, Driven, Learning, Learnt, Mode, Modules, Note, Sensed, StraightOn, Task, learn, on_the_truth,
+    Configurator, Driven, Learning, Learnt, Mode, Modules, Sensed, StraightOn, Task, learn, on_the_truth,
 };
-use foretell_world::{
-    Agent, Budget, Control, Episode, GoalPolicy, Planner, PlannerConfig, PolicyConfig, Trail, Trial, World, wilson,
-};
+use foretell_world::{Agent, Budget, Control, GoalPolicy, Planner, PlannerConfig, PolicyConfig, Trial, World, wilson};
 use serde::Serialize;
 
 use super::plan::percent;
 use super::planning::{LONGEST, at_least_one, at_most, gauge};
 use crate::kept::KeptModel;
 use crate::output::{counted, print, print_json, say, word};
-use crate::report::{EpisodePage, Reading, render_episode};
 use crate::timed::Timed;
 use crate::{DeviceChoice, Error};
 
@@ -53,9 +50,9 @@ pub struct AgentArgs {
     /// random, cem, icem, mppi or gradient.
     #[arg(long, default_value = "icem")]
     planner: String,
-    /// Take this many steps of each plan before planning again; whole blocks of the model.
-    #[arg(long, default_value_t = 2)]
-    replan: u64,
+    /// Take this many steps of each plan before planning again; whole blocks of the model. Without it 2, or the horizon if that is shorter.
+    #[arg(long)]
+    replan: Option<u64>,
     /// How to measure the distance from the goal: steps, as the model predicts them, or latents, their difference. Without it, as was
     /// learnt, or else steps if the model predicts them.
     #[arg(long)]
@@ -122,8 +119,6 @@ const BATCH: usize = 256;
 const RATE: f64 = 1e-3;
 /// More episodes or updates than anyone waits for.
 const MOST: u64 = 1_000_000;
-/// Side of the backdrop in pixels.
-const SIDE: usize = 400;
 
 impl AgentArgs {
     fn task(&self, world: &dyn World) -> Result<Task, Error> {
@@ -149,7 +144,7 @@ impl AgentArgs {
         let LearningArgs { played, rounds, lived, updates } = self.learning;
         for (name, value, most) in [
             ("--horizon", self.horizon as u64, 1000),
-            ("--replan", self.replan, self.horizon as u64),
+            ("--replan", self.replan(), self.horizon as u64),
             ("--episodes", self.episodes, MOST),
             ("--steps", self.steps, LONGEST),
             ("--played", played, MOST),
@@ -161,6 +156,11 @@ impl AgentArgs {
             at_most(name, value, most)?;
         }
         at_most("--cloning", self.cloning, MOST)
+    }
+
+    /// Steps taken of each plan.
+    fn replan(&self) -> u64 {
+        self.replan.unwrap_or(self.horizon.min(2) as u64)
     }
 
     /// The folder of what is learnt.
@@ -231,7 +231,7 @@ impl Workshop<'_> {
 
     fn agent<'b>(&'b self, modules: &'b Modules, variant: Variant) -> Result<Driven<'b>, Error> {
         let configured = (self.configurator(variant), variant.task);
-        let manner = (self.planner, PlannerConfig::default(), Budget { calls: u64::MAX }, self.args.replan);
+        let manner = (self.planner, PlannerConfig::default(), Budget { calls: u64::MAX }, self.args.replan());
         let agent = Driven::new(&self.imaginer.imagination, modules, configured, manner, self.gauge);
         agent.map_err(|error| Error::Misuse(format!("{error}: learn first with `{} --learn`", self.args.command())))
     }
@@ -349,7 +349,7 @@ pub fn agent(args: &AgentArgs) -> Result<(), Error> {
             steps: args.steps,
             horizon: args.horizon,
             planner,
-            replan: args.replan,
+            replan: args.replan(),
             by_steps: asked.unwrap_or(imagination.gauge()) == Gauge::Steps,
             updates,
             batch: BATCH,
@@ -399,7 +399,7 @@ pub fn agent(args: &AgentArgs) -> Result<(), Error> {
         )));
     }
     match &args.film {
-        Some(file) => show(&shop, file),
+        Some(file) => film::show(&shop, file),
         None => tried(&shop),
     }
 }
@@ -480,7 +480,7 @@ fn tried(shop: &Workshop<'_>) -> Result<(), Error> {
     controls.push(line(
         "cem on the true dynamics and costs".to_owned(),
         all,
-        &mut on_the_truth(&configuration, args.replan, world),
+        &mut on_the_truth(&configuration, args.replan(), world),
     )?);
     if *task != Task::Flee {
         if args.cloning > 0 {
@@ -541,109 +541,4 @@ fn text(tried: &Tried, title: &str) -> String {
         text += "harmed is the share of episodes with a step in what harms, steps their number in an episode\n";
     }
     text
-}
-
-/// Writes one episode as a page.
-fn show(shop: &Workshop<'_>, file: &Path) -> Result<(), Error> {
-    let Workshop { args, kept, modules, task, .. } = shop;
-    let world = shop.world();
-    let trial = Trial { episodes: args.episode.saturating_add(1), steps: args.steps, seed: args.seed };
-    let episode = trial.task(world, args.episode);
-    let Some(scene) = world.scene(&episode.layout, SIDE) else {
-        return Err(Error::Misuse(format!(
-            "the world {} has no picture for people: leave `--film` out",
-            world.spec().name
-        )));
-    };
-    let asked = shop.asked();
-    let mut agent = shop.agent(modules, asked)?;
-    let outcome = trial.play(world, &[args.episode], &mut agent)?;
-    let (trail, notes) = (&outcome.trails[0], &agent.notes()[0]);
-    let (end, _) = task.success(world, &episode, trail);
-    let ended = if end { "well" } else { "not well" };
-    let mut facts = vec![
-        ("model".to_owned(), format!("{}, {}", kept.session.row().title, kept.name())),
-        ("task".to_owned(), task.name().to_owned()),
-        ("agent".to_owned(), shop.named(asked)),
-        ("horizon".to_owned(), counted(args.horizon, "step")),
-        ("ended".to_owned(), format!("{ended}, {:.1} from the goal", outcome.distance[0])),
-    ];
-    if world.has_hazards() {
-        facts.push(("harmed".to_owned(), counted(outcome.harmed[0] as usize, "step")));
-    }
-    let backdrop: Vec<u8> = (0..SIDE * SIDE)
-        .flat_map(|i| {
-            let solid = scene.solid.get(i).copied().unwrap_or(0.0);
-            let harm = scene.harmful.get(i).copied().unwrap_or(0.0);
-            BACKDROP.map(|[floor, wall, lava]| {
-                let ground = floor + solid * (wall - floor);
-                (ground + harm * (lava - ground)) as u8
-            })
-        })
-        .collect();
-    let page = EpisodePage {
-        title: format!("Episode {} of {}", args.episode, world.spec().name),
-        facts,
-        backdrop: Picture::rgb(SIDE, SIDE, &backdrop),
-        goal: world.place(&episode.goal),
-        near: scene.near,
-        places: trail.states.iter().map(|state| world.place(state)).collect(),
-        ahead: ahead(world, &episode, (trail, notes)),
-        readings: readings(world, &episode, (trail, notes)),
-    };
-    write_whole(file, render_episode(&page).as_bytes())?;
-    print(format_args!("episode {}: ended {ended}\npage      {}\n", args.episode, file.display()))
-}
-
-/// Red, green and blue of floor, wall and lava.
-const BACKDROP: [[f32; 3]; 3] = [[247.0, 61.0, 219.0], [246.0, 66.0, 69.0], [242.0, 77.0, 51.0]];
-
-/// The turn that each moment belongs to.
-fn turn(notes: &[Note], moment: usize) -> Option<&Note> {
-    notes.iter().rfind(|note| note.step <= moment as u64)
-}
-
-/// Where the plan of each moment leads, as the world has it.
-fn ahead(world: &dyn World, episode: &Episode, (trail, notes): (&Trail, &[Note])) -> Vec<Vec<[f32; 2]>> {
-    let led = |moment: usize| {
-        let Some(note) = turn(notes, moment) else { return Vec::new() };
-        let mut state = trail.states[note.step as usize].clone();
-        let mut places = vec![world.place(&state)];
-        for action in note.actions.chunks_exact(world.spec().action) {
-            world.step(&episode.layout, &mut state, action);
-            places.push(world.place(&state));
-        }
-        places
-    };
-    (0..trail.states.len()).map(led).collect()
-}
-
-/// What each module says.
-fn readings(world: &dyn World, episode: &Episode, (trail, notes): (&Trail, &[Note])) -> Vec<Reading> {
-    let of = |module: &str, what: &str, value: &dyn Fn(&Note) -> Option<f64>| Reading {
-        module: module.to_owned(),
-        what: what.to_owned(),
-        values: (0..trail.states.len()).map(|moment| turn(notes, moment).and_then(value)).collect(),
-    };
-    let mut all = vec![
-        of("Configurator", "mode", &|note| Some(f64::from(note.mode.number()))),
-        of("Perception", "distance from the goal", &|note| Some(f64::from(note.percept.distance))),
-    ];
-    if world.has_hazards() {
-        all.push(of("Perception", "hazard, as it is read", &|note| Some(f64::from(note.percept.hazard))));
-        let true_hazard = |state: &Vec<f32>| Some(f64::from(world.hazard(&episode.layout, state)));
-        all.push(Reading {
-            module: "The world".to_owned(),
-            what: "hazard, as it is".to_owned(),
-            values: trail.states.iter().map(true_hazard).collect(),
-        });
-    }
-    all.extend([
-        of("Intrinsic cost", "of this moment", &|note| Some(f64::from(note.cost))),
-        of("Critic", "all that is to come", &|note| note.rest.map(f64::from)),
-        of("Actor", "energy of the plan", &|note| note.energy.map(f64::from)),
-        of("Memory", "nearest moment, how far", &|note| note.nearest.map(|(apart, _)| f64::from(apart))),
-        of("Memory", "nearest moment, steps ago", &|note| note.nearest.map(|(_, time)| (note.step - time) as f64)),
-    ]);
-    all
 }

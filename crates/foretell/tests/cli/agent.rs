@@ -135,6 +135,7 @@ fn what_an_agent_cannot_do_is_refused_in_a_sentence() {
         (&["--critic", "on"], &["critic has not learnt", "--learn"]),
         (&["--mode", "1"], &["no policy has been distilled", "`reach`", "--learn"]),
         (&["--horizon", "0"], &["`--horizon`", "at least 1"]),
+        (&["--horizon", "1", "--replan", "2"], &["`--replan` is at most 1", "found 2"]),
         (&["--replan", "11"], &["`--replan` is at most 10", "found 11"]),
         (&["--episodes", "0"], &["`--episodes`", "at least 1"]),
         (&["--gauge", "stpes"], &["stpes", "did you mean `steps`"]),
