@@ -14,6 +14,7 @@ mod factor;
 mod features;
 mod few_shot;
 mod findings;
+mod information;
 mod knn;
 mod lbfgs;
 mod lidar;
@@ -43,6 +44,7 @@ pub use findings::{
     Better, Body, Card, Cell, FEATURES, Figures, Finding, Format, Grid, Group, Picture, Pictures, Reference, Row,
     Strip, TRAINED, Tile, UNTRAINED, gif, records,
 };
+pub use information::mutual_information;
 pub use knn::Knn;
 pub use lidar::{LIDAR_DELTA, Lidar, lidar, lidar_of_views};
 pub use linear::{Linear, LinearFit};

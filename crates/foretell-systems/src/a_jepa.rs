@@ -109,6 +109,7 @@ impl System for AJepaConfig {
         let mut findings = judges::usual(run)?;
         findings.extend(self.model.masks(run)?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

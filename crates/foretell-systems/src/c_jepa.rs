@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foretell_data::Decision;
 use foretell_eval::Finding;
-use foretell_jepa::dynamics::{Hiding, SlotNetworks, Slots, WindowCollator};
+use foretell_jepa::dynamics::{Hiding, LatentVariable, SlotNetworks, Slots, WindowCollator};
 use foretell_nn::causal::Foretells;
 use foretell_nn::slot_attention::SlotAttentionConfig;
 use foretell_nn::slot_predictor::{Anchor, SlotPredictorConfig};
@@ -330,6 +330,7 @@ impl CJepaConfig {
             SlotSource::Learnt { finding, .. } => finding,
         };
         let objective = Slots::<E> {
+            variable: LatentVariable::None,
             setting: Hiding { seed: on.seed, objects: hidden, finding },
             actor: None,
             collator: Arc::new(collator),

@@ -361,6 +361,7 @@ impl ClipModel {
         findings.extend(judges::dense(run)?);
         findings.extend(self.hidden(run, kind)?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 

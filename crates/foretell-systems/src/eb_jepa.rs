@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foretell_data::Decision;
 use foretell_eval::Finding;
 use foretell_jepa::dynamics::recurrent::Rollout;
-use foretell_jepa::dynamics::{Recurrent, RecurrentNetworks, Terms, WindowCollator};
+use foretell_jepa::dynamics::{LatentVariable, Recurrent, RecurrentNetworks, Terms, WindowCollator};
 use foretell_nn::Init;
 use foretell_nn::gru::Gru;
 use foretell_nn::layers::Linear;
@@ -65,6 +65,8 @@ pub struct EbJepaConfig {
     pub stop_gradient: bool,
     /// What the networks are given of an action.
     pub actions: ActionScale,
+    /// What may decide what comes beside what is done, and is not told: `codes` or `continuous`; none as published.
+    pub z: LatentVariable,
     /// Weights of the terms besides the prediction's.
     pub terms: Terms,
     /// How steps between places are told, where `terms.reach` is above 0.
@@ -135,6 +137,7 @@ impl Default for EbJepaConfig {
             rollout: 8,
             stop_gradient: true,
             actions: ActionScale::Raw,
+            z: LatentVariable::None,
             terms: Terms {
                 variance: 2.0,
                 covariance: 2.0,
@@ -185,6 +188,7 @@ impl EbJepaConfig {
             return Err(SystemError::Setting(format!("the weights of `model.terms` must be 0 or more, found {bad}")));
         }
         self.actor.check("model.actor")?;
+        self.z.check("model.z").map_err(SystemError::Setting)?;
         let form = on.config.form()?;
         let device = on.learning();
         let observer = ObserverConfig {
@@ -200,7 +204,8 @@ impl EbJepaConfig {
         let mut init = Init::new(&mut third, &device);
         let lengths = [2 * self.width, self.inverse, self.inverse, form.action];
         let inverse = lengths.windows(2).map(|w| Linear::uniform(w[0], w[1], &mut init)).collect();
-        let mut inputs = if self.mixer.is_empty() { form.action } else { form.action + self.width };
+        let taken = form.action + self.z.width();
+        let mut inputs = if self.mixer.is_empty() { taken } else { taken + self.width };
         let mut mixer = Vec::new();
         for outputs in &self.mixer {
             mixer.push(Linear::uniform(inputs, *outputs, &mut init));
@@ -229,6 +234,7 @@ impl EbJepaConfig {
         };
         let second = networks.actor.is_some().then(|| self.actor.second());
         let objective = Recurrent {
+            variable: self.z,
             setting: Rollout { terms: self.terms, steps: self.rollout, stop_gradient: self.stop_gradient },
             actor: second,
             collator: Arc::new(collator),

@@ -2,7 +2,7 @@
 //! SIGReg, and heads that plan. LeWorldModel is this; H-JEPA puts levels on top.
 
 use foretell_jepa::dynamics::causal::Regularised;
-use foretell_jepa::dynamics::{CausalNetworks, Slices, WindowCollator};
+use foretell_jepa::dynamics::{CausalNetworks, LatentVariable, Slices, WindowCollator};
 use foretell_nn::Backbone;
 use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::framed::Framed;
@@ -161,6 +161,8 @@ pub struct FrameModel {
     pub encoder: FrameEncoder,
     /// The predictor.
     pub predictor: PredictorSizes,
+    /// What may decide what comes beside what is done, and is not told: `codes` or `continuous`; none as published.
+    pub z: LatentVariable,
     /// Weight of what is off in the steps between explored places that the latents tell; 0 for none, as published. Ours: distances of
     /// latents are none of ways, and a search by them walks into walls.
     pub reach: f64,
@@ -187,6 +189,7 @@ impl Default for FrameModel {
             actions: ActionScale::Standard,
             encoder: FrameEncoder::Conv { widths: convolutions(), features: features() },
             predictor: PredictorSizes::default(),
+            z: LatentVariable::None,
             reach: 1.0,
             reach_shapes: true,
             reach_head: ReachConfig::default(),
@@ -308,6 +311,7 @@ impl FrameModel {
         if self.reach_head.width == 0 {
             return Err(SystemError::Setting("`model.reach_head.width` must be at least 1".to_owned()));
         }
+        self.z.check("model.z").map_err(SystemError::Setting)?;
         self.prefixes.check(*width)?;
         self.actor.check("model.actor")
     }
@@ -378,7 +382,7 @@ impl FrameModel {
             actor,
             prefixes,
             encoder: Framed::new(backbone, self.projector, self.width, &mut on.weights(1), &device),
-            predictor: self.predictor(form.action).init(&mut on.weights(2), &device),
+            predictor: self.predictor(form.action + self.z.width()).init(&mut on.weights(2), &device),
         }
     }
 }

@@ -28,7 +28,7 @@ static ROW: Row = Row {
     title: "JEPA / H-JEPA",
     one_line: "the frame itself: energies, latent z, several levels of abstraction and time",
     papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2610.06805", "arXiv:2604.03208"],
-    state: State::Partial("levels train and plan; energies of models of worlds; latent z does not yet"),
+    state: State::Partial("levels, energies and a latent z train, plans from above; its figures at long range are open"),
 };
 
 /// Settings of H-JEPA.
@@ -116,6 +116,7 @@ impl HJepaConfig {
         });
         let networks = LevelledNetworks { levels: above.collect(), ground };
         let objective = Hierarchy::<B> {
+            variable: self.frames.z,
             setting: Levelled {
                 ground: self.frames.terms(),
                 lambda: if self.lift { self.lambda_above } else { 0.0 },

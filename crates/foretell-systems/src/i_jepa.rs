@@ -117,6 +117,7 @@ impl System for ImageModel {
         findings.extend(judges::dense(run)?);
         findings.extend(self.masks(run, &Kind::default())?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

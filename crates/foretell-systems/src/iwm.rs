@@ -113,6 +113,7 @@ impl System for IwmConfig {
         findings.extend(judges::dense(run)?);
         findings.extend(self.model.masks(run, &self.kind())?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

@@ -141,6 +141,7 @@ impl System for LeNepaConfig {
     fn judge(&self, run: &Judging<'_, Series>) -> Result<Vec<Finding>, JudgeError> {
         let mut findings = judges::series(run)?;
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

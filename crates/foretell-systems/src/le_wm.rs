@@ -69,6 +69,7 @@ impl LeWmConfig {
     fn learner<B: Backbone + 'static>(&self, backbone: B, form: &Form, on: &On<'_, Experience>) -> Box<dyn Learner> {
         let networks = self.networks(backbone, form, on);
         let objective = Causal::<B> {
+            variable: self.z,
             setting: self.terms(),
             actor: networks.actor.is_some().then(|| self.actor.second()),
             collator: Arc::new(self.collator(form, on.seed)),

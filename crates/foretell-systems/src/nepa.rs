@@ -213,6 +213,7 @@ impl System for NepaConfig {
         let mut findings = judges::usual(run)?;
         findings.extend(judges::next_embedding(run)?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

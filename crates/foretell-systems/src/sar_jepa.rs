@@ -121,6 +121,7 @@ impl System for SarJepaConfig {
         let mut findings = judges::usual(run)?;
         findings.extend(judges::few_shot(run)?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         findings.extend(self.hidden(run)?);
         Ok(findings)
     }

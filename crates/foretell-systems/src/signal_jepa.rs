@@ -201,6 +201,7 @@ impl System for SignalJepaConfig {
         }
         findings.extend(judges::hidden_electrodes(run, self.ball)?);
         findings.extend(judges::heads(run, self.ball)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

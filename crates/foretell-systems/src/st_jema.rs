@@ -234,6 +234,7 @@ impl System for StJemaConfig {
         findings.extend(connectomes::sero(run)?);
         findings.extend(connectomes::over_time(run)?);
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

@@ -254,6 +254,7 @@ impl System for TsJepaConfig {
         let cut = self.network.cut(run.on.config.channels());
         findings.extend(judges::hidden(run, self.masks, cut));
         findings.push(judges::lidar(run)?);
+        findings.extend(judges::energy(run)?);
         Ok(findings)
     }
 }

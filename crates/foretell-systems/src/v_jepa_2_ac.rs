@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foretell_data::{Auto, Decision, Modality, Normalise, Part, spread};
 use foretell_eval::Finding;
 use foretell_jepa::dynamics::block_causal::RollOut;
-use foretell_jepa::dynamics::{BlockCausal, BlockCausalNetworks, Forcing, WindowCollator};
+use foretell_jepa::dynamics::{BlockCausal, BlockCausalNetworks, Forcing, LatentVariable, WindowCollator};
 use foretell_nn::Init;
 use foretell_nn::ac_predictor::{AcPredictorConfig, Extrinsics};
 use foretell_nn::causal::Foretells;
@@ -320,6 +320,7 @@ impl VJepa2AcConfig {
             |weights: &mut _| Pair::new(rows * cols * sight.width, self.actor.width, form.action, weights, &device);
         let actor = (self.actor.steps > 0).then(|| acts(&mut on.weights(2)));
         let objective = BlockCausal {
+            variable: LatentVariable::None,
             setting,
             actor: actor.is_some().then(|| self.actor.second()),
             collator: Arc::new(collator),

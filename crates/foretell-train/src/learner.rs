@@ -68,6 +68,10 @@ pub trait Learner: Send {
     /// predictions in each: what LiDAR tells samples apart by. An error where predictions are not as many for each sample.
     fn drawn(&self, which: Which, draws: u64) -> Result<Vec<Features>, TrainError>;
 
+    /// Energies of held-out samples and of pairs that do not belong together, under the same masks or views; `None` where samples are of
+    /// several lengths, so that a place of one is none of another, or where latents are not predictions and what each is held against.
+    fn pairs(&self, which: Which) -> Result<Option<Pairs>, TrainError>;
+
     /// Share of the random initial teacher that is left after `steps`, where there is a teacher.
     fn initial_teacher_left(&self, steps: u64, clock: &Clock) -> Option<f64>;
 
@@ -94,6 +98,17 @@ pub trait Learner: Send {
 
     /// Numbers that learn.
     fn parameters(&self) -> usize;
+}
+
+/// The energy `E(x, y)` of a system without a latent variable: the mean squared difference between what is predicted from what is seen of x
+/// and what the target encoder makes of what is hidden of y (LeCun, 2022, section 4.4). Nothing is left to minimise over, so that it is
+/// the free energy `F(x, y)` too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairs {
+    /// `E(x, x)` of each sample, or of each prediction where one sample has more than another.
+    pub own: Vec<f32>,
+    /// `E(x, y)`, y being the sample after x, at the same places.
+    pub of_another: Vec<f32>,
 }
 
 /// What a learner learns from, and how.
@@ -369,6 +384,36 @@ impl<M: Modality, O: Objective<Sample = M::Sample>> Learner for Learning<O, M> {
             Ok(Features::new(count, dim, ops::values(means))?)
         };
         (0..draws).map(draw).collect()
+    }
+
+    fn pairs(&self, which: Which) -> Result<Option<Pairs>, TrainError> {
+        let (mut samples, collator) = (self.held_out_samples()?, self.objective.collator());
+        let (count, networks) = (samples.len(), self.networks(which).valid());
+        let clock = Clock { step: 1, total: 1, batch: self.ground.batch, health_due: true };
+        let seen = |samples: &[M::Sample]| {
+            let batch = collator.collate(HELD_OUT_STEP, samples)?;
+            self.objective
+                .loss(&networks, &batch, &clock)
+                .latents
+                .ok_or_else(|| TrainError::Setting("the objective gave no latents when they were due".to_owned()))
+        };
+        if count < 2 {
+            return Ok(None);
+        }
+        let own = seen(&samples)?;
+        // What is drawn goes by a sample's place in the batch: each one's follower takes its place, and so its masks.
+        samples.rotate_left(1);
+        let other = seen(&samples)?;
+        if own.targets.dims() != other.targets.dims() || own.predictions.dims() != own.targets.dims() {
+            return Ok(None);
+        }
+        let [rows, _] = own.predictions.dims();
+        let groups = if rows.is_multiple_of(count) { count } else { rows };
+        let energy = |targets: Tensor<2>| {
+            let each = (own.predictions.clone() - targets).square().mean_dim(1);
+            ops::values(each.reshape([groups, rows / groups]).mean_dim(1))
+        };
+        Ok(Some(Pairs { own: energy(own.targets.clone()), of_another: energy(other.targets) }))
     }
 
     fn initial_teacher_left(&self, steps: u64, clock: &Clock) -> Option<f64> {

@@ -24,7 +24,7 @@ pub use events::EventWriter;
 pub use fit::{Finished, Fit, LoopObserver, Silent, StepReport, all_steps, fit, load_control, settle, time_steps};
 pub use folder::{RunFolder, write_whole};
 pub use health::{Health, HealthRecord, Measured, Threshold, Verdict, lidar_of};
-pub use learner::{Ground, LIDAR_DRAWS, Learner, Learning, StepOutcome, Which};
+pub use learner::{Ground, LIDAR_DRAWS, Learner, Learning, Pairs, StepOutcome, Which};
 pub use optimiser::{Optimiser, Step};
 pub use schedule::Schedule;
 pub use stop::stop_here;

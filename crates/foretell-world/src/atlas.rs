@@ -229,10 +229,16 @@ fn near(seen: &[f32], pixels: usize, limit: f32, rng: &mut ChaCha8Rng) -> Vec<(u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FloorPlan, Rooms, RoomsConfig};
+    use crate::{FloorPlan, Rooms, RoomsConfig, RoomsLook};
 
     fn atlas(seed: u64) -> (Rooms, Atlas) {
-        let world = Rooms::new(RoomsConfig { plan: FloorPlan::RandomWall, resolution: 32, steps: None }).unwrap();
+        let world = Rooms::new(RoomsConfig {
+            plan: FloorPlan::RandomWall,
+            resolution: 32,
+            steps: None,
+            look: RoomsLook::default(),
+        })
+        .unwrap();
         let explore = Explore { layouts: 4, episodes: 16, steps: 91, places: 8 };
         let atlas = Atlas::explore(&world, &explore, seed);
         (world, atlas)

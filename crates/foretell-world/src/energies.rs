@@ -5,7 +5,6 @@
 
 use burn::tensor::Tensor;
 use foretell_data::Window;
-use foretell_ops as ops;
 
 use crate::imagination::Imagination;
 use crate::watched::Watched;
@@ -18,7 +17,7 @@ const CHUNK: usize = 32;
 /// Energies of windows, `[N]` each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Energies {
-    /// E of what was done and came.
+    /// E of what was done and came; of a model with a latent variable the least over it, with what it costs.
     pub own: Vec<f32>,
     /// E of what was done, and what came in another window.
     pub of_another: Vec<f32>,
@@ -70,8 +69,8 @@ impl Energies {
         let other = turned(y, 1);
         let (mut least, mut least_other) = (vec![f32::INFINITY; windows.len()], vec![f32::INFINITY; windows.len()]);
         for by in 0..ACTIONS {
-            let foretold = model.step(x.clone(), turned(&watched.actions[history - 1], by)).newest().clone();
-            let energy = |there: &Tensor<3>| ops::values(model.energy(foretold.clone(), there.clone()));
+            let action = turned(&watched.actions[history - 1], by);
+            let energy = |there: &Tensor<3>| model.variable().infer(model.as_ref(), &x, &action, there).free_energy;
             let (here, there) = (energy(y), energy(&other));
             for (least, energies) in [(&mut least, &here), (&mut least_other, &there)] {
                 least.iter_mut().zip(energies).for_each(|(least, energy)| *least = least.min(*energy));

@@ -10,6 +10,7 @@ use foretell_data::random::{Stream, rng};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::paths::Paths;
@@ -20,12 +21,6 @@ use crate::world::{Episode, Reach, Scene, Spec, Split, Way, World, WorldError};
 const SIDE: f32 = 65.0;
 /// Width of the solid frame.
 const BORDER: f32 = 5.0;
-/// Thickness of a wall.
-const WALL: f32 = 3.0;
-/// Half the width of a door.
-const DOOR: f32 = 4.0;
-/// Standard deviation of the dot.
-const DOT: f32 = 1.3;
 /// Concentration of the heading's change from step to step, a von Mises distribution.
 const KAPPA: f64 = 5.0;
 /// Mean, standard deviation and limits of a step of behaviour.
@@ -111,8 +106,53 @@ impl Steps {
     }
 }
 
+/// How thick, wide and bright things are, in pixels of the published world and shares of the brightest: others than in training show what a
+/// model has made of a world and not of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoomsLook {
+    /// Thickness of a wall, 1 to 12.
+    pub wall: f32,
+    /// Width of a door, 4 to 16.
+    pub door: f32,
+    /// Standard deviation of the dot, 0.5 to 4.
+    pub dot: f32,
+    /// Brightness of the dot's middle, above 0 and at most 1.
+    pub dot_light: f32,
+    /// Brightness of walls, likewise.
+    pub wall_light: f32,
+}
+
+impl Default for RoomsLook {
+    /// The published world's.
+    fn default() -> Self {
+        Self { wall: 3.0, door: 8.0, dot: 1.3, dot_light: 1.0, wall_light: 1.0 }
+    }
+}
+
+impl RoomsLook {
+    fn check(self) -> Result<(), WorldError> {
+        let Self { wall, door, dot, dot_light, wall_light } = self;
+        let dark = f32::MIN_POSITIVE;
+        for (key, found, least, most) in [
+            ("wall", wall, 1.0, 12.0),
+            ("door", door, 4.0, 16.0),
+            ("dot", dot, 0.5, 4.0),
+            ("dot_light", dot_light, dark, 1.0),
+            ("wall_light", wall_light, dark, 1.0),
+        ] {
+            if !(least..=most).contains(&found) {
+                let range =
+                    if least == dark { "above 0 and at most 1".to_owned() } else { format!("{least} to {most}") };
+                return Err(WorldError::Setting(format!("`data.world.{key}` must be {range}, found {found}")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Lengths of [`Rooms`]. [`Rooms::new`] makes the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoomsConfig {
     /// How the walls stand.
     pub plan: FloorPlan,
@@ -120,6 +160,8 @@ pub struct RoomsConfig {
     pub resolution: usize,
     /// How far off a held-out goal is; `None`: in another room.
     pub steps: Option<Steps>,
+    /// How things look.
+    pub look: RoomsLook,
 }
 
 /// See the module. The state is the dot's place, `[x, y]`; the action its displacement. A step ends at the first wall.
@@ -132,10 +174,11 @@ pub struct Rooms {
 impl Rooms {
     /// A world; settings out of their range are an error.
     pub fn new(config: RoomsConfig) -> Result<Self, WorldError> {
-        let RoomsConfig { plan, resolution, steps } = config;
+        let RoomsConfig { plan, resolution, steps, look } = config;
         if !(16..=256).contains(&resolution) {
             return Err(WorldError::resolution(resolution));
         }
+        look.check()?;
         if let FloorPlan::Maze(rooms) = plan
             && !(2..=4).contains(&rooms)
         {
@@ -193,9 +236,10 @@ impl Rooms {
 
     /// From and to along an axis, of the `i`th room.
     fn room(&self, i: usize) -> (f32, f32) {
+        let wall = self.config.look.wall;
         let lines = self.lines();
-        let low = if i == 0 { BORDER } else { lines[i - 1] + WALL / 2.0 };
-        let high = lines.get(i).map_or(SIDE - BORDER, |line| line - WALL / 2.0);
+        let low = if i == 0 { BORDER } else { lines[i - 1] + wall / 2.0 };
+        let high = lines.get(i).map_or(SIDE - BORDER, |line| line - wall / 2.0);
         (low, high)
     }
 
@@ -216,10 +260,12 @@ impl Rooms {
             frame(all, (0.0, BORDER)),
             frame(all, (SIDE - BORDER, SIDE)),
         ];
+        let RoomsLook { wall: thick, door: wide, .. } = self.config.look;
         // A wall across `along`, open around `door` (0: nowhere).
         let mut wall = |centre: f32, along: (f32, f32), door: f32, vertical: bool| {
-            let across = (centre - WALL / 2.0, centre + WALL / 2.0);
-            let parts = if door > 0.0 { vec![(along.0, door - DOOR), (door + DOOR, along.1)] } else { vec![along] };
+            let across = (centre - thick / 2.0, centre + thick / 2.0);
+            let parts =
+                if door > 0.0 { vec![(along.0, door - wide / 2.0), (door + wide / 2.0, along.1)] } else { vec![along] };
             for part in parts.into_iter().filter(|p| p.0 < p.1) {
                 solids.push(if vertical { Solid { x: across, y: part } } else { Solid { x: part, y: across } });
             }
@@ -234,7 +280,7 @@ impl Rooms {
             for other in 0..rooms {
                 let (low, high) = self.room(other);
                 // Half a wall farther, so that walls meet at their crossings.
-                let along = (low - WALL / 2.0, high + WALL / 2.0);
+                let along = (low - thick / 2.0, high + thick / 2.0);
                 for line in &lines {
                     wall(*line, along, doors.next().copied().unwrap_or(0.0), vertical);
                 }
@@ -272,9 +318,10 @@ impl Rooms {
             })
             .collect();
         let mut layout = vec![0.0; edges.len()];
+        let half = self.config.look.door / 2.0;
         let door = |e: usize, rng: &mut ChaCha8Rng| {
             let (low, high) = self.room(edges[e].2);
-            rng.random_range(low + DOOR..=high - DOOR).round()
+            rng.random_range(low + half..=high - half).round()
         };
         match self.config.plan {
             FloorPlan::FourRooms => {
@@ -462,18 +509,21 @@ impl World for Rooms {
 
     fn render(&self, layout: &[f32], state: &[f32], out: &mut [f32]) {
         let side = self.config.resolution;
-        let pixel = SIDE / side as f32;
+        let (pixel, look) = (SIDE / side as f32, self.config.look);
         let (dot, rest) = out.split_at_mut(side * side);
         let (walls, lava) = rest.split_at_mut(side * side);
         let bell = |centre: f32| -> Vec<f32> {
-            let at = |i: usize| ((i as f32 + 0.5) * pixel - centre) / DOT;
+            let at = |i: usize| ((i as f32 + 0.5) * pixel - centre) / look.dot;
             (0..side).map(|i| (-0.5 * at(i) * at(i)).exp()).collect()
         };
         let (x, y) = (bell(state[0]), bell(state[1]));
         for (row, y) in dot.chunks_exact_mut(side).zip(y) {
-            row.iter_mut().zip(&x).for_each(|(value, x)| *value = x * y);
+            row.iter_mut().zip(&x).for_each(|(value, x)| *value = look.dot_light * x * y);
         }
         Self::draw(&self.solids(layout), side, walls);
+        for value in walls.iter_mut() {
+            *value *= look.wall_light;
+        }
         if let Some(square) = self.lava(layout) {
             Self::draw(&[square], side, lava);
         }

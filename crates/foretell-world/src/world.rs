@@ -166,6 +166,12 @@ pub trait World: Send + Sync {
     /// What an action, within [`Spec::reach`], makes of a state.
     fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]);
 
+    /// The states that may follow, each as likely as the next, where chance decides between several and [`step`](Self::step) goes on to one
+    /// of them by what a state holds and no observation shows; none where what comes is certain.
+    fn futures(&self, _layout: &[f32], _state: &[f32], _action: &[f32]) -> Vec<Vec<f32>> {
+        Vec::new()
+    }
+
     /// What a state looks like: `out` is `[C, H, W]`, row-major.
     fn render(&self, layout: &[f32], state: &[f32], out: &mut [f32]);
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::cart_pole::CartPole;
 use crate::clear::{Clear, ClearRule};
 use crate::discs::{Discs, DiscsConfig};
+use crate::galton::Galton;
 use crate::program::Program;
 use crate::push_t::PushT;
-use crate::rooms::{FloorPlan, Rooms, RoomsConfig, Steps};
+use crate::rooms::{FloorPlan, Rooms, RoomsConfig, RoomsLook, Steps};
 use crate::world::{World, WorldError};
 
 /// Side of the picture in pixels where nobody says otherwise.
@@ -75,7 +76,7 @@ fn farthest() -> usize {
 }
 
 /// A world and its settings. [`WorldConfig::init`] makes the world.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum WorldConfig {
     /// Two rooms; wall and door are elsewhere in each episode.
@@ -83,6 +84,9 @@ pub enum WorldConfig {
         /// Side of the picture in pixels, 16 to 256.
         #[serde(default = "resolution")]
         resolution: usize,
+        /// How things look: `wall`, `door`, `dot`, `dot_light` and `wall_light`.
+        #[serde(flatten)]
+        look: RoomsLook,
     },
     /// Two rooms; wall and door are always the same.
     TwoRoomsFixed {
@@ -171,6 +175,12 @@ pub enum WorldConfig {
         #[serde(default)]
         loose: bool,
     },
+    /// A ball that falls over pegs, left or right by chance.
+    Galton {
+        /// Side of the picture in pixels, 16 to 256.
+        #[serde(default = "resolution")]
+        resolution: usize,
+    },
     /// A world of one's own that another program plays, named by the environment.
     Program {
         /// What the program calls it; empty until asked.
@@ -181,13 +191,13 @@ pub enum WorldConfig {
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        Self::TwoRooms { resolution: RESOLUTION }
+        Self::two_rooms(RESOLUTION)
     }
 }
 
 impl WorldConfig {
     /// The names of those that are built in.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "two-rooms",
         "two-rooms-fixed",
         "two-rooms-lava",
@@ -198,6 +208,7 @@ impl WorldConfig {
         Clear::NAME,
         CartPole::NAME,
         PushT::NAME,
+        Galton::NAME,
     ];
 
     /// All names, as people are told them.
@@ -208,7 +219,7 @@ impl WorldConfig {
     /// The world of this name, with our settings.
     pub fn named(name: &str) -> Result<Self, WorldError> {
         Ok(match name {
-            "two-rooms" => Self::TwoRooms { resolution: RESOLUTION },
+            "two-rooms" => Self::two_rooms(RESOLUTION),
             "two-rooms-fixed" => Self::TwoRoomsFixed { resolution: RESOLUTION },
             "two-rooms-lava" => Self::TwoRoomsLava { resolution: RESOLUTION },
             "maze" => Self::Maze { resolution: RESOLUTION, rooms: ROOMS },
@@ -218,6 +229,7 @@ impl WorldConfig {
             Clear::NAME => Self::TwoRoomsClear { resolution: RESOLUTION, strict: false },
             CartPole::NAME => Self::CartPole { resolution: CAMERA, frames: FRAMES },
             PushT::NAME => Self::PushT { resolution: CAMERA, offset: 0, loose: false },
+            Galton::NAME => Self::Galton { resolution: RESOLUTION },
             Program::NAME => Self::Program { name: String::new() },
             _ => return Err(WorldError::Unknown { name: name.to_owned() }),
         })
@@ -236,8 +248,14 @@ impl WorldConfig {
             Self::TwoRoomsClear { .. } => Clear::NAME,
             Self::CartPole { .. } => CartPole::NAME,
             Self::PushT { .. } => PushT::NAME,
+            Self::Galton { .. } => Galton::NAME,
             Self::Program { .. } => Program::NAME,
         }
+    }
+
+    /// Two Rooms as published, in pictures of this side.
+    pub fn two_rooms(resolution: usize) -> Self {
+        Self::TwoRooms { resolution, look: RoomsLook::default() }
     }
 
     /// Discs, with our settings.
@@ -254,8 +272,12 @@ impl WorldConfig {
 
     /// The world.
     pub fn init(&self) -> Result<Arc<dyn World>, WorldError> {
+        let mut look = RoomsLook::default();
         let (plan, resolution, steps) = match *self {
-            Self::TwoRooms { resolution } => (FloorPlan::RandomWall, resolution, None),
+            Self::TwoRooms { resolution, look: own } => {
+                look = own;
+                (FloorPlan::RandomWall, resolution, None)
+            }
             Self::TwoRoomsFixed { resolution } => (FloorPlan::FixedWall, resolution, None),
             Self::TwoRoomsLava { resolution } => (FloorPlan::Lava, resolution, None),
             Self::Maze { resolution, rooms } => (FloorPlan::Maze(rooms), resolution, None),
@@ -272,10 +294,11 @@ impl WorldConfig {
             Self::Program { ref name } => return Ok(Arc::new(Program::of_environment(name)?)),
             Self::PushT { resolution, offset, loose } => return Ok(Arc::new(PushT::new(resolution, offset, loose)?)),
             Self::CartPole { resolution, frames } => return Ok(Arc::new(CartPole::new(resolution, frames)?)),
+            Self::Galton { resolution } => return Ok(Arc::new(Galton::new(resolution)?)),
             Self::Discs { discs, view, resolution } => {
                 return Ok(Arc::new(Discs::new(DiscsConfig { discs, view, resolution })?));
             }
         };
-        Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps })?))
+        Ok(Arc::new(Rooms::new(RoomsConfig { plan, resolution, steps, look })?))
     }
 }

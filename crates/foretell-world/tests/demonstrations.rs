@@ -11,7 +11,7 @@ use foretell_world::{
 const EPISODE: usize = 60;
 
 fn world() -> Arc<dyn World> {
-    WorldConfig::TwoRooms { resolution: 16 }.init().unwrap()
+    WorldConfig::two_rooms(16).init().unwrap()
 }
 
 fn shown(episodes: usize, noise: f64, padded: bool, seed: u64) -> Play {
@@ -81,7 +81,7 @@ fn a_run_learns_from_all_of_them_and_what_cannot_be_is_refused_in_a_sentence() {
         Experience::open(&mut config, &mut opening).map(|data| (data, config))
     };
     let settings = PlaySettings {
-        world: WorldConfig::TwoRooms { resolution: 16 },
+        world: WorldConfig::two_rooms(16),
         episode: EPISODE,
         window: 5,
         demonstrations: DemonstrationSettings { episodes: 6, ..DemonstrationSettings::default() },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foretell_data::Auto;
 use foretell_data::random::{Stream, rng};
-use foretell_world::{Body, DiscView, Play, PlayConfig, Split, World, WorldConfig};
+use foretell_world::{Body, DiscView, Play, PlayConfig, RoomsLook, Split, World, WorldConfig};
 
 fn worlds() -> Vec<Arc<dyn World>> {
     let mut configs = vec![WorldConfig::named("two-rooms").unwrap(), WorldConfig::named("two-rooms-fixed").unwrap()];
@@ -15,7 +15,7 @@ fn worlds() -> Vec<Arc<dyn World>> {
 }
 
 fn two_rooms(resolution: usize) -> Arc<dyn World> {
-    WorldConfig::TwoRooms { resolution }.init().unwrap()
+    WorldConfig::two_rooms(resolution).init().unwrap()
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn much_play_goes_through_doors() {
 #[test]
 fn impossible_settings_are_refused_in_a_sentence() {
     let refused = |config: WorldConfig| config.init().err().unwrap().to_string();
-    assert!(refused(WorldConfig::TwoRooms { resolution: 3 }).contains("16 to 256"));
+    assert!(refused(WorldConfig::two_rooms(3)).contains("16 to 256"));
     assert!(refused(WorldConfig::Maze { resolution: 32, rooms: 9 }).contains("2 to 4 along a side, found 9"));
     for (count, said) in [(1, "2 to 8"), (9, "found 9")] {
         let config = WorldConfig::Discs { discs: count, view: Auto::Auto, resolution: 32 };
@@ -391,4 +391,52 @@ fn lava_lies_in_the_way_stops_nobody_and_can_be_gone_around() {
     let layout = [20.0, 30.0, 35.0, 30.0];
     let hazards = [[35.0, 30.0], [41.0, 30.0], [42.5, 30.0], [44.1, 30.0]].map(|place| world.hazard(&layout, &place));
     assert_eq!(hazards, [1.0, 1.0, 0.5, 0.0]);
+}
+
+#[test]
+fn two_rooms_can_be_built_and_lit_otherwise_and_keep_their_layouts() {
+    let with = |look: RoomsLook| WorldConfig::TwoRooms { resolution: 65, look }.init();
+    let usual = RoomsLook::default();
+    let world = with(usual).unwrap();
+    let task = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, 1));
+    let shown = |look: RoomsLook| {
+        let world = with(look).unwrap();
+        let other = world.reset(Split::HeldOut, &mut rng(3, Stream::Task, 0, 1));
+        assert_eq!(other.layout, task.layout, "{look:?}");
+        let mut out = vec![0.0; world.spec().pixels()];
+        world.render(&task.layout, &task.state, &mut out);
+        let (dot, walls) = out.split_at(65 * 65);
+        let sum = |values: &[f32]| values.iter().map(|x| f64::from(*x)).sum::<f64>();
+        let most = |values: &[f32]| values.iter().copied().fold(0.0, f32::max);
+        (sum(dot), sum(walls), most(dot), most(walls))
+    };
+    let (dot, walls, ..) = shown(usual);
+    let inner = 65.0 - 2.0 * 5.0;
+    let (_, thick, ..) = shown(RoomsLook { wall: 6.0, ..usual });
+    assert!((thick - walls - 3.0 * (inner - 8.0)).abs() < 1e-2, "{walls} to {thick}");
+    let (_, wide, ..) = shown(RoomsLook { door: 12.0, ..usual });
+    assert!((walls - wide - 3.0 * 4.0).abs() < 1e-2, "{walls} to {wide}");
+    let (large, ..) = shown(RoomsLook { dot: 2.6, ..usual });
+    assert!((large / dot - 4.0).abs() < 0.05, "{dot} to {large}");
+    let (_, _, bright, solid) = shown(RoomsLook { dot_light: 0.5, wall_light: 0.25, ..usual });
+    assert!(bright <= 0.5 && bright > 0.3 && solid == 0.25, "{bright} and {solid}");
+    // A wider door lets through where the usual one does not.
+    let passes = |look: RoomsLook| {
+        let (world, layout) = (with(look).unwrap(), [30.0, 40.0]);
+        let mut state = vec![28.0, 45.0];
+        (0..4).for_each(|_| world.step(&layout, &mut state, &[2.0, 0.0]));
+        state[0] > 32.0
+    };
+    assert!(!passes(usual) && passes(RoomsLook { door: 12.0, ..usual }));
+    for (look, key) in [
+        (RoomsLook { wall: 0.0, ..usual }, "`data.world.wall` must be 1 to 12, found 0"),
+        (RoomsLook { door: f32::NAN, ..usual }, "`data.world.door` must be 4 to 16, found NaN"),
+        (RoomsLook { dot: 9.0, ..usual }, "`data.world.dot` must be 0.5 to 4, found 9"),
+        (RoomsLook { wall_light: 0.0, ..usual }, "`data.world.wall_light` must be above 0 and at most 1, found 0"),
+    ] {
+        assert_eq!(with(look).err().unwrap().to_string(), key);
+    }
+    // A run from before these settings has none of them.
+    let old: WorldConfig = serde_json::from_str(r#"{"kind":"two-rooms","resolution":32}"#).unwrap();
+    assert_eq!(old, WorldConfig::two_rooms(32));
 }

@@ -118,7 +118,7 @@ impl<B: Backbone + 'static> CausalNetworks<B> {
             loss = loss + told * setting.reach;
         }
         if let Some(prefixes) = self.prefixes.as_ref().filter(|_| setting.prefixes > 0.0) {
-            let off = off_by_prefix(prefixes, &latents, &seen.actions, [t, b]);
+            let off = off_by_prefix(prefixes, &latents, &seen.told, [t, b]);
             terms.push(("prefixes", off.clone().inner()));
             loss = loss + off * setting.prefixes;
         }

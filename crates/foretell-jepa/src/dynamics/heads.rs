@@ -105,7 +105,7 @@ pub(super) fn regressed(
     let weight = (nearer * BETA).clamp(ADVANTAGE.0, ADVANTAGE.1).exp();
     let now = actor.of_start(latents.clone().narrow(0, 0, (t - 1) * b));
     let would = actor.between(standing(now, t - 1), wanted(actor.of_goal(places), t - 1));
-    let off = (would - standing(seen.actions.clone(), t - 1)).square().mean_dim(1);
+    let off = (would - standing(seen.told.clone(), t - 1)).square().mean_dim(1);
     (off * weight.clone()).sum() / weight.sum()
 }
 
@@ -118,5 +118,5 @@ pub(super) fn inverse(actor: &Pair, latents: &Tensor<2>, seen: &Seen<'_>) -> Ten
         Tensor::cat((1..t).map(|k| of.clone().narrow(0, from(k) * b, (t - k) * b)).collect(), 0)
     };
     let would = actor.between(pairs(&start, &|_| 0), pairs(&goal, &|k| k));
-    ops::l2(would, pairs(&seen.actions, &|_| 0))
+    ops::l2(would, pairs(&seen.told, &|_| 0))
 }

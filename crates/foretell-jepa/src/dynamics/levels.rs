@@ -17,7 +17,7 @@ use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use super::causal::{Learnt, Regularised, forecast, step};
-use super::{CausalNetworks, Dynamics, Networks, Seen, State, WorldModel};
+use super::{CausalNetworks, Dynamics, Gauge, Networks, Seen, State, WorldModel};
 use crate::sigreg::sigreg;
 use crate::{Clock, Latents, Outcome};
 
@@ -90,7 +90,7 @@ impl<B: Backbone + 'static> LevelledNetworks<B> {
     /// A batch's part of the levels above a model of frames: adds each one's terms.
     fn rise(&self, setting: &Levelled, seen: &Seen<'_>, pass: &mut Pass<'_>, learnt: &mut Learnt) {
         let b = seen.batch.samples;
-        let (mut states, mut actions, mut frames) = (learnt.latents.clone(), seen.actions.clone(), seen.batch.frames);
+        let (mut states, mut actions, mut frames) = (learnt.latents.clone(), seen.told.clone(), seen.batch.frames);
         for (level, name) in self.levels.iter().zip(NAMES) {
             (states, actions, frames) = above(level, &states, &actions, [frames, b], pass);
             let (loss, terms, _) = learn(level, setting.lambda, (&states, &actions, [frames, b]), seen, pass);
@@ -103,7 +103,7 @@ impl<B: Backbone + 'static> LevelledNetworks<B> {
     fn one(&self, number: usize, setting: &Levelled, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let (b, mut frames, mut statistics) = (seen.batch.samples, seen.batch.frames, Vec::new());
         let mut states = self.ground.encoder.forward(seen.observations.clone(), &mut Pass::Evaluation).detach();
-        let mut actions = seen.actions.clone();
+        let mut actions = seen.told.clone();
         for level in &self.levels[..number - 1] {
             let (above, done, t) = above(level, &states, &actions, [frames, b], &mut Pass::Evaluation);
             (states, actions, frames) = (above.detach(), done.detach(), t);
@@ -168,6 +168,18 @@ impl<B: Backbone + 'static> WorldModel for LevelledNetworks<B> {
 
     fn levels(&self) -> &[Level] {
         &self.levels
+    }
+
+    /// Of plans of the level that acts alone, by its prefixes.
+    fn distances(
+        &self,
+        gauge: Gauge,
+        state: &State,
+        goal: &Tensor<3>,
+        actions: &[f32],
+        steps: usize,
+    ) -> Option<Vec<f32>> {
+        self.ground.distances(gauge, state, goal, actions, steps)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod block_causal;
 pub mod causal;
 pub mod chunks;
 mod heads;
+pub mod latent;
 pub mod levels;
 pub mod model;
 pub mod recurrent;
@@ -23,12 +24,14 @@ use foretell_data::{Collate, DataError, Normalise, Places, Window};
 use foretell_nn::pair::Pair;
 use foretell_nn::{Frames, ImageNetwork};
 
+use self::latent::Untold;
 use crate::sigreg::directions;
 use crate::{Clock, Kept, Objective, Outcome, Second};
 
 pub use block_causal::{BlockCausal, BlockCausalNetworks, Forcing};
 pub use causal::{Causal, CausalNetworks};
 pub use chunks::{ChunkBatch, ChunkCollator, ChunkNetworks, ChunkPolicy, Chunks, Stages, TrainedPolicy};
+pub use latent::{Inferred, LatentVariable};
 pub use levels::{Hierarchy, Levelled, LevelledNetworks};
 pub use model::{Gauge, State, TrainedModel, WorldModel, flat, pooled};
 pub use recurrent::{Recurrent, RecurrentNetworks, Terms};
@@ -166,8 +169,10 @@ impl Collate for WindowCollator {
 pub struct Seen<'a> {
     /// `[T·B, C, H, W]`, time-major.
     pub observations: Tensor<4>,
-    /// `[(T − 1)·B, A]`, time-major.
+    /// `[(T − 1)·B, A + Z]`, time-major: what was done, and behind it what a [latent variable](LatentVariable) says, where there is one.
     pub actions: Tensor<2>,
+    /// `[(T − 1)·B, A]`: what was done alone.
+    pub told: Tensor<2>,
     /// `[T·B, S]`, time-major, where poses are told.
     pub poses: Option<Tensor<2>>,
     /// `[B·K, C, H, W]`, the places of one window after those of another; `None` where none are wanted.
@@ -205,6 +210,8 @@ pub trait Networks: Module + ModuleDisplay + WorldModel + Sync + 'static {
 pub struct Dynamics<N: Networks> {
     /// The member's own.
     pub setting: N::Setting,
+    /// What may decide what comes beside what is told.
+    pub variable: LatentVariable,
     /// How its actor learns when the rest has learnt, if it has one.
     pub actor: Option<Second>,
     /// Makes batches.
@@ -228,7 +235,18 @@ impl<N: Networks> Dynamics<N> {
         let shape = [batch.places * batch.samples, channels, height, width];
         let places = (batch.places > 0).then(|| TensorData::new(batch.place_observations.clone(), shape));
         let places = places.map(|places| Tensor::from_data(places, &self.device));
-        Seen { observations, actions, poses, places, batch }
+        Seen { observations, told: actions.clone(), actions, poses, places, batch }
+    }
+
+    /// The same with what the latent variable says of each step, by networks as they are.
+    fn inferred<'a>(&self, networks: &N, batch: &'a WindowBatch) -> Seen<'a> {
+        let mut seen = self.seen(batch);
+        if self.variable != LatentVariable::None {
+            let networks = networks.valid();
+            let latents = networks.encode(seen.observations.clone());
+            seen.actions = self.variable.beside(&networks, &latents, &seen.told, batch.samples);
+        }
+        seen
     }
 }
 
@@ -243,20 +261,24 @@ impl<N: Networks> Objective for Dynamics<N> {
 
     /// In the second stage what the actor learns from frozen latents, and what really followed in play.
     fn loss(&self, networks: &N, batch: &WindowBatch, clock: &Clock) -> Outcome {
-        let seen = self.seen(batch);
         if clock.step > clock.total
             && let Some(actor) = networks.actor()
-            && let Some(loss) = networks.valid().acted(actor, &seen)
+            && let Some(loss) = networks.valid().acted(actor, &self.seen(batch))
         {
             return Outcome { loss, terms: Vec::new(), latents: None, seen: Vec::new() };
         }
-        networks.loss(&self.setting, &seen, clock)
+        networks.loss(&self.setting, &self.inferred(networks, batch), clock)
     }
 
     fn kept(&self, networks: &N) -> Kept<Window> {
         let WindowCollator { observation, normalise, actions, poses, .. } = self.collator.as_ref();
+        let (model, variable) = (networks.valid().planner_model(), self.variable);
+        let model = match variable {
+            LatentVariable::None => model,
+            _ => Box::new(Untold { model, variable, told: self.collator.action }),
+        };
         let model = TrainedModel {
-            model: networks.valid().planner_model(),
+            model,
             observation: *observation,
             normalise: normalise.clone(),
             actions: actions.clone(),

@@ -5,6 +5,8 @@ use foretell_data::Normalise;
 use foretell_nn::level::Level;
 use foretell_nn::pair::Pair;
 
+use super::latent::{LatentVariable, widened};
+
 /// Where several episodes stand in a model's eyes: the newest latents and those before them, poses where there are some, and the
 /// actions between.
 #[derive(Clone, Debug)]
@@ -63,6 +65,12 @@ impl State {
     /// `[B, A]` each, between the latents.
     pub fn actions(&self) -> &[Tensor<2>] {
         &self.actions
+    }
+
+    /// With zeros behind what was done, up to so many numbers.
+    pub(super) fn widened(mut self, whole: usize) -> Self {
+        self.actions = self.actions.into_iter().map(|actions| widened(actions, whole)).collect();
+        self
     }
 
     /// Each row so many times.
@@ -160,6 +168,11 @@ pub trait WorldModel: Send {
     /// Who says what to do at a latent to get to another, if the model has one.
     fn actor(&self) -> Option<&Pair> {
         None
+    }
+
+    /// What may decide what comes beside what was done: [`step`](Self::step) then takes actions alone, `[B, A]`, or with z, `[B, A + Z]`.
+    fn variable(&self) -> LatentVariable {
+        LatentVariable::None
     }
 
     /// The levels above, the lowest first, for models that predict over longer times too.

@@ -246,7 +246,7 @@ impl Networks for RecurrentNetworks {
             ("variance", spread, variance(latents.clone())),
             ("covariance", apart, covariance(latents.clone())),
             ("time_similarity", time_similarity, ops::l2(next, now)),
-            ("inverse_dynamics", inverse_dynamics, ops::l2(self.inverse(&latents, batch), seen.actions.clone())),
+            ("inverse_dynamics", inverse_dynamics, ops::l2(self.inverse(&latents, batch), seen.told.clone())),
         ];
         let mut terms = vec![("prediction", prediction.clone().inner())];
         let mut loss = prediction;
@@ -262,7 +262,7 @@ impl Networks for RecurrentNetworks {
 impl Recurrent {
     /// For each k from 1 to K, the latents predicted k steps ahead and those encoded there, `[(T − k)·B, D]` each.
     pub fn unroll(&self, networks: &RecurrentNetworks, batch: &WindowBatch) -> Vec<(Tensor<2>, Tensor<2>)> {
-        let seen = self.seen(batch);
+        let seen = self.inferred(networks, batch);
         let latents = networks.encoder.forward(seen.observations.clone());
         networks.unrolled(&latents, &seen, self.setting.steps, false)
     }

@@ -8,7 +8,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, Normalise, Window};
 use foretell_jepa::dynamics::block_causal::{RollOut, Told};
-use foretell_jepa::dynamics::{BlockCausal, BlockCausalNetworks, Forcing, State, WindowCollator, WorldModel};
+use foretell_jepa::dynamics::{
+    BlockCausal, BlockCausalNetworks, Forcing, LatentVariable, State, WindowCollator, WorldModel,
+};
 use foretell_jepa::{Clock, Objective};
 use foretell_nn::ac_predictor::{AcPredictorConfig, Extrinsics};
 use foretell_nn::causal::Foretells;
@@ -243,7 +245,13 @@ fn objective(poses: Option<Normalise>) -> BlockCausal {
         places: false,
     };
     let setting = Forcing { steps: 2, weight: 1.0, roll_out: RollOut::Ours, pose: 1.0 };
-    BlockCausal { setting, actor: None, collator: Arc::new(collator), device: Device::flex() }
+    BlockCausal {
+        setting,
+        variable: LatentVariable::None,
+        actor: None,
+        collator: Arc::new(collator),
+        device: Device::flex(),
+    }
 }
 
 fn windows(frames: usize) -> Vec<Window> {

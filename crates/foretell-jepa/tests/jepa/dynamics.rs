@@ -8,7 +8,8 @@ use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, Normalise, Places, Window};
 use foretell_jepa::dynamics::causal::Regularised;
 use foretell_jepa::dynamics::{
-    Causal, CausalNetworks, Gauge, Networks, Slices, State, TrainedModel, WindowBatch, WindowCollator, WorldModel,
+    Causal, CausalNetworks, Gauge, LatentVariable, Networks, Slices, State, TrainedModel, WindowBatch, WindowCollator,
+    WorldModel,
 };
 use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::{CausalConfig, Foretells};
@@ -70,6 +71,7 @@ pub(crate) fn collator() -> WindowCollator {
 
 fn objective(lambda: f64) -> Causal<Observer> {
     Causal {
+        variable: LatentVariable::None,
         setting: Regularised { lambda, reach: 0.0, shapes: true, prefixes: 0.0 },
         actor: None,
         collator: Arc::new(collator()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_jepa::dynamics::levels::{Hierarchy, Learning, Levelled, act};
-use foretell_jepa::dynamics::{LevelledNetworks, State, WindowBatch};
+use foretell_jepa::dynamics::{LatentVariable, LevelledNetworks, State, WindowBatch};
 use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::{CausalConfig, Foretells};
 use foretell_nn::layers::Pass;
@@ -42,6 +42,7 @@ fn three_levels() -> LevelledNetworks<Observer> {
 fn loss(networks: &LevelledNetworks<Observer>, learning: Learning, batch: &WindowBatch, step: u64) -> Outcome {
     let ground = foretell_jepa::dynamics::causal::Regularised { lambda: 0.1, reach: 0.0, shapes: true, prefixes: 0.0 };
     let objective = Hierarchy::<Observer> {
+        variable: LatentVariable::None,
         setting: Levelled { ground, lambda: 0.1, learning },
         actor: None,
         collator: Arc::new(collator()),

@@ -8,6 +8,7 @@ mod flow;
 mod graph_jepa;
 mod image_worlds;
 mod lat_pfn;
+mod latent;
 mod levels;
 mod masked;
 mod next_embedding;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
 use foretell_data::{Collate, Normalise, Window};
-use foretell_jepa::dynamics::{Hiding, SlotNetworks, Slots, State, WindowCollator, WorldModel};
+use foretell_jepa::dynamics::{Hiding, LatentVariable, SlotNetworks, Slots, State, WindowCollator, WorldModel};
 use foretell_jepa::{Clock, Objective, Outcome};
 use foretell_nn::causal::Foretells;
 use foretell_nn::parameters::gradients;
@@ -48,7 +48,7 @@ fn objective<E: SlotEncoder + 'static>(observation: [usize; 3], setting: Hiding)
         slices: None,
         places: false,
     };
-    Slots { setting, actor: None, collator: Arc::new(collator), device: Device::flex() }
+    Slots { setting, variable: LatentVariable::None, actor: None, collator: Arc::new(collator), device: Device::flex() }
 }
 
 fn clock(step: u64) -> Clock {

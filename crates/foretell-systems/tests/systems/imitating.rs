@@ -37,7 +37,7 @@ fn small() -> ActJepaConfig {
 /// Two Rooms of 16 pixels, where an expert shows the way.
 fn bench(system: &ActJepaConfig, episodes: usize, steps: u64) -> Bench<Experience> {
     let mut config = ExperienceConfig::Play(PlaySettings {
-        world: WorldConfig::TwoRooms { resolution: 16 },
+        world: WorldConfig::two_rooms(16),
         episode: 60,
         demonstrations: DemonstrationSettings { episodes, ..DemonstrationSettings::default() },
         ..PlaySettings::default()

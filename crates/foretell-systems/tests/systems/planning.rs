@@ -166,7 +166,7 @@ fn every_planner_plans_in_both_models_the_same_on_any_threads_and_in_any_company
 #[test]
 fn another_world_and_a_horizon_that_does_not_split_are_refused_in_a_sentence() {
     let [_, (_, le_wm), ..] = models();
-    let world = WorldConfig::TwoRooms { resolution: 48 }.init().unwrap();
+    let world = WorldConfig::two_rooms(48).init().unwrap();
     let said = le_wm.check(world.as_ref()).unwrap_err().to_string();
     assert!(said.contains("[2, 32, 32]") && said.contains("two-rooms") && said.contains("[2, 48, 48]"), "{said}");
     let world = WorldConfig::default().init().unwrap();

@@ -6,18 +6,19 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use foretell_data::{Auto, Collate, Decision, Modality, Opening, Window};
+use foretell_eval::{Finding, TRAINED};
 use foretell_jepa::dynamics::model::STEPS_UNIT;
-use foretell_jepa::dynamics::{Gauge, Networks, Recurrent, RecurrentNetworks, Terms, WindowBatch};
+use foretell_jepa::dynamics::{Gauge, LatentVariable, Networks, Recurrent, RecurrentNetworks, Terms, WindowBatch};
 use foretell_jepa::{Clock, Objective};
 use foretell_nn::pair::Pair;
 use foretell_nn::weights;
 use foretell_ops as ops;
-use foretell_systems::System;
 use foretell_systems::c_jepa::CJepaConfig;
 use foretell_systems::eb_jepa::EbJepaConfig;
 use foretell_systems::frame_model::FrameEncoder;
 use foretell_systems::heads::ActorConfig;
 use foretell_systems::le_wm::LeWmConfig;
+use foretell_systems::{JudgeConfig, Judging, System};
 use foretell_train::{Fit, Health, Learner, RunFolder, Silent, TrainConfig, Verdict, Which, fit, settle};
 use foretell_world::{
     Control, DiscView, Experience, ExperienceConfig, ExploreSettings, Forecast, GoalPolicy, Play, PlayConfig,
@@ -65,6 +66,49 @@ fn trained(bench: &Bench<Experience>, system: &impl System<Data = Experience>) -
     settle(learner.as_mut(), &fitting).unwrap();
     let finished = fit(learner.as_mut(), &fitting, &mut Silent).unwrap();
     (learner, finished.health.health)
+}
+
+/// By finding, network and what is told: what chance does to a small EB-JEPA with this latent variable, on pegs.
+fn on_pegs(z: LatentVariable, steps: u64) -> impl Fn(&str, &str) -> f64 {
+    let world = WorldConfig::Galton { resolution: 16 };
+    let bench = bench(PlaySettings { world, episode: 30, window: 3, ..PlaySettings::default() }, steps);
+    let terms = Terms { reach: 0.0, reach_ahead: 0.0, time_similarity: 0.0, ..EbJepaConfig::default().terms };
+    let config = EbJepaConfig {
+        width: 32,
+        widths: vec![8, 16],
+        hidden: vec![64],
+        mixer: vec![64],
+        inverse: 32,
+        rollout: 1,
+        terms,
+        z,
+        ..EbJepaConfig::default()
+    };
+    let (learner, _) = trained(&bench, &config);
+    let settings = JudgeConfig { episodes: 0, ..JudgeConfig::default() };
+    let data = bench.data.clone().unwrap();
+    let found = config.judge(&Judging::new(bench.on(), &data, &settings, learner.as_ref())).unwrap();
+    move |key, of| {
+        let figures = found.iter().find(|finding| finding.key == key).and_then(Finding::as_figures).unwrap();
+        let wanted = [TRAINED.into(), of.into()];
+        figures.rows.iter().find(|row| row.cells == wanted).unwrap().value
+    }
+}
+
+/// Chance sends a ball left or right: with a code that says which the model beats the best that does not know, the code holds most of the
+/// bit, and it is silent where nothing is left to chance.
+#[test]
+fn a_latent_variable_says_which_of_two_futures_comes_and_nothing_else() {
+    let found = on_pegs(LatentVariable::Codes { count: 2, weight: 0.01 }, 1200);
+    assert!(found("chance", "z inferred") < 0.6, "{}", found("chance", "z inferred"));
+    assert!(found("chance", "z = 0") > 1.0, "{}", found("chance", "z = 0"));
+    assert!(found("chance_bits", "z inferred") > 0.6, "{}", found("chance_bits", "z inferred"));
+    assert!(found("chance_bits", "z = 0") < 0.05, "{}", found("chance_bits", "z = 0"));
+    let (forks, elsewhere) = (found("chance_said", "chance decides"), found("chance_said", "it does not"));
+    assert!(forks > 0.25 && forks > 2.5 * elsewhere, "{forks} and {elsewhere}");
+    // Where a code costs more than all that it can save, nothing is ever said.
+    let dear = on_pegs(LatentVariable::Codes { count: 2, weight: 100.0 }, 60);
+    assert_eq!((dear("chance_said", "chance decides"), dear("chance_said", "it does not")), (0.0, 0.0));
 }
 
 /// The paper's terms and networks, at our sizes.

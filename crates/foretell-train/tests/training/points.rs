@@ -201,14 +201,24 @@ impl Encode<Point> for Coder {
     }
 }
 
+/// What fresh networks predict of points `[B, 8]`, row-major, with a batch's own statistics, and what it is held against, `[B, 4]` each.
+pub(crate) fn predicted(values: &[f32]) -> [Vec<f32>; 2] {
+    let PointNetworks { encoder, target_encoder, .. } = networks();
+    let codes = encoder.valid().forward(rows(values), &mut Pass::Training(&mut Vec::new()));
+    [codes, target_encoder.forward(rows(values), &mut Pass::Evaluation)].map(ops::values)
+}
+
 /// A fresh run over these points, or over none; with a second stage or without.
 pub(crate) fn learning(data: Option<Arc<Points>>, second: bool) -> Learning<Codes, Points> {
+    let ground = Ground { data, batch: BATCH, seed: 5, threads: 1, device: Device::flex() };
+    Learning::new(Codes { second }, networks(), ground)
+}
+
+fn networks() -> PointNetworks {
     let (device, mut weights) = (Device::flex().autodiff(), rng(2, Stream::Init, 0, 0));
     let encoder = Projector::new(&[8, 16, 4], Activation::Relu, &mut weights, &device);
     // The same values, in parameters of its own.
     let target = Projector::new(&[8, 16, 4], Activation::Relu, &mut rng(2, Stream::Init, 0, 0), &device);
     let head = Linear::uniform(4, 4, &mut Init::new(&mut weights, &device));
-    let networks = PointNetworks { target_encoder: target.valid(), encoder, head };
-    let ground = Ground { data, batch: BATCH, seed: 5, threads: 1, device: Device::flex() };
-    Learning::new(Codes { second }, networks, ground)
+    PointNetworks { target_encoder: target.valid(), encoder, head }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use foretell_data::Auto;
+use foretell_data::{Auto, Modality, Part};
 use foretell_jepa::Clock;
 use foretell_nn::NamedTensors;
 use foretell_train::{
@@ -10,7 +10,7 @@ use foretell_train::{
     checkpoint_steps, fit, kept_networks, kept_steps, load_control, settle,
 };
 
-use crate::points::{BATCH, FOLLOWS, Points, SECOND, learning};
+use crate::points::{BATCH, FOLLOWS, Points, SECOND, learning, predicted};
 
 /// Steps of the first stage.
 const STEPS: u64 = 6;
@@ -216,4 +216,20 @@ fn held_out_samples_are_read_a_chunk_at_a_time() {
     let measured = learning(Some(many.clone()), false).measure(Which::Trained, &clock(1)).unwrap().0;
     assert_eq!(measured.sample.rows, 1024);
     assert!(many.counted.most() <= 320, "{}", many.counted.most());
+}
+
+#[test]
+fn energies_are_of_each_sample_with_itself_and_with_the_next_one() {
+    let points = Points::new(5);
+    let values: Vec<f32> = (0..5).flat_map(|i| points.baseline(&points.load(Part::HeldOut, i).unwrap())).collect();
+    let [codes, targets] = predicted(&values);
+    let energy = |i: usize, j: usize| -> f32 {
+        (0..4).map(|k| (codes[4 * i + k] - targets[4 * (j % 5) + k]).powi(2)).sum::<f32>() / 4.0
+    };
+    let found = learning(Some(points), false).pairs(Which::Untrained).unwrap().unwrap();
+    assert_eq!((found.own.len(), found.of_another.len()), (5, 5));
+    for i in 0..5 {
+        assert!((found.own[i] - energy(i, i)).abs() < 1e-4, "{i}: {found:?}");
+        assert!((found.of_another[i] - energy(i, i + 1)).abs() < 1e-4, "{i}: {found:?}");
+    }
 }

@@ -1,15 +1,13 @@
 //! Whether a model's energy tells what happened from what did not.
 
 use foretell_data::Window;
-use foretell_eval::{Better, Figures, Finding, area_under_roc};
+use foretell_eval::{Better, Figures, Finding};
 use foretell_world::{Energies, Imagination};
+
+use crate::judges::energy::told;
 
 /// Areas under the ROC curve over held-out windows, beside those of the untrained model and of the difference of pixels.
 pub(super) fn energy(trained: &Imagination, untrained: &Imagination, windows: &[Window]) -> Option<Finding> {
-    let told = |own: &[f32], others: &[f32]| {
-        let scores = own.iter().map(|energy| (-energy, true)).chain(others.iter().map(|energy| (-energy, false)));
-        area_under_roc(&mut scores.collect::<Vec<_>>())
-    };
     let mut figures = Figures::new(&["what did not happen", "by"], "auroc", "", Better::Higher);
     for (by, imagination) in [("trained", trained), ("untrained", untrained)] {
         let energies = Energies::of(imagination, windows);

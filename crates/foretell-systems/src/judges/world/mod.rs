@@ -2,6 +2,7 @@
 //! plans.
 
 mod by_level;
+mod chance;
 mod draw;
 mod energy;
 mod episodes;
@@ -55,7 +56,9 @@ pub fn looking_ahead(run: &Judging<'_, Experience>, horizon: usize) -> Result<Ve
             let judge = InPlay { playground };
             let untrained = imagination(run, Which::Untrained)?;
             let places = judge.places(&trained, &untrained)?;
-            let mut following = following(&trained, &untrained, &judge.foretold())?;
+            let windows = judge.foretold();
+            let mut following = following(&trained, &untrained, &windows)?;
+            following.extend(chance::chance(playground, &trained, &untrained, &windows));
             if run.settings.episodes > 0 {
                 following.extend(silence::silence(playground, &trained, &untrained, run.on.seed)?);
             }
