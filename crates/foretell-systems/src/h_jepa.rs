@@ -28,7 +28,9 @@ static ROW: Row = Row {
     title: "JEPA / H-JEPA",
     one_line: "the frame itself: energies, latent z, several levels of abstraction and time",
     papers: &["OpenReview:BZ5a1r-kVsf", "arXiv:2610.06805", "arXiv:2604.03208"],
-    state: State::Partial("levels, energies and a latent z train, plans from above; its figures at long range are open"),
+    state: State::Partial(
+        "levels, energies and a latent z train, plans from above; its figures at long range are open",
+    ),
 };
 
 /// Settings of H-JEPA.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::ActionScale;
 use crate::frozen;
-use crate::heads::ActorConfig;
+use crate::heads::{ActorConfig, ReachConfig};
 use crate::judges;
 use crate::judging::Judging;
 use crate::row::{Row, State};
@@ -85,7 +85,12 @@ pub struct VJepa2AcConfig {
     pub pose_weight: f64,
     /// What the networks are given of actions and of poses.
     pub scale: ActionScale,
-    /// The actor, on frozen tokens: it learns in hindsight from what was done on the way to each later frame of a window (arXiv 2605.08732).
+    /// Weight of what is off in the steps between explored places that the frozen tokens tell; 0 for none, as released. Ours: a search then
+    /// measures by steps.
+    pub reach: f64,
+    /// How steps between places are told.
+    pub reach_head: ReachConfig,
+    /// The actor, on frozen tokens: where steps are told it learns from what led nearer, elsewhere in hindsight from what was done on the way to each later frame of a window (arXiv 2605.08732).
     /// Ours.
     pub actor: ActorConfig,
     /// Mean and standard deviation of each number of a pose; empty until measured.
@@ -112,6 +117,8 @@ impl Default for VJepa2AcConfig {
             pose_step: PoseStep::Learnt,
             pose_weight: 1.0,
             scale: ActionScale::Standard,
+            reach: 0.0,
+            reach_head: ReachConfig::default(),
             actor: ActorConfig { steps: 0, ..ActorConfig::default() },
             pose_scale: Normalise::nothing(0),
         }
@@ -137,13 +144,15 @@ impl System for VJepa2AcConfig {
 
     /// A frame after every fourth action: what a frozen encoder sees changes little after one.
     fn data() -> ExperienceConfig {
-        ExperienceConfig::Play(PlaySettings { window: 5, frameskip: 4, ..PlaySettings::default() })
+        let ExperienceConfig::Play(explored) = ExperienceConfig::explored() else { unreachable!("play explores") };
+        ExperienceConfig::Play(PlaySettings { window: 5, frameskip: 4, ..explored })
     }
 
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {
         let best = self.history + self.rollout + 1;
         let reason = format!("the {} looked back on, {} rolled out and the next", self.history, self.rollout);
-        Ok(data.fit_windows((best, reason), self.history.max(self.rollout), decisions)?)
+        data.fit_windows((best, reason), self.history.max(self.rollout), decisions)?;
+        Ok(data.fit_exploration(self.reach > 0.0, "model.reach")?)
     }
 
     fn init(
@@ -219,10 +228,15 @@ impl VJepa2AcConfig {
                 "`model.width` {width} must be a multiple of `model.heads` {heads} that leaves each head an even number of 6 or more (rotary codes of time, row and column)"
             ));
         }
-        for (key, weight) in [("rollout_weight", self.rollout_weight), ("pose_weight", self.pose_weight)] {
+        for (key, weight) in
+            [("rollout_weight", self.rollout_weight), ("pose_weight", self.pose_weight), ("reach", self.reach)]
+        {
             if !(weight >= 0.0 && weight.is_finite()) {
                 return refuse(format!("`model.{key}` must be 0 or more, found {weight}"));
             }
+        }
+        if self.reach_head.width == 0 {
+            return refuse("`model.reach_head.width` must be at least 1".to_owned());
         }
         self.actor.check("model.actor")
     }
@@ -294,7 +308,7 @@ impl VJepa2AcConfig {
             foretells: self.foretells,
         };
         let mut second = on.weights(1);
-        let head = (poses > 0 && self.pose_step == PoseStep::Learnt).then(|| {
+        let pose = (poses > 0 && self.pose_step == PoseStep::Learnt).then(|| {
             let mut init = Init::new(&mut second, &device);
             Linear { weight: init.constant([poses, self.width], 0.0), bias: init.constant([poses], 0.0) }
         });
@@ -307,18 +321,21 @@ impl VJepa2AcConfig {
             actions: self.scale.of(form),
             poses: (poses > 0).then(|| self.pose_scale.clone()),
             slices: None,
-            places: false,
+            places: self.reach > 0.0,
         };
         let setting = Forcing {
             steps: self.rollout,
             weight: self.rollout_weight,
             roll_out: self.roll_out,
             pose: self.pose_weight,
+            reach: self.reach,
         };
         let (rows, cols) = sight.grid;
-        let acts =
-            |weights: &mut _| Pair::new(rows * cols * sight.width, self.actor.width, form.action, weights, &device);
-        let actor = (self.actor.steps > 0).then(|| acts(&mut on.weights(2)));
+        let head = |network, width, numbers| {
+            Pair::new(rows * cols * sight.width, width, numbers, &mut on.weights(network), &device)
+        };
+        let actor = (self.actor.steps > 0).then(|| head(2, self.actor.width, form.action));
+        let reach = (self.reach > 0.0).then(|| head(3, self.reach_head.width, 1));
         let objective = BlockCausal {
             variable: LatentVariable::None,
             setting,
@@ -326,6 +343,6 @@ impl VJepa2AcConfig {
             collator: Arc::new(collator),
             device: on.device.clone(),
         };
-        (objective, BlockCausalNetworks::new(encoder, predictor, head, self.history).with_actor(actor))
+        (objective, BlockCausalNetworks::new(encoder, predictor, pose, self.history).with_heads(actor, reach))
     }
 }

@@ -11,7 +11,7 @@ use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
 
 use super::model::flat;
-use super::{Dynamics, Networks, Seen, State, WorldModel, heads};
+use super::{Dynamics, Networks, Seen, State, WindowBatch, WorldModel, heads};
 use crate::{Clock, Latents, Outcome};
 
 /// What the optimiser touches, behind an encoder that it does not.
@@ -27,6 +27,8 @@ pub struct BlockCausalNetworks {
     /// Kept after training: all tokens of a frame and of one's goal → the action, in the units that the predictor takes. It learns when the
     /// rest has learnt. `None` as released.
     pub actor: Option<Pair>,
+    /// Kept after training: all tokens of two frames → the steps between. `None` as released.
+    pub reach: Option<Pair>,
     /// Frames that a step looks back on when it is asked outside of training.
     #[module(skip)]
     look_back: usize,
@@ -54,6 +56,8 @@ pub struct Forcing {
     pub roll_out: RollOut,
     /// Weight of the predicted poses' error.
     pub pose: f64,
+    /// Weight of what is off in the steps between the places that windows bring along. Ours.
+    pub reach: f64,
 }
 
 /// Frozen latents need nothing against collapse.
@@ -81,14 +85,19 @@ pub struct Predicted {
 }
 
 impl BlockCausalNetworks {
-    /// Of an encoder and what predicts, which looks back on so many frames at most when it plans; without an actor.
+    /// Of an encoder and what predicts, which looks back on so many frames at most when it plans; without heads.
     pub fn new(encoder: FrozenFrames, predictor: AcPredictor, pose: Option<Linear>, look_back: usize) -> Self {
-        Self { encoder, predictor, pose, actor: None, look_back: look_back.max(1) }
+        Self { encoder, predictor, pose, actor: None, reach: None, look_back: look_back.max(1) }
     }
 
-    /// The same with an actor.
-    pub fn with_actor(self, actor: Option<Pair>) -> Self {
-        Self { actor, ..self }
+    /// The same with heads: what to do, and the steps between.
+    pub fn with_heads(self, actor: Option<Pair>, reach: Option<Pair>) -> Self {
+        Self { actor, reach, ..self }
+    }
+
+    /// The tokens of the places that windows bring along, `[B·K, N·D]`; `None` where they bring none.
+    fn places(&self, batch: &WindowBatch) -> Option<Tensor<2>> {
+        (batch.places > 0).then(|| flat(self.encoder.frozen().tokens(&batch.place_observations)))
     }
 
     /// What follows each of k frames: their tokens `[B, k·N, D]`, and their poses where they are told, `[B, k, S]`.
@@ -219,6 +228,10 @@ impl WorldModel for BlockCausalNetworks {
         true
     }
 
+    fn reach(&self) -> Option<&Pair> {
+        self.reach.as_ref()
+    }
+
     fn actor(&self) -> Option<&Pair> {
         self.actor.as_ref()
     }
@@ -232,15 +245,23 @@ impl Networks for BlockCausalNetworks {
         &self.encoder
     }
 
-    /// By what was done on the way from each frame to a later one.
+    /// By what came of an action where steps are told, else by what was done on the way from each frame to a later one.
     fn acted(&self, actor: &Pair, seen: &Seen<'_>) -> Option<Tensor<1>> {
-        let latents = self.encoder.frozen().tokens(&seen.batch.observations);
-        Some(heads::inverse(actor, &flat(latents), seen))
+        let latents = flat(self.encoder.frozen().tokens(&seen.batch.observations));
+        Some(match (&self.reach, self.places(seen.batch)) {
+            (Some(head), Some(places)) => heads::regressed(actor, head, &latents, &places, seen, seen.batch.places),
+            _ => heads::inverse(actor, &latents, seen),
+        })
     }
 
     fn loss(&self, forcing: &Forcing, seen: &Seen<'_>, clock: &Clock) -> Outcome {
         let told = self.told(seen);
-        let (loss, terms, forced) = self.losses(&told, forcing);
+        let (mut loss, mut terms, forced) = self.losses(&told, forcing);
+        if let Some((head, places)) = self.reach.as_ref().zip(self.places(seen.batch)).filter(|_| forcing.reach > 0.0) {
+            let off = heads::told(head, places, seen.batch);
+            terms.push(("reach", off.clone().inner()));
+            loss = loss + off * forcing.reach;
+        }
         let rows = |tokens: Tensor<3>| {
             let [b, n, d] = tokens.dims();
             tokens.inner().reshape([b * n, d])

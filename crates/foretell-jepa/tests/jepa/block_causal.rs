@@ -6,8 +6,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use foretell_data::random::{Stream, rng};
-use foretell_data::{Collate, Normalise, Window};
+use foretell_data::{Collate, Normalise, Places, Window};
 use foretell_jepa::dynamics::block_causal::{RollOut, Told};
+use foretell_jepa::dynamics::model::STEPS_UNIT;
 use foretell_jepa::dynamics::{
     BlockCausal, BlockCausalNetworks, Forcing, LatentVariable, State, WindowCollator, WorldModel,
 };
@@ -16,6 +17,7 @@ use foretell_nn::ac_predictor::{AcPredictorConfig, Extrinsics};
 use foretell_nn::causal::Foretells;
 use foretell_nn::frozen::{Frozen, FrozenFrames, Look, Sight, normalised};
 use foretell_nn::layers::Linear;
+use foretell_nn::pair::Pair;
 use foretell_nn::parameters::gradients;
 use foretell_nn::positions::RopeStyle;
 use foretell_nn::{Init, NamedTensor, NamedTensors, weights};
@@ -46,8 +48,17 @@ fn frozen() -> FrozenFrames {
     FrozenFrames::new(Frozen::new(Box::new(Pixels), sight, 1, &Device::flex()))
 }
 
+/// Ours without poses.
+fn unposed(device: &Device) -> BlockCausalNetworks {
+    sized(false, 3, 0, device)
+}
+
 /// Networks as released, or ours, at the size of a test.
 fn networks(official: bool, action: usize, device: &Device) -> BlockCausalNetworks {
+    sized(official, action, 3, device)
+}
+
+fn sized(official: bool, action: usize, state: usize, device: &Device) -> BlockCausalNetworks {
     let config = AcPredictorConfig {
         encoder_width: D,
         grid: (2, 3),
@@ -56,7 +67,7 @@ fn networks(official: bool, action: usize, device: &Device) -> BlockCausalNetwor
         heads: 2,
         hidden: 96,
         action,
-        state: 3,
+        state,
         eps: 1e-6,
         rope: if official { RopeStyle::Tiled } else { RopeStyle::Interleaved },
         extrinsics: Extrinsics::Absent,
@@ -64,7 +75,7 @@ fn networks(official: bool, action: usize, device: &Device) -> BlockCausalNetwor
     };
     let mut draws = rng(3, Stream::Init, 0, 0);
     let predictor = config.init(&mut draws, device);
-    let pose = (!official).then(|| Linear::vit(24, 3, 0.02, &mut Init::new(&mut draws, device)));
+    let pose = (!official && state > 0).then(|| Linear::vit(24, 3, 0.02, &mut Init::new(&mut draws, device)));
     BlockCausalNetworks::new(frozen(), predictor, pose, 3)
 }
 
@@ -85,8 +96,8 @@ fn off(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn losses_and_every_gradient_agree_with_pytorch() {
-    let released = Forcing { steps: 2, weight: 1.0, roll_out: RollOut::Official, pose: 0.0 };
-    let ours = Forcing { steps: 3, weight: 0.5, roll_out: RollOut::Ours, pose: 2.0 };
+    let released = Forcing { steps: 2, weight: 1.0, roll_out: RollOut::Official, pose: 0.0, reach: 0.0 };
+    let ours = Forcing { steps: 3, weight: 0.5, roll_out: RollOut::Ours, pose: 2.0, reach: 0.0 };
     for (name, official, action, forcing) in
         [("v-jepa-2-ac-official", true, 3, released), ("v-jepa-2-ac", false, 5, ours)]
     {
@@ -195,7 +206,7 @@ fn what_comes_later_changes_no_prediction_before_it() {
 #[test]
 fn the_released_roll_out_counts_its_first_step_again_and_goes_by_recorded_poses() {
     let (networks, windows) = (moved(false), told(4, 5));
-    let forcing = |roll_out| Forcing { steps: 2, weight: 1.0, roll_out, pose: 0.0 };
+    let forcing = |roll_out| Forcing { steps: 2, weight: 1.0, roll_out, pose: 0.0, reach: 0.0 };
     let term = |roll_out| ops::values(networks.losses(&windows, &forcing(roll_out)).1[1].1.clone())[0];
     let error = |roll_out, k: usize| {
         let rolled = networks.predict(&windows, 2, roll_out).rolled.narrow(1, (k - 1) * N, N);
@@ -234,8 +245,8 @@ fn planning_steps_as_training_rolls_out() {
     }
 }
 
-fn objective(poses: Option<Normalise>) -> BlockCausal {
-    let collator = WindowCollator {
+fn collator_of(poses: Option<Normalise>) -> WindowCollator {
+    WindowCollator {
         observation: PICTURE,
         action: 3,
         normalise: Normalise::nothing(1),
@@ -243,8 +254,12 @@ fn objective(poses: Option<Normalise>) -> BlockCausal {
         poses,
         slices: None,
         places: false,
-    };
-    let setting = Forcing { steps: 2, weight: 1.0, roll_out: RollOut::Ours, pose: 1.0 };
+    }
+}
+
+fn objective(poses: Option<Normalise>) -> BlockCausal {
+    let collator = collator_of(poses);
+    let setting = Forcing { steps: 2, weight: 1.0, roll_out: RollOut::Ours, pose: 1.0, reach: 0.0 };
     BlockCausal {
         setting,
         variable: LatentVariable::None,
@@ -289,4 +304,49 @@ fn batches_bring_frames_actions_and_poses_together_and_no_weight_of_the_encoder_
     let short = Window { states: vec![0.0; 4], ..windows[0].clone() };
     let said = objective.collator.collate(1, &[short]).err().unwrap().to_string();
     assert!(said.contains("4 numbers of states") && said.contains("3 numbers"), "{said}");
+}
+
+#[test]
+fn steps_between_places_are_read_from_frozen_tokens_and_a_model_tells_them() {
+    let collator = WindowCollator { places: true, ..collator_of(None) };
+    let objective = BlockCausal {
+        setting: Forcing { reach: 0.5, ..objective(None).setting },
+        collator: Arc::new(collator),
+        ..objective(None)
+    };
+    let steps = vec![0.0, 7.0, f32::INFINITY, 0.0];
+    let places = |i| Places { count: 2, observations: ops::values(noise([2 * 36], i + 40)), steps: steps.clone() };
+    let windows: Vec<Window> =
+        windows(4).into_iter().enumerate().map(|(i, window)| Window { places: places(i), ..window }).collect();
+    let batch = objective.collator.collate(1, &windows).unwrap();
+    let device = Device::flex().autodiff();
+    let head = Pair::new(N * D, 8, 1, &mut rng(5, Stream::Init, 0, 0), &device);
+    let plain = unposed(&device);
+    let networks = plain.clone().with_heads(None, Some(head.clone()));
+    let clock = Clock { step: 1, total: 2, batch: 3, health_due: false };
+    let outcome = objective.loss(&networks, &batch, &clock);
+    let (_, told) = outcome.terms.iter().find(|(name, _)| *name == "reach").unwrap();
+    let told = ops::values(told.clone())[0];
+    // By hand: three of four pairs of each window have a way.
+    let head = head.valid();
+    let by_hand = windows.iter().map(|window| {
+        let tokens = networks.encoder.frozen().tokens(&window.places.observations);
+        let place = |i: usize| tokens.clone().narrow(0, i, 1).reshape([1, N * D]);
+        let off = |i: usize, j: usize, steps: f32| {
+            (ops::values(head.forward(place(i), place(j)))[0] - steps / STEPS_UNIT as f32).abs()
+        };
+        off(0, 0, 0.0) + off(0, 1, 7.0) + off(1, 1, 0.0)
+    });
+    let by_hand = by_hand.sum::<f32>() / 9.0;
+    assert!((told - by_hand).abs() < 1e-5 * by_hand.max(1.0), "{told} and {by_hand}");
+    let without = objective.loss(&plain, &batch, &clock).loss.into_scalar::<f32>();
+    let with = outcome.loss.clone().into_scalar::<f32>();
+    assert!((with - without - 0.5 * told).abs() < 1e-4, "{with} and {without}");
+    assert!(
+        networks
+            .valid()
+            .steps_to(Tensor::zeros([1, N * D], &Device::flex()), Tensor::ones([1, N * D], &Device::flex()))
+            .is_some()
+    );
+    assert!(plain.valid().reach().is_none());
 }
