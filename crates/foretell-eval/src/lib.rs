@@ -52,7 +52,7 @@ pub use nearest::{Neighbours, nearest, nearest_in_order};
 pub use pca::{pca_rgb, principal_components};
 pub use probe::{Budget, Probed, probes};
 pub use rand_index::adjusted_rand_index;
-pub use rank::{area_under_roc, reciprocal_rank, reciprocal_rank_of_chance};
+pub use rank::{area_under_roc, average_precision, reciprocal_rank, reciprocal_rank_of_chance};
 pub use ridge::Ridge;
 pub use ridge_head::ridge_heads;
 pub use seeds::{CONFIDENCE, OverSeeds, spearman, student_t};

@@ -1,4 +1,4 @@
-//! How near the top of a ranking what is sought stands: mean reciprocal rank, and the area under the ROC curve.
+//! How near the top of a ranking what is sought stands: mean reciprocal rank, the area under the ROC curve, average precision.
 
 /// `1 / rank` of the candidate `sought` by its distance, the least first; of equal distances the mean of the ranks that they share. A
 /// distance that is not a number stands last.
@@ -34,6 +34,22 @@ pub fn area_under_roc(scores: &mut [(f32, bool)]) -> Option<f64> {
     (is > 0.0 && below > 0.0).then(|| sum / (is * below))
 }
 
+/// Average precision: the mean over what is sought of the share of it among all that has at least as great a score, the step-wise area
+/// under precision by recall; of equal scores all are taken at once. `None` without anything that is sought. Guessing gives the share of
+/// what is sought. Scores are left in order.
+pub fn average_precision(scores: &mut [(f32, bool)]) -> Option<f64> {
+    scores.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut found, mut sum, mut at) = (0.0, 0.0, 0);
+    while at < scores.len() {
+        let end = at + scores[at..].iter().take_while(|score| score.0.total_cmp(&scores[at].0).is_eq()).count();
+        let own = scores[at..end].iter().filter(|(_, is)| *is).count() as f64;
+        found += own;
+        sum += own * found / end as f64;
+        at = end;
+    }
+    (found > 0.0).then(|| sum / found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +77,18 @@ mod tests {
         assert_eq!(area_under_roc(&mut [(0.5, false), (0.5, true), (0.5, false)]), Some(0.5));
         assert_eq!(area_under_roc(&mut [(0.2, true), (0.1, false), (0.3, false)]), Some(0.5));
         assert_eq!(area_under_roc(&mut [(0.2, true)]), None);
+    }
+
+    #[test]
+    fn average_precision_is_that_of_the_definition() {
+        // Sought are the first, the third and the fifth: precisions 1, 2/3 and 3/5.
+        let ranked = |is: [bool; 5]| is.iter().enumerate().map(|(at, is)| (-(at as f32), *is)).collect::<Vec<_>>();
+        let of = |is| average_precision(&mut ranked(is)).unwrap();
+        assert!((of([true, false, true, false, true]) - (1.0 + 2.0 / 3.0 + 3.0 / 5.0) / 3.0).abs() < 1e-12);
+        assert_eq!(of([true, true, false, false, false]), 1.0);
+        // Where nothing is told apart it is the share of what is sought.
+        assert_eq!(average_precision(&mut [(0.5, false), (0.5, true), (0.5, false), (0.5, false)]), Some(0.25));
+        assert_eq!(average_precision(&mut [(0.9, true), (0.5, false), (0.5, true)]), Some((1.0 + 2.0 / 3.0) / 2.0));
+        assert_eq!(average_precision(&mut [(0.5, false)]), None);
     }
 }

@@ -10,9 +10,9 @@ use crate::recipe::unknown;
 use crate::row::Row;
 use crate::system::System;
 use crate::{
-    a_jepa, act_jepa, audio_jepa, c_jepa, dmt_jepa, eb_jepa, graph_jepa, h_jepa, i_jepa, iwm, lat_pfn, le_jepa,
-    le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa, v_jepa,
-    v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
+    a_jepa, act_jepa, audio_jepa, c_jepa, dmt_jepa, eb_jepa, eb_jepa_video, graph_jepa, h_jepa, i_jepa, iwm, lat_pfn,
+    le_jepa, le_nepa, le_v_jepa, le_wm, mc_jepa, nepa, s_jea, sar_jepa, signal_jepa, st_jema, supervised, ts_jepa,
+    v_jepa, v_jepa_2, v_jepa_2_1, v_jepa_2_ac,
 };
 
 /// A member: its row, and how it is trained where it is.
@@ -32,7 +32,7 @@ const fn member<S: System>() -> Entry {
 }
 
 /// The family: the 31 that it began with, and what came later.
-pub static FAMILY: [Entry; 35] = [
+pub static FAMILY: [Entry; 36] = [
     member::<h_jepa::HJepaConfig>(),
     member::<i_jepa::IJepaConfig>(),
     member::<mc_jepa::McJepaConfig>(),
@@ -49,6 +49,7 @@ pub static FAMILY: [Entry; 35] = [
     member::<le_jepa::LeJepaConfig>(),
     planned(&planned::VL_JEPA),
     member::<eb_jepa::EbJepaConfig>(),
+    member::<eb_jepa_video::EbJepaVideoConfig>(),
     member::<c_jepa::CJepaConfig>(),
     member::<v_jepa_2_1::VJepa21Config>(),
     member::<le_wm::LeWmConfig>(),

@@ -32,6 +32,7 @@ pub mod audio_jepa;
 pub mod c_jepa;
 pub mod dmt_jepa;
 pub mod eb_jepa;
+pub mod eb_jepa_video;
 pub mod graph_jepa;
 pub mod h_jepa;
 pub mod i_jepa;

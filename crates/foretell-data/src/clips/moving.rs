@@ -186,6 +186,32 @@ pub(super) fn covered(
     (0..moments * rows * columns).map(token).collect()
 }
 
+/// Of each of these frames of a scene, the share of each of `side` × `side` cells, row by row, in which something is seen that moves:
+/// neither the ground nor the card, and nothing of a disc that is behind it.
+pub(super) fn moving_shares(
+    config: &MovingConfig,
+    frames: usize,
+    (part, index): (Part, u64),
+    of: &[usize],
+    side: usize,
+) -> Vec<Vec<f32>> {
+    /// Points a side of a cell that are looked at.
+    const FINE: usize = 6;
+    let rng = &mut place(config, part, index);
+    let labels = draw_labels(rng);
+    let scene = Scene::new(rng, labels);
+    let at = |cell: usize, fine: usize| (cell as f32 + (fine as f32 + 0.5) / FINE as f32) / side as f32;
+    let cell = |moment: f32, cell: usize| {
+        let moves = |point: &usize| {
+            let place = [at(cell % side, point % FINE), at(cell / side, point / FINE)];
+            !matches!(scene.topmost(moment, place), flow::Thing::Ground | flow::Thing::Card)
+        };
+        (0..FINE * FINE).filter(moves).count() as f32 / (FINE * FINE) as f32
+    };
+    let frame = |frame: &usize| (0..side * side).map(|at| cell(*frame as f32 / frames as f32, at)).collect();
+    of.iter().map(frame).collect()
+}
+
 /// A point or a way, in widths of the image.
 type Vector = [f32; 2];
 
@@ -502,5 +528,25 @@ mod tests {
         // Coarser tokens are the means of finer ones.
         let whole = covered(&config, 4, Part::Train, 1, (1, 1, 1));
         assert!(whole.len() == 1 && whole[0].0 == 2 && (0.1..0.25).contains(&whole[0].1), "{whole:?}");
+    }
+
+    #[test]
+    fn what_moves_is_where_the_exact_flow_says() {
+        const SIDE: usize = 8;
+        const SIZE: usize = 48;
+        let config = MovingConfig::default();
+        for index in 0..20 {
+            let place = (Part::HeldOut, index);
+            let shares = moving_shares(&config, 16, place, &[3, 12], SIDE);
+            for (shares, frame) in shares.iter().zip([3, 12]) {
+                let flow = flow::flow(&config, SIZE, 16, place, [frame, frame + 1]);
+                for (cell, share) in shares.iter().enumerate() {
+                    let (top, left) = (cell / SIDE * 6, cell % SIDE * 6);
+                    let pixels = (0..36).map(|at| (top + at / 6) * SIZE + left + at % 6);
+                    let moves = pixels.filter(|pixel| flow.moves(*pixel)).count();
+                    assert!((share - moves as f32 / 36.0).abs() < 1e-6, "{index} {frame} {cell}: {share} {moves}");
+                }
+            }
+        }
     }
 }

@@ -217,6 +217,24 @@ impl Clips {
         }
     }
 
+    /// Of each of these frames of a prepared sample, the share of each of `side` × `side` cells, row by row, in which something is seen
+    /// that moves, where that is known: of the moving scenes.
+    pub fn moving_shares(
+        &self,
+        part: Part,
+        index: usize,
+        of: &[usize],
+        side: usize,
+    ) -> Result<Option<Vec<Vec<f32>>>, DataError> {
+        self.from.check(part, index)?;
+        match &*self.from {
+            Origin::Scenes { scenes, frames, .. } => {
+                Ok(Some(moving::moving_shares(scenes, *frames, (part, index as u64), of, side)))
+            }
+            Origin::Files(_) => Ok(None),
+        }
+    }
+
     /// The two neighbouring frames of a sample by which flow is judged: another moment in each of them, of two frames at least.
     pub fn judged_frames(&self, index: usize) -> [usize; 2] {
         let first = index % (self.config.frames - 1).max(1);

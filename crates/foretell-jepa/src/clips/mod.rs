@@ -7,6 +7,7 @@
 
 mod batch;
 mod dense;
+pub mod maps;
 mod transform;
 pub mod views;
 

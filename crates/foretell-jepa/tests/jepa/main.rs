@@ -10,6 +10,7 @@ mod image_worlds;
 mod lat_pfn;
 mod latent;
 mod levels;
+mod maps;
 mod masked;
 mod next_embedding;
 mod parity;

@@ -83,7 +83,7 @@ impl Network {
 }
 
 /// Frames of samples, `[B, C, S, S]`.
-fn frames(run: &Judging<'_, Clips>, of: &[(&ClipSample, usize)]) -> Result<Tensor<4>, JudgeError> {
+pub(super) fn frames(run: &Judging<'_, Clips>, of: &[(&ClipSample, usize)]) -> Result<Tensor<4>, JudgeError> {
     let (_, size, channels) = run.on.config.form()?;
     let one = channels * size * size;
     let mut values = vec![0.0; of.len() * one];

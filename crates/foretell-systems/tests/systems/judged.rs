@@ -56,6 +56,9 @@ fn small(name: &str) -> &'static str {
         "mc-jepa" => {
             "data = { frames = 3, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 6, 8], estimator = [8], finest = 1, projector = [16], code_width = 8 }"
         }
+        "eb-jepa-video" => {
+            "data = { frames = 4, image_size = 16, scenes = { train = 64, held_out = 32 } }\nmodel = { widths = [4, 4], strides = [2, 1], predictor = [4, 6], rollout = 2, projector = [8], code_width = 8 }"
+        }
         "ts-jepa" | "le-nepa" => {
             "data.waves = { train = 120, held_out = 60, steps = 64 }\nmodel = { patch = 8, width = 16, depth = 1, heads = 2 }"
         }

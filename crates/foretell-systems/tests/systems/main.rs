@@ -11,6 +11,7 @@ mod names;
 mod planning;
 mod probing;
 mod recipes;
+mod rolled;
 mod series;
 mod settings;
 mod sounds;

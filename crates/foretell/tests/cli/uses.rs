@@ -346,7 +346,7 @@ fn of_the_repository(name: &str) -> String {
 fn the_readme_says_what_the_program_and_ci_do() {
     let readme = of_the_repository("README.md");
     let table = printed(&["systems", "--markdown"]);
-    assert_eq!(table.lines().count(), 2 + 35);
+    assert_eq!(table.lines().count(), 2 + 36);
     assert!(
         readme.contains(&table),
         "the table of README.md is not what `foretell systems --markdown` prints:\n{table}"

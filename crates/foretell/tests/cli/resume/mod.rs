@@ -77,6 +77,7 @@ impl World {
             | System::BuiltInGraphs
             | System::VJepa21
             | System::McJepa
+            | System::EbJepaVideo
             | System::SignalJepa
             | System::AJepa
             | System::StJema
@@ -101,7 +102,7 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        let more = [System::Iwm, System::McJepa, System::LatPfn, System::SignalJepa, System::StJema];
+        let more = [System::Iwm, System::McJepa, System::EbJepaVideo, System::LatPfn, System::SignalJepa, System::StJema];
         if system.of_a_world() || more.contains(&system) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }

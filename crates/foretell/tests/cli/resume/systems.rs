@@ -22,6 +22,8 @@ pub(super) enum System {
     VJepa21,
     /// MC-JEPA from the moving scenes: pairs of frames and views of one, a kept flow.
     McJepa,
+    /// EB-JEPA's video example from the moving scenes: windows of clips, batch statistics, a kept predictor.
+    EbJepaVideo,
     /// IWM: two views, an action, a kept predictor.
     Iwm,
     /// DMT-JEPA: heads, one of which follows the other.
@@ -52,7 +54,7 @@ pub(super) enum System {
     BuiltInGraphs,
 }
 
-pub(super) const ALL: [System; 23] = [
+pub(super) const ALL: [System; 24] = [
     System::IJepa,
     System::LeJepa,
     System::EbJepa,
@@ -64,6 +66,7 @@ pub(super) const ALL: [System; 23] = [
     System::GraphJepa,
     System::VJepa21,
     System::McJepa,
+    System::EbJepaVideo,
     System::Iwm,
     System::DmtJepa,
     System::Nepa,
@@ -280,6 +283,22 @@ impl System {
                     "model.projector=[16]",
                     "model.code_width=8",
                     "model.turns=alternate",
+                ],
+            ),
+            System::EbJepaVideo => (
+                "eb-jepa-video",
+                &[
+                    "data.frames=4",
+                    "data.image_size=16",
+                    "data.scenes.train=64",
+                    "data.scenes.held_out=32",
+                    "model.widths=[4, 6]",
+                    "model.strides=[2, 1]",
+                    "model.predictor=[4, 6]",
+                    "model.rollout=1",
+                    "model.window=3",
+                    "model.projector=[8]",
+                    "model.code_width=8",
                 ],
             ),
             System::SignalJepa => (
