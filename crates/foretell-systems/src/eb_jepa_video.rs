@@ -65,9 +65,9 @@ impl Default for EbJepaVideoConfig {
     /// For 64 pixels and minutes on a CPU.
     fn default() -> Self {
         Self {
-            widths: vec![16, 16, 32, 16],
-            strides: vec![2, 1, 2, 1],
-            predictor: vec![16, 32, 64],
+            widths: vec![16, 16, 16],
+            strides: vec![2, 2, 1],
+            predictor: vec![16, 32],
             change: true,
             rollout: 4,
             unroll: Unroll::Chain,
@@ -156,12 +156,12 @@ impl System for EbJepaVideoConfig {
     const ROW: &'static Row = &ROW;
 
     fn train() -> TrainConfig {
-        TrainConfig { batch: 16, lr: 1e-3, weight_decay: 0.0, final_weight_decay: 0.0, ..TrainConfig::default() }
+        TrainConfig { batch: 8, lr: 2e-3, weight_decay: 0.0, final_weight_decay: 0.0, ..TrainConfig::default() }
     }
 
     /// Some minutes on two cores, for the scenes that come with the program.
     fn usual_steps(data: &ClipsConfig, _: Option<usize>) -> Option<u64> {
-        data.path.is_empty().then_some(400)
+        data.path.is_empty().then_some(600)
     }
 
     fn init(&mut self, on: &On<'_, Clips>, decisions: &mut Vec<Decision>) -> Result<Box<dyn Learner>, SystemError> {

@@ -123,7 +123,9 @@ fn the_loss_is_as_written() {
         let again = [(frame(&own, 0), frame(&own, 1)), (frame(&own, 1), first[0].clone())];
         let rows = |maps: Vec<Tensor<4>>| Tensor::cat(maps, 0).reshape([-1, WIDTH as i32]);
         let all = || (0..4).map(|at| frame(&own, at)).collect::<Vec<_>>();
-        let mut codes = |rows: Tensor<2>| ops::values(networks.projector.forward(rows, &mut Pass::Training(&mut Vec::new())).inner());
+        let codes = |rows: Tensor<2>| {
+            ops::values(networks.projector.forward(rows, &mut Pass::Training(&mut Vec::new())).inner())
+        };
         let each = 3 * PLACES * CODE;
         let (prediction, own_codes) = match unroll {
             Unroll::Chain => {
@@ -207,12 +209,8 @@ fn copying_is_right_where_nothing_moves() {
 fn both_sides_learn_unless_they_are_told_not_to() {
     let networks = networks(None);
     let gradient = |stop_gradient, weights: f64| {
-        let objective = MapRollout {
-            stop_gradient,
-            variance: weights,
-            covariance: weights,
-            ..objective((2, 4), Unroll::Chain)
-        };
+        let objective =
+            MapRollout { stop_gradient, variance: weights, covariance: weights, ..objective((2, 4), Unroll::Chain) };
         let outcome = objective.loss(&networks, &batch(&objective, 1), &CLOCK);
         let loss = ops::values(outcome.loss.clone().inner())[0];
         let mut gradients = outcome.loss.backward();

@@ -16,7 +16,7 @@ use crate::made::Bench;
 const SIZE: usize = 32;
 const BATCH: usize = 8;
 
-/// Moving scenes of 8 frames of 32 × 32 pixels on plain ground.
+/// Moving scenes of 16 frames of 32 × 32 pixels on plain ground.
 fn bench(steps: u64) -> Bench<Clips> {
     let scenes = MovingConfig {
         size: Auto::Value(SIZE),
@@ -25,7 +25,7 @@ fn bench(steps: u64) -> Bench<Clips> {
         ground: Ground::Plain,
         ..MovingConfig::default()
     };
-    let mut config = ClipsConfig { frames: 8, scenes, ..ClipsConfig::default() };
+    let mut config = ClipsConfig { frames: 16, scenes, ..ClipsConfig::default() };
     let mut opening = Opening { seed: 0, batch: 2, threads: 1, decisions: &mut Vec::new() };
     let clips = Clips::open(&mut config, &mut opening).unwrap();
     Bench { seed: 0, ..Bench::new(Some(Arc::new(clips)), config, (steps, BATCH)) }
@@ -36,7 +36,7 @@ fn small() -> EbJepaVideoConfig {
     EbJepaVideoConfig {
         widths: vec![8, 8, 8],
         strides: vec![2, 1, 1],
-        predictor: vec![8, 16],
+        predictor: vec![16, 32],
         rollout: 2,
         window: Auto::Value(5),
         projector: vec![16],
@@ -49,12 +49,8 @@ fn small() -> EbJepaVideoConfig {
 fn found(system: &EbJepaVideoConfig, steps: u64) -> (Vec<Finding>, HealthRecord) {
     let bench = bench(steps);
     let mut learner = bench.learner(system);
-    let mut config = TrainConfig {
-        batch: BATCH,
-        lr: 3e-3,
-        health_every: Auto::Value(steps),
-        ..EbJepaVideoConfig::train()
-    };
+    let mut config =
+        TrainConfig { batch: BATCH, lr: 3e-3, health_every: Auto::Value(steps), ..EbJepaVideoConfig::train() };
     config.resolve(steps, 2, &mut Vec::new());
     let root = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(&root.path().join("run"), "").unwrap();
@@ -75,21 +71,21 @@ fn figure(findings: &[Finding], key: &str, ahead: usize, row: &str) -> f64 {
 #[test]
 fn a_short_run_finds_what_moves_some_frames_ahead() {
     const COPIED: &str = "trained, last map copied";
-    let (findings, health) = found(&small(), 150);
+    let (findings, health) = found(&small(), 400);
     let ap = |ahead, row| figure(&findings, "detection", ahead, row);
     let error = |ahead, row| figure(&findings, "rollout", ahead, row);
-    for ahead in 0..=6 {
+    for ahead in 0..=8 {
         let rows = [TRAINED, UNTRAINED, COPIED, "pixels, last frame copied", "trained, the frame itself seen"];
         println!("{ahead}: {:?}", rows.map(|row| ap(ahead, row)));
     }
-    for ahead in 1..=6 {
+    for ahead in 1..=8 {
         println!("{ahead}: {:?}", [TRAINED, COPIED, UNTRAINED].map(|row| error(ahead, row)));
     }
     assert_eq!(health.health.verdict, Verdict::Healthy, "{health:#?}");
     // Of the frame that is seen all rows of one network are one.
     assert_eq!(ap(0, TRAINED), ap(0, COPIED));
     assert!(ap(0, TRAINED) > 0.6, "{}", ap(0, TRAINED));
-    assert!(ap(2, TRAINED) > ap(2, COPIED) + 0.05 && error(2, TRAINED) < 0.9 * error(2, COPIED));
+    assert!(ap(2, TRAINED) > ap(2, COPIED) + 0.03 && error(2, TRAINED) < 0.85 * error(2, COPIED));
     // An untrained predictor says that little changes.
     assert!((error(1, UNTRAINED) / error(1, "untrained, last map copied") - 1.0).abs() < 0.1);
 }
@@ -104,7 +100,10 @@ fn without_its_two_terms_codes_collapse() {
 fn the_released_way_of_rolling_out_takes_steps_too() {
     let released = EbJepaVideoConfig { unroll: Unroll::Parallel, change: false, ..small() };
     let (findings, _) = found(&released, 4);
-    assert_eq!(findings.iter().map(|finding| finding.key.as_str()).collect::<Vec<_>>(), ["detection", "detections", "rollout"]);
+    assert_eq!(
+        findings.iter().map(|finding| finding.key.as_str()).collect::<Vec<_>>(),
+        ["detection", "detections", "rollout"]
+    );
     assert!(findings.iter().all(|finding| finding.missing_control().is_none() && finding.fault().is_none()));
     let official = EbJepaVideoConfig::official();
     assert_eq!((official.rollout, official.variance, official.covariance), (4, 10.0, 100.0));
@@ -124,8 +123,8 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         (EbJepaVideoConfig { predictor: Vec::new(), ..small() }, "`model.predictor`"),
         (EbJepaVideoConfig { rollout: 0, ..small() }, "`model.rollout`"),
         (EbJepaVideoConfig { rollout: 4, ..small() }, "`model.window`"),
-        (EbJepaVideoConfig { window: Auto::Value(9), ..small() }, "the 8 frames of `data.frames`"),
-        (EbJepaVideoConfig { rollout: 7, window: Auto::Auto, ..small() }, "`data.frames`"),
+        (EbJepaVideoConfig { window: Auto::Value(17), ..small() }, "the 16 frames of `data.frames`"),
+        (EbJepaVideoConfig { rollout: 15, window: Auto::Auto, ..small() }, "`data.frames`"),
         (EbJepaVideoConfig { projector: vec![0], ..small() }, "`model.projector`"),
         (EbJepaVideoConfig { variance: f64::NAN, ..small() }, "`model.variance`"),
         (EbJepaVideoConfig { covariance: -1.0, ..small() }, "`model.covariance`"),

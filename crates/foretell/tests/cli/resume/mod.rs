@@ -102,7 +102,8 @@ impl World {
         for file in ["encoder.safetensors", "metrics.jsonl"] {
             same_bytes(&reference.join(file), &run.join(file));
         }
-        let more = [System::Iwm, System::McJepa, System::EbJepaVideo, System::LatPfn, System::SignalJepa, System::StJema];
+        let more =
+            [System::Iwm, System::McJepa, System::EbJepaVideo, System::LatPfn, System::SignalJepa, System::StJema];
         if system.of_a_world() || more.contains(&system) {
             same_bytes(&reference.join("model.safetensors"), &run.join("model.safetensors"));
         }
