@@ -71,7 +71,7 @@ fn figure(findings: &[Finding], key: &str, ahead: usize, row: &str) -> f64 {
 #[test]
 fn a_short_run_finds_what_moves_some_frames_ahead() {
     const COPIED: &str = "trained, last map copied";
-    let (findings, health) = found(&small(), 400);
+    let (findings, health) = found(&small(), 280);
     let ap = |ahead, row| figure(&findings, "detection", ahead, row);
     let error = |ahead, row| figure(&findings, "rollout", ahead, row);
     for ahead in 0..=8 {
@@ -85,7 +85,8 @@ fn a_short_run_finds_what_moves_some_frames_ahead() {
     // Of the frame that is seen all rows of one network are one.
     assert_eq!(ap(0, TRAINED), ap(0, COPIED));
     assert!(ap(0, TRAINED) > 0.6, "{}", ap(0, TRAINED));
-    assert!(ap(2, TRAINED) > ap(2, COPIED) + 0.03 && error(2, TRAINED) < 0.85 * error(2, COPIED));
+    assert!(ap(1, TRAINED) > ap(1, COPIED) + 0.03 && ap(2, TRAINED) > ap(2, COPIED) + 0.02);
+    assert!(error(2, TRAINED) < 0.85 * error(2, COPIED));
     // An untrained predictor says that little changes.
     assert!((error(1, UNTRAINED) / error(1, "untrained, last map copied") - 1.0).abs() < 0.1);
 }
