@@ -132,8 +132,8 @@ fn the_loss_is_as_written() {
                 let second = both(again, 1);
                 let all = codes(rows([all(), first, second].concat()));
                 let of = |map: usize| &all[map * each..][..each];
-                let one = (apart(of(4), of(2)) + apart(of(5), of(3))) / 2.0;
-                ((one + apart(of(6), of(3))) / 2.0, all[..4 * each].to_vec())
+                let one = f64::midpoint(apart(of(4), of(2)), apart(of(5), of(3)));
+                (f64::midpoint(one, apart(of(6), of(3))), all[..4 * each].to_vec())
             }
             Unroll::Parallel => {
                 let second = both(again, 2);
@@ -141,7 +141,7 @@ fn the_loss_is_as_written() {
                 let true_two = || vec![frame(&own, 0), frame(&own, 1)];
                 let one = apart(&codes(rows([true_two(), first].concat())), &truth);
                 let two = apart(&codes(rows([true_two(), second].concat())), &truth);
-                ((one + two) / 2.0, truth)
+                (f64::midpoint(one, two), truth)
             }
         };
         let [variance, covariance] = spread(&own_codes);
