@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(of([true, true, false, false, false]), 1.0);
         // Where nothing is told apart it is the share of what is sought.
         assert_eq!(average_precision(&mut [(0.5, false), (0.5, true), (0.5, false), (0.5, false)]), Some(0.25));
-        assert_eq!(average_precision(&mut [(0.9, true), (0.5, false), (0.5, true)]), Some((1.0 + 2.0 / 3.0) / 2.0));
+        let tied = average_precision(&mut [(0.9, true), (0.5, false), (0.5, true)]);
+        assert_eq!(tied, Some(f64::midpoint(1.0, 2.0 / 3.0)));
         assert_eq!(average_precision(&mut [(0.5, false)]), None);
     }
 }
