@@ -199,7 +199,9 @@ mod tests {
             } else {
                 assert_eq!(futures.len(), 2);
                 let side = futures.iter().position(|future| *future == after).expect("what comes is a future");
-                assert!((futures[1][0] - futures[0][0] - 2.0 * ASIDE).abs() < 1e-5);
+                // A push may end at an edge.
+                let apart = futures[1][0] - futures[0][0] - 2.0 * ASIDE;
+                assert!((-PUSH..1e-5).contains(&apart), "{futures:?}");
                 sides[side] += 1;
             }
         }
