@@ -231,9 +231,12 @@ fn every_world_is_learnt_in_and_planned_in() {
     for world in WorldConfig::NAMES {
         let run = root.path().join(world);
         small_run_with(world, &run, &["judge.episodes=0"]);
-        assert_eq!(controlled(&run), ["places", "forecast", "energy"]);
+        // Where chance decides, nobody knows the shortest way.
+        let chance = world == "galton";
+        let found = ["places", "forecast", "energy", "chance"];
+        assert_eq!(controlled(&run), found[..if chance { 4 } else { 3 }], "{world}");
         let outcome = planned(&[run.to_str().unwrap(), "--episodes", "2", "--planner", "random"], "2");
-        assert_eq!((&outcome["world"], outcome["controls"]["oracle"].is_number()), (&world.into(), true));
+        assert_eq!((&outcome["world"], outcome["controls"]["oracle"].is_number()), (&world.into(), !chance));
     }
 }
 

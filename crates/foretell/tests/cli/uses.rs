@@ -57,7 +57,7 @@ fn a_run_is_probed_embedded_and_inspected() {
     assert_eq!(summary["probes"].as_array().map(Vec::len), Some(6), "three features, two probes");
     // Two of the seven held-out images are of the class that most training images have.
     assert_eq!(summary["chance"], serde_json::json!([{ "factor": "class", "accuracy": 2.0 / 7.0 }]));
-    assert_eq!(controlled(Path::new(run)), ["probes", "features", "neighbours", "alike", "masks", "lidar"]);
+    assert_eq!(controlled(Path::new(run)), ["probes", "features", "neighbours", "alike", "masks", "lidar", "energy"]);
 
     let again = json(&["probe", run, "--json"]);
     assert_eq!(again["probes"], summary["probes"], "the same encoder on the same images");
