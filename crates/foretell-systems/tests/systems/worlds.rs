@@ -16,7 +16,7 @@ use foretell_ops as ops;
 use foretell_systems::c_jepa::CJepaConfig;
 use foretell_systems::eb_jepa::EbJepaConfig;
 use foretell_systems::frame_model::FrameEncoder;
-use foretell_systems::heads::ActorConfig;
+use foretell_systems::heads::{ActorConfig, ReachConfig};
 use foretell_systems::le_wm::LeWmConfig;
 use foretell_systems::{JudgeConfig, Judging, System};
 use foretell_train::{Fit, Health, Learner, RunFolder, Silent, TrainConfig, Verdict, Which, fit, settle};
@@ -111,10 +111,15 @@ fn a_latent_variable_says_which_of_two_futures_comes_and_nothing_else() {
     assert_eq!((dear("chance_said", "chance decides"), dear("chance_said", "it does not")), (0.0, 0.0));
 }
 
-/// The paper's terms and networks, at our sizes.
+/// The paper's terms and networks, smaller.
 fn paper() -> EbJepaConfig {
     // So few steps get farther from He's weights.
-    EbJepaConfig { width: EbJepaConfig::default().width, he: true, ..EbJepaConfig::official() }
+    EbJepaConfig { width: 64, inverse: 64, he: true, ..EbJepaConfig::official() }
+}
+
+/// Play in Two Rooms, in small pictures.
+fn rooms() -> PlaySettings {
+    PlaySettings { world: WorldConfig::two_rooms(16), ..PlaySettings::default() }
 }
 
 /// The objective, and the networks that a learner holds.
@@ -147,7 +152,9 @@ fn error(a: Tensor<2>, b: Tensor<2>) -> f32 {
 
 #[test]
 fn what_is_foretold_is_nearer_than_what_was_seen_last() {
-    let (bench, config) = (bench(PlaySettings::default(), 340), paper());
+    // Small networks and pictures take longer to get there.
+    let config = EbJepaConfig { width: EbJepaConfig::default().width, he: true, ..EbJepaConfig::official() };
+    let bench = bench(PlaySettings::default(), 340);
     let (learner, health) = trained(&bench, &config);
     assert_eq!(health.verdict, Verdict::Healthy, "{health:#?}");
     let (objective, networks) = recurrent(&bench, &config, learner.as_ref(), Which::Trained);
@@ -184,7 +191,7 @@ fn what_is_foretold_is_nearer_than_what_was_seen_last() {
 #[test]
 fn without_its_variance_term_it_collapses() {
     let terms = Terms { variance: 0.0, covariance: 0.0, inverse_dynamics: 0.0, ..Terms::default() };
-    let (_, health) = trained(&bench(PlaySettings::default(), 150), &EbJepaConfig { terms, ..paper() });
+    let (_, health) = trained(&bench(rooms(), 150), &EbJepaConfig { terms, ..paper() });
     assert_ne!(health.verdict, Verdict::Healthy, "{health:#?}");
 }
 
@@ -241,7 +248,7 @@ fn le_wm_looks_through_a_transformer_too() {
 
 #[test]
 fn policies_learn_from_the_same_play_and_beat_chance() {
-    let bench = bench(PlaySettings::default(), 80);
+    let bench = bench(rooms(), 80);
     let (learner, _) = trained(&bench, &paper());
     let (imagination, play) = (imagination(learner.as_ref(), Which::Trained, 1), play(&bench));
     let world = play.world().as_ref();
@@ -261,10 +268,17 @@ fn policies_learn_from_the_same_play_and_beat_chance() {
 #[test]
 fn steps_between_places_are_learnt_from_play_that_explores() {
     let explore = ExploreSettings { layouts: 40, episodes: 12, places: 8 };
-    let bench = bench(PlaySettings { explore, ..PlaySettings::default() }, 160);
+    let bench = bench(PlaySettings { explore, ..rooms() }, 160);
     // Behind the steps of the rest follow those of the actor, on latents that stand still.
-    let config =
-        EbJepaConfig { actor: ActorConfig { steps: 120, ..ActorConfig::default() }, ..EbJepaConfig::default() };
+    let config = EbJepaConfig {
+        width: 64,
+        hidden: vec![128, 128],
+        mixer: vec![64],
+        inverse: 64,
+        reach: ReachConfig { width: 128 },
+        actor: ActorConfig { steps: 120, width: 128, ..ActorConfig::default() },
+        ..EbJepaConfig::default()
+    };
     let (learner, _) = trained(&bench, &config);
     assert_eq!(imagination(learner.as_ref(), Which::Trained, 1).gauge(), Gauge::Steps);
     // Other windows of the explored layouts, and one who always says the same number: the best there is, the median.
