@@ -144,8 +144,7 @@ impl System for VJepa2AcConfig {
 
     /// A frame after every fourth action: what a frozen encoder sees changes little after one.
     fn data() -> ExperienceConfig {
-        let ExperienceConfig::Play(explored) = ExperienceConfig::explored() else { unreachable!("play explores") };
-        ExperienceConfig::Play(PlaySettings { window: 5, frameskip: 4, ..explored })
+        ExperienceConfig::Play(PlaySettings { window: 5, frameskip: 4, ..PlaySettings::explored() })
     }
 
     fn ask(&self, data: &mut ExperienceConfig, decisions: &mut Vec<Decision>) -> Result<(), SystemError> {

@@ -5,6 +5,8 @@
 
 use burn::tensor::Tensor;
 use foretell_data::Window;
+use foretell_jepa::dynamics::LatentVariable;
+use foretell_ops as ops;
 
 use crate::imagination::Imagination;
 use crate::watched::Watched;
@@ -62,7 +64,7 @@ impl Energies {
 
     fn add(&mut self, imagination: &Imagination, windows: &[Window]) {
         let model = &imagination.model;
-        let history = model.history();
+        let (history, variable) = (model.history(), model.variable());
         let beginnings: Vec<Window> = windows.iter().map(|window| beginning(window, history + 1)).collect();
         let watched = Watched::of(imagination, &beginnings);
         let (x, y) = (watched.seen(history, history), &watched.latents[history]);
@@ -70,7 +72,13 @@ impl Energies {
         let (mut least, mut least_other) = (vec![f32::INFINITY; windows.len()], vec![f32::INFINITY; windows.len()]);
         for by in 0..ACTIONS {
             let action = turned(&watched.actions[history - 1], by);
-            let energy = |there: &Tensor<3>| model.variable().infer(model.as_ref(), &x, &action, there).free_energy;
+            // Without a latent variable one step serves all that may have come.
+            let foretold =
+                (variable == LatentVariable::None).then(|| model.step(x.clone(), action.clone()).newest().clone());
+            let energy = |there: &Tensor<3>| match &foretold {
+                Some(foretold) => ops::values(model.energy(foretold.clone(), there.clone())),
+                None => variable.infer(model.as_ref(), &x, &action, there).free_energy,
+            };
             let (here, there) = (energy(y), energy(&other));
             for (least, energies) in [(&mut least, &here), (&mut least_other, &there)] {
                 least.iter_mut().zip(energies).for_each(|(least, energy)| *least = least.min(*energy));

@@ -171,6 +171,13 @@ fn setting(error: impl ToString) -> DataError {
     DataError::Setting(error.to_string())
 }
 
+impl PlaySettings {
+    /// Play in which enough layouts are explored first for a model to learn steps between places.
+    pub fn explored() -> Self {
+        Self { explore: ExploreSettings { layouts: 1500, episodes: 16, places: 8 }, ..Self::default() }
+    }
+}
+
 impl ExperienceConfig {
     /// Brings windows to the length that a model is best given where nothing is said, and refuses those that hold nothing
     /// behind the `history` observations that it looks back on.
@@ -232,8 +239,7 @@ impl ExperienceConfig {
 
     /// Play in which enough layouts are explored first for a model to learn steps between places.
     pub fn explored() -> Self {
-        let explore = ExploreSettings { layouts: 1500, episodes: 16, places: 8 };
-        Self::Play(PlaySettings { explore, ..PlaySettings::default() })
+        Self::Play(PlaySettings::explored())
     }
 
     /// Leaves out the exploration where nobody looks at what is explored; where steps between places are asked for by the setting of

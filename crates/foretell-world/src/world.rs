@@ -167,7 +167,7 @@ pub trait World: Send + Sync {
     fn step(&self, layout: &[f32], state: &mut [f32], action: &[f32]);
 
     /// The states that may follow, each as likely as the next, where chance decides between several and [`step`](Self::step) goes on to one
-    /// of them by what a state holds and no observation shows; none where what comes is certain.
+    /// of them by what a state holds and no observation shows; none where what comes is certain. Judges know no layouts: they ask with an empty one.
     fn futures(&self, _layout: &[f32], _state: &[f32], _action: &[f32]) -> Vec<Vec<f32>> {
         Vec::new()
     }
