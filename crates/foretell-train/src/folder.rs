@@ -43,7 +43,13 @@ impl RunFolder {
     /// A folder that already holds a run.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
         let folder = Self(path.to_owned());
-        if folder.config().is_file() { Ok(folder) } else { Err(TrainError::NoRun(path.to_owned())) }
+        match fs::metadata(folder.config()) {
+            Ok(config) if config.is_file() => Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(TrainError::io("read", &folder.config())(error))
+            }
+            _ => Err(TrainError::NoRun(path.to_owned())),
+        }
     }
 
     /// The folder itself.

@@ -9,8 +9,9 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ const HELD: usize = 4;
 const SEEDS: u32 = 1 << 24;
 /// How long a program may take to end once nobody asks it anything.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take over one answer where nothing else is said; environments that start a simulator take half a minute.
+const LONGEST_ANSWER: Duration = Duration::from_secs(300);
+const MOST_SECONDS: u64 = 86_400;
 
 /// What a program is asked.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -180,7 +184,8 @@ struct Behaved {
 struct Running {
     child: Child,
     asked: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    /// Its lines; a thread reads them, so that a program that says nothing is not waited for without end.
+    answers: Receiver<std::io::Result<String>>,
 }
 
 impl Running {
@@ -192,23 +197,39 @@ impl Running {
         std::os::unix::process::CommandExt::process_group(&mut starts, 0);
         let mut child = starts.spawn().map_err(|error| format!("cannot be started: {error}"))?;
         let asked = child.stdin.take();
-        let answers = child.stdout.take().ok_or("has no output")?;
-        Ok(Self { child, asked, answers: BufReader::new(answers) })
+        let mut said = BufReader::new(child.stdout.take().ok_or("has no output")?);
+        let (tell, answers) = sync_channel(1);
+        std::thread::spawn(move || {
+            loop {
+                let mut line = String::new();
+                let read = (&mut said).take(LONGEST_LINE).read_line(&mut line).map(|_| line);
+                let last = !matches!(&read, Ok(line) if line.ends_with('\n'));
+                if tell.send(read).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, asked, answers })
     }
 
     /// The answer's line.
-    fn ask(&mut self, ask: &Ask<'_>) -> Result<String, String> {
+    fn ask(&mut self, ask: &Ask<'_>, patience: Duration) -> Result<String, String> {
         let mut line = serde_json::to_string(ask).map_err(|error| error.to_string())?;
         line.push('\n');
         let told = self.asked.as_mut().map(|pipe| pipe.write_all(line.as_bytes()).and_then(|()| pipe.flush()));
-        let mut answer = String::new();
-        let read = (&mut self.answers).take(LONGEST_LINE).read_line(&mut answer);
-        match (told, read) {
-            (Some(Ok(())), Ok(read)) if read > 0 && answer.ends_with('\n') => Ok(answer),
-            (_, Ok(_)) if answer.len() as u64 >= LONGEST_LINE => {
+        match (told, self.answers.recv_timeout(patience)) {
+            (Some(Ok(())), Ok(Ok(answer))) if answer.ends_with('\n') => Ok(answer),
+            (_, Ok(Ok(answer))) if answer.len() as u64 >= LONGEST_LINE => {
                 Err("answered with a line that does not end".to_owned())
             }
-            (_, Err(error)) => Err(format!("answered with what is no text: {error}")),
+            (_, Ok(Err(error))) => Err(format!("answered with what is no text: {error}")),
+            (_, Err(RecvTimeoutError::Timeout)) => {
+                let (seconds, longer) = (patience.as_secs(), Program::SECONDS);
+                Err(format!(
+                    "has not answered `{}` within {seconds} s: if it takes longer, let {longer} name a larger number",
+                    ask.name()
+                ))
+            }
             _ => Err(format!("ended ({}) instead of answering", self.ended())),
         }
     }
@@ -256,6 +277,8 @@ pub struct Program {
     said: Said,
     spec: Spec,
     running: Vec<Mutex<Option<Running>>>,
+    /// How long an answer may take.
+    patience: Duration,
     failed: OnceLock<WorldError>,
 }
 
@@ -264,6 +287,8 @@ impl Program {
     pub const NAME: &'static str = "program";
     /// The variable of the environment that names the program and its arguments.
     pub const VARIABLE: &'static str = "FORETELL_WORLD";
+    /// The variable that says how many seconds an answer may take at most; 300 without it.
+    pub const SECONDS: &'static str = "FORETELL_WORLD_SECONDS";
 
     /// The program that the environment names, which must play the world of this name unless that is empty.
     pub fn of_environment(expected: &str) -> Result<Self, WorldError> {
@@ -277,7 +302,7 @@ impl Program {
                 Self::NAME
             )));
         }
-        let world = Self::new(command)?;
+        let world = Self::new(command, Self::patience()?)?;
         if !expected.is_empty() && world.spec.name != expected {
             return Err(WorldError::Setting(format!(
                 "`data.world.name` is `{expected}`, and the program that {variable} names plays `{}`: name the one that plays `{expected}`",
@@ -287,18 +312,31 @@ impl Program {
         Ok(world)
     }
 
-    /// A program and its arguments, started.
-    pub fn new(command: Vec<String>) -> Result<Self, WorldError> {
+    /// How long an answer may take, as the environment says.
+    fn patience() -> Result<Duration, WorldError> {
+        let Ok(text) = std::env::var(Self::SECONDS) else { return Ok(LONGEST_ANSWER) };
+        let seconds = text.parse().ok().filter(|seconds| (1..=MOST_SECONDS).contains(seconds));
+        let range = || {
+            WorldError::Setting(format!(
+                "{} says how many seconds an answer of the world's program may take, a whole number from 1 to {MOST_SECONDS}, found `{text}`",
+                Self::SECONDS
+            ))
+        };
+        seconds.map(Duration::from_secs).ok_or_else(range)
+    }
+
+    /// A program and its arguments, started; it may take so long over an answer and no longer.
+    pub fn new(command: Vec<String>, patience: Duration) -> Result<Self, WorldError> {
         let mut first = Running::start(&command).map_err(|what| told(&command, &what))?;
-        let said = Self::handshake(&mut first).map_err(|what| told(&command, &what))?;
+        let said = Self::handshake(&mut first, patience).map_err(|what| told(&command, &what))?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let running: Vec<_> = (0..threads).map(|_| Mutex::new(None)).collect();
         *running[thread() % threads].lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
-        Ok(Self { command, spec: said.spec(), said, running, failed: OnceLock::new() })
+        Ok(Self { command, spec: said.spec(), said, running, patience, failed: OnceLock::new() })
     }
 
-    fn handshake(running: &mut Running) -> Result<Said, String> {
-        let said: Said = answer(&Ask::Spec, &running.ask(&Ask::Spec)?)?;
+    fn handshake(running: &mut Running, patience: Duration) -> Result<Said, String> {
+        let said: Said = answer(&Ask::Spec, &running.ask(&Ask::Spec, patience)?)?;
         said.wrong().map_or(Ok(said), |wrong| Err(format!("answered `spec`, but {wrong}")))
     }
 
@@ -309,12 +347,12 @@ impl Program {
             running
         } else {
             let mut started = Running::start(&self.command)?;
-            if Self::handshake(&mut started)? != self.said {
+            if Self::handshake(&mut started, self.patience)? != self.said {
                 return Err("answered `spec` otherwise than when it was started first".to_owned());
             }
             slot.insert(started)
         };
-        answer(ask, &running.ask(ask)?)
+        answer(ask, &running.ask(ask, self.patience)?)
     }
 
     /// What is asked, or nothing from the first failure on; `fits` says what is wrong with an answer.

@@ -485,6 +485,7 @@ fn tried(shop: &Workshop<'_>) -> Result<(), Error> {
     if *task != Task::Flee {
         if args.cloning > 0 {
             let config = PolicyConfig { seed: args.seed, steps: args.cloning, ..PolicyConfig::default() };
+            say(format_args!("cloning behaviour in {} steps, to compare", args.cloning));
             let mut cloned = GoalPolicy::cloned(&imaginer.playground.play, &config, &imagination.device);
             controls.push(line("behaviour cloning".to_owned(), all, &mut cloned)?);
         }

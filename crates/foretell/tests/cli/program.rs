@@ -108,6 +108,18 @@ fn what_a_program_does_wrong_is_told_in_one_sentence() {
     }
 }
 
+#[test]
+fn a_program_that_says_nothing_is_not_waited_for_without_end() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("run");
+    let arguments = training(&run, &[]);
+    let asked =
+        |seconds: &str| with(&dot("silent 3"), &arguments).env("FORETELL_WORLD_SECONDS", seconds).output().unwrap();
+    one_sentence(&asked("1"), &["has not answered `", "within 1 s", "FORETELL_WORLD_SECONDS"]);
+    one_sentence(&asked("soon"), &["FORETELL_WORLD_SECONDS", "from 1 to 86400", "found `soon`"]);
+    assert!(!run.exists(), "a run was begun");
+}
+
 /// The program ends in the middle of a training: what was kept goes on with one that lives.
 #[test]
 fn a_program_that_ends_leaves_a_run_that_goes_on() {

@@ -11,12 +11,18 @@
 //! block covers more than 0.95 of it, or by the looser rule within 20 pixels and 20 degrees. `oracle` is a scripted expert that pushes
 //! where a push along the face brings the block nearest; `greedy` makes straight for the block; play goes for places on and about it.
 
-use std::f64::consts::{FRAC_PI_4, PI, TAU};
+mod expert;
+mod tee;
+
+use std::f64::consts::{FRAC_PI_4, PI};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rapier2d::prelude::{ColliderBuilder, MassProperties, PhysicsWorld, RigidBodyBuilder, Vector};
+
+use expert::Expert;
+use tee::{BOXES, CENTRE, EXTENT, INERTIA, Pose, between, length, turn};
 
 use crate::world::{Episode, Reach, Scene, Spec, Split, World, WorldError};
 
@@ -26,14 +32,6 @@ const INSIDE: (f64, f64) = (22.0, 490.0);
 const RADIUS: f64 = 15.0;
 /// The walls' inner faces.
 const WALLS: (f64, f64) = (7.0, 505.0);
-/// The block's boxes about its origin: their middles and half sides.
-const BOXES: [([f64; 2], [f64; 2]); 2] = [([0.0, 15.0], [60.0, 15.0]), ([0.0, 75.0], [15.0, 45.0])];
-/// Its area, centre of mass, and moment of inertia over its mass, as gym-pusht sets them.
-const AREA: f64 = 6300.0;
-const CENTRE: [f64; 2] = [0.0, 45.0];
-const INERTIA: f64 = 7875.0;
-/// Farther from the centre of mass than this no point of it lies.
-const EXTENT: f64 = 80.0;
 /// The pose that is asked for.
 const GOAL: [f64; 3] = [256.0, 256.0, FRAC_PI_4];
 /// The agent sinks so far into the block; where a wall holds the block, it stops there.
@@ -51,13 +49,6 @@ const UNIT: f64 = 100.0;
 const COVERED: f64 = 0.95;
 /// Or, by the looser rule, nearer than this, in pixels and radians.
 const LOOSE: (f64, f64) = (20.0, PI / 9.0);
-/// Points of the block whose displacement is its distance from a goal.
-const MARKS: [[f64; 2]; 3] = [[-60.0, 15.0], [60.0, 15.0], [0.0, 120.0]];
-/// The expert begins a push so far off the block, goes around at this distance from its centre of mass, and for a pixel less of
-/// error goes a good way.
-const GAP: f64 = 4.0;
-const AROUND: f64 = EXTENT + RADIUS + 12.0;
-const TRAVEL: f64 = 0.004;
 /// Steps of a plan on the true dynamics.
 const AFFORDABLE: u64 = 2000;
 /// Steps of play before an offset task begins, at most.
@@ -71,110 +62,7 @@ pub struct PushT {
     /// Steps of play from start to goal; 0 for the published goal.
     offset: usize,
     loose: bool,
-    /// What the expert may push at: points of the outline and the directions out of it.
-    faces: Vec<([f64; 2], [f64; 2])>,
-}
-
-/// A pose of the block.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Pose {
-    at: [f64; 2],
-    angle: f64,
-}
-
-impl Pose {
-    fn of(state: &[f32]) -> Self {
-        Self { at: [f64::from(state[4]), f64::from(state[5])], angle: f64::from(state[6]) }
-    }
-
-    fn turned(self, [x, y]: [f64; 2]) -> [f64; 2] {
-        let (sin, cos) = self.angle.sin_cos();
-        [cos * x - sin * y, sin * x + cos * y]
-    }
-
-    /// A point of the block on the table.
-    fn out(self, point: [f64; 2]) -> [f64; 2] {
-        let turned = self.turned(point);
-        [self.at[0] + turned[0], self.at[1] + turned[1]]
-    }
-
-    /// A point of the table about the block.
-    fn into(self, point: [f64; 2]) -> [f64; 2] {
-        let (sin, cos) = self.angle.sin_cos();
-        let [x, y] = [point[0] - self.at[0], point[1] - self.at[1]];
-        [cos * x + sin * y, cos * y - sin * x]
-    }
-
-    /// How far a point of the table is from the block; inside it is below 0.
-    fn clearance(self, point: [f64; 2]) -> f64 {
-        let point = self.into(point);
-        let box_of = |(middle, half): ([f64; 2], [f64; 2])| {
-            let off: [f64; 2] = std::array::from_fn(|i| (point[i] - middle[i]).abs() - half[i]);
-            off[0].max(0.0).hypot(off[1].max(0.0)) + off[0].max(off[1]).min(0.0)
-        };
-        BOXES.into_iter().map(box_of).fold(f64::INFINITY, f64::min)
-    }
-
-    /// Mean displacement of its marks from another pose.
-    fn apart(self, other: Self) -> f64 {
-        let marks = MARKS.map(|mark| length(between(self.out(mark), other.out(mark))));
-        marks.iter().sum::<f64>() / marks.len() as f64
-    }
-
-    /// Corners of its boxes, in order around each.
-    fn corners(self) -> [[[f64; 2]; 4]; 2] {
-        BOXES.map(|(middle, half)| {
-            [[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]
-                .map(|side: [f64; 2]| self.out([middle[0] + side[0] * half[0], middle[1] + side[1] * half[1]]))
-        })
-    }
-
-    /// Share of another pose that it covers.
-    fn covers(self, other: Self) -> f64 {
-        let (own, others) = (self.corners(), other.corners());
-        own.iter().flat_map(|a| others.iter().map(|b| overlap(a, b))).sum::<f64>() / AREA
-    }
-}
-
-fn between(from: [f64; 2], to: [f64; 2]) -> [f64; 2] {
-    [to[0] - from[0], to[1] - from[1]]
-}
-
-fn length(of: [f64; 2]) -> f64 {
-    of[0].hypot(of[1])
-}
-
-fn cross(a: [f64; 2], b: [f64; 2]) -> f64 {
-    a[0] * b[1] - a[1] * b[0]
-}
-
-/// The way around from one angle to another, −π to π.
-fn turn(from: f64, to: f64) -> f64 {
-    (to - from + PI).rem_euclid(TAU) - PI
-}
-
-/// Area that two convex polygons of the same sense share (Sutherland and Hodgman, 1974).
-fn overlap(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
-    let mut left = a.to_vec();
-    for (i, from) in b.iter().enumerate() {
-        let edge = between(*from, b[(i + 1) % b.len()]);
-        let inside = |point: [f64; 2]| cross(edge, between(*from, point));
-        let mut cut = Vec::new();
-        for (j, here) in left.iter().enumerate() {
-            let next = left[(j + 1) % left.len()];
-            let (now, then) = (inside(*here), inside(next));
-            if now >= 0.0 {
-                cut.push(*here);
-            }
-            if (now < 0.0) != (then < 0.0) {
-                let share = now / (now - then);
-                cut.push([0, 1].map(|k| here[k] + share * (next[k] - here[k])));
-            }
-        }
-        left = cut;
-    }
-    let twice: f64 = (0..left.len()).map(|i| cross(left[i], left[(i + 1) % left.len()])).sum();
-    twice.abs() / 2.0
+    expert: Expert,
 }
 
 /// Of its target's offset, and of its velocity, how much the agent moves in one action.
@@ -217,7 +105,7 @@ impl PushT {
             action: 2,
             reach: Reach::Box(1.0),
         };
-        Ok(Self { spec, offset, loose, faces: faces() })
+        Ok(Self { spec, offset, loose, expert: Expert::new() })
     }
 
     /// A pose anywhere between the walls, and an agent beside it.
@@ -254,81 +142,6 @@ impl PushT {
             .map(|i| ((by[i] - of_speed * f64::from(state[2 + i])) / of_offset / UNIT).clamp(-1.0, 1.0) as f32)
             .collect()
     }
-}
-
-fn inside(place: [f64; 2]) -> bool {
-    place.iter().all(|x| (INSIDE.0..=INSIDE.1).contains(x))
-}
-
-/// Whether the agent gets from one place to another without touching the block; one that touches it must move away.
-fn open(pose: Pose, from: [f64; 2], to: [f64; 2]) -> bool {
-    let (way, touching) = (between(from, to), pose.clearance(from));
-    let steps = (length(way) / 4.0).ceil().max(1.0);
-    (1..=steps as u32).all(|k| {
-        let share = f64::from(k) / steps;
-        let place = [0, 1].map(|i| from[i] + share * way[i]);
-        pose.clearance(place) > (RADIUS + 1.0).min(touching + 0.5 * share * length(way))
-    })
-}
-
-/// Where to go first on the shortest way that is free, by a ring of places around the block; `None` if there is none.
-fn around(pose: Pose, from: [f64; 2], to: [f64; 2]) -> Option<[f64; 2]> {
-    const RING: u32 = 24;
-    if open(pose, from, to) {
-        return Some(to);
-    }
-    let centre = pose.out(CENTRE);
-    let ring = (0..RING).map(|i| {
-        let (sin, cos) = (TAU * f64::from(i) / f64::from(RING)).sin_cos();
-        [centre[0] + AROUND * cos, centre[1] + AROUND * sin].map(|x| x.clamp(INSIDE.0, INSIDE.1))
-    });
-    let places: Vec<[f64; 2]> = std::iter::once(to).chain(ring).collect();
-    // From the end backwards (Dijkstra); the answer is the place from which the rest is shortest.
-    let mut left = vec![f64::INFINITY; places.len()];
-    let mut done = vec![false; places.len()];
-    left[0] = 0.0;
-    loop {
-        let here = (0..places.len()).filter(|i| !done[*i]).min_by(|a, b| left[*a].total_cmp(&left[*b]))?;
-        if !left[here].is_finite() {
-            break;
-        }
-        done[here] = true;
-        for next in (0..places.len()).filter(|i| !done[*i]).collect::<Vec<_>>() {
-            let through = left[here] + length(between(places[next], places[here]));
-            if through < left[next] && open(pose, places[next], places[here]) {
-                left[next] = through;
-            }
-        }
-        if done.iter().all(|done| *done) {
-            break;
-        }
-    }
-    let whole = |i: &usize| left[*i] + length(between(from, places[*i]));
-    let seen = (0..places.len()).filter(|i| left[*i].is_finite() && open(pose, from, places[*i]));
-    seen.min_by(|a, b| whole(a).total_cmp(&whole(b))).map(|i| places[i])
-}
-
-/// Points along the block's outline, a few pixels apart, at which a disk can lie.
-fn faces() -> Vec<([f64; 2], [f64; 2])> {
-    let still = Pose { at: [0.0; 2], angle: 0.0 };
-    let mut faces = Vec::new();
-    for (middle, half) in BOXES {
-        for (axis, side) in [(0, -1.0), (0, 1.0), (1, -1.0), (1, 1.0)] {
-            let mut out = [0.0; 2];
-            out[axis] = side;
-            let count = (half[1 - axis] / 3.0) as i32;
-            for step in -count..=count {
-                let mut point = middle;
-                point[axis] += side * half[axis];
-                point[1 - axis] += (half[1 - axis] - 1.0) * f64::from(step) / f64::from(count);
-                let [touching, before] = [RADIUS, RADIUS + GAP].map(|by| [0, 1].map(|i| point[i] + by * out[i]));
-                if still.clearance(touching) > RADIUS - 1e-6 && still.clearance(before) > RADIUS + 1.5 {
-                    faces.push((point, out));
-                }
-            }
-        }
-    }
-    faces
 }
 
 /// The engine's own unit.
@@ -516,51 +329,8 @@ impl World for PushT {
             && Pose::of(state).clearance(agent(state)) > RADIUS - SUNK
     }
 
-    /// Pushes at the point of the outline where a push along the face, by the laws of an inelastic blow, brings the block nearest to its goal;
-    /// goes around the block to get there.
     fn oracle(&self, _: &[f32], state: &[f32], goal: &[f32]) -> Option<Vec<f32>> {
-        let (pose, there, here) = (Pose::of(state), Pose::of(goal), agent(state));
-        let best = self
-            .faces
-            .iter()
-            .filter_map(|(point, out)| {
-                let begin = pose.out([0, 1].map(|i| point[i] + (RADIUS + GAP) * out[i]));
-                let push = pose.turned(*out).map(|x| -x);
-                let arm = pose.turned(between(CENTRE, *point));
-                let lever = cross(arm, push);
-                // A blow at rest: what a unit of the push at this point moves the centre of mass, and turns it.
-                let share = 1.0 / (1.0 + lever * lever / INERTIA);
-                let after = |by: f64| {
-                    let angle = pose.angle + by * share * lever / INERTIA;
-                    let centre = pose.out(CENTRE);
-                    let turned = Pose { at: [0.0; 2], angle }.turned(CENTRE);
-                    Pose { at: [0, 1].map(|i| centre[i] + by * share * push[i] - turned[i]), angle }
-                };
-                let by = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
-                let (by, left) =
-                    by.map(|by| (by, after(by).apart(there))).into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-                let travel = length(between(here, begin));
-                inside(begin).then_some((left + TRAVEL * travel, begin, push, by))
-            })
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        let (_, begin, push, by) = best?;
-        let off = between(begin, here);
-        let (along, beside) = (off[0] * push[0] + off[1] * push[1], cross(push, off).abs());
-        if beside < 3.0 && (-3.0..2.0 * GAP).contains(&along) {
-            // In place: on along the face, the gap and then the push, gently where little is left.
-            let ahead = (GAP - along).max(0.0) + by.min(15.0);
-            let back = cross(push, off);
-            return Some(Self::moving(state, [push[0] * ahead + back * push[1], push[1] * ahead - back * push[0]]));
-        }
-        let next = around(pose, here, begin).unwrap_or_else(|| {
-            // Out of the block's reach first.
-            let centre = pose.out(CENTRE);
-            let out = between(centre, here);
-            [0, 1].map(|i| centre[i] + AROUND / length(out).max(1.0) * out[i])
-        });
-        let aim = between(here, next);
-        let scale = (25.0 / length(aim).max(1e-9)).min(1.0);
-        Some(Self::moving(state, aim.map(|x| x * scale)))
+        Some(Self::moving(state, self.expert.way(Pose::of(state), agent(state), Pose::of(goal))?))
     }
 
     fn greedy(&self, state: &[f32], _: &[f32]) -> Option<Vec<f32>> {
@@ -624,24 +394,6 @@ mod tests {
         let mut state = from;
         (0..times).for_each(|_| world().step(&[], &mut state, &action));
         state
-    }
-
-    #[test]
-    fn coverage_is_the_shared_area() {
-        let at = |x: f64, y: f64, angle: f64| Pose { at: [x, y], angle };
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
-        assert!(near(at(200.0, 100.0, 0.7).covers(at(200.0, 100.0, 0.7)), 1.0));
-        // 10 along the bar: 110 × 30 and 20 × 90 of 6300.
-        assert!(near(at(210.0, 100.0, 0.0).covers(at(200.0, 100.0, 0.0)), 5100.0 / 6300.0));
-        // Upside down at the far end of the stem: stem on stem between the bars, 30 × 60, and each bar's middle on the other's stem.
-        assert!(near(at(200.0, 220.0, PI).covers(at(200.0, 100.0, 0.0)), (1800.0 + 900.0 + 900.0) / 6300.0));
-        assert!(near(at(200.0, 100.0, 0.0).covers(at(400.0, 100.0, 0.0)), 0.0));
-        // A square turned by an eighth on itself: a regular octagon, 2 (√2 − 1) of its area.
-        let square = |angle: f64| {
-            [0, 1, 2, 3]
-                .map(|i| [(angle + FRAC_PI_4 * f64::from(2 * i)).cos(), (angle + FRAC_PI_4 * f64::from(2 * i)).sin()])
-        };
-        assert!(near(overlap(&square(0.0), &square(FRAC_PI_4)), 4.0 * (2.0_f64.sqrt() - 1.0)));
     }
 
     #[test]
