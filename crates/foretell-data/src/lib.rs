@@ -30,6 +30,7 @@ mod rows;
 pub mod series;
 pub mod sound;
 mod source;
+mod together;
 mod visit;
 mod windows;
 pub mod zip;

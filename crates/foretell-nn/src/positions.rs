@@ -1,5 +1,8 @@
 //! Fixed sine–cosine position codes, added to tokens or, as turns, to queries and keys.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use burn::tensor::Tensor;
 use foretell_ops as ops;
 use serde::{Deserialize, Serialize};
@@ -43,7 +46,19 @@ fn code(position: f64, width: usize) -> impl Iterator<Item = f32> {
 
 /// The one-dimensional codes of some places, `[N, width]` row-major; `width` must be even.
 pub fn codes(places: &[u32], width: usize) -> Vec<f32> {
-    places.iter().flat_map(|place| code(f64::from(*place), width)).collect()
+    let mut values = Vec::with_capacity(places.len() * width);
+    // A place that came before has its code already: batches name few places many times.
+    let mut rows = HashMap::new();
+    for (row, place) in places.iter().enumerate() {
+        match rows.entry(*place) {
+            Entry::Occupied(first) => values.extend_from_within(first.get() * width..(first.get() + 1) * width),
+            Entry::Vacant(first) => {
+                first.insert(row);
+                values.extend(code(f64::from(*place), width));
+            }
+        }
+    }
+    values
 }
 
 /// I-JEPA's two-dimensional code, `[rows · cols, width]` row-major in raster order: the **first** half of the width
@@ -200,6 +215,16 @@ mod tests {
         // position 3, ω = [1, 0.01]
         let expected = [3_f64.sin(), 0.03_f64.sin(), 3_f64.cos(), 0.03_f64.cos()].map(|x| x as f32);
         assert_eq!(token(1, 3)[..4], expected);
+    }
+
+    #[test]
+    fn a_place_that_comes_again_has_its_code_again() {
+        let each: Vec<f32> = [7, 0, 7, 2, 0].iter().flat_map(|place| codes(&[*place], 6)).collect();
+        assert_eq!(codes(&[7, 0, 7, 2, 0], 6), each);
+        assert_eq!(
+            codes(&[7], 6)[..3],
+            [7.0, 7.0 / 10_000_f64.powf(1.0 / 3.0), 7.0 / 10_000_f64.powf(2.0 / 3.0)].map(|x: f64| x.sin() as f32)
+        );
     }
 
     #[test]

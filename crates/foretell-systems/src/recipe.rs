@@ -237,12 +237,15 @@ pub(crate) fn merge(under: &mut Table, over: &Table) {
     }
 }
 
-/// An error for any key of `asked` that the resolved table does not have.
+/// An error for any key of `asked` that the resolved table does not have, or has as what is no number.
 pub(crate) fn check_keys(asked: &Table, known: &Table, path: &str, name: &str) -> Result<(), RecipeError> {
     for (key, value) in asked {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (known.get(key), value) {
             (Some(Value::Table(known)), Value::Table(asked)) => check_keys(asked, known, &full, name)?,
+            (Some(Value::Float(known)), _) if !known.is_finite() => {
+                return Err(RecipeError(format!("{name}: `{full}` must be a finite number, and {value} is none here")));
+            }
             (Some(_), _) => {}
             (None, _) => {
                 let names = known

@@ -23,6 +23,7 @@ use crate::images::usual_size;
 use crate::modality::{Description, Film, Meta, Modality, OnBadSample, Opening, Part, Unit};
 use crate::normalise::Normalise;
 use crate::source::Source;
+use crate::together::together;
 use crate::visit::{fail, spread};
 use crate::{Auto, Crop, DataError, Decision, Epochs, Image};
 
@@ -449,22 +450,14 @@ fn likes(listing: &Listing, looking: &Looking) -> Result<(usize, Vec<String>), D
     let good: Vec<&ClipFile> = listing.all().filter(|clip| clip.seen.is_ok()).collect();
     let (mut sides, mut changes, mut failed) = (Vec::new(), BTreeMap::<&str, usize>::new(), None);
     let places: Vec<usize> = spread(Some(good.len()), LOOKED_AT).collect();
-    let looked = |place: &usize| -> Result<About, (usize, String)> {
-        let ClipFile { seen, path, .. } = good[*place];
+    let looked = |place: usize| -> Result<About, (usize, String)> {
+        let ClipFile { seen, path, .. } = good[place];
         match seen {
             Ok(seen) if !seen.decoded => Ok(About { size: seen.size.unwrap_or((0, 0)), ..About::default() }),
-            _ => about(&looking.program, path).map_err(|reason| (*place, reason)),
+            _ => about(&looking.program, path).map_err(|reason| (place, reason)),
         }
     };
-    let chunk = places.len().div_ceil(looking.threads.max(1)).max(1);
-    let all: Vec<Result<About, (usize, String)>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = places
-            .chunks(chunk)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(looked).collect::<Vec<_>>()))
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    });
-    for about in all {
+    for about in together(looking.threads, places.len(), |i| looked(places[i])) {
         match about {
             Ok(about) => {
                 sides.push(about.size.0.min(about.size.1));

@@ -40,8 +40,11 @@ impl Recording {
 
     /// Whether nothing can be heard of what is taken of it: it never changes.
     pub(super) fn silent(&self, channel: ChannelTaken) -> bool {
-        let (low, high) = self.taken(channel).fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(x), high.max(x)));
-        high - low <= SILENT
+        let (mut low, mut high) = (f32::MAX, f32::MIN);
+        !self.taken(channel).any(|x| {
+            (low, high) = (low.min(x), high.max(x));
+            high - low > SILENT
+        })
     }
 
     /// How long it lasts.

@@ -200,13 +200,13 @@ impl LogMel {
     pub fn of(&self, wave: &[f32]) -> Mels {
         let (frames, bands) = (self.frames(wave.len()), self.bands.len());
         let mut values = vec![0.0; bands * frames];
-        let (mut room, mut scratch, mut power) = (Room::default(), Vec::new(), Vec::new());
+        let (mut room, mut power) = (Room::default(), Vec::new());
         let mean = if self.preset == MelPreset::KaldiAst { mean(wave) } else { 0.0 };
         let mut sums = [0.0_f32; TOGETHER];
         for first in (0..frames).step_by(TOGETHER) {
             let count = TOGETHER.min(frames - first);
             let frame = |i: usize, out: &mut [f32]| self.frame(wave, mean, first + i, out);
-            self.fourier.power(&mut room, count, frame, &mut scratch, &mut power);
+            self.fourier.power(&mut room, count, frame, &mut power);
             for (band, row) in self.bands.iter().zip(values.chunks_exact_mut(frames)) {
                 sums.fill(0.0);
                 for (weight, bin) in band.weights.iter().zip(&power[band.first..]) {

@@ -16,11 +16,14 @@ use crate::cache::Cache;
 use crate::images::labels::Factor;
 use crate::images::recognise::Extent;
 use crate::modality::{Description, Meta, Modality, OnBadSample, Opening, Part, Unit};
+use crate::together::together;
 use crate::visit::{fail, spread};
 use crate::{Auto, DataError, Image};
 
-/// Training recordings that are looked at before it is decided how long a sample is and at which rate, and then measured.
+/// Training recordings that are looked at before it is decided how long a sample is and at which rate, and those of them that are then
+/// measured.
 const LOOKED_AT: usize = 256;
+const MEASURED: usize = 64;
 /// Faster recordings are brought down to this: speech and most events lie below 8 kHz.
 const USUAL_RATE: u32 = 16_000;
 /// Moments of a sample are a multiple of this, and at most so many where nothing is said: 10 s at 10 ms.
@@ -61,10 +64,12 @@ struct Looked {
 }
 
 impl Looked {
-    fn of(files: &[SoundFile], on_bad: OnBadSample) -> Result<Self, DataError> {
+    fn of(files: &[SoundFile], on_bad: OnBadSample, threads: usize) -> Result<Self, DataError> {
         let (mut looked, mut first_error) = (Self::default(), None);
-        for place in spread(Some(files.len()), LOOKED_AT) {
-            match files[place].read() {
+        let places: Vec<usize> = spread(Some(files.len()), LOOKED_AT).collect();
+        let recordings = together(threads, places.len(), |i| files[places[i]].read());
+        for (place, recording) in places.into_iter().zip(recordings) {
+            match recording {
                 Ok(recording) => {
                     *looked.rates.entry(recording.rate).or_insert(0) += 1;
                     looked.several_channels += usize::from(recording.channels > 1);
@@ -199,14 +204,29 @@ impl Sounds {
         })
     }
 
-    /// Mean and deviation over training spectrograms.
-    fn measure(&self, waves: impl Iterator<Item = Result<Vec<f32>, DataError>>) -> Result<Level, DataError> {
+    /// Mean and deviation over so many training spectrograms. Each is summed by itself, so that threads make no difference.
+    fn measure(
+        &self,
+        threads: usize,
+        waves: usize,
+        wave: impl Fn(usize) -> Result<Vec<f32>, DataError> + Sync,
+    ) -> Result<Level, DataError> {
+        let sums = together(threads, waves, |i| -> Result<(usize, f64, f64), DataError> {
+            let values = self.mel.of(&wave(i)?).values;
+            // In lanes, which do not wait for one another.
+            let (mut sums, mut squares) = ([0.0_f64; 8], [0.0_f64; 8]);
+            for values in values.chunks(8) {
+                for ((sum, square), x) in sums.iter_mut().zip(&mut squares).zip(values) {
+                    *sum += f64::from(*x);
+                    *square += f64::from(*x).powi(2);
+                }
+            }
+            Ok((values.len(), sums.iter().sum(), squares.iter().sum()))
+        });
         let (mut count, mut sum, mut squares) = (0_usize, 0.0_f64, 0.0_f64);
-        for wave in waves {
-            let values = self.mel.of(&wave?).values;
-            count += values.len();
-            sum += values.iter().map(|x| f64::from(*x)).sum::<f64>();
-            squares += values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        for of_one in sums {
+            let of_one = of_one?;
+            (count, sum, squares) = (count + of_one.0, sum + of_one.1, squares + of_one.2);
         }
         let mean = sum / count.max(1) as f64;
         let std = (squares / count.max(1) as f64 - mean * mean).max(0.0).sqrt();
@@ -243,8 +263,8 @@ impl Sounds {
         };
         let mut sounds = Self::of(config, Origin::Tones(tones), listing, rate)?;
         if config.level.is_none() {
-            let waves = (0..sounds.count(Part::Train).min(LOOKED_AT)).map(|index| sounds.wave(Part::Train, index));
-            let level = sounds.measure(waves)?;
+            let waves = sounds.count(Part::Train).min(MEASURED);
+            let level = sounds.measure(opening.threads, waves, |index| sounds.wave(Part::Train, index))?;
             (config.level, sounds.level) = (Some(level), level);
         }
         Ok(sounds)
@@ -259,7 +279,8 @@ impl Sounds {
         config.fingerprint = fingerprint;
         // A config that is resolved needs no look.
         let known = config.level.is_some() && config.frames != Auto::Auto && config.rate != Auto::Auto;
-        let looked = if known { Looked::default() } else { Looked::of(&listing.train, config.on_bad_sample)? };
+        let looked =
+            if known { Looked::default() } else { Looked::of(&listing.train, config.on_bad_sample, opening.threads)? };
         let rate = config.rate.resolve("data.rate", opening.decisions, || match looked.rate() {
             Some(rate) if rate > USUAL_RATE => (USUAL_RATE, format!("the usual one; most recordings have {rate} Hz")),
             rate => (rate.unwrap_or(USUAL_RATE), "most recordings have it".to_owned()),
@@ -279,8 +300,10 @@ impl Sounds {
         sounds.facts = looked.facts();
         sounds.notes.extend(looked.notes(config, rate));
         if config.level.is_none() {
-            let waves = looked.recordings.into_iter().map(|recording| heard(recording, config, rate, &config.path));
-            let level = sounds.measure(waves)?;
+            let recordings: Vec<&Recording> =
+                spread(Some(looked.recordings.len()), MEASURED).map(|place| &looked.recordings[place]).collect();
+            let wave = |index: usize| heard(recordings[index].clone(), config, rate, &config.path);
+            let level = sounds.measure(opening.threads, recordings.len(), wave)?;
             (config.level, sounds.level) = (Some(level), level);
         }
         Ok(sounds)

@@ -71,6 +71,19 @@ fn the_recipe_of_eb_jepas_image_half_is_the_constructors() {
     assert_eq!(whole("le-jepa", vicreg)["model"]["anti_collapse"], model["anti_collapse"]);
 }
 
+/// A number that TOML holds and single precision does not, and one that TOML calls infinite.
+#[test]
+fn what_is_no_finite_number_is_refused() {
+    for (name, asked, key) in [
+        ("act-jepa", "model.latents = 1e40", "model.latents"),
+        ("i-jepa", "train.lr = inf", "train.lr"),
+        ("i-jepa", "model.sigreg = nan", "model.sigreg"),
+    ] {
+        let said = refused(name, asked);
+        assert!(said.contains(&format!("`{key}` must be a finite number")), "{name}: {said}");
+    }
+}
+
 #[test]
 fn an_unknown_key_names_the_nearest_known_one() {
     for member in members() {
