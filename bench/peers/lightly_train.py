@@ -1,11 +1,12 @@
 """LeJEPA and I-JEPA of lightly 1.6.0 as it ships them, trained for so many minutes; leaves a run that `foretell probe` judges.
 
-    lightly_train.py --like RUN --data CIFAR --minutes 12 --out OUT [--threads 1] [--workers 0]
+    lightly_train.py --like RUN --data CIFAR --minutes 12 --out OUT [--threads 1] [--workers 0] [--masks paper]
 
 lightly's own: the views (DINOTransform, IJEPATransform), the masks (IJEPAMaskCollator), the networks of I-JEPA
 (MaskedVisionTransformerTIMM, IJEPAPredictorTIMM), the losses (LeJEPALoss; smooth L1 as in its example) and the teacher's average
 (update_momentum, 0.996 to 1), all with their default arguments but for the pixels' mean and deviation and for sizes of images, crops, patches and networks, which are those
-of RUN, a run of foretell's. lightly has no residual network for LeJEPA: it is the one of RUN, with RUN's projector. The optimiser and its schedule are
+of RUN, a run of foretell's. Its collator's default masks are not I-JEPA's: on 8 x 8 patches they leave about 6 for the context and hide two blocks
+of 26; `--masks paper` gives it the published scales, as its user can. lightly has no residual network for LeJEPA: it is the one of RUN, with RUN's projector. The optimiser and its schedule are
 RUN's too, for lightly leaves them to its user. The steps are fixed by a calibration, so that schedules end with the time.
 
     pip install lightly==1.6.0 timm torch torchvision safetensors
@@ -81,7 +82,7 @@ class LeJepa(nn.Module):
 
 
 class IJepa(nn.Module):
-    def __init__(self, config: dict):
+    def __init__(self, config: dict, masks: str):
         super().__init__()
         m, size = config["model"], config["data"]["image_size"]
         vit = VisionTransformer(
@@ -96,7 +97,9 @@ class IJepa(nn.Module):
             predictor_embed_dim=m["predictor_width"], num_heads=m["heads"],
         )
         self.transform = IJEPATransform(input_size=size, normalize=config["data"]["normalise"])
-        self.collate = IJEPAMaskCollator(input_size=size, patch_size=m["patch"])
+        published = {"enc_mask_scale": (0.85, 1.0), "pred_mask_scale": (0.15, 0.2), "aspect_ratio": (0.75, 1.5), "npred": 4}
+        scales = published if masks == "paper" else {}
+        self.collate = IJEPAMaskCollator(input_size=size, patch_size=m["patch"], **scales)
 
     def loss(self, batch) -> Tensor:
         images, context, targets = batch
@@ -122,12 +125,13 @@ def main() -> None:
     a.add_argument("--minutes", type=float, required=True)
     a.add_argument("--threads", type=int, default=1)
     a.add_argument("--workers", type=int, default=0)
+    a.add_argument("--masks", choices=("default", "paper"), default="default")
     o = a.parse_args()
     config = tomllib.loads((o.like / "config.toml").read_text())
     torch.set_num_threads(o.threads)
     torch.manual_seed(config["seed"])
     t = config["train"]
-    model = (LeJepa if config["system"] == "le-jepa" else IJepa)(config)
+    model = LeJepa(config) if config["system"] == "le-jepa" else IJepa(config, o.masks)
     fresh = copy.deepcopy(model.state_dict())
     learnt = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameter_groups(model, t["weight_decay"]), lr=0.0, betas=(t["beta1"], t["beta2"]), fused=True)

@@ -1,61 +1,72 @@
-//! Forecasts that need no network: an autoregression by least squares, and the season before repeated.
+//! Forecasts that need no network: an autoregression by Burg's method, and the season before repeated.
 
-use crate::{EvalError, Features, Ridge};
-
-/// Rows that coefficients are fitted to, at most.
-const ROWS: usize = 4000;
-
-/// `x_t = b + Σ_i w_i x_(t − i)`, rolled out step by step.
+/// `x_t − m = Σ_i w_i (x_(t − i) − m)`, m the mean of the history, rolled out step by step.
+///
+/// The weights are Burg's (1968): each lag takes what is left of the errors forwards and backwards, which keeps every fit stable. Least
+/// squares has a little less error one step ahead, and on recordings with a trend runs away when it is rolled out.
 #[derive(Clone, Debug)]
 pub struct Autoregression {
-    ridge: Ridge,
-    order: usize,
+    /// Of the last value, of the one before it, and so on.
+    weights: Vec<f64>,
 }
 
 impl Autoregression {
-    /// Fitted to series without holes; `None` where none of them is longer than `order` and the fit has nothing to learn from.
-    ///
-    /// # Errors
-    /// As [`Ridge::fit`].
-    pub fn fit(series: &[Vec<f32>], order: usize) -> Result<Option<Self>, EvalError> {
+    /// Fitted to series without holes, each less its mean; `None` where none of them is longer than `order` and the fit has nothing to learn from.
+    pub fn fit(series: &[Vec<f32>], order: usize) -> Option<Self> {
         let order = order.max(1);
-        let all: usize = series.iter().map(|series| series.len().saturating_sub(order)).sum();
-        if all < 2 {
-            return Ok(None);
+        if !series.iter().any(|series| series.len() > order) {
+            return None;
         }
-        let every = all.div_ceil(ROWS);
-        let (mut rows, mut targets, mut at) = (Vec::new(), Vec::new(), 0);
-        for series in series {
-            for end in order..series.len() {
-                if at % every == 0 {
-                    rows.extend_from_slice(&series[end - order..end]);
-                    targets.push(series[end]);
+        // Errors forwards and backwards, of no lag first: the values themselves.
+        let mut errors: Vec<[Vec<f64>; 2]> = series
+            .iter()
+            .map(|series| {
+                let mean = mean(series);
+                let values: Vec<f64> = series.iter().map(|x| f64::from(*x) - mean).collect();
+                [values.clone(), values]
+            })
+            .collect();
+        let energy: f64 = errors.iter().flat_map(|[values, _]| values).map(|x| x * x).sum();
+        let mut weights: Vec<f64> = Vec::with_capacity(order);
+        for lag in 1..=order {
+            let (mut product, mut squares) = (0.0, 0.0);
+            for [ahead, back] in &errors {
+                for (f, b) in ahead.iter().skip(lag).zip(back.iter().skip(lag - 1)) {
+                    product += f * b;
+                    squares += f * f + b * b;
                 }
-                at += 1;
+            }
+            // What is foretold to the last digits has nothing left to learn from.
+            if squares <= energy * 1e-12 {
+                break;
+            }
+            let k = 2.0 * product / squares;
+            let before = weights.clone();
+            weights.iter_mut().zip(before.iter().rev()).for_each(|(w, mirrored)| *w -= k * mirrored);
+            weights.push(k);
+            for [ahead, back] in &mut errors {
+                for t in (lag..ahead.len()).rev() {
+                    let (f, b) = (ahead[t], back[t - 1]);
+                    (ahead[t], back[t]) = (f - k * b, b - k * f);
+                }
             }
         }
-        let ridge = Ridge::fit(&Features::new(targets.len(), order, rows)?, &targets)?;
-        Ok(Some(Self { ridge, order }))
+        Some(Self { weights })
     }
 
-    /// Lags.
-    pub fn order(&self) -> usize {
-        self.order
-    }
-
-    /// What comes after a history: each step from those before it, its own guesses among them. A short history is lengthened by its first
-    /// value. Guesses stay within ten times the largest value that was seen: an unstable fit is a bad one and no infinity.
+    /// What comes after a history: each step from those before it, its own guesses among them. What lies before the history is its mean.
     pub fn forecast(&self, history: &[f32], horizon: usize) -> Vec<f32> {
-        let first = history.first().copied().unwrap_or(0.0);
-        let mut past = vec![first; self.order.saturating_sub(history.len())];
-        past.extend_from_slice(&history[history.len().saturating_sub(self.order)..]);
-        let most = 10.0 * history.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        let mean = mean(history);
+        let mut past: Vec<f64> = history.iter().map(|x| f64::from(*x) - mean).collect();
         for _ in 0..horizon {
-            let next = self.ridge.predict(&past[past.len() - self.order..]);
-            past.push(next.first().copied().unwrap_or(first).clamp(-most, most));
+            past.push(self.weights.iter().zip(past.iter().rev()).map(|(w, x)| w * x).sum());
         }
-        past.split_off(past.len() - horizon)
+        past[history.len()..].iter().map(|x| (x + mean) as f32).collect()
     }
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len().max(1) as f64
 }
 
 /// The last season of a history again and again; of a season of one step, or longer than the history, its last value.
@@ -125,7 +136,7 @@ mod tests {
     #[test]
     fn a_wave_goes_on() {
         let wave: Vec<f32> = (0..300).map(|t| (t as f32 * std::f32::consts::TAU / 25.0).sin()).collect();
-        let fit = Autoregression::fit(&[wave[..200].to_vec()], 4).unwrap().unwrap();
+        let fit = Autoregression::fit(&[wave[..200].to_vec()], 4).unwrap();
         let found = fit.forecast(&wave[150..200], 60);
         for (found, expected) in found.iter().zip(&wave[200..260]) {
             assert!((found - expected).abs() < 0.05, "{found} {expected}");
@@ -135,10 +146,39 @@ mod tests {
         }
     }
 
+    /// Known weights are found again, from several series; what is rolled out for long comes to rest at the mean.
+    #[test]
+    fn known_weights_are_found_and_no_fit_runs_away() {
+        let noise = |seed: u64, t: u64| {
+            let mixed = (seed * 1_000_003 + t).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            ((mixed >> 40) as f64 / f64::from(1 << 24) - 0.5) as f32
+        };
+        let series: Vec<Vec<f32>> = (0..3)
+            .map(|seed| {
+                let mut values = vec![0.0_f32; 2];
+                for t in 2..4000 {
+                    values.push(1.2 * values[t - 1] - 0.5 * values[t - 2] + noise(seed, t as u64));
+                }
+                values.iter().map(|x| x + 7.0).collect()
+            })
+            .collect();
+        let fit = Autoregression::fit(&series, 2).unwrap();
+        assert!((fit.weights[0] - 1.2).abs() < 0.03 && (fit.weights[1] + 0.5).abs() < 0.03, "{:?}", fit.weights);
+        // A trend with noise: least squares finds a root beyond 1 here.
+        let trend: Vec<f32> = (0..500).map(|t| 0.01 * t as f32 + noise(5, t)).collect();
+        let fit = Autoregression::fit(&[trend.clone()], 40).unwrap();
+        let far = fit.forecast(&trend[..100], 5000);
+        assert!(
+            far.iter().all(|x| x.abs() < 5.0) && (far[4999] - mean(&trend[..100]) as f32).abs() < 0.5,
+            "{}",
+            far[4999]
+        );
+    }
+
     #[test]
     fn short_histories_and_nothing_at_all_are_answered() {
-        assert!(Autoregression::fit(&[vec![1.0; 3]], 8).unwrap().is_none());
-        let constant = Autoregression::fit(&[vec![2.0; 50]], 8).unwrap().unwrap();
+        assert!(Autoregression::fit(&[vec![1.0; 3]], 8).is_none());
+        let constant = Autoregression::fit(&[vec![2.0; 50]], 8).unwrap();
         assert_eq!(constant.forecast(&[2.0], 3), [2.0; 3]);
         assert_eq!(constant.forecast(&[], 2).len(), 2);
         assert_eq!(seasonal_naive(&[1.0, 2.0], 5, 3), [2.0; 3]);

@@ -61,7 +61,7 @@ pub(super) struct Plain {
 
 impl Plain {
     /// From the training part alone: the season is that whose naive forecast so many steps ahead is best there.
-    pub(super) fn of(data: &Series, history: usize, horizon: usize) -> Result<Self, JudgeError> {
+    pub(super) fn of(data: &Series, history: usize, horizon: usize) -> Self {
         let training = data.training(SERIES);
         let channels = data.config().channels();
         let of_recording = training.first().is_some_and(|series| series.steps() > data.config().steps.1);
@@ -75,9 +75,9 @@ impl Plain {
         for group in groups {
             let season = naive_season(&group, SEASON.min(history), horizon);
             let order = (2 * season).clamp(16, ORDER).min(history / 2).max(1);
-            columns.push((season, Autoregression::fit(&group, order)?));
+            columns.push((season, Autoregression::fit(&group, order)));
         }
-        Ok(Self { columns, channels })
+        Self { columns, channels }
     }
 
     /// Forecasts `[C, H]` of one stretch: seasonal naive, and by the autoregression.
@@ -157,7 +157,7 @@ pub(super) fn forecasts(run: &Judging<'_, Series>) -> Result<Vec<Finding>, Judge
     if horizons.is_empty() {
         return Ok(Vec::new());
     }
-    let plain = Plain::of(data, history, horizons[0])?;
+    let plain = Plain::of(data, history, horizons[0]);
     let encoders = [(TRAINED, run.kept(Which::Trained)?.encoder), (UNTRAINED, run.kept(Which::Untrained)?.encoder)];
     let mut figures = Figures::new(&["horizon", "error", FEATURES], "value", "", Better::Lower);
     let mut cards = Vec::new();
@@ -200,7 +200,7 @@ pub(super) fn forecasts(run: &Judging<'_, Series>) -> Result<Vec<Finding>, Judge
         "What comes next",
         "Errors of forecasts so many steps ahead on held-out stretches, on the scale of the training series: a ridge regression reads them from \
          the mean and the last of a frozen encoder's tokens of the history, each history and its future on the history's own scale; the same \
-         from the raw recent values; an autoregression that is rolled out; and the season before, repeated. Readers learn from the training \
+         from the raw recent values; an autoregression (Burg's) that is rolled out; and the season before, repeated. Readers learn from the training \
          part alone.",
         figures,
     );

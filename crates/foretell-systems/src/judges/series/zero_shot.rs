@@ -80,7 +80,7 @@ pub fn zero_shot(run: &Judging<'_, Series>, usual: usize) -> Result<Vec<Finding>
     if test.len() < 2 {
         return Ok(Vec::new());
     }
-    let plain = Plain::of(data, spans.history, spans.horizon.min(HORIZONS[0]))?;
+    let plain = Plain::of(data, spans.history, spans.horizon.min(HORIZONS[0]));
     let training: Vec<Vec<f32>> = data.training(512).iter().map(|series| filled(series, 0)).collect();
     let of_recording = data.training(1).iter().any(|series| series.steps() > data.config().steps.1);
     let seasons = plain.seasons();
