@@ -243,8 +243,10 @@ pub(crate) fn check_keys(asked: &Table, known: &Table, path: &str, name: &str) -
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (known.get(key), value) {
             (Some(Value::Table(known)), Value::Table(asked)) => check_keys(asked, known, &full, name)?,
-            (Some(Value::Float(known)), _) if !known.is_finite() => {
-                return Err(RecipeError(format!("{name}: `{full}` must be a finite number, and {value} is none here")));
+            (Some(Value::Float(known)), _) if !(*known as f32).is_finite() => {
+                return Err(RecipeError(format!(
+                    "{name}: `{full}` must be a finite number in single precision, found {value}"
+                )));
             }
             (Some(_), _) => {}
             (None, _) => {

@@ -37,7 +37,7 @@ const SEEDS: u32 = 1 << 24;
 /// How long a program may take to end once nobody asks it anything.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take over one answer where nothing else is said; environments that start a simulator take half a minute.
-const LONGEST_ANSWER: Duration = Duration::from_secs(300);
+const LONGEST_ANSWER: Duration = Duration::from_mins(5);
 const MOST_SECONDS: u64 = 86_400;
 
 /// What a program is asked.

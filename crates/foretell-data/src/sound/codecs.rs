@@ -6,7 +6,7 @@ use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::Recording;
@@ -16,7 +16,7 @@ use super::Recording;
 pub(super) fn read(bytes: Vec<u8>) -> Result<Recording, String> {
     let wrong =
         |error: Error| format!("it is damaged or of a kind that is not read ({error}): replace it or remove it");
-    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), MediaSourceStreamOptions::default());
     let (options, meta) = (FormatOptions::default(), MetadataOptions::default());
     let mut format = symphonia::default::get_probe().probe(&Hint::new(), stream, options, meta).map_err(wrong)?;
     let track = format.default_track(TrackType::Audio).ok_or("it holds no sound")?;

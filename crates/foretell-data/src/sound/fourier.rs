@@ -43,7 +43,9 @@ impl Fourier {
     ) {
         let n = self.0.len();
         let Room { frames, both, scratch } = room;
-        frames.iter_mut().for_each(|frame| frame.resize(n, 0.0));
+        for frame in frames.iter_mut() {
+            frame.resize(n, 0.0);
+        }
         scratch.resize(self.0.get_inplace_scratch_len(), Complex32::default());
         power.resize(n / 2 + 1, [0.0; TOGETHER]);
         for pair in 0..TOGETHER / 2 {

@@ -142,7 +142,7 @@ fn a_wrong_type_is_one_sentence_that_names_the_setting() {
             ("train.lr = -1", "`train.lr` must be a positive number"),
             ("train.batch = 1", "`train.batch` must be at least 2"),
             ("minutes = -3", "`minutes` must be a positive number"),
-            ("epochs = inf", "`epochs` must be a positive number"),
+            ("epochs = inf", "`epochs` must be a finite number"),
         ] {
             let said = refused(name, asked);
             assert!(said.contains(word), "{name}: {said}");

@@ -256,7 +256,7 @@ fn settings_of_a_wrong_type_or_name() {
         ("train.batch=-1", &["batch"]),
         ("train.batch=1", &["train.batch", "at least 2"]),
         ("train.lr=0", &["train.lr", "positive"]),
-        ("train.lr=nan", &["train.lr", "positive"]),
+        ("train.lr=nan", &["train.lr", "finite"]),
         ("model.lambda=2", &["model.lambda", "between 0 and 1"]),
         ("model.global.flip=3", &["flip", "0 to 1"]),
         ("model.backbone=7", &["backbone"]),
