@@ -100,9 +100,11 @@ class IJepa(nn.Module):
         published = {"enc_mask_scale": (0.85, 1.0), "pred_mask_scale": (0.15, 0.2), "aspect_ratio": (0.75, 1.5), "npred": 4}
         scales = published if masks == "paper" else {}
         self.collate = IJEPAMaskCollator(input_size=size, patch_size=m["patch"], **scales)
+        self.tokens = []
 
     def loss(self, batch) -> Tensor:
         images, context, targets = batch
+        self.tokens.append((context[0].shape[1], targets[0].shape[1]))
         with torch.no_grad():
             seen = self.teacher.encode(images)
             seen = F.layer_norm(seen, (seen.size(-1),))
@@ -170,6 +172,9 @@ def main() -> None:
         if step % 50 == 0 or step == steps:
             seconds = time.perf_counter() - start
             print(f"step {step}/{steps}  {step * t['batch'] / seconds:.1f} images/s  {seconds:.0f} s  loss {loss:.4f}", flush=True)
+    if tokens := getattr(model, "tokens", None):
+        context, target = (statistics.mean(counts) for counts in zip(*tokens))
+        print(f"tokens of a context {context:.1f}, of a target {target:.1f}", flush=True)
     shutil.copytree(o.like, o.out)
     save_file({k: v.contiguous() for k, v in model.kept().items()}, o.out / "encoder.safetensors", {"format": "pt"})
 

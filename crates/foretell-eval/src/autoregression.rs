@@ -3,7 +3,7 @@
 /// `x_t − m = Σ_i w_i (x_(t − i) − m)`, m the mean of the history, rolled out step by step.
 ///
 /// The weights are Burg's (1968): each lag takes what is left of the errors forwards and backwards, which keeps every fit stable. Least
-/// squares has a little less error one step ahead, and on recordings with a trend runs away when it is rolled out.
+/// squares has a little less error one step ahead, and can run away when it is rolled out.
 #[derive(Clone, Debug)]
 pub struct Autoregression {
     /// Of the last value, of the one before it, and so on.
@@ -110,6 +110,9 @@ pub fn naive_season(series: &[Vec<f32>], most: usize, horizon: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use foretell_data::random::{Stream, rng};
+    use rand::RngExt;
+
     use super::*;
 
     #[test]
@@ -149,26 +152,23 @@ mod tests {
     /// Known weights are found again, from several series; what is rolled out for long comes to rest at the mean.
     #[test]
     fn known_weights_are_found_and_no_fit_runs_away() {
-        let noise = |seed: u64, t: u64| {
-            // SplitMix64.
-            let mut x = (seed * 1_000_003 + t + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((x ^ (x >> 31)) >> 40) as f32 / (1 << 24) as f32 - 0.5
+        let noise = |seed: u64, count: usize| -> Vec<f32> {
+            let mut random = rng(seed, Stream::Scene, 0, 0);
+            (0..count).map(|_| random.random::<f32>() - 0.5).collect()
         };
         let series: Vec<Vec<f32>> = (0..3)
             .map(|seed| {
                 let mut values = vec![0.0_f32; 2];
-                for t in 2..4000 {
-                    values.push(1.2 * values[t - 1] - 0.5 * values[t - 2] + noise(seed, t as u64));
+                for (t, noise) in noise(seed, 4000).into_iter().enumerate() {
+                    values.push(1.2 * values[t + 1] - 0.5 * values[t] + noise);
                 }
                 values.iter().map(|x| x + 7.0).collect()
             })
             .collect();
         let fit = Autoregression::fit(&series, 2).unwrap();
         assert!((fit.weights[0] - 1.2).abs() < 0.03 && (fit.weights[1] + 0.5).abs() < 0.03, "{:?}", fit.weights);
-        // A trend with noise: least squares finds a root beyond 1 here.
-        let trend: Vec<f32> = (0..500).map(|t| 0.01 * t as f32 + noise(5, t)).collect();
+        // A trend with noise, which least squares takes for a root at 1.
+        let trend: Vec<f32> = noise(5, 500).into_iter().enumerate().map(|(t, x)| 0.01 * t as f32 + x).collect();
         let fit = Autoregression::fit(std::slice::from_ref(&trend), 40).unwrap();
         let far = fit.forecast(&trend[..100], 5000);
         assert!(

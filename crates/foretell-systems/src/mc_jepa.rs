@@ -31,7 +31,7 @@ static ROW: Row = Row {
     title: "MC-JEPA",
     one_line: "optical flow and content learned together in one encoder",
     papers: &["arXiv:2307.12698"],
-    state: State::Partial("trains and finds what moves; its recipe is not measured in full"),
+    state: State::Partial("trains and finds what moves; its recipe is measured with one seed"),
 };
 
 /// Settings of MC-JEPA.

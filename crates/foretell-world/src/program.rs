@@ -230,31 +230,30 @@ impl Running {
                     ask.name()
                 ))
             }
-            _ => Err(format!("ended ({}) instead of answering", self.ended())),
+            _ => Err(format!("{} instead of answering", self.ended())),
         }
     }
 
+    /// How it ended: by itself, as there is nothing more to read, or killed where it does not.
     fn ended(&mut self) -> String {
         self.asked = None;
-        match self.child.wait() {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
+        let short = Duration::from_millis(5);
+        for _ in 0..PATIENCE.as_millis() / short.as_millis() {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(short),
+                Ok(Some(status)) => return format!("ended ({status})"),
+                Err(error) => return format!("ended ({error})"),
+            }
         }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        "closed its output".to_owned()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.asked = None;
-        let short = Duration::from_millis(5);
-        for _ in 0..PATIENCE.as_millis() / short.as_millis() {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(short);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.ended();
     }
 }
 

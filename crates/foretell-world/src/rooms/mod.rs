@@ -36,6 +36,7 @@ const SUCCESS: f32 = 4.5;
 const TRIED: usize = 100;
 /// Nearer to lava than this is a hazard.
 const HEAT: f32 = 3.0;
+
 /// How the walls stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FloorPlan {

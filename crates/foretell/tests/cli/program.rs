@@ -98,6 +98,7 @@ fn what_a_program_does_wrong_is_told_in_one_sentence() {
         (dot("text 0"), vec!["answered `spec` with `a dot, somewhere`"]),
         (dot("text 9"), vec!["with `a dot, somewhere`", "docs/worlds.md"]),
         (dot("ends 40"), vec!["ended (exit status: 3) instead of answering"]),
+        (dot("closed 3"), vec!["closed its output instead of answering"]),
         (dot("error 9"), vec!["cannot answer `", "the dot is lost"]),
         (dot("short 9"), vec!["answered `", "numbers of `", "and its `spec` says"]),
         (dot("nothing 9"), vec!["answered `"]),

@@ -1,5 +1,5 @@
 """A dot in a box, by the protocol of docs/worlds.md; what is to go wrong, and after how many answers, are arguments."""
-import base64, json, random, sys, time
+import base64, json, os, random, sys, time
 
 wrong, after = (sys.argv[1], int(sys.argv[2])) if len(sys.argv) > 2 else ("", 0)
 SIDE = 16
@@ -36,6 +36,9 @@ for count, line in enumerate(sys.stdin):
         if wrong == "ends":
             sys.exit(3)
         if wrong == "silent":
+            time.sleep(20)
+        if wrong == "closed":
+            os.close(1)
             time.sleep(20)
         if wrong == "error":
             answered = {"error": "the dot is lost"}
